@@ -1,0 +1,25 @@
+"""Lossary: the reference library of loss functions.
+
+Every loss is written once, as mathematics: value, hand-derived gradient, curvature.
+
+>>> import lossary
+>>> values = lossary.huber([0.5, 3.0], [0.0, 0.0])          # one value per example
+>>> float(lossary.mean(values))                              # reduction is said aloud
+1.3125
+>>> value, grad = lossary.huber.value_and_grad([0.5, 3.0], [0.0, 0.0], reduction="mean")
+>>> grad
+array([0.25, 0.5 ])
+"""
+
+from lossary.catalogue import Loss as Loss
+from lossary.catalogue import get as get
+from lossary.catalogue import names as names
+from lossary.catalogue import search as search
+from lossary.losses import *
+from lossary.reduction import mean as mean
+from lossary.reduction import total as total
+from lossary.testing import check_grad as check_grad
+from lossary.transforms import hess as hess
+from lossary.transforms import value_and_grad as value_and_grad
+
+__version__ = "0.1.0"

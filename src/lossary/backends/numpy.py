@@ -1,0 +1,206 @@
+"""The namespace `xp` on NumPy, and what turns a caller's arguments into its arrays.
+
+Inside a definition a reduction runs over the last axis and keeps it: ``xp.sum(row)`` has a last axis of length 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy import (  # noqa: F401  (the namespace's own names, re-exported as they are)
+    abs,
+    broadcast_to,
+    cos,
+    exp,
+    expm1,
+    inf,
+    isfinite,
+    isnan,
+    log,
+    log1p,
+    matmul,
+    maximum,
+    minimum,
+    ones_like,
+    pi,
+    sign,
+    sin,
+    sqrt,
+    tanh,
+    where,
+    zeros_like,
+)
+
+from lossary.errors import ArgumentError
+
+Array = Any  # an ndarray; NumPy's own annotations for reductions say Any too
+
+
+def sum(x: Array, axis: int = -1) -> Array:
+    """Sum along one axis, keeping it."""
+    return np.sum(x, axis=axis, keepdims=True)
+
+
+def max(x: Array, axis: int = -1) -> Array:
+    """Largest entry along one axis, keeping it."""
+    return np.max(x, axis=axis, keepdims=True)
+
+
+def min(x: Array, axis: int = -1) -> Array:
+    """Smallest entry along one axis, keeping it."""
+    return np.min(x, axis=axis, keepdims=True)
+
+
+def argmax(x: Array) -> Array:
+    """Index of the first largest entry of each row, keeping the axis."""
+    return np.argmax(x, axis=-1, keepdims=True)
+
+
+def take(x: Array, index: Array) -> Array:
+    """Entries of each row at the given indices."""
+    return np.take_along_axis(x, index, axis=-1)
+
+
+def one_hot(index: Array, like: Array) -> Array:
+    """Rows as long as those of `like`, in its type, with a one at `index` and zeros elsewhere."""
+    return (index == np.arange(like.shape[-1])).astype(like.dtype)
+
+
+def eye(n: int) -> Array:
+    """The identity, as booleans."""
+    return np.eye(n, dtype=bool)
+
+
+def transpose(x: Array) -> Array:
+    """Swap the last two axes."""
+    return np.swapaxes(x, -1, -2)
+
+
+def is_index(x: Array) -> bool:
+    """Whether an array holds class indices, as opposed to numbers."""
+    return x.dtype.kind in "iu"
+
+
+def astype(x: Array, like: Array) -> Array:
+    """Convert to the type of `like`; booleans become 0 and 1."""
+    return x.astype(like.dtype)
+
+
+def _elementwise(scalar: Callable[[float], float], x: Any) -> Array:
+    values = np.asarray(x)
+    flat = np.fromiter((scalar(float(v)) for v in values.ravel()), dtype=np.float64, count=values.size)
+    return flat.reshape(values.shape).astype(values.dtype)
+
+
+def lgamma(x: Array) -> Array:
+    """Log of the absolute value of the gamma function; NumPy has none, the C library's is correctly rounded enough."""
+    return _elementwise(lambda v: math.inf if v == 0 or math.isinf(v) else math.lgamma(v), x)
+
+
+# Bernoulli numbers B2, B4, ... of the asymptotic series of log Gamma; after the shift to x >= 10 the first neglected
+# term is below 1e-18.
+_BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6)
+_SHIFT = 10
+
+
+def digamma(x: Array) -> Array:
+    """Derivative of `lgamma` for positive arguments: recurrence up to 10, then the asymptotic series."""
+    z = np.asarray(x, dtype=np.float64)
+    total = np.zeros_like(z)
+    for _ in range(_SHIFT):
+        small = z < _SHIFT
+        total = np.where(small, total - 1 / z, total)
+        z = np.where(small, z + 1, z)
+    series = np.zeros_like(z)
+    for k in range(len(_BERNOULLI), 0, -1):
+        series = (series + _BERNOULLI[k - 1] / (2 * k)) / z**2
+    return (total + np.log(z) - 0.5 / z - series).astype(x.dtype)
+
+
+def trigamma(x: Array) -> Array:
+    """Second derivative of `lgamma` for positive arguments."""
+    z = np.asarray(x, dtype=np.float64)
+    total = np.zeros_like(z)
+    for _ in range(_SHIFT):
+        small = z < _SHIFT
+        total = np.where(small, total + 1 / z**2, total)
+        z = np.where(small, z + 1, z)
+    series = np.zeros_like(z)
+    for k in range(len(_BERNOULLI), 0, -1):
+        series = (series + _BERNOULLI[k - 1]) / z**2
+    return (total + 1 / z + 0.5 / z**2 + series / z).astype(x.dtype)
+
+
+# --- from the caller's arguments to arrays, and back -----------------------------------------------------------------
+
+
+def asarray(x: Any, name: str) -> Array:
+    """Convert a caller's argument, whatever it is, to an array of numbers; the argument is never written to."""
+    try:
+        array = np.asarray(x)
+    except ValueError as ragged:
+        raise ArgumentError(f"{name}: rows of unequal length cannot be an array ({ragged})") from None
+    if array.dtype.kind == "O":
+        raise ArgumentError(
+            f"{name}: got {type(x).__name__} of Python objects, expected numbers (an array, a list or a scalar)"
+        )
+    if array.dtype.kind == "c":
+        raise ArgumentError(f"{name}: complex numbers have no order, so no loss; pass real and imaginary parts")
+    if array.dtype.kind not in "biuf":
+        raise ArgumentError(f"{name}: got data of type {array.dtype}, expected numbers")
+    return array
+
+
+def compute_dtype(arrays: list[Array]) -> Any:
+    """The type to compute in: the widest float given, never narrower than float32; float64 for integers."""
+    floats = [a.dtype for a in arrays if a.dtype.kind == "f"]
+    return np.result_type(np.float32, *floats) if floats else np.dtype(np.float64)
+
+
+def cast(x: Array, dtype: Any) -> Array:
+    """Convert to a type, without a copy where none is needed."""
+    return x.astype(dtype, copy=False)
+
+
+def as_index(x: Array) -> Array:
+    """Convert checked class labels to indices."""
+    return x.astype(np.intp, copy=False)
+
+
+def gradient_dtype(x: Array, computed: Any) -> Any:
+    """The type of the gradient with respect to an argument: its own, if it can hold one."""
+    return x.dtype if x.dtype.kind == "f" else computed
+
+
+def accumulator(dtype: Any) -> Any:
+    """The type to sum in: float64, or wider if the values are."""
+    return np.result_type(np.float64, dtype)
+
+
+def scalar(x: Any, dtype: Any) -> Any:
+    """A NumPy scalar of the given type."""
+    return dtype.type(x)
+
+
+def own(x: Array) -> Array:
+    """An array that shares memory with no input and may be written to by the caller."""
+    return x if x.flags.owndata and x.flags.writeable else x.copy()
+
+
+def stack_rows(rows: list[Array]) -> Array:
+    """Rows one under the other."""
+    return np.stack(rows)
+
+
+def quiet() -> Any:
+    """A context without floating-point warnings: infinities and NaN are values, decided in `lossary.numerics`."""
+    return np.errstate(all="ignore")
+
+
+def drive(steps: Any, count: int) -> list[Any]:
+    """Pull `count` quantities from a running definition."""
+    with quiet():
+        return [next(steps) for _ in range(count)]

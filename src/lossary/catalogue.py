@@ -1,0 +1,324 @@
+"""What a loss is, and where losses are found.
+
+A loss is one generator, ``define(xp, *arrays, **params)``, that yields its value, then its gradient with respect to
+the arrays named in `wrt`, then the diagonal of its Hessian. `@loss` enters it in the catalogue as a frozen record
+together with the facts from which checks, tests, documents and command-line pages are derived.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from lossary.errors import UnknownLossError, suggest
+from lossary.facts import Domain, Signature, admits, parse_domain, parse_signatures
+
+if TYPE_CHECKING:
+    from lossary.similarity import Coupling
+
+Definition = Callable[..., Iterator[Any]]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Loss:
+    """One loss of the catalogue: its mathematics and its facts.
+
+    Calling it gives **one value per example**, never a reduced number: see `lossary.mean` for that.
+
+    >>> import lossary
+    >>> lossary.huber([0.5, 3.0], [0.0, 0.0], delta=1.0)
+    array([0.125, 2.5  ])
+    """
+
+    name: str
+    define: Definition
+    family: str
+    signature: str
+    input: str
+    target: str | None
+    formula: str
+    references: tuple[str, ...]
+    aliases: tuple[str, ...] = ()
+    likelihood: str = ""
+    domains: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    wrt: tuple[str, ...] = ()
+    derivatives: int = 2
+    properties: frozenset[str] = frozenset()
+    coupling: Coupling | None = None
+    bound: Mapping[str, Any] = field(default_factory=dict)
+
+    # -- evaluation: the work is in `lossary.transforms`, reached only when called ---------------------------------
+
+    def __call__(self, *arrays: Any, **params: Any) -> Any:
+        """Return one value per example, in the framework of the inputs.
+
+        Raises `ShapeError`, `DomainError`, `ParameterError` or `ArgumentError`, each naming the argument.
+        """
+        from lossary.transforms import values
+
+        return values(self, arrays, params)
+
+    def value_and_grad(self, *arrays: Any, **options: Any) -> tuple[Any, Any]:
+        """Return the value and the gradient with respect to `wrt`; see `lossary.value_and_grad` for the options."""
+        from lossary.transforms import value_and_grad
+
+        return value_and_grad(self, *arrays, **options)
+
+    def grad(self, *arrays: Any, **options: Any) -> Any:
+        """Return the gradient only. Options as in `value_and_grad`."""
+        from lossary.transforms import value_and_grad
+
+        return value_and_grad(self, *arrays, **options)[1]
+
+    def hess(self, *arrays: Any, **options: Any) -> Any:
+        """Return the diagonal of the Hessian with respect to `wrt`. Options as in `value_and_grad`.
+
+        For a loss on rows these are the second derivatives in each entry of the row, not the full matrix.
+        """
+        from lossary.transforms import hess
+
+        return hess(self, *arrays, **options)
+
+    def bind(self, **params: Any) -> Loss:
+        """Return the same loss with some parameters fixed.
+
+        >>> import lossary
+        >>> lossary.huber.bind(delta=2.0)([3.0], [0.0])
+        array([4.])
+        """
+        from lossary.transforms import bind
+
+        return bind(self, params)
+
+    # -- facts that follow from the others --------------------------------------------------------------------------
+
+    @cached_property
+    def signatures(self) -> tuple[Signature, ...]:
+        """The alternatives of the signature of one example, as the definition sees it."""
+        return parse_signatures(self.signature)
+
+    @cached_property
+    def defaults(self) -> Mapping[str, Any]:
+        """Parameters with their default values."""
+        own = inspect.signature(self.define).parameters.values()
+        found = {p.name: p.default for p in own if p.kind is p.KEYWORD_ONLY}
+        return (dict(self.coupling.defaults) | found) if self.coupling else found
+
+    @cached_property
+    def row_arguments(self) -> tuple[str, ...]:
+        """Names of the arrays the definition takes."""
+        own = list(inspect.signature(self.define).parameters.values())[1:]
+        return tuple(p.name for p in own if p.kind is not p.KEYWORD_ONLY)
+
+    @cached_property
+    def arguments(self) -> tuple[str, ...]:
+        """Names of the arrays the caller passes, in order."""
+        return self.coupling.arguments if self.coupling else self.row_arguments
+
+    def domain(self, argument: str, alternative: int = 0) -> Domain:
+        """Return the domain of an array argument in one of the signature's alternatives."""
+        if self.coupling:
+            return parse_domain(self.coupling.domains[argument])
+        core = self.signatures[alternative].inputs[self.arguments.index(argument)]
+        if argument in self.domains:
+            return admits(self.domains[argument], core)
+        if self.target is not None and argument == self.arguments[-1] and len(self.arguments) > 1:
+            texts = [t.strip() for t in self.target.split("|")]
+            return admits(texts[min(alternative, len(texts) - 1)], core)
+        return admits(self.input, core)
+
+    @property
+    def doc(self) -> str:
+        """The definition's docstring, dedented."""
+        return inspect.getdoc(self.define) or ""
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of the docstring."""
+        return self.doc.split("\n", 1)[0]
+
+    @cached_property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks whose data the loss can be trained on, read off its signature, input and target."""
+        return tuple(task for task, suits in TASKS.items() if suits(self))
+
+    def __repr__(self) -> str:
+        fixed = ", ".join(f"{k}={v!r}" for k, v in self.bound.items())
+        return f"<loss {self.name}({', '.join(self.arguments)}{', ' + fixed if fixed else ''})>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A loss is its name: pickling the generator function itself would tie the pickle to a module path.
+        return (_restore, (self.name, dict(self.bound)))
+
+
+def _restore(name: str, bound: Mapping[str, Any]) -> Loss:
+    found = get(name)
+    return replace(found, bound=bound) if bound else found
+
+
+def _pointwise(record: Loss) -> bool:
+    return record.signature == "(),()->()" and record.coupling is None
+
+
+TASKS: dict[str, Callable[[Loss], bool]] = {
+    # An unbounded prediction and any number as target.
+    "regression": lambda r: _pointwise(r) and r.input == "real" and r.target == "real",
+    # Log of the mean as prediction; counts, or any non-negative amount, as target.
+    "count": lambda r: r.input == "log-rate" and r.target in ("{0, 1, 2, ...}", "[0, inf)"),
+    "positive": lambda r: r.input == "log-rate" and r.target in ("(0, inf)", "[0, inf)"),
+    "binary": lambda r: _pointwise(r) and r.input in ("logit", "score") and r.target in ("{0, 1}", "[0, 1]", "{-1, 1}"),
+    "multiclass": lambda r: (
+        r.input in ("logit", "score")
+        and r.target is not None
+        and r.target.startswith("{0, ..., c-1}")
+        and r.coupling is None
+    ),
+    "multilabel": lambda r: r.signature.startswith("(c),(c)") and r.target in ("{0, 1}", "[0, 1]"),
+    "probability": lambda r: r.input in ("probability", "log-probability") and r.family != "segmentation",
+    "distribution": lambda r: len(r.wrt) > 1 and r.family == "likelihood",
+    "embedding": lambda r: r.family == "metric",
+    "segmentation": lambda r: r.family == "segmentation",
+    "penalty": lambda r: r.family == "penalty",
+}
+
+_RECORDS: dict[str, Loss] = {}
+_ALIASES: dict[str, str] = {}
+
+
+def loss(
+    *,
+    family: str,
+    signature: str,
+    input: str,
+    target: str | None = None,
+    formula: str,
+    references: tuple[str, ...] = (),
+    aliases: tuple[str, ...] = (),
+    likelihood: str = "",
+    domains: Mapping[str, str] | None = None,
+    parameters: Mapping[str, str] | None = None,
+    wrt: tuple[str, ...] = (),
+    derivatives: int = 2,
+    properties: tuple[str, ...] = (),
+    coupling: Coupling | None = None,
+) -> Callable[[Definition], Loss]:
+    r"""Enter a generator in the catalogue under its own name.
+
+    Parameters
+    ----------
+    family: the room of the catalogue: ``regression``, ``classification``, ``margin``, ``imbalance``, ...
+    signature: core dimensions of one example, ``"(c),()->() | (c),(c)->()"``.
+    input: convention of the arrays that are predicted (a key of `lossary.facts.CONVENTIONS`).
+    target: domain of the last array; alternatives match those of the signature; `None` if there is no target.
+    formula: LaTeX of the value of one example.
+    references: ``"Huber 1964, doi:..."``, the source first.
+    aliases: other names of exactly this loss with its default parameters.
+    likelihood: the noise model whose negative log-likelihood this is, with the derivation in one line.
+    domains: conventions or domains of further arrays, by name.
+    parameters: range of each keyword, by name, as a domain; a leading ``(c)`` means one number per class.
+    wrt: arrays the definition differentiates; the first one if not said.
+    derivatives: how many follow the value: 2 for gradient and Hessian, 1 for gradient only.
+    properties: ``convex``, ``strongly convex``, ``proper``, ``bounded``, ``symmetric``, ``lipschitz``, ``smooth``,
+        ``calibrated``, ``evaluation`` (no useful gradient).
+    coupling: how a batch becomes rows, for losses that compare examples with each other.
+    """
+
+    def enter(define: Definition) -> Loss:
+        record = Loss(
+            name=define.__name__,
+            define=define,
+            family=family,
+            signature=signature,
+            input=input,
+            target=target,
+            formula=formula,
+            references=references,
+            aliases=aliases,
+            likelihood=likelihood,
+            domains=domains or {},
+            parameters=parameters or {},
+            derivatives=derivatives,
+            properties=frozenset(properties),
+            coupling=coupling,
+        )
+        first = record.arguments[:1]
+        record = replace(record, wrt=wrt or first)
+        object.__setattr__(record, "__doc__", define.__doc__)
+        object.__setattr__(record, "__module__", define.__module__)
+        for name in (record.name, *aliases):
+            if name in _RECORDS or name in _ALIASES:
+                raise ValueError(f"the catalogue already has a loss called {name!r}")
+        _RECORDS[record.name] = record
+        _ALIASES.update(dict.fromkeys(aliases, record.name))
+        return record
+
+    return enter
+
+
+def get(name: str) -> Loss:
+    """Return the loss of that name or alias.
+
+    Raises `UnknownLossError` with the nearest names.
+
+    >>> get("mse").name
+    'squared_error'
+    """
+    key = name.strip().lower().replace("-", "_")
+    key = _ALIASES.get(key, key)
+    if key not in _RECORDS:
+        raise UnknownLossError(
+            f'unknown loss "{name}"{suggest(key, [*_RECORDS, *_ALIASES]) or ". See lossary.names() for all."}'
+        )
+    return _RECORDS[key]
+
+
+def names(**facts: Any) -> list[str]:
+    """Return the names of the losses whose facts match, in the order of the catalogue.
+
+    A fact is any attribute of a record. A value asked of an attribute that holds several (`tasks`, `properties`,
+    `aliases`) matches if it is one of them.
+
+    >>> names(family="margin", properties="smooth")[:2]
+    ['squared_hinge', 'smoothed_hinge']
+    """
+    unknown = [f for f in facts if not hasattr(Loss, f) and f not in Loss.__dataclass_fields__]
+    if unknown:
+        known = [*Loss.__dataclass_fields__, "tasks"]
+        raise UnknownLossError(f'a loss has no fact called "{unknown[0]}"{suggest(unknown[0], known)}')
+
+    def matches(record: Loss) -> bool:
+        for fact, wanted in facts.items():
+            held = getattr(record, fact)
+            if held != wanted and not (isinstance(held, (tuple, frozenset)) and wanted in held):
+                return False
+        return True
+
+    return [record.name for record in _RECORDS.values() if matches(record)]
+
+
+def search(words: str) -> list[str]:
+    """Return the names of the losses that mention every word, best matches first.
+
+    >>> search("imbalance")[0] in names(family="imbalance")
+    True
+    """
+    wanted = words.lower().split()
+
+    def score(record: Loss) -> int:
+        title = " ".join((record.name, *record.aliases)).replace("_", " ")
+        facts = " ".join((record.family, *record.tasks, *record.properties, record.likelihood))
+        text = record.doc + " " + " ".join(record.references)
+        total = 0
+        for word in wanted:
+            found = 8 * (word in title.lower()) + 4 * (word in facts.lower()) + (word in text.lower())
+            if not found:
+                return 0
+            total += found
+        return total
+
+    ranked = sorted(_RECORDS.values(), key=score, reverse=True)  # stable: ties stay in the order of the catalogue
+    return [record.name for record in ranked if score(record)]

@@ -1,0 +1,263 @@
+"""What is refused, in words: shapes from the signature, values from the domains, parameters from their ranges.
+
+Nothing here knows a particular loss; every sentence is derived from the record. Checks of shapes always run. Checks
+of values run where reading the data costs about a hundredth of the loss itself, that is, on the CPU.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lossary.catalogue import Loss, names
+from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError, suggest
+from lossary.facts import Domain, Signature, parse_domain
+
+# --- arguments ------------------------------------------------------------------------------------------------------
+
+_SAID_ELSEWHERE = {
+    "reduction": "a catalogue function gives one value per example; reduce with lossary.mean(values) or use "
+    "{name}.value_and_grad(..., reduction=...)",
+    "weight": "weigh the values with lossary.mean(values, weight=...) or use {name}.value_and_grad(..., weight=...)",
+    "mask": "leave entries out with lossary.mean(values, mask=...) or use {name}.value_and_grad(..., mask=...)",
+}
+
+
+def bind_arrays(loss: Loss, given: Sequence[Any], keywords: dict[str, Any]) -> list[Any]:
+    """Return the arrays in the order of the definition, taking them out of `keywords` where named there."""
+    expected = ", ".join(loss.arguments)
+    if len(given) > len(loss.arguments):
+        raise ArgumentError(
+            f"{loss.name}: got {len(given)} positional arguments, expected {len(loss.arguments)} arrays ({expected}); "
+            "parameters are keywords" + (f": {', '.join(loss.defaults)}" if loss.defaults else "")
+        )
+    arrays = dict(zip(loss.arguments, given, strict=False))
+    for name in loss.arguments:
+        if name in keywords:
+            if name in arrays:
+                raise ArgumentError(f"{loss.name}: {name} is given twice, by position and by name")
+            arrays[name] = keywords.pop(name)
+    missing = [name for name in loss.arguments if name not in arrays]
+    if missing:
+        raise ArgumentError(f"{loss.name}: missing {', '.join(missing)}; it takes the arrays {expected}")
+    return [arrays[name] for name in loss.arguments]
+
+
+def parameters(loss: Loss, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all parameters of a loss, checked against their ranges; lists become arrays."""
+    for name in given:
+        if name not in loss.defaults:
+            if name in _SAID_ELSEWHERE:
+                raise ArgumentError(
+                    f"{loss.name}: {name}= is not a parameter: " + _SAID_ELSEWHERE[name].format(name=loss.name)
+                )
+            known = list(loss.defaults)
+            hint = suggest(name, known) or (f": it has {', '.join(known)}" if known else ": it has none")
+            raise ArgumentError(f'{loss.name}: no parameter "{name}"{hint}')
+    full = {**loss.defaults, **loss.bound, **given}
+    return {name: _parameter(loss, name, value) for name, value in full.items()}
+
+
+def _parameter(loss: Loss, name: str, value: Any) -> Any:
+    text = loss.parameters.get(name)
+    if text is None or value is None:
+        if value is None and loss.defaults[name] is not None:
+            raise ParameterError(f"{loss.name}: {name}: got None, expected {text}")
+        return value
+    per_class = text.startswith("(c) ")
+    domain = parse_domain(text.removeprefix("(c) "))
+    if domain.kind == "one of":
+        if value not in domain.choices:
+            raise ParameterError(
+                f"{loss.name}: {name}: got {value!r}, expected {domain.text}{suggest(str(value), domain.choices)}"
+            )
+        return value
+    if domain.kind == "flag":
+        if value not in (True, False):
+            raise ParameterError(f"{loss.name}: {name}: got {value!r}, expected True or False")
+        return bool(value)
+    try:
+        numbers = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        raise ParameterError(f"{loss.name}: {name}: got {value!r}, expected a number in {domain.text}") from None
+    bad = [float(v) for v in numbers.ravel() if not domain.contains(float(v)) or math.isnan(v)]
+    if bad:
+        raise ParameterError(f"{loss.name}: {name}: got {bad[0]:g}, expected a number in {domain.text}")
+    if numbers.ndim == 0:
+        number = numbers.item()
+        return int(number) if domain.kind in ("count", "integer") else number
+    if not per_class and loss.signatures[0].rank:
+        raise ParameterError(f"{loss.name}: {name}: got {numbers.size} numbers, expected one")
+    return numbers
+
+
+# --- shapes ---------------------------------------------------------------------------------------------------------
+
+
+def shapes(loss: Loss, signatures: Sequence[Signature], arrays: Sequence[Any]) -> tuple[int, tuple[int, ...]]:
+    """Return which alternative of the signature fits, and the shape of the batch; or say why none does.
+
+    All arrays have the same leading (batch) dimensions; one whole example without any is repeated. Nothing else is
+    broadcast: ``(N, 1)`` against ``(N,)`` would silently compare everything with everything.
+    """
+    first = arrays[0].ndim - len(signatures[0].inputs[0])
+    for number, signature in enumerate(signatures):
+        loops = [a.ndim - len(core) for a, core in zip(arrays, signature.inputs, strict=True)]
+        if len(signatures) == 1 or (all(n in (0, first) for n in loops[1:]) and all(n >= 0 for n in loops)):
+            return number, _batch(loss, signature, arrays)
+    return 0, _batch(loss, signatures[0], arrays)
+
+
+def _batch(loss: Loss, signature: Signature, arrays: Sequence[Any]) -> tuple[int, ...]:
+    sizes: dict[str, tuple[int, str]] = {}
+    batch: tuple[int, ...] = ()
+    owner = ""
+    for name, core, array in zip(loss.arguments, signature.inputs, arrays, strict=True):
+        if array.ndim < len(core):
+            raise ShapeError(
+                f"{loss.name}: {name}: got shape {array.shape}, expected at least {len(core)} "
+                f"dimension{'s' * (len(core) > 1)} ({', '.join(core)}) as in the signature {signature}"
+            )
+        split = array.ndim - len(core)
+        loop = array.shape[:split]
+        if loop and not owner:
+            batch, owner = loop, name
+        elif loop and loop != batch:
+            raise ShapeError(_unequal(loss, signature, arrays, name, owner))
+        for label, size in zip(core, array.shape[split:], strict=True):
+            held, holder = sizes.setdefault(label, (size, name))
+            if held != size:
+                raise ShapeError(
+                    f"{loss.name}: dimension {label} is {held} in {holder} (shape "
+                    f"{arrays[loss.arguments.index(holder)].shape}) but {size} in {name} (shape {array.shape})"
+                )
+    return batch
+
+
+def _unequal(loss: Loss, signature: Signature, arrays: Sequence[Any], name: str, owner: str) -> str:
+    a, b = (arrays[loss.arguments.index(n)].shape for n in (owner, name))
+    text = f"{loss.name}: {owner} has shape {a} but {name} has shape {b}; expected the same"
+    cores = {n: len(signature.inputs[loss.arguments.index(n)]) for n in (owner, name)}
+    if cores[owner] or cores[name]:
+        text += f" leading dimensions, then {signature} per example"
+    longer, shorter = (owner, name) if len(a) > len(b) else (name, owner)
+    shape_long, shape_short = (a, b) if len(a) > len(b) else (b, a)
+    if cores[owner] == cores[name] == 0:
+        if len(shape_long) == len(shape_short) + 1 and shape_long[-1] == 1:
+            text += f". Nothing is broadcast silently: drop the last axis with {longer}[:, 0], or add one to {shorter}"
+    elif cores[owner] == 1 and cores[name] == 0 and len(a) > 2 and b == (a[0], *a[2:]):
+        text += f". Classes go last: numpy.moveaxis({owner}, 1, -1)"
+    return text
+
+
+# --- values ---------------------------------------------------------------------------------------------------------
+
+_TOLERANCE = {2: 5e-3, 4: 1e-4, 8: 1e-6}  # how far a row may be from summing to 1, by the width of its type
+
+
+def domain(loss: Loss, name: str, allowed: Domain, x: Any, keep: Any, classes: int, exempt: Any = None) -> None:
+    """Raise `DomainError` if an array has a kept value outside a domain.
+
+    `keep` is None or true for every example that counts; `exempt` is the label that is ignored.
+    """
+    if not allowed.bounded or x.size == 0:
+        return
+    if allowed.kind in ("simplex", "log-simplex"):
+        _rows(loss, name, allowed, x, keep)
+        return
+    if allowed.kind == "index":
+        ok = (x >= 0) & (x < classes) & (x == np.floor(x)) if x.dtype.kind == "f" else (x >= 0) & (x < classes)
+        if exempt is not None:
+            ok |= x == exempt
+    elif allowed.kind == "set":
+        ok = np.isin(x, allowed.values)
+    elif allowed.kind == "count":
+        ok = (x >= 0) & (x == np.floor(x)) if x.dtype.kind == "f" else x >= 0
+    elif allowed.kind == "flag":
+        ok = (x == 0) | (x == 1)
+    else:  # an interval; NaN passes, for it is an outcome to be found and named, not a misuse of this loss
+        low = x < allowed.low if allowed.closed[0] else x <= allowed.low
+        high = x > allowed.high if allowed.closed[1] else x >= allowed.high
+        ok = ~(low | high) if allowed.high != math.inf else ~low
+        if allowed.low == -math.inf:
+            ok = ~high
+    if keep is not None:
+        ok |= ~keep.reshape(keep.shape + (1,) * (x.ndim - keep.ndim)) if x.ndim >= keep.ndim else False
+    if ok.all():
+        return
+    where = np.argwhere(~ok)
+    first = tuple(int(i) for i in where[0])
+    place = f" at index {first if len(first) > 1 else first[0]}" if first else ""
+    count = f" and {len(where) - 1} more" if len(where) > 1 else ""
+    shown = f"{{0, ..., {classes - 1}}}" if allowed.kind == "index" else allowed.text
+    raise DomainError(
+        f"{loss.name}: {name}: got {x[first]:g}{place}{count}, expected values in {shown}"
+        + _hint(loss, allowed, x, classes)
+    )
+
+
+def _hint(loss: Loss, allowed: Domain, x: Any, classes: int) -> str:
+    finite = x[np.isfinite(x)]
+    if finite.size == 0:
+        return ""
+    low, high = float(finite.min()), float(finite.max())
+    values = set(np.unique(finite[:10_000]).tolist())
+    if allowed.kind == "index":
+        if classes == 1:
+            return ". There is only one class: for a yes/no target use binary_cross_entropy_with_logits"
+        if low >= 1 and high == classes:
+            return f". The labels look 1-based: subtract 1 (they run from {low:g} to {high:g})"
+        if low < 0 and low in (-1, -100) and "ignore_index" in loss.defaults:
+            return f". To leave such labels out, pass ignore_index={low:g}"
+        if high >= classes:
+            return f". There are {classes} classes but labels up to {high:g}"
+        return ""
+    if allowed.kind == "set" and set(allowed.values) == {-1.0, 1.0} and values <= {0.0, 1.0}:
+        return ". The labels are 0 and 1: pass 2 * target - 1"
+    if (allowed.low == 0 and allowed.high == 1) or set(allowed.values) == {0.0, 1.0}:
+        if values == {-1.0, 1.0}:
+            return ". The labels are -1 and 1: pass (target + 1) / 2"
+        if values == {0.0, 255.0}:
+            return ". The labels are 0 and 255: divide by 255"
+        if loss.input == "probability" and allowed.kind == "interval":
+            return ". These look like logits: " + _logit_form(loss)
+    if allowed.kind == "count" and (finite != np.floor(finite)).any():
+        return ". Counts are whole numbers; for amounts use tweedie_deviance or gamma_nll"
+    return ""
+
+
+def _logit_form(loss: Loss) -> str:
+    twin = f"{loss.name}_with_logits"
+    return f"use {twin}" if twin in names() else "apply the sigmoid first"
+
+
+def _rows(loss: Loss, name: str, allowed: Domain, x: Any, keep: Any) -> None:
+    tolerance = _TOLERANCE[min(max(x.dtype.itemsize, 2), 8)] if x.dtype.kind == "f" else 0.0
+    logarithms = allowed.kind == "log-simplex"
+    rows = x.astype(np.float64).reshape(-1, x.shape[-1])
+    if keep is not None and keep.ndim == x.ndim - 1:
+        rows = rows[keep.ravel()]
+    with np.errstate(all="ignore"):
+        sums = (np.exp(rows) if logarithms else rows).sum(axis=-1)
+        outside = (rows > tolerance).any(axis=-1) if logarithms else (rows < 0).any(axis=-1)
+        bad = outside | (np.abs(sums - 1) > tolerance * max(1, x.shape[-1] ** 0.5))
+    if not bad.any():
+        return
+    row = int(np.argmax(bad))
+    probabilities = bool((rows >= 0).all() and (np.abs(rows.sum(axis=-1) - 1) < 1e-3).all())
+    shown = np.array2string(rows[row][:6], precision=4, separator=", ")
+    expected = "log-probabilities, whose exponentials sum to 1" if logarithms else "probabilities, which sum to 1"
+    if logarithms and probabilities:
+        hint = ". These are probabilities (rows sum to 1): pass their logarithm, or the logits to softmax_cross_entropy"
+    elif logarithms:
+        hint = f" (they sum to {sums[row]:.4g}). If these are logits, subtract their logsumexp" + (
+            " or use softmax_cross_entropy" if loss.name == "nll" else ""
+        )
+    elif (rows <= 0).all() and (np.abs(np.exp(rows).sum(axis=-1) - 1) < 1e-3).all():
+        hint = ". These are log-probabilities: pass their exponential"
+    else:
+        hint = f" (it sums to {sums[row]:.4g})"
+    raise DomainError(f"{loss.name}: {name}: row {row} is {shown}, expected {expected}{hint}")

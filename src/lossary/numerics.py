@@ -1,0 +1,121 @@
+"""Every decision about overflow, cancellation, ``-inf`` and ``0 * log 0``, as functions of the namespace `xp`.
+
+A definition in `lossary.losses` never writes ``log(1 + exp(x))`` or divides by a norm that may vanish: it calls a
+function of this page, so each decision is made, explained and tested once. Reductions run over the last axis and keep
+it, so that a row and its sums combine without reshaping.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+# --- products and quotients with a decided value at 0 and infinity --------------------------------------------------
+
+
+def times(xp: Any, weight: Any, x: Any) -> Any:
+    """Return ``weight * x`` where a weight of 0 gives exactly 0, whatever `x` is: ``0 * inf = 0``, ``0 * nan = 0``."""
+    nothing = weight == 0
+    return xp.where(nothing, xp.zeros_like(x), weight * xp.where(nothing, xp.zeros_like(x), x))
+
+
+def divide(xp: Any, a: Any, b: Any) -> Any:
+    """Return ``a / b``, and 0 where `b` is 0: the convention for directions of zero vectors and empty overlaps."""
+    nothing = b == 0
+    return xp.where(nothing, xp.zeros_like(a + b), a / xp.where(nothing, xp.ones_like(b), b))
+
+
+def xlogy(xp: Any, x: Any, y: Any) -> Any:
+    """Return ``x * log(y)`` with ``0 * log 0 = 0``."""
+    nothing = x == 0
+    return x * xp.log(xp.where(nothing, xp.ones_like(x * y), y))
+
+
+# --- the logistic family --------------------------------------------------------------------------------------------
+
+
+def softplus(xp: Any, x: Any) -> Any:
+    """Return ``log(1 + exp(x))``, exact at both ends: ``x`` for large `x`, ``exp(x)`` for very negative ones."""
+    return xp.maximum(x, xp.zeros_like(x)) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+def log_sigmoid(xp: Any, x: Any) -> Any:
+    """Return ``log(sigmoid(x))``."""
+    return -softplus(xp, -x)
+
+
+def sigmoid(xp: Any, x: Any) -> Any:
+    """Return ``1 / (1 + exp(-x))``; the smaller of the two tails keeps its relative accuracy."""
+    tail = xp.exp(-xp.abs(x))
+    return xp.where(x >= 0, xp.ones_like(x), tail) / (1 + tail)
+
+
+def log1mexp(xp: Any, x: Any) -> Any:
+    """Return ``log(1 - exp(x))`` for ``x <= 0`` (Maechler 2012: the better of two forms on either side of -log 2)."""
+    near = x > -0.6931471805599453
+    return xp.where(
+        near,
+        xp.log(-xp.expm1(xp.where(near, x, -xp.ones_like(x)))),
+        xp.log1p(-xp.exp(xp.where(near, -xp.ones_like(x), x))),
+    )
+
+
+# --- rows of classes ------------------------------------------------------------------------------------------------
+
+
+def log_softmax(xp: Any, z: Any) -> tuple[Any, Any, Any]:
+    """Return log-probabilities, probabilities and log-normaliser (log-sum-exp) of a row of logits.
+
+    A logit of ``-inf`` is a class that is masked out: probability exactly 0, log-probability ``-inf``. A row with
+    nothing left has probability 0 everywhere. The log-probability of the largest logit keeps its *relative* accuracy,
+    however near to 0 it is: there the sum is taken without the largest term, which is 1, and `log1p` adds it exactly.
+    """
+    top = xp.max(z)
+    # A row of nothing but -inf has no maximum to subtract; with 0 in its place every exponential is 0.
+    top = xp.where(top == -xp.inf, xp.zeros_like(top), top)
+    shifted = z - top
+    exponentials = xp.exp(shifted)
+    is_top = shifted == 0
+    tops = xp.sum(xp.where(is_top, xp.ones_like(z), xp.zeros_like(z)))
+    others = xp.sum(xp.where(is_top, xp.zeros_like(z), exponentials))
+    log_total = xp.log1p(others + (tops - 1))
+    total = others + tops
+    log_probabilities = xp.where(z == -xp.inf, z, shifted - log_total)
+    return log_probabilities, divide(xp, exponentials, total), top + log_total
+
+
+def logsumexp(xp: Any, z: Any) -> Any:
+    """Return the log of the sum of exponentials of a row; ``-inf`` for a row that is all ``-inf``."""
+    return log_softmax(xp, z)[2]
+
+
+def residual_probabilities(xp: Any, log_probabilities: Any, probabilities: Any, wanted: Any) -> Any:
+    """Return ``p - q`` without cancellation where q is 0 or 1: as ``q (p - 1) + (1 - q) p``, with p - 1 by `expm1`."""
+    return wanted * xp.expm1(log_probabilities) + (1 - wanted) * probabilities
+
+
+def class_distribution(xp: Any, target: Any, like: Any) -> Any:
+    """Return the target as a distribution over classes: soft labels unchanged, indices one-hot in the type of `like`.
+
+    An index outside the row (an ignored label) becomes a row of zeros, hence costs nothing.
+    """
+    return xp.one_hot(target, like) if xp.is_index(target) else target
+
+
+# --- vectors --------------------------------------------------------------------------------------------------------
+
+
+def norm(xp: Any, x: Any) -> Any:
+    """Return the Euclidean norm of a row, free of overflow; 0 for the zero vector."""
+    top = xp.max(xp.abs(x))
+    return top * xp.sqrt(xp.sum(divide(xp, x, top) ** 2))
+
+
+def unit(xp: Any, x: Any) -> tuple[Any, Any]:
+    """Return the row scaled to length 1, and its length; a zero vector has direction 0."""
+    length = norm(xp, x)
+    return divide(xp, x, length), length
+
+
+def unit_pullback(xp: Any, direction: Any, length: Any, grad: Any) -> Any:
+    """Return the gradient with respect to a row, given the one with respect to its direction; 0 at the zero vector."""
+    return divide(xp, grad - direction * xp.sum(direction * grad), length)

@@ -1,0 +1,215 @@
+"""Checking a loss: gradients and Hessians by finite differences that know about kinks, and inputs drawn from records.
+
+`check_grad` is for users and for the test suite alike; `random_arrays` and `random_params` draw admissible inputs from
+nothing but a loss's domains, so a new loss is tested without a line being written for it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lossary.catalogue import Loss
+from lossary.errors import ArgumentError
+from lossary.facts import Domain, parse_domain
+
+# --- inputs drawn from the records ----------------------------------------------------------------------------------
+
+
+def random_arrays(
+    loss: Loss, rng: np.random.Generator, batch: int = 4, sizes: Mapping[str, int] | None = None, alternative: int = 0
+) -> list[Any]:
+    """Return admissible random float64 arrays for a loss, from its signature and domains alone.
+
+    >>> import lossary
+    >>> [a.shape for a in random_arrays(lossary.nll, np.random.default_rng(0), batch=2, sizes={"c": 3})]
+    [(2, 3), (2,)]
+    """
+    known = {"b": batch, "c": 4, "d": 3, "n": 5, "k": 2} | dict(sizes or {})
+    signature = (loss.coupling.signatures if loss.coupling else loss.signatures)[alternative]
+    lead = () if loss.coupling else (batch,)
+    return [
+        draw(loss.domain(name, alternative), lead + tuple(known[d] for d in core), rng, known["c"])
+        for name, core in zip(loss.arguments, signature.inputs, strict=True)
+    ]
+
+
+def draw(domain: Domain, shape: tuple[int, ...], rng: np.random.Generator, classes: int = 4) -> Any:
+    """Return random members of a domain."""
+    if domain.kind == "set":
+        return rng.choice(domain.values, shape)
+    if domain.kind == "index":
+        return rng.integers(0, classes, shape)
+    if domain.kind == "count":
+        return rng.poisson(3.0, shape).astype(float)
+    if domain.kind == "integer":
+        return rng.integers(-3, 4, shape)
+    if domain.kind == "flag":
+        return rng.random(shape) < 0.5
+    if domain.kind == "one of":
+        return np.asarray(rng.choice(domain.choices, shape))
+    if domain.kind in ("simplex", "log-simplex"):
+        rows = rng.dirichlet(np.ones(shape[-1]), shape[:-1])
+        return np.log(rows) if domain.kind == "log-simplex" else rows
+    low, high = domain.low, domain.high
+    if low == -math.inf and high == math.inf:
+        return 2.0 * rng.standard_normal(shape)
+    if high == math.inf:
+        return low + rng.lognormal(0.0, 0.7, shape)
+    if low == -math.inf:
+        return high - rng.lognormal(0.0, 0.7, shape)
+    return low + (high - low) * rng.uniform(0.05, 0.95, shape)
+
+
+def random_params(loss: Loss, rng: np.random.Generator, classes: int = 4) -> dict[str, Any]:
+    """Return random parameters in their ranges; each keeps its default half of the time."""
+    chosen: dict[str, Any] = {}
+    for name, text in loss.parameters.items():
+        if rng.random() < 0.5:
+            continue
+        per_class = text.startswith("(c) ")
+        drawn = draw(parse_domain(text.removeprefix("(c) ")), (classes,) if per_class else (), rng)
+        chosen[name] = drawn if per_class else drawn.item()
+    return chosen
+
+
+# --- finite differences ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Check:
+    """The outcome of a check of one derivative with respect to one array."""
+
+    what: str
+    argument: str
+    ok: bool
+    error: float
+    worst: tuple[int, ...]
+    given: float
+    expected: float
+    kinks: int
+
+    def __str__(self) -> str:
+        verdict = "ok" if self.ok else "WRONG"
+        text = f"{self.what} in {self.argument}: {verdict}, largest error {self.error:.1e}"
+        if not self.ok:
+            text += f" at {self.worst}: the definition says {self.given:.10g}, differences say {self.expected:.10g}"
+        if self.kinks:
+            text += f"; {self.kinks} entr{'y' if self.kinks == 1 else 'ies'} at a kink, held between the two slopes"
+        return text
+
+
+@dataclass(frozen=True)
+class GradCheck:
+    """The outcome of `check_grad`: true if every derivative agrees; printing it tells where and by how much."""
+
+    loss: str
+    checks: tuple[Check, ...]
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    @property
+    def ok(self) -> bool:
+        """Whether every derivative agrees with its finite differences."""
+        return all(check.ok for check in self.checks)
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.loss}: {'ok' if self.ok else 'WRONG'}", *(f"  {check}" for check in self.checks)])
+
+
+def check_grad(loss: Loss, *arrays: Any, tolerance: float = 1e-6, **params: Any) -> GradCheck:
+    """Compare a loss's hand-written gradient and Hessian with finite differences in float64.
+
+    Every entry of every array in `wrt` is moved by itself. Where the loss has a kink the two one-sided slopes differ;
+    there the gradient may be any number between them (a subgradient), and a Hessian is not checked.
+
+    `tolerance` is the admissible error relative to the size of the derivative (and to 1). Options `weight`, `mask` and
+    `reduction` are passed on. Returns a `GradCheck`: its truth is the verdict, its text says where the worst error is.
+
+    >>> import lossary
+    >>> print(lossary.check_grad(lossary.huber, [0.3, 1.0, 4.0], [0.0, 1.0, 0.0]))
+    huber: ok
+      gradient in pred: ok, largest error ...
+      Hessian in pred: ok, largest error ...
+    """
+    named = dict(zip(loss.arguments, arrays, strict=False))
+    for name in loss.arguments:
+        if name in params:
+            named[name] = params.pop(name)
+    if len(named) < len(loss.arguments):
+        raise ArgumentError(f"{loss.name}: it takes the arrays {', '.join(loss.arguments)}")
+    full = {name: _float64(x) for name, x in named.items()}
+
+    def summed(**moved: Any) -> float:
+        return float(loss.value_and_grad(**{**full, **moved}, **{"reduction": "sum", **params})[0])
+
+    def gradients(**moved: Any) -> tuple[Any, ...]:
+        found = loss.grad(**{**full, **moved}, **{"reduction": "sum", **params})
+        return found if isinstance(found, tuple) else (found,)
+
+    results = [
+        _compare("gradient", name, full[name], gradients()[at], lambda x, name=name: summed(**{name: x}), tolerance)
+        for at, name in enumerate(loss.wrt)
+    ]
+    if loss.derivatives > 1:
+        found = loss.hess(**full, **{"reduction": "sum", **params})
+        diagonals = found if isinstance(found, tuple) else (found,)
+        for at, name in enumerate(loss.wrt):
+            slope = lambda x, at=at, name=name: gradients(**{name: x})[at]  # noqa: E731
+            results.append(_compare("Hessian", name, full[name], diagonals[at], slope, 10 * tolerance))
+    return GradCheck(loss.name, tuple(results))
+
+
+def _float64(x: Any) -> Any:
+    array = np.asarray(x)
+    return array.astype(np.float64) if array.dtype.kind == "f" else array
+
+
+def _compare(what: str, name: str, x: Any, claimed: Any, f: Any, tolerance: float) -> Check:
+    """Compare a derivative, entry by entry, with differences of a scalar function or of an array's own entry."""
+    x = np.asarray(x, dtype=np.float64)
+    claimed = np.asarray(claimed, dtype=np.float64)
+    worst, worst_error, shown, kinks = (0,) * x.ndim, 0.0, (0.0, 0.0), 0
+    ok = True
+    for at in np.ndindex(x.shape):
+        step = 1e-3 * max(1.0, abs(float(x[at]))) if what == "gradient" else 1e-4 * max(1.0, abs(float(x[at])))
+
+        def moved(by: float, at: tuple[int, ...] = at) -> float:
+            y = x.copy()
+            y[at] += by
+            value = f(y)
+            return float(value if np.ndim(value) == 0 else value[at])
+
+        slope, left, right = _slope(moved, step)
+        given = float(claimed[at])
+        scale = max(1.0, abs(slope))
+        if abs(left - right) > 1e-3 * scale:  # a kink within reach: the slopes to either side differ
+            kinks += 1
+            if what == "Hessian":
+                continue
+            low, high = min(left, right), max(left, right)
+            error = max(0.0, low - given, given - high) / scale
+            error = 0.0 if error < 1e-2 else error
+        else:
+            error = abs(given - slope) / scale
+        if not error <= tolerance:  # also true for NaN
+            ok = False
+        if not error <= worst_error:
+            worst, worst_error, shown = at, error, (given, slope)
+    return Check(what, name, ok, worst_error, worst, shown[0], shown[1], kinks)
+
+
+def _slope(f: Any, h: float) -> tuple[float, float, float]:
+    """Return the derivative at 0 by central differences, extrapolated once (Richardson), and the one-sided slopes.
+
+    The one-sided slopes use three points each, so that curvature does not make them differ, only a kink does.
+    """
+    f0, f1, f2, g1, g2 = f(0.0), f(h), f(2 * h), f(-h), f(-2 * h)
+    right = (-3 * f0 + 4 * f1 - f2) / (2 * h)
+    left = (3 * f0 - 4 * g1 + g2) / (2 * h)
+    return (8 * (f1 - g1) - (f2 - g2)) / (12 * h), left, right

@@ -1,0 +1,235 @@
+"""What can be done with a loss: values, gradient, curvature, under weights, masks and reductions; binding parameters.
+
+The way of one call: the checks of `lossary.checks`, arrays in the type to compute in (`prepare`), the definition pulled
+as far as needed (`Call.pull`), weights and reduction from `lossary.reduction`, shapes and types back as the caller had
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lossary import _dispatch, checks, reduction
+from lossary.catalogue import Loss
+from lossary.errors import ArgumentError
+from lossary.facts import Signature
+from lossary.reduction import Reduction
+
+
+@dataclass(frozen=True)
+class Call:
+    """A checked call: the namespace, the arrays as the definition wants them, the parameters, the shapes to restore."""
+
+    loss: Loss
+    xp: Any
+    given: Sequence[Any]
+    arrays: Sequence[Any]
+    params: Mapping[str, Any]
+    signature: Signature
+    batch: tuple[int, ...]
+    dtype: Any
+    weights: Any
+
+    def steps(self) -> Any:
+        """Start the definition on uncoupled arrays."""
+        return self.loss.define(self.xp, *self.arrays, **self.params)
+
+    def pull(self, order: int) -> tuple[Any, list[tuple[Any, ...]], Any]:
+        """Return values, one tuple of derivatives for each order up to `order`, and the running coupling if any."""
+        if self.loss.coupling is None:
+            coupled, steps = None, self.steps()
+        else:
+            own = self.loss.coupling.defaults
+            keep = None if self.weights is None else self.weights != 0
+            coupled = self.loss.coupling.rows(
+                self.xp, *self.arrays, keep, **{k: v for k, v in self.params.items() if k in own}
+            )
+            (rows,) = self.xp.drive(coupled, 1)
+            steps = self.loss.define(self.xp, *rows, **{k: v for k, v in self.params.items() if k not in own})
+        value, *derivatives = self.xp.drive(steps, order + 1)
+        wanted = [d if isinstance(d, tuple) else (d,) for d in derivatives]
+        return value, wanted, coupled
+
+    def values(self, value: Any) -> Any:
+        """Give the values their batch shape and their type."""
+        shaped = self.xp.broadcast_to(value, self.batch + (1,) * self.inner).reshape(self.batch)
+        return self.xp.cast(shaped, self.dtype)
+
+    @property
+    def inner(self) -> int:
+        """Axes after the batch in a value as the definition yields it: the row's, each of length 1."""
+        return 1 if self.loss.coupling else self.signature.rank
+
+    def restore(self, derivatives: Sequence[Any], factor: Any) -> tuple[Any, ...]:
+        """Scale derivatives and give each the shape and type of its argument."""
+        restored = []
+        for name, derivative in zip(self.loss.wrt, derivatives, strict=True):
+            at = self.loss.arguments.index(name)
+            given, core = self.given[at], self.signature.inputs[at]
+            scaled = _scaled(self.xp, derivative, factor, self.inner)
+            full = self.batch + given.shape[given.ndim - len(core) :]
+            spread = self.xp.broadcast_to(scaled, self.batch + self._padded(full[len(self.batch) :])).reshape(full)
+            if given.ndim == len(core) and self.batch:  # one example was repeated over the batch: its shares add up
+                spread = spread.sum(axis=tuple(range(len(self.batch))))
+            restored.append(self.xp.cast(self.xp.own(spread), self.xp.gradient_dtype(given, self.dtype)))
+        return tuple(restored)
+
+    def _padded(self, core: tuple[int, ...]) -> tuple[int, ...]:
+        return core + (1,) * (self.inner - len(core)) if not self.loss.coupling else core
+
+
+def _scaled(xp: Any, derivative: Any, factor: Any, inner: int) -> Any:
+    """Multiply by a factor per example, exactly 0 where the factor is 0."""
+    if factor is None:
+        return derivative
+    if isinstance(factor, float):
+        return derivative * factor
+    spread = factor.reshape(factor.shape + (1,) * inner)
+    nothing = spread == 0
+    return xp.where(nothing, xp.zeros_like(derivative), derivative * spread)
+
+
+def prepare(
+    loss: Loss, given: Sequence[Any], keywords: Mapping[str, Any], weight: Any = None, mask: Any = None
+) -> Call:
+    """Check a call and bring its arrays into the form the definition takes."""
+    params = dict(keywords)
+    listed = checks.bind_arrays(loss, given, params)
+    xp = _dispatch.backend(*listed, weight, mask)
+    arrays = [xp.asarray(x, f"{loss.name}: {name}") for name, x in zip(loss.arguments, listed, strict=True)]
+    params = checks.parameters(loss, params)
+    signatures = loss.coupling.signatures if loss.coupling else loss.signatures
+    alternative, batch = checks.shapes(loss, signatures, arrays)
+    signature = signatures[alternative]
+    if loss.coupling:
+        batch = arrays[0].shape[:1]  # the examples that are coupled are the batch
+    domains = [loss.domain(name, alternative) for name in loss.arguments]
+
+    dtype = xp.compute_dtype([a for a, d in zip(arrays, domains, strict=True) if d.kind != "index"])
+    exempt = params.get("ignore_index")
+    if exempt is not None and domains[-1].kind == "index":
+        kept = xp.broadcast_to(arrays[-1], batch) != exempt
+        mask = kept if mask is None else kept & (xp.broadcast_to(xp.asarray(mask, "mask"), batch) != 0)
+    weights = reduction.coefficients(xp, batch, dtype, weight, mask)
+    keep = None if weights is None else weights != 0
+
+    classes = arrays[0].shape[-1] if signature.rank else 1
+    ready = []
+    for name, core, array, allowed in zip(loss.arguments, signature.inputs, arrays, domains, strict=True):
+        checks.domain(loss, name, allowed, array, keep if array.ndim >= len(batch) else None, classes, exempt)
+        if allowed.kind == "index":
+            # Labels under the mask may be anything; -1 is outside every row, hence costs nothing.
+            whole = array if keep is None or not batch else xp.where(keep, array, -xp.ones_like(array))
+            ready.append(_row(xp.as_index(whole), core, signature))
+        elif loss.coupling:
+            # Coupled examples meet in sums; one that is left out must not bring its NaN along.
+            whole = array if keep is None else xp.where(keep.reshape(batch + (1,) * (array.ndim - 1)), array, 0)
+            ready.append(xp.cast(whole, dtype) if core[1:] else whole)
+        else:
+            ready.append(_row(xp.cast(array, dtype), core, signature))
+    params = {k: xp.cast(v, dtype) if hasattr(v, "shape") else v for k, v in params.items()}
+    return Call(loss, xp, arrays, ready, params, signature, batch, dtype, weights)
+
+
+def _row(array: Any, core: tuple[str, ...], signature: Signature) -> Any:
+    """Give an argument with fewer core dimensions than the others axes of length 1 in their place."""
+    missing = signature.rank - len(core)
+    return array.reshape(array.shape + (1,) * missing) if missing else array
+
+
+# --- the public transforms ------------------------------------------------------------------------------------------
+
+
+def values(loss: Loss, given: Sequence[Any], params: Mapping[str, Any]) -> Any:
+    """Return one value per example."""
+    call = prepare(loss, given, params)
+    value, _, _ = call.pull(0)
+    return call.xp.own(reduction.weigh(call.xp, call.values(value), call.weights))[()]
+
+
+def value_and_grad(
+    loss: Loss,
+    *arrays: Any,
+    weight: Any = None,
+    mask: Any = None,
+    reduction: Reduction = "none",
+    denominator: float | None = None,
+    **params: Any,
+) -> tuple[Any, Any]:
+    """Return the value and the hand-derived gradient with respect to the loss's `wrt` arrays.
+
+    Parameters
+    ----------
+    loss: the loss.
+    arrays: its arrays, in order or by name.
+    weight: numbers >= 0, one per example; 0 leaves an example out exactly, whatever it holds.
+    mask: true where an example counts.
+    reduction: ``"none"``: value per example, and the gradient of their sum. ``"sum"``. ``"mean"``:
+        ``sum(w * v) / sum(w)``. A loss with `ignore_index` leaves those rows out of both sums.
+    denominator: replaces ``sum(w)`` under ``"mean"``.
+    params: the loss's parameters.
+
+    Returns the value, and one gradient (a tuple if `wrt` names several arrays), each in its array's shape and type.
+
+    >>> import lossary
+    >>> value, grad = lossary.squared_error.value_and_grad([1.0, 2.0], [0.0, 0.0], reduction="mean")
+    >>> float(value), grad
+    (2.5, array([1., 2.]))
+    """
+    call = prepare(loss, arrays, params, weight, mask)
+    value, derivatives, coupled = call.pull(1)
+    reduced, factor = _reduce(call, value, reduction, denominator)
+    if coupled is not None:
+        rows = tuple(_scaled(call.xp, d, factor, call.inner) for d in derivatives[0])
+        with call.xp.quiet():
+            return reduced, call.restore([coupled.send(rows)], None)[0]
+    grads = call.restore(derivatives[0], factor)
+    return reduced, grads if len(grads) > 1 else grads[0]
+
+
+def hess(
+    loss: Loss,
+    *arrays: Any,
+    weight: Any = None,
+    mask: Any = None,
+    reduction: Reduction = "none",
+    denominator: float | None = None,
+    **params: Any,
+) -> Any:
+    """Return the diagonal of the Hessian with respect to the `wrt` arrays; options as in `value_and_grad`.
+
+    >>> import lossary
+    >>> lossary.hess(lossary.log_cosh, [0.0], [0.0])
+    array([1.])
+    """
+    if loss.derivatives < 2:
+        raise ArgumentError(f"{loss.name}: has no Hessian: its definition gives value and gradient only")
+    call = prepare(loss, arrays, params, weight, mask)
+    value, derivatives, _ = call.pull(2)
+    _, factor = _reduce(call, value, reduction, denominator)
+    diagonal = call.restore(derivatives[1], factor)
+    return diagonal if len(diagonal) > 1 else diagonal[0]
+
+
+def _reduce(call: Call, value: Any, how: Reduction, denominator: float | None) -> tuple[Any, Any]:
+    """Return the reduced value and the factor by which each example's derivative enters it."""
+    xp, weights = call.xp, call.weights
+    weighted = reduction.weigh(xp, call.values(value), weights)
+    count = reduction.scale(xp, call.batch, call.dtype, weights, how, denominator)
+    if how == "none":
+        return xp.own(weighted)[()], weights
+    summed = reduction.reduce_sum(xp, weighted, call.dtype)
+    if how == "sum":
+        return summed, weights
+    share = 1.0 / count if count else 0.0
+    return reduction.average(summed, count), share if weights is None else weights * share
+
+
+def bind(loss: Loss, params: Mapping[str, Any]) -> Loss:
+    """Return the loss with some parameters fixed, checked now rather than at the first call."""
+    bound = replace(loss, bound={**loss.bound, **params})
+    checks.parameters(loss, params)
+    object.__setattr__(bound, "__doc__", loss.__doc__)
+    return bound

@@ -1,0 +1,1 @@
+"""Naive 60-digit imbalance losses."""

@@ -1,0 +1,285 @@
+"""Every loss of the catalogue, every property it must have. A new loss is covered from the moment it is entered."""
+
+from __future__ import annotations
+
+import copy
+import doctest
+import inspect
+import pickle
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lossary
+import oracles
+from exact import Exact
+from lossary.catalogue import Loss
+from lossary.testing import random_arrays, random_params
+
+ALL = [lossary.get(name) for name in lossary.names()]
+every_loss = pytest.mark.parametrize("loss", ALL, ids=lambda loss: loss.name)
+BATCH = 4
+
+
+def cases(loss: Loss, seed: int, count: int) -> list[tuple[list[Any], dict[str, Any]]]:
+    """Random admissible inputs: every alternative of the signature, parameters at their defaults and drawn."""
+    rng = np.random.default_rng([seed, *loss.name.encode()])
+    alternatives = 1 if loss.coupling else len(loss.signatures)
+    made = []
+    for alternative in range(alternatives):
+        for i in range(count):
+            arrays = random_arrays(loss, rng, BATCH, alternative=alternative)
+            if loss.coupling:
+                arrays[-1] = np.array([0, 1, 0, 1])
+            made.append((arrays, {} if i == 0 else random_params(loss, rng)))
+    return made
+
+
+def tuple_of(x: Any) -> tuple[Any, ...]:
+    return x if isinstance(x, tuple) else (x,)
+
+
+# --- against 60 digits ----------------------------------------------------------------------------------------------
+
+
+def budget(exact: Exact, size: Any, sensitivities: list[Any], eps: float) -> float:
+    """What a correct algorithm may lose: a few units in the last place of the result and of each input."""
+    return float(eps * (abs(size) + sum(sensitivities)))
+
+
+# How many of those units. One number for (nearly) all losses; an exception says why.
+ULPS = 16.0
+EXCEPTIONS: dict[str, float] = {}
+
+
+@every_loss
+@pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
+def test_value_gradient_and_hessian_against_the_oracle(loss: Loss, dtype: Any) -> None:
+    assert hasattr(oracles, loss.name), (
+        f"{loss.name} has no oracle: add a function {loss.name}({', '.join(loss.arguments)}, *, ...) with the textbook "
+        "formula of one example to tests/oracles.py"
+    )
+    eps = float(np.finfo(dtype).eps) * EXCEPTIONS.get(loss.name, ULPS)
+    for arrays, params in cases(loss, 1, 3 if dtype is np.float64 else 2):
+        arrays = [a.astype(dtype) if a.dtype.kind == "f" else a for a in arrays]
+        values, grads = loss.value_and_grad(*arrays, **params)
+        diagonals = tuple_of(loss.hess(*arrays, **params)) if loss.derivatives > 1 else ()
+        assert values.dtype == dtype
+        for i in range(BATCH):
+            if loss.coupling:
+                exact = Exact(loss, arrays, params, anchor=i)
+            else:
+                exact = Exact(loss, [a[i] for a in arrays], params)
+            places = exact.places()
+            value = exact.value()
+            slack = budget(exact, value, [exact.size(p) * abs(exact.first(*p)) for p in places], eps)
+            assert abs(float(value - values[i].item())) <= slack, (loss.name, i, params, float(value), values[i])
+            if loss.coupling:
+                continue  # the gradient of the sum over anchors is checked below
+            for name, grad in zip(loss.wrt, tuple_of(grads), strict=True):
+                which = loss.arguments.index(name)
+                assert grad.dtype == dtype
+                for at in np.ndindex(grad[i].shape):
+                    place = (which, at)
+                    slope = exact.first(which, at)
+                    slack = budget(exact, slope, [exact.size(p) * abs(exact.second(place, p)) for p in places], eps)
+                    error = abs(float(slope - grad[i][at].item()))
+                    assert error <= slack, (loss.name, "gradient", name, i, at, params, float(slope), grad[i][at])
+            for name, diagonal in zip(loss.wrt, diagonals, strict=False):
+                which = loss.arguments.index(name)
+                for at in np.ndindex(diagonal[i].shape):
+                    place = (which, at)
+                    curve = exact.second(place, place)
+                    slack = budget(exact, curve, [exact.size(p) * abs(exact.third(place, p)) for p in places], eps)
+                    error = abs(float(curve - diagonal[i][at].item()))
+                    assert error <= slack + eps * 1e-12, (loss.name, "Hessian", name, i, at, params, float(curve))
+
+
+@pytest.mark.parametrize("loss", [loss for loss in ALL if loss.coupling], ids=lambda loss: loss.name)
+def test_gradient_through_the_coupling_against_the_oracle(loss: Loss) -> None:
+    for arrays, params in cases(loss, 2, 2):
+        grad = loss.grad(*arrays, **params)
+        anchors = [Exact(loss, arrays, params, anchor=i) for i in range(BATCH)]
+        for at in np.ndindex(grad.shape):
+            slope = sum(anchor.first(0, at) for anchor in anchors)
+            assert abs(float(slope) - grad[at]) <= 1e-12 * max(1.0, abs(float(slope))), (at, float(slope), grad[at])
+
+
+# --- finite differences, and what they must catch -------------------------------------------------------------------
+
+
+@every_loss
+def test_check_grad_agrees(loss: Loss) -> None:
+    for arrays, params in cases(loss, 3, 2):
+        outcome = lossary.check_grad(loss, *arrays, **params)
+        assert outcome, str(outcome)
+
+
+# --- the meaning of weight, mask, reduction -------------------------------------------------------------------------
+
+
+@every_loss
+def test_weights_multiply_and_mean_divides_by_their_sum(loss: Loss) -> None:
+    arrays, _ = cases(loss, 4, 1)[0]
+    weight = np.array([0.5, 2.0, 1.0, 0.25])
+    values = loss(*arrays)
+    weighted, _ = loss.value_and_grad(*arrays, weight=weight)
+    np.testing.assert_allclose(weighted, weight * values, rtol=1e-14)
+    average, grads = loss.value_and_grad(*arrays, weight=weight, reduction="mean")
+    np.testing.assert_allclose(average, (weight * values).sum() / weight.sum(), rtol=1e-13)
+    np.testing.assert_allclose(average, lossary.mean(values, weight=weight), rtol=1e-13)
+    summed = loss.grad(*arrays, weight=weight, reduction="sum")
+    for of_mean, of_sum in zip(tuple_of(grads), tuple_of(summed), strict=True):
+        np.testing.assert_allclose(of_mean * weight.sum(), of_sum, rtol=1e-12, atol=1e-300)
+    given, _ = loss.value_and_grad(*arrays, weight=weight, reduction="mean", denominator=10.0)
+    np.testing.assert_allclose(given, (weight * values).sum() / 10.0, rtol=1e-13)
+
+
+def poison(array: Any, at: int) -> Any:
+    """Put NaN, or for integers an absurd number, into one example."""
+    out = array.copy()
+    out[at] = np.nan if array.dtype.kind == "f" else 10**6
+    return out
+
+
+@every_loss
+@pytest.mark.parametrize("how", ["mask", "weight"])
+def test_a_masked_entry_is_exactly_nothing_even_nan(loss: Loss, how: str) -> None:
+    for arrays, params in cases(loss, 5, 2):
+        keep = np.array([True, True, False, True])
+        option = {"mask": keep} if how == "mask" else {"weight": keep.astype(float)}
+        poisoned = [poison(a, 2) for a in arrays]
+        value, grads = loss.value_and_grad(*poisoned, **option, reduction="mean", **params)
+        kept, kept_grads = loss.value_and_grad(*(a[keep] for a in arrays), reduction="mean", **params)
+        np.testing.assert_allclose(value, kept, rtol=1e-13)
+        for grad, expected in zip(tuple_of(grads), tuple_of(kept_grads), strict=True):
+            assert (grad[2] == 0).all()
+            np.testing.assert_allclose(grad[keep], expected, rtol=1e-12, atol=1e-300)
+        per_example, _ = loss.value_and_grad(*poisoned, **option, **params)
+        assert per_example[2] == 0
+        if loss.derivatives > 1:
+            for diagonal in tuple_of(loss.hess(*poisoned, **option, **params)):
+                assert (diagonal[2] == 0).all() and np.isfinite(diagonal).all()
+
+
+@every_loss
+def test_empty_and_all_masked_batches_have_mean_zero(loss: Loss) -> None:
+    arrays, _ = cases(loss, 6, 1)[0]
+    value, grads = loss.value_and_grad(*arrays, mask=np.zeros(BATCH, bool), reduction="mean")
+    assert value == 0 and all((g == 0).all() for g in tuple_of(grads))
+    value, grads = loss.value_and_grad(*(a[:0] for a in arrays), reduction="mean")
+    assert value == 0
+    for name, grad in zip(loss.wrt, tuple_of(grads), strict=True):
+        assert grad.shape == arrays[loss.arguments.index(name)][:0].shape
+    assert loss(*(a[:0] for a in arrays)).shape == (0,)
+
+
+# --- the contract of arrays -----------------------------------------------------------------------------------------
+
+
+@every_loss
+def test_inputs_are_never_written_and_may_be_read_only_strided_or_lists(loss: Loss) -> None:
+    arrays, params = cases(loss, 7, 2)[-1]
+    before = [a.copy() for a in arrays]
+    expected, expected_grads = loss.value_and_grad(*arrays, **params)
+    for a in arrays:
+        a.flags.writeable = False
+    loss.value_and_grad(*arrays, **params)
+    for a, b in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(a, b)
+    strided = [np.repeat(a, 2, axis=0)[::2] for a in arrays]
+    for variant in (strided, [a.tolist() for a in arrays]):
+        value, grads = loss.value_and_grad(*variant, **params)
+        np.testing.assert_array_equal(value, expected)
+        for grad, reference in zip(tuple_of(grads), tuple_of(expected_grads), strict=True):
+            np.testing.assert_array_equal(grad, reference)
+            assert grad.flags.writeable and not any(np.shares_memory(grad, a) for a in arrays)
+
+
+@every_loss
+def test_one_example_alone_and_any_number_of_leading_dimensions(loss: Loss) -> None:
+    if loss.coupling:
+        pytest.skip("a coupled loss compares examples: its batch is one dimension")
+    for arrays, params in cases(loss, 8, 1):
+        values, grads = loss.value_and_grad(*arrays, **params)
+        for i in range(BATCH):
+            value, grad = loss.value_and_grad(*(a[i] for a in arrays), **params)
+            assert np.ndim(value) == 0
+            np.testing.assert_allclose(value, values[i], rtol=1e-14)
+            for g, reference in zip(tuple_of(grad), tuple_of(grads), strict=True):
+                np.testing.assert_allclose(g, reference[i], rtol=1e-13, atol=1e-300)
+        folded = [a.reshape(2, 2, *a.shape[1:]) for a in arrays]
+        np.testing.assert_allclose(loss(*folded, **params), values.reshape(2, 2), rtol=1e-14)
+
+
+@every_loss
+def test_half_precision_is_computed_in_float32_and_its_gradient_is_half(loss: Loss) -> None:
+    arrays, _ = cases(loss, 9, 1)[0]
+    half = [a.astype(np.float16) if a.dtype.kind == "f" else a for a in arrays]
+    wide = [a.astype(np.float32) if a.dtype.kind == "f" else a for a in half]
+    value, grads = loss.value_and_grad(*half)
+    reference, reference_grads = loss.value_and_grad(*wide)
+    assert value.dtype == np.float32
+    np.testing.assert_array_equal(value, reference)
+    for grad, expected in zip(tuple_of(grads), tuple_of(reference_grads), strict=True):
+        assert grad.dtype == np.float16
+        np.testing.assert_array_equal(grad, expected.astype(np.float16))
+
+
+@every_loss
+def test_shapes_that_would_broadcast_are_refused(loss: Loss) -> None:
+    arrays, _ = cases(loss, 10, 1)[0]
+    if len(arrays) == 1:
+        pytest.skip("one array has nothing to disagree with")
+    longer = [*arrays[:-1], np.concatenate([arrays[-1], arrays[-1]])]
+    with pytest.raises(lossary.errors.ShapeError, match=loss.arguments[-1]):
+        loss(*longer)
+    if loss.signature == "(),()->()":
+        with pytest.raises(lossary.errors.ShapeError, match=r"\(4, 1\).*\(4,\)"):
+            loss(arrays[0][:, None], arrays[1])
+
+
+# --- the record -----------------------------------------------------------------------------------------------------
+
+
+@every_loss
+def test_the_definition_yields_what_the_record_says(loss: Loss) -> None:
+    source = inspect.getsource(loss.define)
+    yields = [line for line in source.splitlines() if line.strip().startswith("yield ")]
+    assert len(yields) >= 1 + loss.derivatives
+    assert set(loss.wrt) <= set(loss.arguments)
+    assert set(loss.parameters) <= set(loss.defaults)
+    assert set(loss.defaults) == set(loss.parameters), "every parameter needs its range"
+
+
+@every_loss
+def test_the_loss_is_documented(loss: Loss) -> None:
+    assert loss.formula and loss.references, "a loss says its formula and where it comes from"
+    assert loss.summary.endswith(".") and len(loss.summary) <= 120
+    assert ">>>" in loss.doc, "a loss shows a property in a doctest"
+    for name in loss.parameters:
+        assert f"`{name}`" in loss.doc, f"the docstring does not say what {name} means"
+    module = sys.modules[loss.define.__module__]
+    assert loss.name in module.__all__ and getattr(lossary, loss.name) is loss
+    parser = doctest.DocTestParser()
+    examples = parser.get_doctest(loss.doc, {}, loss.name, None, None)
+    assert examples.examples
+    outcome = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(examples)
+    assert outcome.failed == 0
+
+
+@every_loss
+def test_a_loss_survives_pickling_and_copying(loss: Loss) -> None:
+    assert pickle.loads(pickle.dumps(loss)) is loss
+    assert copy.deepcopy(loss) is loss
+    for alias in loss.aliases:
+        assert lossary.get(alias) is loss
+
+
+def test_every_family_lists_exactly_its_losses() -> None:
+    import lossary.losses as rooms
+
+    listed = {name for name in dir(rooms) if isinstance(getattr(rooms, name), Loss)}
+    assert listed == set(lossary.names())
