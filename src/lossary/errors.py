@@ -7,7 +7,9 @@ Every error Lossary raises on purpose is a `LossaryError` and also the built-in 
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Iterable
+from typing import Any
 
 
 class LossaryError(Exception):
@@ -60,3 +62,16 @@ def suggest(word: str, known: Iterable[str], *, limit: int = 3) -> str:
         close.extend(name for name in parts[match] if name not in close)
     close.extend(n for n in names if len(wanted) > 2 and wanted in n and n not in close)
     return f": did you mean {', '.join(close[:limit])}?" if close else ""
+
+
+def require(module: str, extra: str = "app") -> Any:
+    """Import an optional dependency now; raise `MissingExtraError` with the command that installs it if it is absent.
+
+    >>> require("json").dumps([1])
+    '[1]'
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = {"sklearn": "scikit-learn"}.get(module.partition(".")[0], module.partition(".")[0])
+        raise MissingExtraError(f"{package} needs the {extra} extra: pip install 'lossary[{extra}]'") from error
