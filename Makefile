@@ -1,0 +1,66 @@
+# Needs Python 3.11 or newer, make and nothing else; everything is installed into .venv, once.
+# A second run starts at once: each set of packages leaves a stamp that only a changed pyproject.toml outdates.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench docs clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+REPORT := out/report.html
+
+RECENT := import sys; sys.exit(sys.version_info < (3, 11))
+# The first of the usual names that is recent enough; `make PYTHON=...` says it oneself.
+PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	if $$name -c '$(RECENT)' >/dev/null 2>&1; then echo $$name; break; fi; done)
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+
+demo: $(VENV)/.ready-app  ## train a few losses on handwritten digits, and write a report to read in a browser
+	$(BIN)/lossary compare digits --report $(REPORT)
+	@echo "The report is in $(REPORT): open it in a browser."
+
+test: $(VENV)/.ready-test  ## formatting, lint, types, tests and doctests
+	$(call step,ruff format,ruff format --check --quiet .)
+	$(call step,ruff check,ruff check --quiet .)
+	$(call step,mypy,mypy --no-error-summary)
+	$(call step,pytest,pytest -n 2 --quiet)
+
+bench: $(VENV)/.ready-test  ## measure against naive NumPy and PyTorch, alternating in one process
+	$(BIN)/python benchmarks/bench.py
+
+docs: $(VENV)/.ready-app  ## write one page per loss into docs/losses, from the catalogue
+	$(BIN)/python docs/make_pages.py
+
+clean:  ## remove reports, builds and caches; .venv stays
+	rm -rf out build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find src tests docs benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+define step
+@echo "== $(1)"
+@$(BIN)/$(2) || { echo "make test: $(1) failed (see above)" >&2; exit 1; }
+endef
+
+# --- the environment ----------------------------------------------------------------------------------------------
+
+# An interrupted installation leaves no stamp and is taken up again; a broken environment is made afresh.
+$(VENV)/.ready-pip:
+	@test -n "$(PYTHON)" || { echo "Lossary needs Python 3.11 or newer, and none was found." \
+		"Install one, or say where it is: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(PYTHON) -c '$(RECENT)' 2>/dev/null || { echo "Lossary needs Python 3.11 or newer; $(PYTHON) is" \
+		"$$($(PYTHON) --version 2>/dev/null || echo no Python). Choose another: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@echo "Making a Python environment in $(VENV) ..."
+	@{ $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip --version; } >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@$(PIP) --upgrade pip
+	@touch $@
+
+$(VENV)/.ready-app: pyproject.toml | $(VENV)/.ready-pip
+	@echo "Installing the packages of the app into $(VENV), once ..."
+	@$(PIP) -e '.[app]'
+	@touch $@
+
+$(VENV)/.ready-test: pyproject.toml | $(VENV)/.ready-pip
+	@echo "Installing the packages of the app and of the tests into $(VENV), once (PyTorch is large) ..."
+	@$(PIP) --group test -e '.[app]'
+	@touch $@ $(VENV)/.ready-app
