@@ -106,6 +106,8 @@ class Loss:
         """Parameters with their default values."""
         own = inspect.signature(self.define).parameters.values()
         found = {p.name: p.default for p in own if p.kind is p.KEYWORD_ONLY}
+        if "ignore_index" in self.parameters:
+            found["ignore_index"] = None  # handled where masks are, for every loss on class labels alike
         return (dict(self.coupling.defaults) | found) if self.coupling else found
 
     @cached_property
@@ -126,7 +128,7 @@ class Loss:
         core = self.signatures[alternative].inputs[self.arguments.index(argument)]
         if argument in self.domains:
             return admits(self.domains[argument], core)
-        if self.target is not None and argument == self.arguments[-1] and len(self.arguments) > 1:
+        if self.target is not None and argument in ("target", "labels"):
             texts = [t.strip() for t in self.target.split("|")]
             return admits(texts[min(alternative, len(texts) - 1)], core)
         return admits(self.input, core)
@@ -160,6 +162,10 @@ def _restore(name: str, bound: Mapping[str, Any]) -> Loss:
     return replace(found, bound=bound) if bound else found
 
 
+def _has_labels(target: str | None) -> bool:
+    return target is not None and target.startswith("{0, ..., c-1}")
+
+
 def _pointwise(record: Loss) -> bool:
     return record.signature == "(),()->()" and record.coupling is None
 
@@ -172,10 +178,7 @@ TASKS: dict[str, Callable[[Loss], bool]] = {
     "positive": lambda r: r.input == "log-rate" and r.target in ("(0, inf)", "[0, inf)"),
     "binary": lambda r: _pointwise(r) and r.input in ("logit", "score") and r.target in ("{0, 1}", "[0, 1]", "{-1, 1}"),
     "multiclass": lambda r: (
-        r.input in ("logit", "score")
-        and r.target is not None
-        and r.target.startswith("{0, ..., c-1}")
-        and r.coupling is None
+        r.input in ("logit", "score") and _has_labels(r.target) and "evaluation" not in r.properties
     ),
     "multilabel": lambda r: r.signature.startswith("(c),(c)") and r.target in ("{0, 1}", "[0, 1]"),
     "probability": lambda r: r.input in ("probability", "log-probability") and r.family != "segmentation",
@@ -213,13 +216,14 @@ def loss(
     family: the room of the catalogue: ``regression``, ``classification``, ``margin``, ``imbalance``, ...
     signature: core dimensions of one example, ``"(c),()->() | (c),(c)->()"``.
     input: convention of the arrays that are predicted (a key of `lossary.facts.CONVENTIONS`).
-    target: domain of the last array; alternatives match those of the signature; `None` if there is no target.
+    target: domain of the array called `target` or `labels`; alternatives match those of the signature; `None` if there is no target.
     formula: LaTeX of the value of one example.
     references: ``"Huber 1964, doi:..."``, the source first.
     aliases: other names of exactly this loss with its default parameters.
     likelihood: the noise model whose negative log-likelihood this is, with the derivation in one line.
     domains: conventions or domains of further arrays, by name.
-    parameters: range of each keyword, by name, as a domain; a leading ``(c)`` means one number per class.
+    parameters: range of each keyword, by name, as a domain; a leading ``(c)`` means one number per class. A loss on
+        class labels has `ignore_index` without saying so: rows with that label are masked.
     wrt: arrays the definition differentiates; the first one if not said.
     derivatives: how many follow the value: 2 for gradient and Hessian, 1 for gradient only.
     properties: ``convex``, ``strongly convex``, ``proper``, ``bounded``, ``symmetric``, ``lipschitz``, ``smooth``,
@@ -240,7 +244,7 @@ def loss(
             aliases=aliases,
             likelihood=likelihood,
             domains=domains or {},
-            parameters=parameters or {},
+            parameters=dict(parameters or {}) | ({"ignore_index": "integer"} if _has_labels(target) else {}),
             derivatives=derivatives,
             properties=frozenset(properties),
             coupling=coupling,

@@ -199,6 +199,14 @@ def domain(loss: Loss, name: str, allowed: Domain, x: Any, keep: Any, classes: i
     )
 
 
+def ignorable(loss: Loss, arrays: Sequence[Any], domains: Sequence[Domain]) -> Any:
+    """Return the labels that `ignore_index` speaks of."""
+    for array, allowed in zip(arrays, domains, strict=True):
+        if allowed.kind == "index":
+            return array
+    raise ParameterError(f"{loss.name}: ignore_index: the target holds no class indices; leave rows out with mask=")
+
+
 def _hint(loss: Loss, allowed: Domain, x: Any, classes: int) -> str:
     finite = x[np.isfinite(x)]
     if finite.size == 0:

@@ -7,6 +7,7 @@ it, so that a row and its sums combine without reshaping.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 # --- products and quotients with a decided value at 0 and infinity --------------------------------------------------
@@ -49,6 +50,12 @@ def sigmoid(xp: Any, x: Any) -> Any:
     return xp.where(x >= 0, xp.ones_like(x), tail) / (1 + tail)
 
 
+def sech_squared(xp: Any, x: Any) -> Any:
+    """Return ``1 - tanh(x)**2``, the slope of `tanh`, relatively accurate in its tails."""
+    tail = xp.exp(-2 * xp.abs(x))
+    return 4 * tail / ((1 + tail) * (1 + tail))
+
+
 def log1mexp(xp: Any, x: Any) -> Any:
     """Return ``log(1 - exp(x))`` for ``x <= 0`` (Maechler 2012: the better of two forms on either side of -log 2)."""
     near = x > -0.6931471805599453
@@ -88,9 +95,33 @@ def logsumexp(xp: Any, z: Any) -> Any:
     return log_softmax(xp, z)[2]
 
 
-def residual_probabilities(xp: Any, log_probabilities: Any, probabilities: Any, wanted: Any) -> Any:
-    """Return ``p - q`` without cancellation where q is 0 or 1: as ``q (p - 1) + (1 - q) p``, with p - 1 by `expm1`."""
-    return wanted * xp.expm1(log_probabilities) + (1 - wanted) * probabilities
+def residual_probabilities(xp: Any, log_probabilities: Any, probabilities: Any, wanted: Any, total: Any = 1) -> Any:
+    """Return ``total * p - wanted`` for weights `wanted` that sum to `total`, without cancellation where they are 0 or 1.
+
+    Written as ``wanted (p - 1) + (total - wanted) p``, with p - 1 by `expm1`: the gradient of cross-entropy keeps its
+    relative accuracy on examples that are already classified well.
+    """
+    return wanted * xp.expm1(log_probabilities) + (total - wanted) * probabilities
+
+
+def target_log_probability(xp: Any, scores: Any, labels: Any) -> tuple[Any, Any, Any, Any]:
+    """Return log-probabilities, probabilities, the one-hot labels, and the log-probability of the label's class."""
+    log_probabilities, probabilities, _ = log_softmax(xp, scores)
+    wanted = xp.one_hot(labels, scores)
+    return log_probabilities, probabilities, wanted, xp.sum(times(xp, wanted, log_probabilities))
+
+
+def softmax_chain(
+    xp: Any, log_probabilities: Any, probabilities: Any, wanted: Any, slope: Any, curve: Any
+) -> tuple[Any, Any]:
+    """Return gradient and Hessian diagonal in the scores of a function of the label's log-probability.
+
+    `slope` and `curve` are its first and second derivative. The log-probability has gradient ``one_hot - p`` and
+    Hessian diagonal ``-p (1 - p)``; this is the chain rule.
+    """
+    toward = -residual_probabilities(xp, log_probabilities, probabilities, wanted)
+    spread = -probabilities * xp.expm1(log_probabilities)
+    return slope * toward, times(xp, toward * toward, curve) - slope * spread
 
 
 def class_distribution(xp: Any, target: Any, like: Any) -> Any:
@@ -99,6 +130,18 @@ def class_distribution(xp: Any, target: Any, like: Any) -> Any:
     An index outside the row (an ignored label) becomes a row of zeros, hence costs nothing.
     """
     return xp.one_hot(target, like) if xp.is_index(target) else target
+
+
+def effective_number_weights(xp: Any, class_counts: Any, beta: float) -> Any:
+    """Return class weights inverse to the effective number ``(1 - beta**n) / (1 - beta)``, summing to the classes.
+
+    A class without examples has weight 0. (Cui 2019, arXiv:1901.05555)
+    """
+    # beta**n by expm1, for beta is near 1 and n may be small; beta = 0 leaves one effective example per class.
+    power = class_counts * (math.log(beta) if beta else -math.inf)
+    effective = -xp.expm1(xp.where(class_counts == 0, xp.zeros_like(class_counts), power))
+    inverse = divide(xp, xp.ones_like(effective), effective)
+    return divide(xp, inverse * class_counts.shape[-1], xp.sum(inverse))
 
 
 # --- vectors --------------------------------------------------------------------------------------------------------

@@ -66,10 +66,10 @@ def draw(domain: Domain, shape: tuple[int, ...], rng: np.random.Generator, class
 
 
 def random_params(loss: Loss, rng: np.random.Generator, classes: int = 4) -> dict[str, Any]:
-    """Return random parameters in their ranges; each keeps its default half of the time."""
+    """Return random parameters in their ranges; each keeps its default half of the time, `ignore_index` always."""
     chosen: dict[str, Any] = {}
     for name, text in loss.parameters.items():
-        if rng.random() < 0.5:
+        if name == "ignore_index" or rng.random() < 0.5:
             continue
         per_class = text.startswith("(c) ")
         drawn = draw(parse_domain(text.removeprefix("(c) ")), (classes,) if per_class else (), rng)

@@ -108,9 +108,10 @@ def prepare(
     domains = [loss.domain(name, alternative) for name in loss.arguments]
 
     dtype = xp.compute_dtype([a for a, d in zip(arrays, domains, strict=True) if d.kind != "index"])
-    exempt = params.get("ignore_index")
-    if exempt is not None and domains[-1].kind == "index":
-        kept = xp.broadcast_to(arrays[-1], batch) != exempt
+    exempt = params.pop("ignore_index", None)
+    if exempt is not None:
+        labels = checks.ignorable(loss, arrays, domains)
+        kept = xp.broadcast_to(labels, batch) != exempt
         mask = kept if mask is None else kept & (xp.broadcast_to(xp.asarray(mask, "mask"), batch) != 0)
     weights = reduction.coefficients(xp, batch, dtype, weight, mask)
     keep = None if weights is None else weights != 0
