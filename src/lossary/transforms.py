@@ -92,7 +92,12 @@ def _scaled(xp: Any, derivative: Any, factor: Any, inner: int) -> Any:
 
 
 def prepare(
-    loss: Loss, given: Sequence[Any], keywords: Mapping[str, Any], weight: Any = None, mask: Any = None
+    loss: Loss,
+    given: Sequence[Any],
+    keywords: Mapping[str, Any],
+    weight: Any = None,
+    mask: Any = None,
+    check: bool = True,
 ) -> Call:
     """Check a call and bring its arrays into the form the definition takes."""
     params = dict(keywords)
@@ -119,7 +124,9 @@ def prepare(
     classes = arrays[0].shape[-1] if signature.rank else 1
     ready = []
     for name, core, array, allowed in zip(loss.arguments, signature.inputs, arrays, domains, strict=True):
-        checks.domain(loss, name, allowed, array, keep if array.ndim >= len(batch) else None, classes, exempt)
+        if check:
+            per_example = array.ndim > len(core) or not batch
+            checks.domain(loss, name, allowed, array, keep if per_example else None, classes, exempt)
         if allowed.kind == "index":
             # Labels under the mask may be anything; -1 is outside every row, hence costs nothing.
             whole = array if keep is None or not batch else xp.where(keep, array, -xp.ones_like(array))
@@ -157,6 +164,7 @@ def value_and_grad(
     mask: Any = None,
     reduction: Reduction = "none",
     denominator: float | None = None,
+    check: bool = True,
     **params: Any,
 ) -> tuple[Any, Any]:
     """Return the value and the hand-derived gradient with respect to the loss's `wrt` arrays.
@@ -170,6 +178,8 @@ def value_and_grad(
     reduction: ``"none"``: value per example, and the gradient of their sum. ``"sum"``. ``"mean"``:
         ``sum(w * v) / sum(w)``. A loss with `ignore_index` leaves those rows out of both sums.
     denominator: replaces ``sum(w)`` under ``"mean"``.
+    check: look at the values, not only at the shapes. Without it, arrays outside the loss's domain give what the formula
+        gives there.
     params: the loss's parameters.
 
     Returns the value, and one gradient (a tuple if `wrt` names several arrays), each in its array's shape and type.
@@ -179,7 +189,7 @@ def value_and_grad(
     >>> float(value), grad
     (2.5, array([1., 2.]))
     """
-    call = prepare(loss, arrays, params, weight, mask)
+    call = prepare(loss, arrays, params, weight, mask, check)
     value, derivatives, coupled = call.pull(1)
     reduced, factor = _reduce(call, value, reduction, denominator)
     if coupled is not None:
@@ -197,6 +207,7 @@ def hess(
     mask: Any = None,
     reduction: Reduction = "none",
     denominator: float | None = None,
+    check: bool = True,
     **params: Any,
 ) -> Any:
     """Return the diagonal of the Hessian with respect to the `wrt` arrays; options as in `value_and_grad`.
@@ -207,7 +218,7 @@ def hess(
     """
     if loss.derivatives < 2:
         raise ArgumentError(f"{loss.name}: has no Hessian: its definition gives value and gradient only")
-    call = prepare(loss, arrays, params, weight, mask)
+    call = prepare(loss, arrays, params, weight, mask, check)
     value, derivatives, _ = call.pull(2)
     _, factor = _reduce(call, value, reduction, denominator)
     diagonal = call.restore(derivatives[1], factor)

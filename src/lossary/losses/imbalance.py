@@ -87,7 +87,7 @@ def softmax_focal(xp: Any, logits: Any, target: Any, *, gamma: float = 2.0, clas
     >>> bool(abs(lossary.softmax_focal(z, y, gamma=0.0) - plain).max() < 1e-15)
     True
     >>> (lossary.softmax_focal(z, y) / plain).round(3)
-    array([0.025, 0.527])
+    array([0.024, 0.527])
     """
     log_probabilities, probabilities, wanted, target_log_probability = numerics.target_log_probability(
         xp, logits, target
@@ -166,7 +166,7 @@ def class_balanced(xp: Any, logits: Any, target: Any, class_counts: Any, *, beta
 
     >>> import lossary
     >>> lossary.class_balanced([[0.0, 0.0], [0.0, 0.0]], [0, 1], [900, 100]).round(3)
-    array([0.192, 1.194])
+    array([0.192, 1.195])
     """
     class_weight = numerics.effective_number_weights(xp, class_counts, beta)
     log_probabilities, probabilities, wanted, target_log_probability = numerics.target_log_probability(
