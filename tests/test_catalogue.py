@@ -59,7 +59,7 @@ EXCEPTIONS: dict[str, float] = {}
 def test_value_gradient_and_hessian_against_the_oracle(loss: Loss, dtype: Any) -> None:
     assert hasattr(oracles, loss.name), (
         f"{loss.name} has no oracle: add a function {loss.name}({', '.join(loss.arguments)}, *, ...) with the textbook "
-        "formula of one example to tests/oracles.py"
+        f"formula of one example to tests/oracles/{loss.define.__module__.rpartition('.')[2]}.py"
     )
     eps = float(np.finfo(dtype).eps) * EXCEPTIONS.get(loss.name, ULPS)
     for arrays, params in cases(loss, 1, 3 if dtype is np.float64 else 2):
