@@ -1,0 +1,334 @@
+"""Which room may know which: read from the imports with `ast`, so that a shortcut fails here before it is built on."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import lossary
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "src" / "lossary"
+
+# What each inner room may import of the package. A room that is not here is an outer one: it may know everything, and
+# nothing here may know it. `numerics` is the floor: it imports nothing at all.
+INNER: dict[str, set[str]] = {
+    "errors": set(),
+    "facts": set(),
+    "numerics": set(),
+    "similarity": {"numerics", "facts"},
+    "catalogue": {"errors", "facts", "similarity"},
+    "losses": {"numerics", "catalogue", "similarity", "losses"},
+    "backends": {"errors", "facts", "catalogue"},
+    "kernels": {"errors", "facts", "catalogue", "kernels"},
+    "_dispatch": {"errors"},
+    "checks": {"catalogue", "errors", "facts"},
+    "reduction": {"_dispatch", "errors"},
+    "transforms": {"_dispatch", "catalogue", "checks", "errors", "facts", "reduction"},
+    "testing": {"catalogue", "errors", "facts"},
+    "explain": {"catalogue", "errors", "facts", "transforms", "_dispatch", "testing", "reduction"},
+}
+# Doors that are opened only when a function is called, and why.
+LATER: dict[str, set[str]] = {
+    "catalogue": {"transforms"},  # a record evaluates itself by the transforms, which are built on records
+    "_dispatch": {"backends"},  # the one upward door
+}
+# What may be imported from outside the package, beyond the standard library.
+NO_FRAMEWORK = {"losses", "numerics", "similarity", "catalogue", "facts", "errors", "reduction", "_dispatch"}
+VOCABULARY = {"__future__", "typing", "collections", "math"}  # all that a formula needs of the standard library
+FRAMEWORKS = {"torch", "jax", "jaxlib", "tensorflow", "mlx", "numba", "triton", "cupy"}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import statement: where it stands, what it names, and whether importing the module runs it."""
+
+    path: Path
+    line: int
+    target: str
+    at_import: bool
+    for_types: bool
+
+    @property
+    def room(self) -> str:
+        """The first step below the package, for an import of the package itself."""
+        return self.target.split(".")[1] if "." in self.target else ""
+
+    @property
+    def root(self) -> str:
+        return self.target.split(".")[0]
+
+    def __str__(self) -> str:
+        return f"{self.path.relative_to(ROOT)}:{self.line} imports {self.target}"
+
+
+def imports_of(source: str, path: Path) -> list[Import]:
+    """Every import of a module; ``from lossary import x`` counts as ``lossary.x``."""
+    found: list[Import] = []
+
+    def walk(node: ast.AST, at_import: bool, for_types: bool) -> None:
+        for child in ast.iter_child_nodes(node):
+            inside = at_import and not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+            types = for_types or (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test))
+            names: list[str] = []
+            if isinstance(child, ast.Import):
+                names = [alias.name for alias in child.names]
+            elif isinstance(child, ast.ImportFrom):
+                package = "lossary" if child.level else ""
+                module = ".".join(part for part in (package, child.module) if part)
+                names = [f"{module}.{a.name}" if module == "lossary" else module for a in child.names]
+            found.extend(Import(path, child.lineno, name, inside, types) for name in names)
+            walk(child, inside, types)
+
+    walk(ast.parse(source), True, False)
+    return found
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def all_imports() -> Iterator[tuple[str, Import]]:
+    for path in modules():
+        for found in imports_of(path.read_text(), path):
+            yield room_of(path), found
+
+
+def broken(room: str, found: Import) -> str:
+    """Return what is wrong with an import, or nothing."""
+    if found.root == "lossary":
+        if room not in INNER or found.for_types or found.room == room:
+            return ""
+        allowed = INNER[room] | (set() if found.at_import else LATER.get(room, set()))
+        known = f"{room} may import {', '.join(sorted(allowed)) or 'nothing of the package'}"
+        return "" if found.room in allowed else f"{found}: {known}"
+    if room in ("losses", "numerics") and found.root not in VOCABULARY:
+        return f"{found}: a definition takes every operation from xp"
+    if room in NO_FRAMEWORK and found.root not in sys.stdlib_module_names:
+        return f"{found}: only the standard library is known here"
+    if found.root in FRAMEWORKS and room in INNER and room not in ("backends", "kernels"):
+        return f"{found}: a framework belongs into lossary.backends"
+    if found.root in extras() and room in INNER:
+        return f"{found}: packages of the app extra belong to the outer rooms"
+    if found.root in extras() and found.at_import and not found.for_types and room != "cli":
+        return f"{found}: import it inside the function that needs it, so that a missing extra is a sentence"
+    return ""
+
+
+def extras() -> set[str]:
+    """The import names of the packages of the app extra."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = {re.split(r"[><=!~ ]", text)[0] for text in project["optional-dependencies"]["app"]}
+    return {{"scikit-learn": "sklearn"}.get(name, name) for name in named}
+
+
+def test_imports_point_one_way() -> None:
+    wrong = [text for room, found in all_imports() if (text := broken(room, found))]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("room", "line", "said"),
+    [
+        ("losses", "import numpy as np", "takes every operation from xp"),
+        ("losses", "from lossary.transforms import values", "may import"),
+        ("numerics", "from lossary.facts import Domain", "nothing of the package"),
+        ("numerics", "from . import facts", "nothing of the package"),
+        ("catalogue", "from lossary.transforms import values", "may import"),
+        ("catalogue", "import numpy", "only the standard library"),
+        ("backends", "from lossary.losses.regression import huber", "may import"),
+        ("backends", "from lossary import huber", "may import"),
+        ("checks", "import rich", "outer rooms"),
+        ("transforms", "import torch", "lossary.backends"),
+        ("compare", "import rich", "inside the function"),
+    ],
+)
+def test_a_shortcut_is_noticed(room: str, line: str, said: str) -> None:
+    (found,) = imports_of(line, PACKAGE / f"{room}.py")
+    assert said in broken(room, found)
+
+
+def test_a_door_opened_only_when_called_is_told_from_one_opened_at_import() -> None:
+    (found,) = imports_of("def f():\n    from lossary.transforms import values", PACKAGE / "catalogue.py")
+    assert not found.at_import and not broken("catalogue", found)
+
+
+def test_backends_and_kernels_know_no_particular_loss() -> None:
+    """Neither by import nor by name: a special case for one loss would be a second home for it."""
+    for room in ("backends", "kernels"):
+        for path in sorted((PACKAGE / room).rglob("*.py")):
+            spoken = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)}
+            assert not spoken & set(lossary.names()), f"{path.name} speaks of {spoken & set(lossary.names())}"
+
+
+# --- what importing the package costs -------------------------------------------------------------------------------
+
+HEAVY = sorted(FRAMEWORKS | {"sklearn", "scipy", "rich", "typer", "click", "jinja2", "matplotlib", "plotly", "plotext"})
+HEAVY += ["polars", "pandas", "hypothesis", "mpmath"]
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Which of the heavy packages a fresh interpreter has loaded after a statement."""
+    script = f"import sys\n{statement}\nprint(*sorted({{m.partition('.')[0] for m in sys.modules}}))"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(run.stdout.split()) & set(HEAVY)
+
+
+def test_importing_the_package_loads_no_framework() -> None:
+    assert loaded_by("import lossary") == set()
+
+
+def test_computing_a_loss_loads_no_framework() -> None:
+    assert loaded_by("import lossary; lossary.huber.value_and_grad([1.0], [0.0], reduction='mean')") == set()
+
+
+def test_a_framework_that_is_loaded_is_noticed() -> None:
+    assert "jinja2" in loaded_by("import lossary, jinja2")
+
+
+# --- public names ---------------------------------------------------------------------------------------------------
+
+
+def public_modules() -> list[str]:
+    walked = pkgutil.walk_packages(lossary.__path__, "lossary.")
+    return [m.name for m in walked if not m.name.endswith("__main__")]
+
+
+@pytest.mark.parametrize("name", public_modules())
+def test_every_module_is_importable_and_has_the_names_it_lists(name: str) -> None:
+    module = importlib.import_module(name)
+    for listed in getattr(module, "__all__", ()):
+        assert hasattr(module, listed), f"{name}.__all__ lists {listed}, which is not there"
+
+
+def test_every_loss_and_every_transform_is_a_name_of_the_package() -> None:
+    for name in lossary.names():
+        assert getattr(lossary, name) is lossary.get(name)
+    for name in ("Loss", "get", "names", "search", "mean", "total", "value_and_grad", "hess", "check_grad"):
+        assert callable(getattr(lossary, name))
+    hidden = [name for name in lossary.names() if name in ("mean", "total", "get", "names", "search", "hess")]
+    assert not hidden, f"losses whose names hide a function of the package: {hidden}"
+
+
+def undocumented(source: str) -> list[str]:
+    """Public classes, functions and methods without a docstring; functions inside functions are private."""
+    missing: list[str] = []
+
+    def walk(body: list[ast.stmt], prefix: str) -> None:
+        for node in body:
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and not node.name.startswith(
+                "_"
+            ):
+                if ast.get_docstring(node) is None:
+                    missing.append(prefix + node.name)
+                if isinstance(node, ast.ClassDef):
+                    walk(node.body, f"{node.name}.")
+
+    tree = ast.parse(source)
+    if tree.body and ast.get_docstring(tree) is None:
+        missing.append("the module itself")
+    walk(tree.body, "")
+    return missing
+
+
+def test_everything_public_says_what_it_is() -> None:
+    silent = {str(p.relative_to(ROOT)): names for p in modules() if (names := undocumented(p.read_text()))}
+    assert not silent, f"no docstring: {silent}"
+
+
+def test_a_missing_docstring_is_noticed() -> None:
+    assert undocumented('"""M."""\nclass A:\n    """A."""\n    def f(self): pass\n    def _g(self): pass') == ["A.f"]
+    assert undocumented("x = 1") == ["the module itself"]
+
+
+# --- adding a loss touches two files --------------------------------------------------------------------------------
+
+GUIDE = ROOT / "docs" / "adding-a-loss.md"
+
+
+def worked_example() -> dict[str, str]:
+    """The two pieces of code of the guide, by the file that each belongs to."""
+    blocks = re.findall(r"```python\n# (\S+)\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    return dict(blocks)
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project, to add a loss to."""
+    place = tmp_path_factory.mktemp("copy")
+    for part in ("src", "tests"):
+        shutil.copytree(ROOT / part, place / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", place)
+    return place
+
+
+def python(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", *arguments]
+    environment = {"PYTHONPATH": str(place / "src"), "PATH": "", "HOME": str(place)}
+    return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
+
+
+def catalogue_suite(place: Path, name: str) -> subprocess.CompletedProcess[str]:
+    options = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist")
+    return python(place, "-m", "pytest", *options, "tests/test_catalogue.py", "-k", name)
+
+
+def test_a_loss_added_as_the_guide_says_is_everywhere_and_passes_everything(copied: Path) -> None:
+    example = worked_example()
+    (definition, oracle) = example
+    assert definition.startswith("src/lossary/losses/") and oracle.startswith("tests/oracles/")
+    (name,) = re.findall(r"^def (\w+)\(xp", example[definition], re.MULTILINE)
+    assert name not in lossary.names(), f"the guide's example, {name}, is in the catalogue now: choose another"
+
+    module = copied / definition
+    listed = module.read_text().replace("__all__ = [", f'__all__ = [\n    "{name}",', 1)
+    module.write_text(listed + "\n\n" + example[definition])
+    forgotten = catalogue_suite(copied, name)
+    assert forgotten.returncode == 1
+    assert f"{name} has no oracle: add a function {name}(pred, target, *, ...)" in forgotten.stdout.replace("\n", " ")
+    assert oracle in forgotten.stdout, "the sentence names the file"
+
+    row = copied / oracle
+    row.write_text(row.read_text() + "\n\n" + example[oracle])
+    complete = catalogue_suite(copied, name)
+    assert complete.returncode == 0, complete.stdout
+    assert int(re.findall(r"(\d+) passed", complete.stdout)[0]) >= 12
+
+    derived = python(
+        copied,
+        "-c",
+        f"""
+import lossary
+from lossary.testing import random_arrays
+loss = lossary.{name}
+assert lossary.get("{name}") is loss and "{name}" in lossary.names(family=loss.family)
+assert "{name}" in lossary.search("{name.replace("_", " ")}")
+assert lossary.check_grad(loss, [0.3, -2.0], [0.0, 1.0])
+value, grad = loss.value_and_grad([1.0, 2.0], [0.0, 0.0], reduction="mean", mask=[True, False])
+assert grad[1] == 0
+for parameter, allowed in loss.parameters.items():
+    try:
+        loss([1.0], [0.0], **{{parameter: -1.0}})
+    except lossary.errors.ParameterError as refusal:
+        assert "expected a number in " + allowed in str(refusal)
+    else:
+        raise AssertionError("a parameter outside its range was not refused")
+print("derived")
+""",
+    )
+    assert derived.stdout == "derived\n", derived.stderr
