@@ -31,6 +31,26 @@ def xlogy(xp: Any, x: Any, y: Any) -> Any:
     return x * xp.log(xp.where(nothing, xp.ones_like(x * y), y))
 
 
+# --- kinks ----------------------------------------------------------------------------------------------------------
+
+
+def positive_part(xp: Any, x: Any) -> Any:
+    """Return ``max(x, 0)``."""
+    return xp.maximum(x, xp.zeros_like(x))
+
+
+def step(xp: Any, x: Any) -> Any:
+    """Return 1 where `x` is positive, else 0: the slope of `positive_part`, with the subgradient 0 at its kink."""
+    return xp.where(x > 0, xp.ones_like(x), xp.zeros_like(x))
+
+
+def largest(xp: Any, x: Any) -> tuple[Any, Any]:
+    """Return the largest entry of a row and the gradient of taking it: 1 at that entry, shared equally by ties."""
+    top = xp.max(x)
+    ties = xp.where(x == top, xp.ones_like(x), xp.zeros_like(x))
+    return top, divide(xp, ties, xp.sum(ties))
+
+
 # --- the logistic family --------------------------------------------------------------------------------------------
 
 

@@ -45,13 +45,13 @@ def sum(x: Array, axis: int = -1) -> Array:
 
 
 def max(x: Array, axis: int = -1) -> Array:
-    """Largest entry along one axis, keeping it."""
-    return np.max(x, axis=axis, keepdims=True)
+    """Largest entry along one axis, keeping it; ``-inf`` if there is none."""
+    return np.max(x, axis=axis, keepdims=True, initial=-np.inf)
 
 
 def min(x: Array, axis: int = -1) -> Array:
-    """Smallest entry along one axis, keeping it."""
-    return np.min(x, axis=axis, keepdims=True)
+    """Smallest entry along one axis, keeping it; ``inf`` if there is none."""
+    return np.min(x, axis=axis, keepdims=True, initial=np.inf)
 
 
 def argmax(x: Array) -> Array:
