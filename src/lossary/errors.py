@@ -40,6 +40,10 @@ class MissingExtraError(LossaryError, ImportError):
     """A capability whose optional dependency is not installed."""
 
 
+class NonFiniteError(LossaryError, ArithmeticError):
+    """A number that became infinite or NaN on the way, with the place where it first did."""
+
+
 class DataError(LossaryError, ValueError):
     """A data set that cannot be read or cannot be learned from as it is."""
 
