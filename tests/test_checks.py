@@ -1,0 +1,188 @@
+"""What is refused, and that the sentence names the argument, what it was, what was expected and what to do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lossary
+from lossary.errors import ArgumentError, DomainError, LossaryError, ParameterError, ShapeError, UnknownLossError
+
+Z = np.array([[0.1076, -1.4376, -0.6307], [1.5105, 0.7662, -1.7587]])
+P = np.exp(Z) / np.exp(Z).sum(-1, keepdims=True)
+
+REFUSED: dict[str, tuple[Callable[[], Any], type[LossaryError], list[str]]] = {
+    "probabilities into nll": (
+        lambda: lossary.nll(P, [1, 0]),
+        DomainError,
+        ["nll: log_probs", "These are probabilities", "softmax_cross_entropy"],
+    ),
+    "logits into nll": (lambda: lossary.nll(Z, [1, 0]), DomainError, ["nll: log_probs", "logsumexp"]),
+    "log-probabilities into brier": (
+        lambda: lossary.brier(np.log(P), [1, 0]),
+        DomainError,
+        ["brier: probs", "log-probabilities", "exponential"],
+    ),
+    "logits into binary cross-entropy": (
+        lambda: lossary.binary_cross_entropy([2.0, -1.0], [1, 0]),
+        DomainError,
+        ["probs: got 2 at index 0 and 1 more", "[0, 1]", "binary_cross_entropy_with_logits"],
+    ),
+    "labels -1/1 for 0/1": (
+        lambda: lossary.binary_cross_entropy_with_logits([2.0, -1.0], [1, -1]),
+        DomainError,
+        ["target: got -1", "(target + 1) / 2"],
+    ),
+    "labels 0/255": (
+        lambda: lossary.binary_cross_entropy_with_logits([2.0, -1.0], [255, 0]),
+        DomainError,
+        ["divide by 255"],
+    ),
+    "labels 0/1 for -1/1": (lambda: lossary.hinge([0.5, 0.2], [0, 1]), DomainError, ["target", "2 * target - 1"]),
+    "one-based labels": (
+        lambda: lossary.softmax_cross_entropy(Z, [1, 3]),
+        DomainError,
+        ["target: got 3 at index 1", "{0, ..., 2}", "1-based"],
+    ),
+    "label out of range": (lambda: lossary.softmax_cross_entropy(Z, [1, 7]), DomainError, ["labels up to 7"]),
+    "label -100": (lambda: lossary.softmax_cross_entropy(Z, [1, -100]), DomainError, ["ignore_index=-100"]),
+    "fractional label": (lambda: lossary.softmax_cross_entropy(Z, [1, 0.5]), DomainError, ["0.5", "index 1"]),
+    "one class": (
+        lambda: lossary.softmax_cross_entropy([[0.3], [0.2]], [0, 1]),
+        DomainError,
+        ["binary_cross_entropy_with_logits"],
+    ),
+    "soft labels that do not sum to one": (
+        lambda: lossary.softmax_cross_entropy(Z, np.full((2, 3), 0.5)),
+        DomainError,
+        ["target: row 0", "sums to 1.5"],
+    ),
+    "ignore_index with soft labels": (
+        lambda: lossary.softmax_cross_entropy(Z, P, ignore_index=0),
+        ParameterError,
+        ["ignore_index", "mask="],
+    ),
+    "column against vector": (
+        lambda: lossary.squared_error(np.zeros((3, 1)), np.zeros(3)),
+        ShapeError,
+        ["(3, 1)", "(3,)", "pred[:, 0]"],
+    ),
+    "vector against column": (
+        lambda: lossary.squared_error(np.zeros(3), np.zeros((3, 1))),
+        ShapeError,
+        ["(3, 1)", "(3,)", "target[:, 0]"],
+    ),
+    "classes second": (
+        lambda: lossary.softmax_cross_entropy(np.zeros((2, 5, 7)), np.zeros((2, 7), int)),
+        ShapeError,
+        ["Classes go last", "numpy.moveaxis(logits, 1, -1)"],
+    ),
+    "different classes": (
+        lambda: lossary.kl_divergence(np.log(P), np.full((2, 4), 0.25)),
+        ShapeError,
+        ["dimension c is 3 in log_probs", "4 in target"],
+    ),
+    "a vector where rows are needed": (lambda: lossary.nll(0.5, 0), ShapeError, ["log_probs: got shape ()", "(c)"]),
+    "parameter out of range": (
+        lambda: lossary.huber([1.0], [0.0], delta=-1),
+        ParameterError,
+        ["huber: delta: got -1", "(0, inf)"],
+    ),
+    "parameter no number": (lambda: lossary.huber([1.0], [0.0], delta="wide"), ParameterError, ["delta", "'wide'"]),
+    "parameter misspelt": (lambda: lossary.huber([1.0], [0.0], dleta=1), ArgumentError, ["did you mean delta?"]),
+    "parameter None": (lambda: lossary.huber([1.0], [0.0], delta=None), ParameterError, ["delta: got None"]),
+    "parameter by position": (
+        lambda: lossary.huber([1.0], [0.0], 2.0),
+        ArgumentError,
+        ["got 3 positional arguments, expected 2 arrays (pred, target)", "keywords: delta"],
+    ),
+    "reduction in a call": (
+        lambda: lossary.huber([1.0], [0.0], reduction="mean"),
+        ArgumentError,
+        ["lossary.mean(values)"],
+    ),
+    "missing array": (lambda: lossary.huber([1.0]), ArgumentError, ["missing target"]),
+    "array twice": (lambda: lossary.huber([1.0], [0.0], pred=[1.0]), ArgumentError, ["pred is given twice"]),
+    "strings": (lambda: lossary.huber(["a"], [0.0]), ArgumentError, ["pred", "expected numbers"]),
+    "ragged": (lambda: lossary.huber([[1.0], [1.0, 2.0]], [0.0]), ArgumentError, ["pred", "unequal length"]),
+    "objects": (lambda: lossary.huber([None], [0.0]), ArgumentError, ["pred", "expected numbers"]),
+    "complex": (lambda: lossary.huber([1j], [0.0]), ArgumentError, ["complex"]),
+    "unknown loss": (lambda: lossary.get("focall"), UnknownLossError, ['"focall"', "sigmoid_focal, softmax_focal"]),
+    "unknown fact": (lambda: lossary.names(familly="margin"), UnknownLossError, ["familly", "family"]),
+    "unknown reduction": (
+        lambda: lossary.huber.value_and_grad([1.0], [0.0], reduction="avg"),
+        ParameterError,
+        ["reduction: got 'avg'", "none, mean, sum"],
+    ),
+    "negative weight": (
+        lambda: lossary.huber.value_and_grad([1.0], [0.0], weight=[-1.0]),
+        DomainError,
+        ["weight", "-1"],
+    ),
+    "weight of another shape": (
+        lambda: lossary.mean(np.zeros((3, 2)), weight=[1.0, 1.0, 1.0]),
+        ShapeError,
+        ["weight: got shape (3,)", "(3, 2)", "weight[:, None]"],
+    ),
+    "a mask that is a weight": (lambda: lossary.mean([1.0, 2.0], mask=[0.5, 1.0]), DomainError, ["mask", "weight="]),
+    "denominator zero": (lambda: lossary.mean([1.0], denominator=0), ParameterError, ["denominator: got 0"]),
+    "denominator without mean": (
+        lambda: lossary.huber.value_and_grad([1.0], [0.0], reduction="sum", denominator=2),
+        ParameterError,
+        ["denominator", "'sum'"],
+    ),
+    "Hessian of a coupled loss": (
+        lambda: lossary.supcon.hess(np.eye(3), [0, 0, 1]),
+        ArgumentError,
+        ["supcon: has no Hessian"],
+    ),
+    "fractional count": (lambda: lossary.poisson_nll([0.1], [1.5]), DomainError, ["whole numbers"]),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.replace(" ", "-"))
+def test_refused_with_a_sentence_that_helps(case: str) -> None:
+    call, kind, fragments = REFUSED[case]
+    with pytest.raises(kind) as refusal:
+        call()
+    assert isinstance(refusal.value, LossaryError)
+    for fragment in fragments:
+        assert re.search(re.escape(fragment), str(refusal.value)), str(refusal.value)
+
+
+def test_errors_are_also_the_errors_python_users_expect() -> None:
+    for kind, builtin in ((ShapeError, ValueError), (ArgumentError, TypeError), (UnknownLossError, LookupError)):
+        assert issubclass(kind, builtin)
+
+
+def test_a_tensor_of_a_framework_is_not_silently_cut_from_its_gradient() -> None:
+    torch = pytest.importorskip("torch")
+    with pytest.raises(ArgumentError, match=r"PyTorch.*detach\(\)"):
+        lossary.huber(torch.zeros(2), torch.zeros(2))
+
+
+def test_one_example_may_be_given_for_all_but_nothing_else_is_broadcast() -> None:
+    np.testing.assert_array_equal(lossary.squared_error(np.array([1.0, 2.0]), 0.0), [1, 4])
+    value, grad = lossary.squared_error.value_and_grad(0.0, np.array([1.0, 2.0]))
+    np.testing.assert_array_equal(value, [1, 4])
+    assert grad == -6, "the gradients of a repeated prediction add up"
+
+
+def test_small_integers_do_not_wrap() -> None:
+    assert lossary.absolute_error(np.uint8([1]), np.uint8([3]))[0] == 2
+    assert lossary.squared_error(np.uint8([200]), np.uint8([3]))[0] == 197**2
+    assert lossary.squared_error([True], [False])[0] == 1
+
+
+def test_arrays_may_be_named() -> None:
+    by_name = lossary.huber(target=[0.0], pred=[3.0], delta=1.0)
+    np.testing.assert_array_equal(by_name, lossary.huber([3.0], [0.0]))
+
+
+def test_a_check_may_be_left_out() -> None:
+    value, _ = lossary.binary_cross_entropy_with_logits.value_and_grad([0.0], [2.0], check=False)
+    assert np.isfinite(value).all()
