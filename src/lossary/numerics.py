@@ -116,7 +116,7 @@ def logsumexp(xp: Any, z: Any) -> Any:
 
 
 def residual_probabilities(xp: Any, log_probabilities: Any, probabilities: Any, wanted: Any, total: Any = 1) -> Any:
-    """Return ``total * p - wanted`` for weights `wanted` that sum to `total`, without cancellation where they are 0 or 1.
+    """Return ``total * probabilities - wanted``, without cancellation where `wanted` (which sums to `total`) is 0 or 1.
 
     Written as ``wanted (p - 1) + (total - wanted) p``, with p - 1 by `expm1`: the gradient of cross-entropy keeps its
     relative accuracy on examples that are already classified well.
@@ -162,6 +162,81 @@ def effective_number_weights(xp: Any, class_counts: Any, beta: float) -> Any:
     effective = -xp.expm1(xp.where(class_counts == 0, xp.zeros_like(class_counts), power))
     inverse = divide(xp, xp.ones_like(effective), effective)
     return divide(xp, inverse * class_counts.shape[-1], xp.sum(inverse))
+
+
+# --- exponential families -------------------------------------------------------------------------------------------
+
+
+def scaled_exp(xp: Any, factor: Any, x: Any) -> Any:
+    """Return ``factor * exp(x)`` wherever the product is representable, even if the exponential alone is not.
+
+    A factor of 0 gives exactly 0, whatever `x` is.
+    """
+    half = xp.exp(0.5 * x)
+    return xp.where(factor == 0, xp.zeros_like(x), factor * half * half)
+
+
+def i_divergence(xp: Any, amount: Any, reference: Any, log_ratio: Any) -> Any:
+    """Return ``amount - reference - reference * log_ratio`` without cancellation, given ``log(amount / reference)``.
+
+    It is the generalised Kullback-Leibler divergence (Csiszar's I-divergence) of a reference >= 0 from an amount
+    >= 0. Within a factor e of each other, where the terms would cancel, it is summed as a series:
+    ``exp(x) - 1 - x = x^2/2 (1 + x/3 (1 + x/4 (1 + ...)))``. A reference of 0 leaves the amount.
+    """
+    near = xp.abs(log_ratio) < 1
+    x = xp.where(near, log_ratio, xp.zeros_like(log_ratio))
+    series = xp.ones_like(x)
+    for k in range(19, 2, -1):  # the first term left out is below 1e-18 of the sum
+        series = 1 + x / k * series
+    apart = amount - reference - times(xp, reference, log_ratio)
+    return xp.where(near, 0.5 * reference * x * x * series, apart)
+
+
+# Stirling's series for log Gamma, in odd powers of 1/x; from x = 10 on the first term left out is below 1e-17.
+_STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)
+_STIRLING_FROM = 10
+
+
+def _stirling_series(xp: Any, x: Any) -> Any:
+    """Return ``log Gamma(x) - (x - 1/2) log x + x - log(2 pi) / 2`` for x >= 10."""
+    inverse = 1 / x
+    series = xp.zeros_like(x)
+    for coefficient in reversed(_STIRLING):
+        series = coefficient + inverse * inverse * series
+    return inverse * series
+
+
+def log_factorial_excess(xp: Any, n: Any) -> Any:
+    """Return ``log(n!) - (n log n - n)`` for n >= 0: what Stirling's leading terms leave of it.
+
+    It grows like ``log(n) / 2``, so for large n the difference comes from its own series and not from the terms.
+    """
+    large = n >= _STIRLING_FROM
+    big = xp.where(large, n, _STIRLING_FROM * xp.ones_like(n))
+    small = xp.where(large, xp.zeros_like(n), n)
+    return xp.where(
+        large,
+        0.5 * xp.log(2 * xp.pi * big) + _stirling_series(xp, big),
+        xp.lgamma(small + 1) - xlogy(xp, small, small) + small,
+    )
+
+
+def log_rising(xp: Any, start: Any, steps: Any) -> Any:
+    """Return ``log(Gamma(start + steps) / Gamma(start))``, the log of a rising factorial, for start > 0, steps >= 0.
+
+    For large starts the two log-gammas agree in nearly all their digits; their difference is then taken in Stirling's
+    series term by term.
+    """
+    large = start >= _STIRLING_FROM
+    big = xp.where(large, start, _STIRLING_FROM * xp.ones_like(start))
+    small = xp.where(large, xp.ones_like(start), start)
+    end = big + steps
+    series = _stirling_series(xp, end) - _stirling_series(xp, big)
+    return xp.where(
+        large,
+        (big - 0.5) * xp.log1p(steps / big) + steps * (xp.log(end) - 1) + series,
+        xp.lgamma(small + steps) - xp.lgamma(small),
+    )
 
 
 # --- vectors --------------------------------------------------------------------------------------------------------
