@@ -14,8 +14,15 @@ from lossary.catalogue import loss
 
 __all__ = [
     "absolute_error",
+    "cosine_distance",
+    "epsilon_insensitive",
     "half_squared_error",
     "huber",
+    "log_cosh",
+    "mape",
+    "msle",
+    "pinball",
+    "pseudo_huber",
     "smooth_l1",
     "squared_error",
 ]
@@ -157,3 +164,230 @@ def smooth_l1(xp: Any, pred: Any, target: Any, *, beta: float = 1.0) -> Iterator
     yield size - clipped + 0.5 * clipped * reached
     yield xp.sign(residual) * reached
     yield xp.where(size < beta, numerics.divide(xp, xp.ones_like(residual), beta + 0 * clipped), 0 * clipped)
+
+
+@loss(
+    family="regression",
+    signature=POINTWISE,
+    input="real",
+    target="real",
+    aliases=("charbonnier", "pseudo_huber_error"),
+    formula=r"\delta^2 \left(\sqrt{1 + (r/\delta)^2} - 1\right),\quad r = \hat y - y",
+    likelihood="Hyperbolic density: -log p(y; pred) = delta^2 sqrt(1 + (r / delta)^2) + constant",
+    references=(
+        "Charbonnier, Blanc-Feraud, Aubert and Barlaud 1994, doi:10.1109/ICIP.1994.413553",
+        "Hartley and Zisserman 2003, Multiple View Geometry in Computer Vision, appendix 6.8",
+    ),
+    parameters={"delta": "(0, inf)"},
+    properties=("convex", "lipschitz", "smooth", "symmetric", "robust"),
+)
+def pseudo_huber(xp: Any, pred: Any, target: Any, *, delta: float = 1.0) -> Iterator[Any]:
+    """Half the squared error near the target, `delta` times the absolute error far away, and smooth in between.
+
+    `delta` is in the units of the target: the residual around which the one turns into the other. Conventions differ:
+    image restoration usually omits the ``- 1`` and the scale, ``sqrt(r^2 + e^2)``, whose gradient is the one here
+    divided by `delta`; scipy's ``soft_l1`` is twice this loss with `delta` 1.
+
+    >>> import lossary
+    >>> lossary.pseudo_huber([1e-6, 1e6], [0.0, 0.0])      # r^2 / 2, then |r| - 1
+    array([5.00000e-13, 9.99999e+05])
+    """
+    residual = pred - target
+    size = xp.abs(residual)
+    # sqrt(delta^2 + residual^2), with the larger leg taken out so that nothing overflows.
+    larger = xp.maximum(size, delta)
+    smaller = xp.minimum(size, delta)
+    root = larger * xp.sqrt(1 + (smaller / larger) * (smaller / larger))
+    yield delta * residual * (residual / (root + delta))  # delta (root - delta) without the difference
+    yield delta * (residual / root)
+    yield (delta / root) * (delta / root) * (delta / root)
+
+
+@loss(
+    family="regression",
+    signature=POINTWISE,
+    input="real",
+    target="real",
+    aliases=("logcosh", "log_cosh_error"),
+    formula=r"\log\cosh(\hat y - y)",
+    likelihood="Hyperbolic secant noise: -log(sech(y - pred) / pi) = log cosh(pred - y) + log(pi)",
+    references=("Green 1990, Bayesian reconstructions from emission tomography data, doi:10.1109/42.52985",),
+    properties=("convex", "lipschitz", "smooth", "symmetric", "robust"),
+)
+def log_cosh(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
+    """Half the squared error for small residuals, the absolute error less log 2 for large ones, smooth throughout.
+
+    The change is at a residual of about 1, in whatever units the target has: scale the data, or use `pseudo_huber`,
+    where it is a parameter. Its gradient, the hyperbolic tangent, never exceeds 1.
+
+    >>> import lossary
+    >>> lossary.log_cosh([1e-6, 1e6], [0.0, 0.0])
+    array([5.00000000e-13, 9.99999307e+05])
+    """
+    residual = pred - target
+    size = xp.abs(residual)
+    near = size < 1
+    # Near 0, cosh - 1 is a product of two small numbers and log1p keeps its digits; far away exp(-2 size) vanishes.
+    small = xp.where(near, size, xp.zeros_like(size))
+    centre = xp.log1p(-0.5 * xp.expm1(small) * xp.expm1(-small))
+    tail = xp.exp(-2 * size)
+    yield xp.where(near, centre, size + xp.log1p(tail) - 0.6931471805599453)
+    yield xp.tanh(residual)
+    yield 4 * tail / (1 + tail) / (1 + tail)
+
+
+@loss(
+    family="regression",
+    signature=POINTWISE,
+    input="real",
+    target="real",
+    aliases=("quantile", "quantile_loss", "pinball_loss", "check_loss"),
+    formula=r"\max\big(q\,(y - \hat y),\ (q - 1)(y - \hat y)\big)",
+    likelihood="Asymmetric Laplace noise of scale 1: -log p(y; pred, q) = pinball - log(q (1 - q))",
+    references=("Koenker and Bassett 1978, doi:10.2307/1913643",),
+    parameters={"quantile": "(0, 1)"},
+    properties=("convex", "lipschitz", "robust", "proper"),
+)
+def pinball(xp: Any, pred: Any, target: Any, *, quantile: float = 0.5) -> Iterator[Any]:
+    """A tilted absolute error; its mean is minimised by the conditional quantile.
+
+    A prediction that is too low costs `quantile` per unit, one that is too high ``1 - quantile``: at 0.9 the best
+    prediction is exceeded by one target in ten. At 0.5 this is *half* the absolute error (pytorch-forecasting doubles
+    it). For a residual of exactly 0 the gradient is the subgradient 0.
+
+    >>> import lossary
+    >>> lossary.pinball([0.0, 2.0], [1.0, 1.0], quantile=0.9)       # too low, too high
+    array([0.9, 0.1])
+    """
+    residual = pred - target
+    above = xp.maximum(residual, 0)
+    below = xp.maximum(-residual, 0)
+    yield quantile * below + (1 - quantile) * above
+    yield (1 - quantile) * xp.sign(above) - quantile * xp.sign(below)
+    yield xp.zeros_like(residual)
+
+
+@loss(
+    family="regression",
+    signature=POINTWISE,
+    input="real",
+    target="real",
+    aliases=("svr", "epsilon_insensitive_loss", "l1_epsilon_insensitive"),
+    formula=r"\max(0,\ |\hat y - y| - \varepsilon)",
+    references=("Vapnik 1995, The Nature of Statistical Learning Theory, doi:10.1007/978-1-4757-2440-0",),
+    parameters={"epsilon": "[0, inf)"},
+    properties=("convex", "lipschitz", "symmetric", "robust"),
+)
+def epsilon_insensitive(xp: Any, pred: Any, target: Any, *, epsilon: float = 0.1) -> Iterator[Any]:
+    """The absolute error beyond a tube around the target; inside it an error costs nothing, as in support vectors.
+
+    `epsilon` is the half-width of the tube in the units of the target; with 0 this is the absolute error. On the edge
+    of the tube the gradient is the subgradient 0.
+
+    >>> import lossary
+    >>> lossary.epsilon_insensitive([1.05, 3.0], [1.0, 1.0], epsilon=0.5)
+    array([0. , 1.5])
+    """
+    residual = pred - target
+    excess = xp.maximum(xp.abs(residual) - epsilon, 0)
+    yield excess
+    yield xp.sign(residual) * xp.sign(excess)
+    yield xp.zeros_like(residual)
+
+
+@loss(
+    family="regression",
+    signature=POINTWISE,
+    input="real",
+    target="real",
+    aliases=("mean_absolute_percentage_error", "absolute_percentage_error"),
+    formula=r"\frac{|\hat y - y|}{\max(|y|, \varepsilon)}",
+    references=("Armstrong 1985, Long-Range Forecasting: From Crystal Ball to Computer",),
+    parameters={"epsilon": "(0, inf)"},
+    properties=("convex",),
+)
+def mape(xp: Any, pred: Any, target: Any, *, epsilon: float = 1e-7) -> Iterator[Any]:
+    """The size of the residual as a fraction of the size of the target.
+
+    0.1 means ten per cent: a fraction, as in scikit-learn; Keras multiplies by 100. `epsilon`, in the units of the
+    target, is the least size a target is taken to have, for the fraction of zero is undefined: targets at or near 0
+    then dominate everything else, so use this loss where they do not occur (LightGBM and CatBoost take 1 for it).
+    Minimising it favours predictions that are too low, since those never cost more than 1 while the sign is right.
+
+    >>> import lossary
+    >>> lossary.mape([110.0, 0.9], [100.0, 1.0])
+    array([0.1, 0.1])
+    """
+    residual = pred - target
+    scale = xp.maximum(xp.abs(target), epsilon)
+    yield xp.abs(residual) / scale
+    yield xp.sign(residual) / scale
+    yield xp.zeros_like(residual)
+
+
+@loss(
+    family="regression",
+    signature=POINTWISE,
+    input="(-1, inf)",
+    target="(-1, inf)",
+    aliases=("mean_squared_logarithmic_error", "squared_log_error"),
+    formula=r"\left(\log(1 + \hat y) - \log(1 + y)\right)^2",
+    likelihood="Log-normal noise of constant spread: log(1 + y) is Gaussian around log(1 + pred)",
+    references=("Kaggle 2012, Online Product Sales (root mean squared logarithmic error as its metric)",),
+)
+def msle(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
+    """The squared difference of ``log(1 + value)``: relative error for large values, absolute error near 0.
+
+    Prediction and target must exceed -1; scikit-learn asks for at least 0, Keras raises smaller values to 1e-7, XGBoost
+    halves the square. It is not convex: beyond ``1 + pred = e (1 + target)`` the curvature is negative. A model that
+    predicts ``log(1 + y)`` directly is better served by `squared_error`.
+
+    >>> import lossary
+    >>> lossary.msle([21.0, 2199.0], [10.0, 1099.0])           # a factor of two, small or large, costs alike
+    array([0.48045301, 0.48045301])
+    """
+    residual = pred - target
+    near = xp.abs(residual) < 0.5 * (1 + target)
+    # log((1 + pred) / (1 + target)): where the two agree, from their difference; elsewhere the logarithms are apart.
+    change = xp.where(near, residual, xp.zeros_like(residual)) / (1 + target)
+    log_ratio = xp.where(near, xp.log1p(change), xp.log1p(pred) - xp.log1p(target))
+    slope = 1 / (1 + pred)
+    yield log_ratio * log_ratio
+    yield 2 * log_ratio * slope
+    yield 2 * (1 - log_ratio) * slope * slope
+
+
+@loss(
+    family="regression",
+    signature="(d),(d)->()",
+    input="embedding",
+    target="real",
+    aliases=("cosine", "cosine_loss"),
+    formula=r"1 - \frac{\langle \hat y, y \rangle}{\|\hat y\|\,\|y\|}",
+    likelihood="Von Mises-Fisher noise of concentration 1: -log p(y / |y|; pred / |pred|) = 1 - cos + constant",
+    references=("Salton, Wong and Yang 1975, A vector space model for automatic indexing, doi:10.1145/361219.361220",),
+    properties=("bounded", "symmetric"),
+)
+def cosine_distance(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
+    """One minus the cosine of the angle between two vectors: 0 if parallel, 1 if orthogonal, 2 if opposite.
+
+    Only directions count. A zero vector has none: its cosine is taken as 0, so the distance is 1 and the gradient 0.
+    Conventions differ: optax is as here, Keras and lightly give *minus* the cosine, and MLX *plus* the cosine, which
+    pushes apart when minimised. The value is half the squared distance of the unit vectors, so nearly parallel vectors
+    keep their digits.
+
+    >>> import lossary
+    >>> lossary.cosine_distance([[1.0, 0.0], [1.0, 0.0]], [[5.0, 0.0], [1.0, 1e-8]])
+    array([0.e+00, 5.e-17])
+    """
+    direction, length = numerics.unit(xp, pred)
+    target_direction, target_length = numerics.unit(xp, target)
+    difference = direction - target_direction
+    distance = xp.where(
+        (length == 0) | (target_length == 0), xp.ones_like(length), 0.5 * xp.sum(difference * difference)
+    )
+    cosine = 1 - distance
+    yield distance
+    yield numerics.divide(xp, cosine * direction - target_direction, length)
+    curvature = cosine + direction * (2 * target_direction - 3 * cosine * direction)
+    yield numerics.divide(xp, numerics.divide(xp, curvature, length), length)
