@@ -16,7 +16,7 @@ import lossary
 import oracles
 from exact import Exact
 from lossary.catalogue import Loss
-from lossary.testing import random_arrays, random_params
+from lossary.testing import end_params, random_arrays, random_params
 
 ALL = [lossary.get(name) for name in lossary.names()]
 every_loss = pytest.mark.parametrize("loss", ALL, ids=lambda loss: loss.name)
@@ -115,6 +115,40 @@ def test_check_grad_agrees(loss: Loss) -> None:
     for arrays, params in cases(loss, 3, 2):
         outcome = lossary.check_grad(loss, *arrays, **params)
         assert outcome, str(outcome)
+
+
+@every_loss
+def test_parameters_at_the_ends_of_their_ranges(loss: Loss) -> None:
+    """What the range says is admissible is computed right: `0` and `1` are where a formula divides by nothing."""
+    for params in end_params(loss):
+        arrays, _ = cases(loss, 12, 1)[0]
+        values, grads = loss.value_and_grad(*arrays, **params)
+        for i in range(BATCH):
+            exact = Exact(
+                loss, arrays if loss.coupling else [a[i] for a in arrays], params, i if loss.coupling else None
+            )
+            np.testing.assert_allclose(values[i], float(exact.value()), rtol=1e-13, atol=1e-13, err_msg=str(params))
+        assert all(np.isfinite(g).all() for g in tuple_of(grads)), params
+        outcome = lossary.check_grad(loss, *arrays, **params)
+        assert outcome, f"{params}: {outcome}"
+
+
+@every_loss
+def test_ties_and_zeros_have_finite_derivatives_between_the_slopes(loss: Loss) -> None:
+    """At prediction = target, at 0, and a parameter away from either: the places where losses have their kinks."""
+    if loss.signature != "(),()->()" or loss.domain(loss.arguments[0]).bounded:
+        pytest.skip("only a loss of two numbers has its kinks where they meet")
+    pred, target = cases(loss, 13, 1)[0][0]
+    if not loss.domain(loss.arguments[1]).bounded:
+        target = np.round(8 * target) / 8  # so that a distance is hit exactly
+    steps = [0.0, *(v for v in loss.defaults.values() if isinstance(v, (int, float)))]
+    for step in steps:
+        for pred in (target + step, target - step, 0 * target + step, 0 * target - step):
+            _, grads = loss.value_and_grad(pred, target)
+            diagonals = tuple_of(loss.hess(pred, target)) if loss.derivatives > 1 else ()
+            assert all(np.isfinite(d).all() for d in (*tuple_of(grads), *diagonals)), (pred, target)
+            outcome = lossary.check_grad(loss, pred, target)
+            assert outcome, f"{pred}, {target}: {outcome}"
 
 
 # --- the meaning of weight, mask, reduction -------------------------------------------------------------------------
@@ -276,6 +310,19 @@ def test_a_loss_survives_pickling_and_copying(loss: Loss) -> None:
     assert copy.deepcopy(loss) is loss
     for alias in loss.aliases:
         assert lossary.get(alias) is loss
+
+
+def test_binding_fixes_parameters_and_keeps_everything_else() -> None:
+    wide = lossary.huber.bind(delta=2.0)
+    assert wide([3.0], [0.0])[0] == 4.0
+    assert wide.doc == lossary.huber.doc
+    assert inspect.signature(wide).parameters["delta"].default == 2.0
+    assert pickle.loads(pickle.dumps(wide))([3.0], [0.0])[0] == 4.0
+    assert wide.bind(delta=1.0)([3.0], [0.0])[0] == 2.5
+    assert repr(wide) == "<loss huber(pred, target, delta=2.0)>"
+    with pytest.raises(lossary.errors.ParameterError, match="delta"):
+        lossary.huber.bind(delta=-1.0)
+    assert list(inspect.signature(lossary.nll).parameters) == ["log_probs", "target", "class_weight", "ignore_index"]
 
 
 def test_every_family_lists_exactly_its_losses() -> None:

@@ -159,7 +159,7 @@ class Loss:
 
 def _restore(name: str, bound: Mapping[str, Any]) -> Loss:
     found = get(name)
-    return replace(found, bound=bound) if bound else found
+    return dress(replace(found, bound=bound)) if bound else found
 
 
 def _has_labels(target: str | None) -> bool:
@@ -251,8 +251,7 @@ def loss(
         )
         first = record.arguments[:1]
         record = replace(record, wrt=wrt or first)
-        object.__setattr__(record, "__doc__", define.__doc__)
-        object.__setattr__(record, "__module__", define.__module__)
+        dress(record)
         for name in (record.name, *aliases):
             if name in _RECORDS or name in _ALIASES:
                 raise ValueError(f"the catalogue already has a loss called {name!r}")
@@ -261,6 +260,21 @@ def loss(
         return record
 
     return enter
+
+
+def dress(record: Loss) -> Loss:
+    """Give a record the docstring and signature that `help`, notebooks and editors look for."""
+    arrays = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in record.arguments]
+    held = {**record.defaults, **record.bound}
+    keywords = [inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY, default=v) for k, v in held.items()]
+    look = {
+        "__doc__": record.define.__doc__,
+        "__module__": record.define.__module__,
+        "__signature__": inspect.Signature([*arrays, *keywords]),
+    }
+    for name, value in look.items():
+        object.__setattr__(record, name, value)
+    return record
 
 
 def get(name: str) -> Loss:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lossary import _dispatch, checks, reduction
-from lossary.catalogue import Loss
+from lossary.catalogue import Loss, dress
 from lossary.errors import ArgumentError
 from lossary.facts import Signature
 from lossary.reduction import Reduction
@@ -241,7 +241,5 @@ def _reduce(call: Call, value: Any, how: Reduction, denominator: float | None) -
 
 def bind(loss: Loss, params: Mapping[str, Any]) -> Loss:
     """Return the loss with some parameters fixed, checked now rather than at the first call."""
-    bound = replace(loss, bound={**loss.bound, **params})
     checks.parameters(loss, params)
-    object.__setattr__(bound, "__doc__", loss.__doc__)
-    return bound
+    return dress(replace(loss, bound={**loss.bound, **params}))
