@@ -296,6 +296,7 @@ def fit(
 
     parameters = list(model.parameters)
     directions = descent.directions(parameters)
+    rate = descent.lr
     records: list[Epoch] = []
     best: Epoch | None = None
     best_values: list[Array] = []
@@ -305,7 +306,7 @@ def fit(
         for epoch in range(1, epochs + 1):
             began = time.perf_counter()
             # Sums and what they are divided by travel separately: the last batch may be smaller, weights may differ.
-            loss_sum = weight_sum = penalty_sum = norm_sum = rate = 0.0
+            loss_sum = weight_sum = penalty_sum = norm_sum = 0.0
             # An overflow is not something to warn of here: it is looked for, and then explained.
             with np.errstate(all="ignore"):
                 for step, batch in enumerate(data.cut(size, rng)):
@@ -321,7 +322,7 @@ def fit(
                     norm = _norm(parameters)
                     if not math.isfinite(value + penalty + norm):
                         where = f"epoch {epoch}, batch {step + 1} of {steps}"
-                        raise NonFiniteError(_diagnosis(where, model, task, batch, l2, rate or descent.lr))
+                        raise NonFiniteError(_diagnosis(where, model, task, batch, l2, rate))
 
                     # 3. Step: against the gradient, downhill. W -= lr * grad
                     rate = descent.lr * _factor(factor_at, epoch - 1 + (step + 0.5) / steps)
@@ -464,21 +465,31 @@ def _diagnosis(where: str, model: Layer, task: _Task, batch: _Batch, l2: float, 
             f"{number}{column}. {slower}, and look at input row {example}"
         )
 
-    steepest = int(batch.rows[np.argmax(np.abs(grads.reshape(len(batch.rows), -1)).max(axis=1))])
-    advice = f"{slower}. The steepest example of the batch is {steepest}: look at that input row"
-    model.forward(batch.X)
-    model.backward(task.value_and_grad(outputs, batch)[1])
-    for depth, layer in reversed(list(enumerate(layers, 1))):
-        for parameter in layer.parameters:
-            bad = parameter.grad[~np.isfinite(parameter.grad)]
-            if bad.size:
-                return (
-                    f"{where}: the gradient of the {parameter.name} of layer {depth}, {layer!r}, is {bad[0]}. {advice}"
-                )
+    at = int(np.argmax(np.abs(grads.reshape(len(batch.rows), -1)).max(axis=1)))
+    advice = f"{slower}, and look at input row {batch.rows[at]}, whose prediction, {prediction[at]}, is steepest"
+    value, grad = task.value_and_grad(outputs, batch)
+    if not math.isfinite(value):
+        return (
+            f"{where}: the data loss, {name}, of the whole batch is {value}; its largest is {values.max():g}. {advice}"
+        )
     penalty = _add_penalty(model.parameters, l2)
-    if not math.isfinite(penalty) or l2:
-        return f"{where}: the penalty, l2 = {l2:g} times the squared weights, is {penalty} or its gradient is. {advice}"
-    return f"{where}: the numbers of the batch are finite, but their sum or the length of the gradient is not. {advice}"
+    if not math.isfinite(penalty):
+        return f"{where}: the penalty, l2 = {l2:g} times the squared weights, is {penalty}. {slower}, or l2"
+    model.forward(batch.X)
+    model.backward(grad)
+    _add_penalty(model.parameters, l2)
+    owned = [(depth, layer, p) for depth, layer in enumerate(layers, 1) for p in layer.parameters]
+    # The worst first, NaN as bad as infinity; of equals the layer nearest to the loss, where backward met it first.
+    depth, layer, parameter = max(reversed(owned), key=lambda own: np.nan_to_num(_largest(own[2]), nan=math.inf))
+    return (
+        f"{where}: the gradient of the {parameter.name} of layer {depth}, {layer!r}, reaches {_largest(parameter):g}, "
+        f"whose square, for the gradient's length, is no number. {advice}"
+    )
+
+
+def _largest(parameter: Parameter) -> float:
+    """Return the largest size of an entry of the gradient; NaN if there is one."""
+    return float(np.abs(parameter.grad).max())
 
 
 # --- progress -------------------------------------------------------------------------------------------------------
@@ -502,7 +513,7 @@ def _progress_bar(progress: bool | Literal["auto"], epochs: int) -> Iterator[Cal
         raise MissingExtraError("progress=True needs the app extra: pip install 'lossary[app]'") from None
 
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=Console(stderr=True)) as bar:
         line = bar.add_task("", total=epochs)
 
         def show(record: Epoch) -> None:
