@@ -1,0 +1,341 @@
+"""Words for people: quantities, facts and headings in English and Chinese, and formulas in plain Unicode.
+
+An English word is the identifier itself. A Chinese one is looked up as a whole, then put together from its parts, as
+Chinese compounds are: ``log_probabilities`` is 对数 + 概率. A new local in a definition needs at most one new entry; a
+test says which.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+Lang = Literal["en", "zh"]
+LANGS: tuple[Lang, ...] = ("en", "zh")
+
+_GREEK = {
+    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "varepsilon": "ε", "zeta": "ζ", "eta": "η",
+    "theta": "θ", "iota": "ι", "kappa": "κ", "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "pi": "π", "rho": "ρ",
+    "sigma": "σ", "tau": "τ", "phi": "φ", "varphi": "φ", "chi": "χ", "psi": "ψ", "omega": "ω",
+    "Gamma": "Γ", "Delta": "Δ", "Theta": "Θ", "Lambda": "Λ", "Pi": "Π", "Sigma": "Σ", "Phi": "Φ", "Psi": "Ψ",
+    "Omega": "Ω",
+}  # fmt: skip
+
+# --- quantities: locals and arguments of the definitions, and their parts -------------------------------------------
+
+_CHINESE = {
+    # the arrays
+    "pred": "预测", "target": "目标", "targets": "目标", "logits": "对数几率", "logit": "对数几率", "label": "标签",
+    "probs": "概率", "prob": "概率", "scores": "得分", "score": "得分", "embeddings": "嵌入", "embedding": "嵌入",
+    "anchor": "锚点", "positive": "正", "negative": "负", "weight": "权重", "weights": "权重", "mask": "掩码",
+    "log_probs": "对数概率", "var": "方差", "variance": "方差", "mean": "均值", "rate": "速率", "parameter": "参数",
+    "query": "查询", "key": "键", "relevance": "相关度", "similarity": "相似度", "similarities": "相似度",
+    "prediction": "预测", "predicted": "预测", "input": "输入", "output": "输出", "real": "真实", "fake": "生成",
+    "location": "位置", "log_rate": "对数速率", "log_var": "对数方差", "log_scale": "对数尺度", "features": "特征",
+    "scale": "尺度", "shape": "形状", "concentration": "浓度", "dispersion": "离散度", "degrees": "自由度",
+    "freedom": "",
+    # sizes and differences
+    "residual": "残差", "size": "绝对值", "clipped": "截断值", "reached": "到达比例", "shifted": "移位后",
+    "shift": "移位", "difference": "差", "error": "误差", "errors": "误差数", "distance": "距离", "margin": "间隔",
+    "violation": "违反量", "shortfall": "不足量", "excess": "超出量", "ratio": "比值", "relative": "相对",
+    "gap": "差距", "deviation": "偏差", "deviance": "偏差", "squared": "平方", "square": "平方", "root": "平方根",
+    "absolute": "绝对", "half": "一半", "whole": "整体", "scaled": "缩放后", "normalised": "归一化",
+    "normalized": "归一化", "standardised": "标准化", "standardized": "标准化", "centred": "中心化", "centre": "中心",
+    "change": "变化", "larger": "较大者", "smaller": "较小者", "large": "大", "small": "小", "big": "大",
+    "low": "下限", "high": "上限", "lower": "下", "upper": "上", "above": "上方", "below": "下方", "over": "过高",
+    "under": "过低", "left": "左", "right": "右", "within": "之内", "outside": "之外", "inside": "之内",
+    "inner": "内部", "outer": "外部", "near": "近", "far": "远", "nearest": "最近", "farthest": "最远",
+    "hardest": "最难", "hard": "难", "easy": "易", "closest": "最近", "bound": "界", "bounded": "有界",
+    "limit": "极限", "range": "范围", "width": "宽度", "height": "高度", "offset": "偏移", "bias": "偏置",
+    "curve": "曲率", "bend": "弯曲", "step": "阶跃", "kink": "折点",
+    # probabilities
+    "probability": "概率", "probabilities": "概率", "complement": "补", "log": "对数", "exponential": "指数",
+    "exponentials": "指数", "exp": "指数", "odds": "几率", "confidence": "置信度", "doubt": "怀疑",
+    "wanted": "目标分布", "picked": "选中", "likelihood": "似然", "density": "密度", "distribution": "分布",
+    "entropy": "熵", "cross": "交叉", "cross_entropy": "交叉熵", "surprise": "惊奇度", "information": "信息",
+    "divergence": "散度", "mixture": "混合", "prior": "先验", "posterior": "后验", "evidence": "证据",
+    "uncertainty": "不确定度", "normaliser": "归一化因子", "normalizer": "归一化因子", "normalisation": "归一化",
+    "softmax": "softmax", "sigmoid": "sigmoid", "tail": "尾部", "top": "最大值", "tops": "最大值个数",
+    "is_top": "是否最大", "others": "其余之和", "other": "其他", "rest": "其余", "total": "总和", "sum": "和",
+    "count": "个数", "counts": "个数", "number": "数目", "mass": "质量", "share": "份额", "average": "平均",
+    "reference": "参考", "amount": "量", "odd": "奇", "even": "偶", "expected": "期望", "observed": "观测",
+    "quantile": "分位数", "level": "水平", "true": "真", "false": "假", "chosen": "选中", "rejected": "拒绝",
+    "preference": "偏好", "reward": "奖励", "policy": "策略", "advantage": "优势",
+    # costs and factors
+    "cost": "代价", "costs": "代价", "penalty": "惩罚", "loss": "损失", "value": "值", "factor": "因子",
+    "focus": "聚焦", "focal": "聚焦", "modulation": "调制", "power": "幂", "exponent": "指数", "coefficient": "系数",
+    "base": "底", "growth": "增长", "decay": "衰减", "slope": "斜率", "curvature": "曲率", "gradient": "梯度",
+    "grad": "梯度", "derivative": "导数", "spread": "离散", "drift": "漂移", "drifting": "是否漂移",
+    "effective": "有效", "weighting": "加权", "weighted": "加权", "smooth": "平滑", "smoothed": "平滑后",
+    "smoothing": "平滑", "temperature": "温度", "threshold": "阈值", "cap": "上限", "capped": "封顶后", "soft": "软",
+    "pos": "正类", "class": "类别", "classes": "类别", "class_counts": "类别频数", "adjusted": "调整后",
+    "adjustment": "调整", "allowed": "允许", "apart": "相离", "series": "级数", "inverse": "倒数",
+    "reciprocal": "倒数", "start": "起点", "end": "终点", "steps": "步数", "pull": "拉力", "push": "推力",
+    "up": "向上", "down": "向下", "toward": "趋向", "away": "远离", "direction": "方向", "directions": "方向",
+    "sign": "符号", "side": "侧", "own": "自身", "self": "自身", "first": "第一", "second": "第二", "third": "第三",
+    "last": "最后", "next": "下一个", "previous": "前一个", "one": "一", "zero": "零", "two": "二", "both": "两者",
+    "yes": "是", "no": "否", "of": "之", "is": "是否", "in": "在", "to": "到", "from": "自", "by": "按", "per": "每",
+    "not": "非", "and": "与", "at": "在", "with": "含", "nothing": "是否为零", "like": "类型参照", "keep": "保留",
+    "kept": "保留", "active": "激活", "present": "出现", "absent": "未出现", "complete": "完整", "valid": "有效",
+    "known": "已知", "unknown": "未知", "cost_of_yes": "判正代价", "cost_of_no": "判负代价", "positive_part": "正部",
+    "negative_part": "负部",
+    # sets, rows, pairs
+    "row": "行", "column": "列", "pair": "对", "pairs": "对数目", "triplet": "三元组", "candidates": "候选",
+    "positives": "正例", "negatives": "负例", "false_positives": "假正例", "false_negatives": "假负例",
+    "true_positives": "真正例", "rival": "竞争者", "rivals": "竞争者", "wrong": "错误", "mistaken": "是否判错",
+    "mistake": "错误", "correct": "正确", "hits": "命中", "misses": "漏报", "overlap": "重叠", "union": "并集",
+    "intersection": "交集", "sizes": "大小", "ties": "并列", "similar": "相似", "cosine": "余弦", "angle": "角度",
+    "sine": "正弦", "dot": "点积", "product": "乘积", "norm": "范数", "length": "长度", "lengths": "长度",
+    "unit": "单位", "radius": "半径", "rank": "排名", "ranks": "排名", "order": "次序", "sorted": "排序后",
+    "index": "下标", "position": "位置", "gain": "增益", "discount": "折扣", "ideal": "理想", "area": "面积",
+    "volume": "体积", "cumulative": "累积", "item": "项", "items": "项", "list": "列表", "user": "用户",
+    "token": "词元", "time": "时间", "state": "状态", "path": "路径", "source": "来源", "teacher": "教师",
+    "student": "学生", "group": "组", "moment": "矩", "matrix": "矩阵", "diagonal": "对角线", "off": "非",
+    "group_size": "组大小", "norms": "范数", "signature": "签名", "clip": "裁剪", "clamped": "截断值",
+    "truncated": "截断后", "censored": "删失", "event": "事件", "hazard": "风险率", "survival": "生存",
+    "duration": "时长", "z_loss": "z 损失", "eps": "ε", "inf": "无穷", "main": "主要", "term": "项", "terms": "项",
+    "part": "部分", "parts": "部分", "core": "核心", "bulk": "主体", "body": "主体", "edge": "边缘", "flat": "平坦",
+    "steep": "陡峭", "linear": "线性", "quadratic": "二次", "cubic": "三次", "constant": "常数", "argument": "自变量",
+    "variable": "变量", "result": "结果", "new": "新", "old": "旧", "raw": "原始", "tanh": "双曲正切",
+    "cosh": "双曲余弦", "sinh": "双曲正弦", "gamma_function": "伽马函数", "psi": "ψ", "all": "全部", "any": "任一",
+    "mixed": "混合", "middle": "中间", "mid": "中点", "midpoint": "中点", "smallest": "最小", "largest": "最大",
+    "minimum": "最小值", "maximum": "最大值", "max": "最大值", "min": "最小值", "strength": "强度", "balance": "平衡",
+    "balanced": "平衡", "imbalance": "不平衡", "trade": "权衡", "rotated": "旋转后", "logarithm": "对数", "ln": "对数",
+    "shrunk": "收缩后", "stretched": "拉伸后", "tilted": "倾斜后", "penalised": "受惩罚", "penalized": "受惩罚",
+    "quotient": "商", "remainder": "余数", "fraction": "比例", "proportion": "比例", "precision": "精度",
+    "recall": "召回率", "accuracy": "准确率", "noise": "噪声", "signal": "信号", "sample": "样本", "samples": "样本",
+    "batch": "批", "bounds": "界", "boundary": "边界", "sharpness": "锐度", "sharp": "尖锐", "hinge": "铰链",
+    "ramp": "斜坡", "toward_target": "趋向目标", "mu": "μ", "theta": "θ", "between": "之间", "common": "共同",
+    "joint": "联合", "given": "给定", "mean_rate": "平均速率", "guess": "猜测", "best": "最佳", "worst": "最差",
+    "better": "更好", "winner": "胜者", "loser": "败者", "winning": "获胜", "losing": "失利", "ordered": "有序",
+    "reversed": "反转", "forward": "正向", "backward": "反向", "reverse": "反向", "symmetric": "对称",
+    "pull_up": "上拉", "pull_down": "下拉",
+}  # fmt: skip
+
+# --- facts and headings ---------------------------------------------------------------------------------------------
+
+FACTS = {
+    # families
+    "regression": "回归", "classification": "分类", "margin": "间隔", "imbalance": "类别不平衡", "likelihood": "似然",
+    "divergence": "散度", "metric": "度量学习", "ranking": "排序", "segmentation": "分割", "sequence": "序列",
+    "penalty": "惩罚项", "contrastive": "对比学习", "generative": "生成", "survival": "生存分析",
+    # input conventions and targets
+    "real": "实数", "logit": "对数几率", "score": "得分", "embedding": "嵌入向量", "parameter": "参数",
+    "log-rate": "对数速率", "probability": "概率", "log-probability": "对数概率", "similarity": "相似度",
+    "distance": "距离", "rate": "速率", "positive": "正数", "simplex": "概率分布", "log-simplex": "对数概率分布",
+    "integer": "整数", "flag": "真或假", "none": "无", "one of": "其中之一",
+    # properties
+    "convex": "凸", "strongly convex": "强凸", "proper": "严格适当评分", "bounded": "有界", "symmetric": "对称",
+    "lipschitz": "利普希茨连续", "smooth": "光滑", "robust": "稳健", "calibrated": "分类校准",
+    "evaluation": "仅用于评估",
+    # tasks
+    "count": "计数", "binary": "二分类", "multiclass": "多分类", "multilabel": "多标签", "distribution": "分布预测",
+}  # fmt: skip
+
+PHRASES = {
+    "Formula": "公式", "Inputs": "输入", "Parameters": "参数", "Step by step": "逐步计算",
+    "From batch to rows": "由批到行", "Value of each example": "每个样本的损失值", "Left out": "不计入", "Sum": "求和",
+    "Mean": "求平均", "Gradient of each example": "每个样本的梯度", "Gradient of the sum": "总和的梯度",
+    "Gradient of the mean": "平均值的梯度", "Diagonal of the Hessian": "海森矩阵的对角线",
+    "sum of the values": "各值之和", "number of examples": "样本数", "sum of the weights": "权重之和",
+    "denominator": "分母", "mean": "平均值", "sum": "总和", "weight": "权重",
+    "Weight 0, a mask or an ignored label: entries {entries} count for nothing, in value and gradient.":
+        "权重为 0、被掩码或标签被忽略：第 {entries} 项不计入，值与梯度均为 0。",
+    "Each example enters with weight / (sum of the weights).": "每个样本按 权重 / 权重之和 计入。",
+    "Each example enters with 1/N = 1/{count}.": "每个样本按 1/N = 1/{count} 计入。",
+    "Each example enters with weight / denominator.": "每个样本按 权重 / 分母 计入。",
+    "Each example enters with its weight.": "每个样本按其权重计入。",
+    "The mean of nothing is 0.": "没有任何样本时，平均值规定为 0。", "{hidden} more rows": "另有 {hidden} 行",
+    "{hidden} more numbers": "另有 {hidden} 个数",
+    "in the definition's own steps, from its first array": "按定义自身的步骤，从第一个数组算起", "Input": "输入",
+    "Target": "目标", "Signature": "形状", "Family": "类别", "Properties": "性质", "Tasks": "适用任务",
+    "Likelihood": "似然推导", "Gradient": "梯度", "Hessian": "海森矩阵（对角线）", "References": "文献",
+    "Aliases": "别名", "Related": "相关", "Value": "值", "Definition": "定义", "Name": "名称", "Summary": "简介",
+    "default": "默认值", "range": "取值范围", "value": "值", "gradient": "梯度", "curvature": "曲率",
+    "Couples a batch by": "批内耦合方式", "Differentiated": "可微参数",
+}  # fmt: skip
+
+
+def quantity(identifier: str, lang: Lang = "en") -> str | None:
+    """Return the words for a local or an argument; None if a part of it has no Chinese word yet.
+
+    >>> quantity("log_probabilities"), quantity("log_probabilities", "zh"), quantity("delta", "zh")
+    ('log probabilities', '对数概率', 'δ')
+    """
+    if lang == "en":
+        return identifier.replace("_", " ")
+    if identifier in _CHINESE:
+        return _CHINESE[identifier]
+    parts = [_part(part) for part in identifier.split("_") if part]
+    return None if None in parts else "".join(p for p in parts if p)
+
+
+def _part(word: str) -> str | None:
+    if word in _GREEK:
+        return _GREEK[word]
+    if len(word.rstrip("0123456789")) <= 1:
+        return word
+    return _CHINESE.get(word) or _CHINESE.get(word.removesuffix("s"))
+
+
+def fact(word: str, lang: Lang = "en") -> str:
+    """Return the words for a family, a convention, a property or a task; mathematics such as ``[0, 1]`` stays."""
+    return FACTS.get(word, word) if lang == "zh" else word
+
+
+def phrase(text: str, lang: Lang = "en", **numbers: object) -> str:
+    """Return a heading or a sentence, with its numbers put in."""
+    return (PHRASES[text] if lang == "zh" else text).format(**numbers)
+
+
+# --- formulas -------------------------------------------------------------------------------------------------------
+
+_SYMBOLS = _GREEK | {
+    "le": "≤", "leq": "≤", "ge": "≥", "geq": "≥", "ne": "≠", "neq": "≠", "in": "∈", "notin": "∉", "infty": "∞",
+    "cdot": "·", "times": "×", "pm": "±", "sum": "∑", "prod": "∏", "int": "∫", "partial": "∂", "nabla": "∇",
+    "to": "→", "mapsto": "↦", "propto": "∝", "approx": "≈", "sim": "~", "equiv": "≡", "ll": "≪", "gg": "≫",
+    "langle": "⟨", "rangle": "⟩", "lceil": "⌈", "rceil": "⌉", "lfloor": "⌊", "rfloor": "⌋", "ell": "ℓ", "odot": "⊙",
+    "cup": "∪", "cap": "∩", "subset": "⊂", "setminus": "∖", "emptyset": "∅", "forall": "∀", "exists": "∃",
+    "ldots": "…", "dots": "…", "cdots": "⋯", "top": "⊤", "wedge": "∧", "vee": "∨", "neg": "¬", "mid": "|", "vert": "|",
+    "lVert": "‖", "rVert": "‖", "Vert": "‖", "lvert": "|", "rvert": "|", "star": "*", "ast": "*", "prime": "′",
+    "circ": "∘", "parallel": "∥", "dagger": "†", "colon": ":", "lbrace": "{", "rbrace": "}", "hbar": "ℏ", "deg": "°",
+}  # fmt: skip
+_SPACES = {"quad": "   ", "qquad": "      ", ",": " ", ";": " ", ":": " ", " ": " ", "!": "", "\\": ";  "}
+_WRAPPERS = {
+    "text",
+    "mathrm",
+    "mathbf",
+    "mathit",
+    "mathcal",
+    "mathbb",
+    "operatorname",
+    "boldsymbol",
+    "textstyle",
+    "bar",
+}
+_DROPPED = {"left", "right", "big", "Big", "bigl", "bigr", "Bigl", "Bigr", "bigg", "Bigg", "displaystyle", "limits"}
+_ACCENTS = {"hat": "\u0302", "tilde": "\u0303", "bar": "\u0304", "dot": "\u0307", "vec": "\u20d7", "widehat": "\u0302"}
+_ACCENTED = {"y\u0302": "ŷ", "y\u0304": "ȳ", "y\u0303": "ỹ"}
+_FRACTIONS = {"1/2": "½", "1/3": "⅓", "2/3": "⅔", "1/4": "¼", "3/4": "¾", "1/6": "⅙", "1/8": "⅛"}
+_UP = dict(zip("0123456789+-=()nijkpqxyabcdemrstuvwzγαβδθT", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱʲᵏᵖqˣʸᵃᵇᶜᵈᵉᵐʳˢᵗᵘᵛʷᶻᵞᵅᵝᵟᶿᵀ", strict=True))
+_DOWN = dict(zip("0123456789+-=()aehijklmnoprstuvxβγρφχ", "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓᵦᵧᵨᵩᵪ", strict=True))
+del _UP["q"]
+
+_TOKEN = re.compile(r"\\([A-Za-z]+|.)|([{}^_&])|(\s+)|(.)", re.DOTALL)
+
+
+def readable(latex: str) -> str:
+    r"""Return a formula in plain Unicode, near enough to read in a terminal.
+
+    >>> readable(r"\tfrac12 (\hat y - y)^2"), readable(r"\frac{r^2}{2\beta}\ \text{if}\ |r| < \beta")
+    ('½ (ŷ - y)²', 'r² / (2β) if |r| < β')
+    """
+    tokens = [m.group(0) if not m.group(3) else " " for m in _TOKEN.finditer(latex)]
+    text = _Reader(tokens).all()
+    for pattern, spaced in _SPACING:
+        text = pattern.sub(spaced, text)
+    return text.strip()
+
+
+# A space after a command is LaTeX's end of the command; where mathematics wants one it is put back.
+_SPACING = [
+    (re.compile(r"\s*([≤≥≠∈∉∝≈→↦=])\s*"), r" \1 "),
+    (re.compile(r"(?<=[^\s(\[{^,|])([-+]) "), r" \1 "),
+    (re.compile(r"(?<=[^\s(\[{|‖√a-z/-])(?=(?:log|exp|max|min|softmax|sinh|cosh|tanh)\b)"), " "),
+    (re.compile(r"(?<=[α-ω])(?=[a-zA-Z])"), " "),
+    (re.compile(r"\s+([)\]},;⟩])"), r"\1"),
+    (re.compile(r"([(\[{⟨]) +"), r"\1"),
+    (re.compile(r" +"), " "),
+]
+
+
+class _Reader:
+    """A reader of the LaTeX that formulas of the catalogue are written in: a recursive descent over its tokens."""
+
+    def __init__(self, tokens: list[str]) -> None:
+        self.tokens = tokens
+        self.at = 0
+
+    def all(self, until: str = "") -> str:
+        parts: list[str] = []
+        while self.at < len(self.tokens):
+            token = self.tokens[self.at]
+            if token == until:
+                self.at += 1
+                break
+            if token in "^_":
+                self.at += 1
+                parts.append(_script(self.one(), token))
+            else:
+                parts.append(self.one())
+        return "".join(parts)
+
+    def one(self) -> str:
+        """Read one token, group or command with its arguments."""
+        while self.at < len(self.tokens) and self.tokens[self.at] == " " and self._argument():
+            self.at += 1
+        if self.at >= len(self.tokens):
+            return ""
+        token = self.tokens[self.at]
+        self.at += 1
+        if token == "{":
+            return self.all("}")
+        return self.command(token[1:]) if token[0] == "\\" else token.replace("&", " ")
+
+    def _argument(self) -> bool:
+        return self.at > 0 and (self.tokens[self.at - 1] in "^_" or self.tokens[self.at - 1][0] == "\\")
+
+    def followed(self, fraction: str) -> str:
+        """Put parentheses around a fraction that multiplies what follows."""
+        following = next((t for t in self.tokens[self.at :] if t != " "), "")
+        alone = following in ("", "+", "-", "=", "}", ")", "]", ",", "|", "<", ">") or following[:1] == "\\"
+        multiplied = following in ("\\left", "\\sum", "\\log", "\\big", "\\Big") or not alone
+        return f"({fraction}) " if multiplied else fraction
+
+    def command(self, name: str) -> str:
+        if name in ("frac", "tfrac", "dfrac"):
+            top, bottom = self.one(), self.one()
+            known = _FRACTIONS.get(f"{top}/{bottom}")
+            return known or self.followed(f"{_grouped(top)} / {_grouped(bottom, below=True)}")
+        if name == "sqrt":
+            return "√" + _grouped(self.one(), below=True)
+        if name in ("begin", "end"):
+            self.one()
+            return " "
+        if name in _ACCENTS:
+            marked = self.one() + _ACCENTS[name]
+            return _ACCENTED.get(marked, marked)
+        if name in _WRAPPERS:
+            return self.one()
+        if name in ("xrightarrow", "substack", "underline", "overline"):
+            return self.one()
+        if name in _SPACES:
+            return _SPACES[name]
+        if name in _DROPPED:
+            return ""
+        if name in _SYMBOLS:
+            return _SYMBOLS[name]
+        if name == "|":
+            return "‖"
+        # A named function (log, exp, max) is its name, set apart from what it is applied to.
+        following = self.tokens[self.at] if self.at < len(self.tokens) else ""
+        return name if not name.isalpha() or following[:1] in ("(", "[", "^", "_", "{", "") else name + " "
+
+
+def _grouped(text: str, below: bool = False) -> str:
+    """Put parentheses around what is more than one factor."""
+    inner = text.strip()
+    single = re.fullmatch(r"[^\s+\-·/]+", inner) and not (below and len(inner) > 1 and not inner.isalnum())
+    if below and re.fullmatch(r"\d+\D.*", inner):
+        single = None
+    closed = re.fullmatch(r"(\([^()]*\)|\|[^|]*\||‖[^‖]*‖)[²³ᵖᵞⁿ]?", inner)
+    return inner if single or closed else f"({inner})"
+
+
+def _script(text: str, kind: str) -> str:
+    """Raise or lower, with the characters Unicode has for it."""
+    table = _UP if kind == "^" else _DOWN
+    text = text.strip()
+    if all(c in table for c in text.replace(" ", "")):
+        return "".join(table[c] for c in text.replace(" ", ""))
+    return kind + (text if len(text) == 1 else f"({text})") + ("" if kind == "^" else " ")
