@@ -44,6 +44,11 @@ def step(xp: Any, x: Any) -> Any:
     return xp.where(x > 0, xp.ones_like(x), xp.zeros_like(x))
 
 
+def masked(xp: Any, keep: Any, x: Any) -> Any:
+    """Return `x` where `keep` is true and ``-inf`` elsewhere: entries that take no part in a maximum or a softmax."""
+    return xp.where(keep, x, xp.zeros_like(x) - xp.inf)
+
+
 def largest(xp: Any, x: Any) -> tuple[Any, Any]:
     """Return the largest entry of a row and the gradient of taking it: 1 at that entry, shared equally by ties."""
     top = xp.max(x)
@@ -197,46 +202,32 @@ _STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 /
 _STIRLING_FROM = 10
 
 
-def _stirling_series(xp: Any, x: Any) -> Any:
-    """Return ``log Gamma(x) - (x - 1/2) log x + x - log(2 pi) / 2`` for x >= 10."""
-    inverse = 1 / x
-    series = xp.zeros_like(x)
-    for coefficient in reversed(_STIRLING):
-        series = coefficient + inverse * inverse * series
-    return inverse * series
-
-
 def log_factorial_excess(xp: Any, n: Any) -> Any:
-    """Return ``log(n!) - (n log n - n)`` for n >= 0: what Stirling's leading terms leave of it.
+    """Return ``log(n!) - (n log n - n)`` for n >= 0, whole or not: what Stirling's leading terms leave of it.
 
-    It grows like ``log(n) / 2``, so for large n the difference comes from its own series and not from the terms.
+    It grows like ``log(n) / 2``, so for large n it comes from its own series and not from terms that cancel. With it,
+    the log of a probability with large factorials becomes a sum of `i_divergence` and a few small numbers (Loader 2000,
+    Fast and accurate computation of binomial probabilities).
     """
     large = n >= _STIRLING_FROM
     big = xp.where(large, n, _STIRLING_FROM * xp.ones_like(n))
+    inverse = 1 / big
+    series = xp.zeros_like(n)
+    for coefficient in reversed(_STIRLING):
+        series = coefficient + inverse * inverse * series
     small = xp.where(large, xp.zeros_like(n), n)
-    return xp.where(
-        large,
-        0.5 * xp.log(2 * xp.pi * big) + _stirling_series(xp, big),
-        xp.lgamma(small + 1) - xlogy(xp, small, small) + small,
-    )
+    direct = xp.lgamma(small + 1) - xlogy(xp, small, small) + small
+    return xp.where(large, 0.5 * xp.log(2 * xp.pi * big) + inverse * series, direct)
 
 
 def log_rising(xp: Any, start: Any, steps: Any) -> Any:
     """Return ``log(Gamma(start + steps) / Gamma(start))``, the log of a rising factorial, for start > 0, steps >= 0.
 
-    For large starts the two log-gammas agree in nearly all their digits; their difference is then taken in Stirling's
-    series term by term.
+    For large starts the two log-gammas agree in nearly all their digits; their difference is taken term by term.
     """
-    large = start >= _STIRLING_FROM
-    big = xp.where(large, start, _STIRLING_FROM * xp.ones_like(start))
-    small = xp.where(large, xp.ones_like(start), start)
-    end = big + steps
-    series = _stirling_series(xp, end) - _stirling_series(xp, big)
-    return xp.where(
-        large,
-        (big - 0.5) * xp.log1p(steps / big) + steps * (xp.log(end) - 1) + series,
-        xp.lgamma(small + steps) - xp.lgamma(small),
-    )
+    end = start + steps
+    excess = log_factorial_excess(xp, end) - log_factorial_excess(xp, start)
+    return excess + (start - 1) * xp.log1p(steps / start) + steps * (xp.log(end) - 1)
 
 
 # --- vectors --------------------------------------------------------------------------------------------------------
@@ -257,3 +248,28 @@ def unit(xp: Any, x: Any) -> tuple[Any, Any]:
 def unit_pullback(xp: Any, direction: Any, length: Any, grad: Any) -> Any:
     """Return the gradient with respect to a row, given the one with respect to its direction; 0 at the zero vector."""
     return divide(xp, grad - direction * xp.sum(direction * grad), length)
+
+
+def norm_curvature(xp: Any, direction: Any, length: Any) -> Any:
+    """Return the Hessian diagonal of the norm of a row, ``(1 - direction**2) / length``; 0 at the zero vector."""
+    return divide(xp, (1 - direction) * (1 + direction), length)
+
+
+def one_minus_cosine(xp: Any, direction: Any, other: Any) -> Any:
+    """Return ``1 - cos`` of two directions as half their squared distance, which keeps its digits near 0.
+
+    A zero vector has no direction: its cosine is taken as 0 with everything.
+    """
+    difference = direction - other
+    absent = (xp.max(xp.abs(direction)) == 0) | (xp.max(xp.abs(other)) == 0)
+    half = 0.5 * xp.sum(difference * difference)
+    return xp.where(absent, xp.ones_like(half), half)
+
+
+def cosine_curvature(xp: Any, direction: Any, length: Any, other: Any, cosine: Any) -> Any:
+    """Return the Hessian diagonal of the cosine in the row that has this direction and length; 0 at the zero vector.
+
+    Its gradient is `unit_pullback` of the other direction.
+    """
+    curvature = direction * (3 * cosine * direction - 2 * other) - cosine
+    return divide(xp, divide(xp, curvature, length), length)
