@@ -7,17 +7,22 @@ from typing import Any
 from lossary.errors import ArgumentError
 
 # Frameworks whose tensors NumPy would convert silently, dropping their gradient on the way.
-_FOREIGN = {"torch": "PyTorch", "jax": "JAX", "jaxlib": "JAX", "tensorflow": "TensorFlow", "mlx": "MLX"}
+_FOREIGN = {"jax": "JAX", "jaxlib": "JAX", "tensorflow": "TensorFlow", "mlx": "MLX"}
 
 
 def backend(*arrays: Any) -> Any:
     """Return the backend module for the given arrays."""
     for array in arrays:
-        framework = _FOREIGN.get(type(array).__module__.partition(".")[0])
+        root = type(array).__module__.partition(".")[0]
+        if root == "torch":
+            from lossary.backends import torch
+
+            return torch
+        framework = _FOREIGN.get(root)
         if framework is not None:
             raise ArgumentError(
                 f"{framework} arrays are not supported by this version; convert with numpy.asarray(x) "
-                "(a PyTorch tensor: x.detach().cpu().numpy()) and use the hand-written gradient"
+                "and use the hand-written gradient"
             )
     from lossary.backends import numpy
 

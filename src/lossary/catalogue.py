@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lossary.errors import UnknownLossError, suggest
-from lossary.facts import Domain, Signature, admits, parse_domain, parse_signatures
+from lossary.facts import CONVENTIONS, Domain, Signature, admits, parse_domain, parse_signatures
 
 if TYPE_CHECKING:
     from lossary.similarity import Coupling
@@ -123,15 +123,35 @@ class Loss:
 
     def domain(self, argument: str, alternative: int = 0) -> Domain:
         """Return the domain of an array argument in one of the signature's alternatives."""
+        return self.argument_domains[alternative][self.arguments.index(argument)]
+
+    @cached_property
+    def argument_domains(self) -> tuple[tuple[Domain, ...], ...]:
+        """The domain of every array argument, for each alternative of the signature."""
         if self.coupling:
-            return parse_domain(self.coupling.domains[argument])
-        core = self.signatures[alternative].inputs[self.arguments.index(argument)]
-        if argument in self.domains:
-            return admits(self.domains[argument], core)
-        if self.target is not None and argument in ("target", "labels"):
-            texts = [t.strip() for t in self.target.split("|")]
-            return admits(texts[min(alternative, len(texts) - 1)], core)
-        return admits(self.input, core)
+            return (tuple(parse_domain(CONVENTIONS.get(c, c)) for c in self.coupling.domains.values()),)
+        targets = [text.strip() for text in (self.target or "").split("|")]
+        found = []
+        for number, signature in enumerate(self.signatures):
+            conventions = [
+                self.domains.get(name)
+                or (
+                    targets[min(number, len(targets) - 1)]
+                    if self.target and name in ("target", "labels")
+                    else self.input
+                )
+                for name in self.arguments
+            ]
+            found.append(tuple(map(admits, conventions, signature.inputs)))
+        return tuple(found)
+
+    @cached_property
+    def parameter_domains(self) -> Mapping[str, tuple[Domain, bool]]:
+        """The range of every parameter, and whether it is one number per class."""
+        return {
+            name: (parse_domain(text.removeprefix("(c) ")), text.startswith("(c) "))
+            for name, text in self.parameters.items()
+        }
 
     @property
     def doc(self) -> str:
@@ -216,7 +236,8 @@ def loss(
     family: the room of the catalogue: ``regression``, ``classification``, ``margin``, ``imbalance``, ...
     signature: core dimensions of one example, ``"(c),()->() | (c),(c)->()"``.
     input: convention of the arrays that are predicted (a key of `lossary.facts.CONVENTIONS`).
-    target: domain of the array called `target` or `labels`; alternatives match those of the signature; `None` if there is no target.
+    target: domain of the array called `target` or `labels`; alternatives match those of the signature; `None` if there
+        is no target.
     formula: LaTeX of the value of one example.
     references: ``"Huber 1964, doi:..."``, the source first.
     aliases: other names of exactly this loss with its default parameters.
@@ -274,6 +295,9 @@ def dress(record: Loss) -> Loss:
     }
     for name, value in look.items():
         object.__setattr__(record, name, value)
+    # Read now what every call needs, so that a compiler tracing a call finds facts and not their parsers.
+    for fact in ("signatures", "argument_domains", "parameter_domains"):
+        getattr(record, fact)
     return record
 
 

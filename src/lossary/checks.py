@@ -14,7 +14,7 @@ import numpy as np
 
 from lossary.catalogue import Loss, names
 from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError, suggest
-from lossary.facts import Domain, Signature, parse_domain
+from lossary.facts import Domain, Signature
 
 # --- arguments ------------------------------------------------------------------------------------------------------
 
@@ -67,8 +67,7 @@ def _parameter(loss: Loss, name: str, value: Any) -> Any:
         if value is None and loss.defaults[name] is not None:
             raise ParameterError(f"{loss.name}: {name}: got None, expected {text}")
         return value
-    per_class = text.startswith("(c) ")
-    domain = parse_domain(text.removeprefix("(c) "))
+    domain, per_class = loss.parameter_domains[name]
     if domain.kind == "one of":
         if value not in domain.choices:
             raise ParameterError(
@@ -79,6 +78,12 @@ def _parameter(loss: Loss, name: str, value: Any) -> Any:
         if value not in (True, False):
             raise ParameterError(f"{loss.name}: {name}: got {value!r}, expected True or False")
         return bool(value)
+    if hasattr(value, "detach"):  # a tensor, perhaps on a device and learned: its values are not looked at
+        return value
+    if isinstance(value, (int, float)):
+        if domain.contains(value):
+            return int(value) if domain.kind in ("count", "integer") else value
+        raise ParameterError(f"{loss.name}: {name}: got {value:g}, expected a number in {domain.text}")
     try:
         numbers = np.asarray(value, dtype=float)
     except (TypeError, ValueError):
@@ -157,12 +162,18 @@ def _unequal(loss: Loss, signature: Signature, arrays: Sequence[Any], name: str,
 _TOLERANCE = 2e-3  # how far a row may be from summing to 1: labels are given to three digits, or in half precision
 
 
-def domain(loss: Loss, name: str, allowed: Domain, x: Any, keep: Any, classes: int, exempt: Any = None) -> None:
+def domain(
+    xp: Any, loss: Loss, name: str, allowed: Domain, x: Any, keep: Any, classes: int, exempt: Any = None
+) -> None:
     """Raise `DomainError` if an array has a kept value outside a domain.
 
     `keep` is None or true for every example that counts; `exempt` is the label that is ignored.
     """
-    if not allowed.bounded or x.size == 0:
+    if not allowed.bounded:
+        return
+    x = xp.readable(x)
+    keep = None if keep is None else xp.readable(keep)
+    if x is None or x.size == 0:
         return
     if allowed.kind in ("simplex", "log-simplex"):
         _rows(loss, name, allowed, x, keep)

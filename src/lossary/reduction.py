@@ -7,6 +7,7 @@ tokens of all micro-batches, or of all workers. The mean of nothing is 0, and `t
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from lossary import _dispatch
@@ -20,20 +21,22 @@ def coefficients(xp: Any, shape: tuple[int, ...], dtype: Any, weight: Any = None
     """Return the weight of every entry: `weight` where kept, exactly 0 where masked; None if all count alike."""
     if weight is None and mask is None:
         return None
-    w = _spread(xp, 1.0 if weight is None else weight, "weight", shape)
-    if not (w >= 0).all():
-        raise DomainError(f"weight: expected numbers >= 0, got {w.min()}: a negative weight rewards the error")
-    w = xp.cast(w, dtype)
+    like = mask if weight is None else weight
+    w = xp.cast(_spread(xp, 1.0 if weight is None else weight, "weight", shape, like), dtype)
+    seen = None if weight is None else xp.readable(w)
+    if seen is not None and not (seen >= 0).all():
+        raise DomainError(f"weight: expected numbers >= 0, got {seen.min()}: a negative weight rewards the error")
     if mask is not None:
-        keep = _spread(xp, mask, "mask", shape)
-        if keep.dtype.kind != "b" and not ((keep == 0) | (keep == 1)).all():
+        keep = _spread(xp, mask, "mask", shape, like)
+        seen = xp.readable(keep)
+        if seen is not None and not ((seen == 0) | (seen == 1)).all():
             raise DomainError("mask: expected booleans (True = keep) or 0 and 1; use weight= for other numbers")
         w = xp.where(keep != 0, w, xp.zeros_like(w))
     return w
 
 
-def _spread(xp: Any, given: Any, name: str, shape: tuple[int, ...]) -> Any:
-    array = xp.asarray(given, name)
+def _spread(xp: Any, given: Any, name: str, shape: tuple[int, ...], like: Any) -> Any:
+    array = xp.asarray(given, name, like)
     alike = array.ndim == len(shape) and all(a in (1, s) for a, s in zip(array.shape, shape, strict=True))
     if array.ndim and not alike:
         hint = f"; did you mean {name}[:, None]?" if array.shape == shape[:1] else ""
@@ -52,7 +55,7 @@ def weigh(xp: Any, values: Any, weights: Any) -> Any:
 def scale(
     xp: Any, shape: tuple[int, ...], dtype: Any, weights: Any, reduction: Reduction, denominator: Any = None
 ) -> Any:
-    """Return the factor by which the weighted sum is divided under a reduction; 0 means an empty mean."""
+    """Return the number by which the weighted sum is divided under a reduction; 0 means an empty mean."""
     if reduction not in REDUCTIONS:
         hint = suggest(str(reduction), REDUCTIONS)
         raise ParameterError(f"reduction: got {reduction!r}, expected one of {', '.join(REDUCTIONS)}{hint}")
@@ -62,21 +65,14 @@ def scale(
         return 1.0
     if denominator is not None:
         return checked_denominator(denominator)
-    return float(weights.sum(dtype=xp.accumulator(dtype))) if weights is not None else float(_size(shape))
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for n in shape:
-        size *= n
-    return size
+    return float(math.prod(shape)) if weights is None else weights.sum(dtype=xp.accumulator(dtype))
 
 
 def total(values: Any, *, weight: Any = None, mask: Any = None) -> tuple[Any, Any]:
     """Return the weighted sum of values and the sum of the weights, as they must travel between workers.
 
     >>> summed, count = total([1.0, float("nan"), 4.0], weight=[1.0, 1.0, 2.0], mask=[True, False, True])
-    >>> float(summed), count
+    >>> float(summed), float(count)
     (9.0, 3.0)
     """
     xp = _dispatch.backend(values, weight, mask)
@@ -86,7 +82,7 @@ def total(values: Any, *, weight: Any = None, mask: Any = None) -> tuple[Any, An
     return reduce_sum(xp, weigh(xp, xp.cast(v, dtype), weights), dtype), scale(xp, v.shape, dtype, weights, "mean")
 
 
-def mean(values: Any, *, weight: Any = None, mask: Any = None, denominator: float | None = None) -> Any:
+def mean(values: Any, *, weight: Any = None, mask: Any = None, denominator: Any = None) -> Any:
     """Return ``sum(w * v) / sum(w)`` over kept entries; 0 if none is kept.
 
     `weight` are numbers >= 0 and `mask` is true where an entry counts; both have the shape of `values` (or 1 along
@@ -108,13 +104,14 @@ def reduce_sum(xp: Any, values: Any, dtype: Any) -> Any:
     return xp.scalar(values.sum(dtype=xp.accumulator(dtype)), dtype)
 
 
-def average(summed: Any, count: float) -> Any:
-    """Divide a sum by its count; the mean of nothing is 0."""
-    return type(summed)(summed / count if count else 0.0)
+def average(summed: Any, count: Any) -> Any:
+    """Divide a sum, or a weight, by the count; the mean of nothing is 0."""
+    # The sum of nothing is 0, and so is the weight of everything in it: dividing by 1 then gives the 0 that is meant.
+    return summed / (count + (count == 0))
 
 
-def checked_denominator(given: float) -> float:
-    """Return the denominator as a number, or say what is wrong with it."""
-    if not float(given) > 0:
+def checked_denominator(given: Any) -> Any:
+    """Return the denominator, or say what is wrong with it; a tensor on a device is taken at its word."""
+    if isinstance(given, (int, float)) and not given > 0:
         raise ParameterError(f"denominator: got {given}, expected a number > 0")
-    return float(given)
+    return given

@@ -70,7 +70,7 @@ def coupling(signature: str, **domains: str) -> Callable[[Rows], Coupling]:
 
 def _relations(xp: Any, labels: Any, keep: Any) -> tuple[Any, Any]:
     """Return who shares a label with whom, and who is another (kept) example at all; nobody is their own pair."""
-    other = ~xp.eye(labels.shape[0])
+    other = ~xp.eye(labels.shape[0], labels)
     if keep is not None:
         other = other & keep[:, None] & keep[None, :]
     return (labels[:, None] == labels[None, :]) & other, other

@@ -15,7 +15,7 @@ import numpy as np
 
 from lossary.catalogue import Loss
 from lossary.errors import ArgumentError
-from lossary.facts import Domain, parse_domain
+from lossary.facts import Domain
 
 # --- inputs drawn from the records ----------------------------------------------------------------------------------
 
@@ -68,11 +68,10 @@ def draw(domain: Domain, shape: tuple[int, ...], rng: np.random.Generator, class
 def random_params(loss: Loss, rng: np.random.Generator, classes: int = 4) -> dict[str, Any]:
     """Return random parameters in their ranges; each keeps its default half of the time, `ignore_index` always."""
     chosen: dict[str, Any] = {}
-    for name, text in loss.parameters.items():
+    for name, (domain, per_class) in loss.parameter_domains.items():
         if name == "ignore_index" or rng.random() < 0.5:
             continue
-        per_class = text.startswith("(c) ")
-        drawn = draw(parse_domain(text.removeprefix("(c) ")), (classes,) if per_class else (), rng)
+        drawn = draw(domain, (classes,) if per_class else (), rng)
         chosen[name] = drawn if per_class else drawn.item()
     return chosen
 
@@ -85,9 +84,8 @@ def end_params(loss: Loss) -> list[dict[str, Any]]:
     [{'beta': 0.0}]
     """
     ends = []
-    for name, text in loss.parameters.items():
-        domain = None if text.startswith("(c) ") else parse_domain(text)
-        if domain is not None and domain.kind == "interval":
+    for name, (domain, per_class) in loss.parameter_domains.items():
+        if domain.kind == "interval" and not per_class:
             closed = zip((domain.low, domain.high), domain.closed, strict=True)
             ends.extend({name: end} for end, belongs in closed if belongs)
     return ends

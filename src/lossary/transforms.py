@@ -36,6 +36,10 @@ class Call:
         """Start the definition on uncoupled arrays."""
         return self.loss.define(self.xp, *self.arrays, **self.params)
 
+    def on(self, arrays: Sequence[Any], params: Mapping[str, Any]) -> Call:
+        """Return the same call on other arrays and parameters."""
+        return replace(self, arrays=arrays, params=params)
+
     def pull(self, order: int) -> tuple[Any, list[tuple[Any, ...]], Any]:
         """Return values, one tuple of derivatives for each order up to `order`, and the running coupling if any."""
         if self.loss.coupling is None:
@@ -84,7 +88,7 @@ def _scaled(xp: Any, derivative: Any, factor: Any, inner: int) -> Any:
     """Multiply by a factor per example, exactly 0 where the factor is 0."""
     if factor is None:
         return derivative
-    if isinstance(factor, float):
+    if isinstance(factor, float) or not factor.shape:
         return derivative * factor
     spread = factor.reshape(factor.shape + (1,) * inner)
     nothing = spread == 0
@@ -103,7 +107,8 @@ def prepare(
     params = dict(keywords)
     listed = checks.bind_arrays(loss, given, params)
     xp = _dispatch.backend(*listed, weight, mask)
-    arrays = [xp.asarray(x, f"{loss.name}: {name}") for name, x in zip(loss.arguments, listed, strict=True)]
+    like = next((x for x in listed if hasattr(x, "dtype")), None)
+    arrays = [xp.asarray(x, f"{loss.name}: {name}", like) for name, x in zip(loss.arguments, listed, strict=True)]
     params = checks.parameters(loss, params)
     signatures = loss.coupling.signatures if loss.coupling else loss.signatures
     alternative, batch = checks.shapes(loss, signatures, arrays)
@@ -117,7 +122,7 @@ def prepare(
     if exempt is not None:
         labels = checks.ignorable(loss, arrays, domains)
         kept = xp.broadcast_to(labels, batch) != exempt
-        mask = kept if mask is None else kept & (xp.broadcast_to(xp.asarray(mask, "mask"), batch) != 0)
+        mask = kept if mask is None else kept & (xp.broadcast_to(xp.asarray(mask, "mask", like), batch) != 0)
     weights = reduction.coefficients(xp, batch, dtype, weight, mask)
     keep = None if weights is None else weights != 0
 
@@ -126,7 +131,7 @@ def prepare(
     for name, core, array, allowed in zip(loss.arguments, signature.inputs, arrays, domains, strict=True):
         if check:
             per_example = array.ndim > len(core) or not batch
-            checks.domain(loss, name, allowed, array, keep if per_example else None, classes, exempt)
+            checks.domain(xp, loss, name, allowed, array, keep if per_example else None, classes, exempt)
         if allowed.kind == "index":
             # Labels under the mask may be anything; -1 is outside every row, hence costs nothing.
             whole = array if keep is None or not batch else xp.where(keep, array, -xp.ones_like(array))
@@ -136,8 +141,10 @@ def prepare(
             whole = array if keep is None else xp.where(keep.reshape(batch + (1,) * (array.ndim - 1)), array, 0)
             ready.append(xp.cast(whole, dtype) if core[1:] else whole)
         else:
+            if name in loss.wrt and array.ndim == len(core):  # one example, repeated: each repetition has its gradient
+                array = xp.broadcast_to(array, batch + array.shape)
             ready.append(_row(xp.cast(array, dtype), core, signature))
-    params = {k: xp.cast(v, dtype) if hasattr(v, "shape") else v for k, v in params.items()}
+    params = {k: xp.cast(xp.asarray(v, k, like), dtype) if hasattr(v, "shape") else v for k, v in params.items()}
     return Call(loss, xp, arrays, ready, params, signature, batch, dtype, weights)
 
 
@@ -153,7 +160,7 @@ def _row(array: Any, core: tuple[str, ...], signature: Signature) -> Any:
 def values(loss: Loss, given: Sequence[Any], params: Mapping[str, Any]) -> Any:
     """Return one value per example."""
     call = prepare(loss, given, params)
-    value, _, _ = call.pull(0)
+    value = call.xp.evaluate(call)
     return call.xp.own(reduction.weigh(call.xp, call.values(value), call.weights))[()]
 
 
@@ -163,7 +170,7 @@ def value_and_grad(
     weight: Any = None,
     mask: Any = None,
     reduction: Reduction = "none",
-    denominator: float | None = None,
+    denominator: Any = None,
     check: bool = True,
     **params: Any,
 ) -> tuple[Any, Any]:
@@ -178,8 +185,8 @@ def value_and_grad(
     reduction: ``"none"``: value per example, and the gradient of their sum. ``"sum"``. ``"mean"``:
         ``sum(w * v) / sum(w)``. A loss with `ignore_index` leaves those rows out of both sums.
     denominator: replaces ``sum(w)`` under ``"mean"``.
-    check: look at the values, not only at the shapes. Without it, arrays outside the loss's domain give what the formula
-        gives there.
+    check: look at the values, not only at the shapes. Without it, arrays outside the loss's domain give what the
+        formula gives there.
     params: the loss's parameters.
 
     Returns the value, and one gradient (a tuple if `wrt` names several arrays), each in its array's shape and type.
@@ -206,7 +213,7 @@ def hess(
     weight: Any = None,
     mask: Any = None,
     reduction: Reduction = "none",
-    denominator: float | None = None,
+    denominator: Any = None,
     check: bool = True,
     **params: Any,
 ) -> Any:
@@ -225,7 +232,7 @@ def hess(
     return diagonal if len(diagonal) > 1 else diagonal[0]
 
 
-def _reduce(call: Call, value: Any, how: Reduction, denominator: float | None) -> tuple[Any, Any]:
+def _reduce(call: Call, value: Any, how: Reduction, denominator: Any) -> tuple[Any, Any]:
     """Return the reduced value and the factor by which each example's derivative enters it."""
     xp, weights = call.xp, call.weights
     weighted = reduction.weigh(xp, call.values(value), weights)
@@ -235,8 +242,7 @@ def _reduce(call: Call, value: Any, how: Reduction, denominator: float | None) -
     summed = reduction.reduce_sum(xp, weighted, call.dtype)
     if how == "sum":
         return summed, weights
-    share = 1.0 / count if count else 0.0
-    return reduction.average(summed, count), share if weights is None else weights * share
+    return reduction.average(summed, count), reduction.average(1.0 if weights is None else weights, count)
 
 
 def bind(loss: Loss, params: Mapping[str, Any]) -> Loss:

@@ -1,6 +1,7 @@
 """Naive 60-digit losses for imbalance."""
 
 from mpmath import log, mpf
+
 from oracles.classification import binary_cross_entropy, sigmoid, softmax
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy import (  # noqa: F401  (the namespace's own names, re-exported as they are)
@@ -35,6 +35,9 @@ from numpy import (  # noqa: F401  (the namespace's own names, re-exported as th
 )
 
 from lossary.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from lossary.transforms import Call
 
 Array = Any  # an ndarray; NumPy's own annotations for reductions say Any too
 
@@ -69,8 +72,8 @@ def one_hot(index: Array, like: Array) -> Array:
     return (index == np.arange(like.shape[-1])).astype(like.dtype)
 
 
-def eye(n: int) -> Array:
-    """The identity, as booleans."""
+def eye(n: int, like: Array) -> Array:
+    """The identity, as booleans, where `like` is."""
     return np.eye(n, dtype=bool)
 
 
@@ -137,7 +140,7 @@ def trigamma(x: Array) -> Array:
 # --- from the caller's arguments to arrays, and back -----------------------------------------------------------------
 
 
-def asarray(x: Any, name: str) -> Array:
+def asarray(x: Any, name: str, like: Any = None) -> Array:
     """Convert a caller's argument, whatever it is, to an array of numbers; the argument is never written to."""
     try:
         array = np.asarray(x)
@@ -193,6 +196,16 @@ def own(x: Array) -> Array:
 def stack_rows(rows: list[Array]) -> Array:
     """Rows one under the other."""
     return np.stack(rows)
+
+
+def readable(x: Array) -> Array:
+    """An array to check values on: always, for here looking costs little."""
+    return x
+
+
+def evaluate(call: Call) -> Array:
+    """Return a call's values as the definition yields them."""
+    return call.pull(0)[0]
 
 
 def quiet() -> Any:

@@ -234,10 +234,7 @@ def zero_one(xp: Any, scores: Any, target: Any, *, threshold: float = 0.5) -> It
     >>> lossary.zero_one([1.0, 2.0, 3.0], [1.2, 2.0, 9.0], threshold=1.0)
     array([0., 0., 1.])
     """
-    if xp.is_index(target):
-        mistaken = xp.argmax(scores) != target
-    else:
-        mistaken = ~(xp.abs(scores - target) < threshold)
+    mistaken = xp.argmax(scores) != target if xp.is_index(target) else ~(xp.abs(scores - target) < threshold)
     yield xp.astype(mistaken, scores)
     yield xp.zeros_like(scores)
     yield xp.zeros_like(scores)

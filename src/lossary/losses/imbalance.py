@@ -1,7 +1,7 @@
 """Class imbalance: rare classes and hard examples given their due.
 
-Three ways: weigh the classes (`class_balanced`), shift the logits by the log of the class frequencies (`logit_adjusted`), or
-turn down examples that are already right (focal losses).
+Three ways: weigh the classes (`class_balanced`), shift the logits by the log of the class frequencies
+(`logit_adjusted`), or turn down examples that are already right (focal losses).
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def softmax_focal(xp: Any, logits: Any, target: Any, *, gamma: float = 2.0, clas
     domains={"class_counts": "[0, inf)"},
     aliases=("balanced_softmax", "logit_adjustment"),
     formula=r"-\log \mathrm{softmax}(z + \tau \log n)_k",
-    likelihood="categorical outcome whose training prior is n / sum(n): the softmax of z alone is the balanced posterior",
+    likelihood="categorical outcome with training prior n / sum(n): the softmax of z alone is the balanced posterior",
     references=("Menon 2021, arXiv:2007.07314", "balanced softmax (tau = 1): Ren 2020, arXiv:2007.10740"),
     parameters={"tau": "[0, inf)"},
     properties=("convex", "smooth", "lipschitz", "calibrated"),

@@ -157,7 +157,7 @@ class _Task:
         ignored = checks.parameters(self.loss, self.params).get("ignore_index")
         if ignored is not None and domain.kind == "index":
             counts &= targets != ignored
-        checks.domain(self.loss, name, domain, targets, counts, outputs)
+        checks.domain(xp, self.loss, name, domain, targets, counts, outputs)
 
         # Examples that count nothing take no part: whatever they hold, NaN included, never meets the others.
         rows = np.flatnonzero(counts)

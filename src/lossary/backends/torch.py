@@ -1,0 +1,312 @@
+"""The namespace `xp` on PyTorch, and the hand-written gradient under its autograd.
+
+Ordinary tensor operations throughout, so the same lines run on the CPU, on CUDA and on MPS, under `vmap` and under
+`torch.compile`; nothing here reads a value back from the device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import (  # noqa: F401  (the namespace's own names, re-exported as they are)
+    broadcast_to,
+    cos,
+    digamma,
+    exp,
+    expm1,
+    isfinite,
+    isnan,
+    lgamma,
+    log,
+    log1p,
+    matmul,
+    ones_like,
+    sin,
+    sqrt,
+    tanh,
+    where,
+    zeros_like,
+)
+
+from lossary.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from lossary.transforms import Call
+
+Tensor = torch.Tensor
+
+inf, pi = math.inf, math.pi
+abs, sign = torch.abs, torch.sign
+
+
+def _tensor(x: Any, like: Tensor) -> Tensor:
+    return x if isinstance(x, Tensor) else torch.full((), x, dtype=like.dtype, device=like.device)
+
+
+def maximum(x: Any, y: Any) -> Tensor:
+    """Elementwise larger of two, either of which may be a number."""
+    tensor = x if isinstance(x, Tensor) else y
+    return torch.maximum(_tensor(x, tensor), _tensor(y, tensor))
+
+
+def minimum(x: Any, y: Any) -> Tensor:
+    """Elementwise smaller of two, either of which may be a number."""
+    tensor = x if isinstance(x, Tensor) else y
+    return torch.minimum(_tensor(x, tensor), _tensor(y, tensor))
+
+
+def sum(x: Tensor, axis: int = -1) -> Tensor:
+    """Sum along one axis, keeping it."""
+    return torch.sum(x, dim=axis, keepdim=True)
+
+
+def max(x: Tensor, axis: int = -1) -> Tensor:
+    """Largest entry along one axis, keeping it; the largest of nothing is -inf."""
+    if x.shape[axis] == 0:
+        return x.new_full([1 if d == axis % x.ndim else n for d, n in enumerate(x.shape)], -inf)
+    return torch.amax(x, dim=axis, keepdim=True)
+
+
+def min(x: Tensor, axis: int = -1) -> Tensor:
+    """Smallest entry along one axis, keeping it."""
+    return -max(-x, axis)
+
+
+def argmax(x: Tensor) -> Tensor:
+    """Index of the first largest entry of each row, keeping the axis."""
+    return torch.argmax(x, dim=-1, keepdim=True)
+
+
+def take(x: Tensor, index: Tensor) -> Tensor:
+    """Entries of each row at the given indices."""
+    return torch.gather(x, -1, index)
+
+
+def one_hot(index: Tensor, like: Tensor) -> Tensor:
+    """Rows as long as those of `like`, in its type, with a one at `index` and zeros elsewhere."""
+    return (index == torch.arange(like.shape[-1], device=like.device)).to(like.dtype)
+
+
+def eye(n: int, like: Tensor) -> Tensor:
+    """The identity, as booleans, where `like` is."""
+    return torch.eye(n, dtype=torch.bool, device=like.device)
+
+
+def transpose(x: Tensor) -> Tensor:
+    """Swap the last two axes."""
+    return x.transpose(-1, -2)
+
+
+def is_index(x: Tensor) -> bool:
+    """Whether a tensor holds class indices, as opposed to numbers."""
+    return not x.is_floating_point() and x.dtype != torch.bool
+
+
+def astype(x: Tensor, like: Tensor) -> Tensor:
+    """Convert to the type of `like`; booleans become 0 and 1."""
+    return x.to(like.dtype)
+
+
+def trigamma(x: Tensor) -> Tensor:
+    """Second derivative of `lgamma`."""
+    return torch.polygamma(1, x)
+
+
+def stack_rows(rows: Sequence[Tensor]) -> Tensor:
+    """Rows one under the other."""
+    return torch.stack(list(rows))
+
+
+# --- from the caller's arguments to tensors, and back ----------------------------------------------------------------
+
+
+def asarray(x: Any, name: str, like: Any = None) -> Tensor:
+    """Convert a caller's argument to a tensor of numbers, on the device of `like`."""
+    if isinstance(x, Tensor):
+        tensor = x
+    else:
+        from lossary.backends import numpy
+
+        device = like.device if isinstance(like, Tensor) else None
+        if isinstance(x, (bool, int, float)):
+            tensor = torch.full(
+                (), x, device=device, dtype=like.dtype if like is not None and like.is_floating_point() else None
+            )
+        else:
+            tensor = torch.as_tensor(numpy.asarray(x, name), device=device)
+    if tensor.is_complex():
+        raise ArgumentError(f"{name}: complex numbers have no order, so no loss; pass real and imaginary parts")
+    return tensor
+
+
+def compute_dtype(arrays: Sequence[Tensor]) -> torch.dtype:
+    """The type to compute in: the widest float given, never narrower than float32; the default for integers."""
+    found: torch.dtype | None = None
+    for array in arrays:
+        if array.is_floating_point():
+            own = torch.float32 if array.dtype.itemsize < 4 else array.dtype
+            found = own if found is None else torch.promote_types(found, own)
+    return torch.get_default_dtype() if found is None else found
+
+
+def cast(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Convert to a type, without a copy where none is needed."""
+    return x.to(dtype)
+
+
+def as_index(x: Tensor) -> Tensor:
+    """Convert class labels to indices."""
+    return x.long()
+
+
+def gradient_dtype(x: Tensor, computed: torch.dtype) -> torch.dtype:
+    """The type of the gradient with respect to an argument: its own, if it can hold one."""
+    return x.dtype if x.is_floating_point() else computed
+
+
+def accumulator(dtype: torch.dtype) -> torch.dtype:
+    """The type to sum in: torch sums float32 pairwise, and not every device has float64."""
+    return dtype
+
+
+def scalar(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """A tensor without dimensions."""
+    return x.to(dtype)
+
+
+def own(x: Tensor) -> Tensor:
+    """A tensor that shares memory with no input."""
+    return x.clone(memory_format=torch.contiguous_format)
+
+
+def quiet() -> Any:
+    """A context for gradients that are computed by hand: autograd need not watch."""
+    return torch.no_grad()
+
+
+def drive(steps: Any, count: int) -> list[Any]:
+    """Pull `count` quantities from a running definition."""
+    return [next(steps) for _ in range(count)]
+
+
+def readable(x: Tensor) -> Any:
+    """A NumPy view to check values on, or None where looking would wait for a device or break a trace."""
+    if torch.compiler.is_compiling() or x.device.type != "cpu" or torch._C._are_functorch_transforms_active():
+        return None
+    if type(x) is not Tensor and type(x) is not torch.nn.Parameter:
+        return None  # fake tensors and other subclasses hold no values
+    plain = x.detach()
+    return (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
+
+
+# --- the hand-written gradient under autograd ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Spec:
+    """What an evaluation is, besides its tensors."""
+
+    call: Call
+    names: tuple[str, ...]  # of the parameters that are tensors
+    wrt: tuple[int, ...]  # which tensors the definition differentiates
+
+    def on(self, tensors: Sequence[Tensor]) -> Call:
+        """Return the call on other tensors in the places of its own."""
+        count = len(self.call.arrays)
+        arrays, extra = tensors[:count], tensors[count:]
+        return self.call.on(arrays, {**self.call.params, **dict(zip(self.names, extra, strict=True))})
+
+
+def _tracked(x: Tensor) -> bool:
+    return x.requires_grad or (
+        torch.autograd.forward_ad._current_level >= 0 and torch.autograd.forward_ad.unpack_dual(x).tangent is not None
+    )
+
+
+def evaluate(call: Call) -> Tensor:
+    """Return a call's values, differentiable by the definition's own gradient.
+
+    A tensor that requires grad where the definition declares no derivative (a target, a learned parameter) is honoured
+    as well: then the value is made of ordinary operations, and autograd differentiates those.
+    """
+    names = tuple(name for name, value in call.params.items() if isinstance(value, Tensor))
+    tensors = (*call.arrays, *(call.params[name] for name in names))
+    wrt = tuple(call.loss.arguments.index(name) for name in call.loss.wrt)
+    tracked = [i for i, tensor in enumerate(tensors) if _tracked(tensor)]
+    if not tracked or any(i not in wrt for i in tracked):
+        return call.pull(0)[0]
+    function = _Traced if torch.compiler.is_compiling() else _Eager
+    return function.apply(_Spec(call, names, wrt), *tensors)
+
+
+def _gradients(spec: _Spec, tensors: Sequence[Tensor], upstream: Tensor) -> tuple[Tensor | None, ...]:
+    """Return the gradient of every tensor, given that of the values, in operations that can be differentiated again."""
+    call = spec.on(tensors)
+    _, derivatives, coupled = call.pull(1)
+    rows = tuple(_weighed(derivative, upstream) for derivative in derivatives[0])
+    if coupled is not None:
+        rows = (coupled.send(rows),)
+    grads: list[Tensor | None] = [None] * len(tensors)
+    for at, grad in zip(spec.wrt, rows, strict=True):
+        grads[at] = broadcast_to(grad, tensors[at].shape)
+    return tuple(grads)
+
+
+def _weighed(derivative: Tensor, upstream: Tensor) -> Tensor:
+    """Return the product, exactly 0 where a masked entry (upstream 0) has left an infinity or NaN."""
+    lost = (upstream == 0) & ~isfinite(derivative)
+    return where(lost, zeros_like(derivative), derivative) * upstream
+
+
+class _Traced(torch.autograd.Function):
+    """Values with the definition's gradient, as `torch.compile` accepts it: without forward mode."""
+
+    @staticmethod
+    def forward(spec: _Spec, *tensors: Tensor) -> Tensor:  # type: ignore[override]
+        return spec.on(tensors).pull(0)[0]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.spec, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> Any:  # type: ignore[override]
+        return None, *_gradients(ctx.spec, ctx.saved_tensors, upstream)
+
+
+class _Eager(_Traced):
+    """The same with forward-mode differentiation and `vmap`."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.spec, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
+
+    @staticmethod
+    def jvp(ctx: Any, _: Any, *tangents: Tensor | None) -> Tensor:  # type: ignore[override]
+        spec, tensors = ctx.spec, ctx.saved_tensors
+        if spec.call.loss.coupling is not None:
+            moving = [t if t is not None else zeros_like(x) for t, x in zip(tangents, tensors, strict=True)]
+            at = spec.wrt[0]
+            return torch.func.jvp(
+                lambda x: spec.on((*tensors[:at], x, *tensors[at + 1 :])).pull(0)[0], (tensors[at],), (moving[at],)
+            )[1]
+        call = spec.on(tensors)
+        value, derivatives, _ = call.pull(1)
+        change = zeros_like(value)
+        for at, derivative in zip(spec.wrt, derivatives[0], strict=True):
+            if tangents[at] is not None:
+                moved = derivative * tangents[at]
+                for axis in range(call.inner):
+                    if moved.shape[-1 - axis] != value.shape[-1 - axis]:
+                        moved = sum(moved, -1 - axis)
+                change = change + moved
+        return change
