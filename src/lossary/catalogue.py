@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lossary.errors import UnknownLossError, suggest
-from lossary.facts import Domain, Signature, admits, parse_domain, parse_signatures
+from lossary.facts import Domain, Signature, admits, parse_signatures
 
 if TYPE_CHECKING:
     from lossary.similarity import Coupling
@@ -124,7 +124,7 @@ class Loss:
     def domain(self, argument: str, alternative: int = 0) -> Domain:
         """Return the domain of an array argument in one of the signature's alternatives."""
         if self.coupling:
-            return parse_domain(self.coupling.domains[argument])
+            return admits(self.coupling.domains[argument], ())
         core = self.signatures[alternative].inputs[self.arguments.index(argument)]
         if argument in self.domains:
             return admits(self.domains[argument], core)
