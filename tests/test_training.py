@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -448,7 +449,7 @@ def test_divergence_names_the_term() -> None:
     said = diverge(mlp(3, 4, 1), "absolute_error", X, y, optimiser=SGD(lr=1e200), epochs=500)
     assert "Linear(4, 1)" in said and "prediction for example" in said and "scale the inputs" in said
     said = diverge(mlp(3, 4, 1), "absolute_error", X * 1e300, y)
-    assert "gradient of the weight of layer 1, Linear(3, 4)" in said
+    assert "gradient of the weight of layer 3, Linear(4, 1)" in said
     said = diverge(mlp(3, (), 1), "mse", X, np.where(np.arange(40) == 17, 1e200, y), batch_size=None)
     assert "the data loss, squared_error, of example 17 is inf: its prediction is " in said
     assert "its target 1e+200" in said
@@ -545,3 +546,16 @@ def test_importing_lossary_does_not_import_training() -> None:
 def test_the_public_names_are_documented() -> None:
     assert training.__all__ == sorted(training.__all__, key=lambda n: (n.islower(), not n.isupper(), n))
     assert all(getattr(training, name).__doc__ for name in training.__all__ if name != "Schedule")
+
+
+def test_backpropagation_by_hand_agrees_with_everyone_and_learns(capsys: pytest.CaptureFixture[str]) -> None:
+    """The walk checks its gradients itself, and refuses to go on if one is wrong."""
+    walk = runpy.run_path(str(EXAMPLES / "backprop_by_hand.py"))
+    walk["main"]()
+    printed = capsys.readouterr().out
+    assert printed.count("from trying") == 8
+    losses = [float(line.split()[3]) for line in printed.split("it learns:")[1].splitlines() if "loss" in line]
+    assert len(losses) == 10 and losses == sorted(losses, reverse=True) and losses[-1] < 0.06 < 1 < losses[0]
+    assert "on 50 flowers it has never seen: accuracy 9" in printed
+    with pytest.raises(AssertionError, match="dL/dw: the derivation by hand is wrong"):
+        walk["check"]("dL/dw", np.zeros(2), by_trying=np.full(2, 1e-3), by_lossary=np.zeros(2))
