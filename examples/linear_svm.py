@@ -5,9 +5,9 @@ score f(x) = w x + b, scikit-learn states the same problem as
 
     minimise   1/2 |w|^2 + C * sum over n of max(0, 1 - y_n f(x_n))
 
-where `C` is what it costs to stand in the street or on its wrong side. Divided by C times the number of examples N, it reads
+where `C` is what it costs to stand in the street or on its wrong side. Divide by C N, for N examples, and it reads
 
-    minimise   l2 * |w|^2 + mean over n of hinge(f(x_n), y_n),       l2 = 1 / (2 C N)
+    minimise   l2 * 1/2 |w|^2 + mean over n of hinge(f(x_n), y_n),       l2 = 1 / (C N)
 
 which is what `lossary.training.fit` makes small: a network without a hidden layer, the loss ``hinge``, a penalty on the
 weights and none on the bias. No quadratic programme, no kernel: gradient descent. This file solves both problems that
@@ -64,7 +64,7 @@ def train(loss: lossary.Loss, X: Array, y: Array, optimiser: SGD, schedule: Sche
         loss,
         X,
         y,
-        l2=1 / (2 * C * len(X)),
+        l2=1 / (C * len(X)),
         epochs=EPOCHS,
         batch_size=None,
         optimiser=optimiser,
@@ -80,8 +80,8 @@ def compare(loss: lossary.Loss, X: Array, y: Array, model: Linear, theirs: Any) 
     reference.weight.value[:, 0], reference.bias.value[:] = theirs.coef_[0], theirs.intercept_
 
     def objective(solution: Linear) -> float:
-        weights = solution.weight.value
-        return evaluate(solution, loss, X, y) + float((weights**2).sum()) / (2 * C * len(X))
+        penalty = lossary.l2_penalty(solution.weight.value).sum()
+        return evaluate(solution, loss, X, y) + float(penalty) / (C * len(X))
 
     return Comparison(
         problem=f"{loss.name} and {type(theirs).__name__}",

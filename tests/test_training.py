@@ -160,8 +160,7 @@ def test_the_same_numbers_as_pytorch(name: str, l2: float) -> None:
         for ours, parameter in zip(model.parameters, theirs, strict=True):
             parameter.copy_(torch.from_numpy(ours.value.T.copy()))
     optimiser, make = OPTIMISERS[name]
-    # PyTorch adds weight_decay * W to the gradient; the gradient of l2 * sum of squares is 2 * l2 * W.
-    descent = make([{"params": theirs[0::2], "weight_decay": 2 * l2}, {"params": theirs[1::2]}])
+    descent = make([{"params": theirs[0::2], "weight_decay": l2}, {"params": theirs[1::2]}])
 
     losses, lengths, order = [], [], np.random.default_rng(11)
     for _ in range(8):
@@ -171,7 +170,7 @@ def test_the_same_numbers_as_pytorch(name: str, l2: float) -> None:
             descent.zero_grad()
             value = torch.nn.functional.cross_entropy(twin(torch.from_numpy(X[at])), torch.from_numpy(y[at]))
             value.backward()  # type: ignore[no-untyped-call]
-            full = [p.grad + 2 * l2 * p.detach() if p.ndim > 1 else p.grad for p in theirs if p.grad is not None]
+            full = [p.grad + l2 * p.detach() if p.ndim > 1 else p.grad for p in theirs if p.grad is not None]
             norms.append(float(torch.sqrt(sum((g**2).sum() for g in full))))  # type: ignore[arg-type]
             descent.step()
             total += value.item() * len(at)
@@ -270,8 +269,8 @@ def test_full_batch_descent_is_the_formula() -> None:
     for record in history.epochs:
         residual = X @ W + b - y[:, None]
         assert record.loss == pytest.approx(0.5 * float((residual**2).mean()), rel=1e-12)
-        assert record.penalty == pytest.approx(0.01 * float((W**2).sum()), rel=1e-12)
-        W, b = W - 0.1 * (X.T @ residual / 20 + 2 * 0.01 * W), b - 0.1 * residual.mean(0)
+        assert record.penalty == pytest.approx(0.005 * float((W**2).sum()), rel=1e-12)
+        W, b = W - 0.1 * (X.T @ residual / 20 + 0.01 * W), b - 0.1 * residual.mean(0)
     np.testing.assert_allclose(model.parameters[0].value, W, rtol=1e-12)
     np.testing.assert_allclose(model.parameters[1].value, b, rtol=1e-12)
 

@@ -20,6 +20,7 @@ import numpy as np
 from lossary import _dispatch, catalogue, checks, reduction
 from lossary.catalogue import Loss
 from lossary.errors import ArgumentError, DataError, MissingExtraError, NonFiniteError, ParameterError, ShapeError
+from lossary.losses.penalty import l2_penalty
 from lossary.training.layers import Array, Layer, Parameter
 from lossary.training.optimisers import Adam, Optimiser
 from lossary.training.schedules import Schedule, constant
@@ -241,7 +242,7 @@ def fit(
 ) -> History:
     """Train a network in place to make a loss small, and return what happened.
 
-    What falls is ``mean of the loss over a batch + l2 * penalty``, batch after batch; the gradients are the
+    What falls is ``mean of the loss over a batch + l2 * sum of W^2 / 2``, batch after batch; the gradients are the
     hand-written ones of the loss and of the layers.
 
     Parameters
@@ -257,7 +258,8 @@ def fit(
     batch_size: examples per step; None takes them all, and is then plain gradient descent.
     optimiser: `SGD` or `Adam`, or any `Optimiser`; ``Adam(lr=1e-3)`` if not said.
     schedule: factor on the learning rate as a function of time in epochs, asked at the middle of each step.
-    l2: strength of the L2 penalty on all parameters but the biases; its gradient is added to that of the loss.
+    l2: how much `lossary.l2_penalty`, half the sum of the squares of all parameters but the biases, weighs; it adds
+        ``l2 * W`` to the gradient of W, which is what PyTorch's SGD and Adam call weight_decay.
     validation: ``(X, y)`` or ``(X, y, weight)`` to measure the loss on after every epoch, without penalty.
     patience: stop when the validation loss (without `validation`, the training loss and penalty) has not fallen for so
         many epochs. With it, the parameters of the best epoch are put back at the end, however the training ended.
@@ -385,13 +387,14 @@ def _split(validation: tuple[Any, ...]) -> tuple[Any, Any, Any]:
 
 
 def _add_penalty(parameters: Sequence[Parameter], l2: float) -> float:
-    """Add the gradient of ``l2 * sum of squares`` to that of every parameter that decays; return its value."""
+    """Add the gradient of `l2` times the L2 penalty to that of every parameter that decays; return its value."""
     total = 0.0
     if l2:
         for parameter in parameters:
             if parameter.decay:
-                total += l2 * float(np.vdot(parameter.value, parameter.value))
-                parameter.grad = parameter.grad + 2 * l2 * parameter.value
+                value, grad = l2_penalty.value_and_grad(parameter.value, reduction="sum")
+                total += l2 * float(value)
+                parameter.grad = parameter.grad + l2 * grad
     return total
 
 
@@ -474,7 +477,7 @@ def _diagnosis(where: str, model: Layer, task: _Task, batch: _Batch, l2: float, 
         )
     penalty = _add_penalty(model.parameters, l2)
     if not math.isfinite(penalty):
-        return f"{where}: the penalty, l2 = {l2:g} times the squared weights, is {penalty}. {slower}, or l2"
+        return f"{where}: the penalty, l2 = {l2:g} times half the squared weights, is {penalty}. {slower}, or l2"
     model.forward(batch.X)
     model.backward(grad)
     _add_penalty(model.parameters, l2)
