@@ -181,13 +181,12 @@ def cosine_embedding(xp: Any, first: Any, second: Any, target: Any, *, margin: f
     violation = cosine - margin
     yield xp.where(similar, distance, numerics.positive_part(xp, violation))
     slope = xp.where(similar, -xp.ones_like(cosine), numerics.step(xp, violation))
+    first_turn = numerics.unit_pullback(xp, first_direction, first_length, second_direction)
+    second_turn = numerics.unit_pullback(xp, second_direction, second_length, first_direction)
+    yield slope * first_turn, slope * second_turn
     yield (
-        slope * numerics.unit_pullback(xp, first_direction, first_length, second_direction),
-        slope * numerics.unit_pullback(xp, second_direction, second_length, first_direction),
-    )
-    yield (
-        slope * numerics.cosine_curvature(xp, first_direction, first_length, second_direction, cosine),
-        slope * numerics.cosine_curvature(xp, second_direction, second_length, first_direction, cosine),
+        slope * numerics.cosine_curvature(xp, first_direction, first_length, first_turn, cosine),
+        slope * numerics.cosine_curvature(xp, second_direction, second_length, second_turn, cosine),
     )
 
 
