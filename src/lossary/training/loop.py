@@ -112,6 +112,7 @@ class _Task:
     """
 
     loss: Loss
+    others: tuple[Array, ...]  # what the loss takes beside prediction and target, the same for all examples
     params: dict[str, Any]
 
     @property
@@ -123,18 +124,19 @@ class _Task:
         """Return a network's outputs in the shape the loss takes."""
         return outputs[:, 0] if self.pointwise and y.ndim == 1 else outputs
 
-    def value_and_grad(self, outputs: Array, batch: _Batch) -> tuple[float, Array]:
-        """Return the mean loss of a batch and its gradient in the network's outputs."""
-        prediction = self.prediction(outputs, batch.y)
-        value, grad = self.loss.value_and_grad(
-            prediction, batch.y, weight=batch.weight, reduction="mean", **self.params
-        )
-        return float(value), grad.reshape(outputs.shape)
+    def value_and_grad(
+        self, outputs: Array, batch: _Batch, reduction: reduction.Reduction = "mean"
+    ) -> tuple[Any, Array]:
+        """Return the loss of a batch and its gradient in the network's outputs."""
+        arrays = (self.prediction(outputs, batch.y), batch.y, *self.others)
+        value, grad = self.loss.value_and_grad(*arrays, weight=batch.weight, reduction=reduction, **self.params)
+        return value, (grad[0] if isinstance(grad, tuple) else grad).reshape(outputs.shape)
 
+    @np.errstate(all="ignore")  # what overflows here is found in the loop, and explained
     def read(self, model: Layer, X: Any, y: Any, weight: Any, prefix: str = "") -> _Batch:
         """Return a data set in the model's type, or say what is wrong; `prefix` is put before the arguments' names."""
         xp = _dispatch.backend(X, y, weight)
-        inputs, targets = read_rows(f"{prefix}X", X), xp.asarray(y, f"{prefix}y")
+        inputs, targets = _read_rows(f"{prefix}X", X), xp.asarray(y, f"{prefix}y")
         if targets.ndim == 0 or len(targets) != len(inputs):
             raise ShapeError(
                 f"{prefix}X has {len(inputs)} rows but {prefix}y has shape {targets.shape}; expected one target per row"
@@ -150,7 +152,7 @@ class _Task:
         # The loss's own checks of shapes and targets, now and over all the data rather than somewhere in an epoch.
         signatures = self.loss.coupling.signatures if self.loss.coupling else self.loss.signatures
         stand_in = self.prediction(np.broadcast_to(dtype.type(0), (len(inputs), outputs)), targets)
-        alternative, _ = checks.shapes(self.loss, signatures, (stand_in, targets))
+        alternative, _ = checks.shapes(self.loss, signatures, (stand_in, targets, *self.others))
         name = self.loss.arguments[1]
         domain = self.loss.domain(name, alternative)
         weights = reduction.coefficients(xp, (len(inputs),), dtype, weight)
@@ -174,7 +176,7 @@ class _Task:
         return _Batch(inputs.astype(dtype, copy=False), targets, weights, rows)
 
 
-def read_rows(name: str, x: Any) -> Array:
+def _read_rows(name: str, x: Any) -> Array:
     """Return `x` as a table of numbers, one example per row, or say why it is none."""
     table = _dispatch.backend(x).asarray(x, name)
     if table.ndim != 2:
@@ -190,7 +192,7 @@ def _width(model: Layer, row: Array, name: str) -> int:
     try:
         outputs = model.predict(row)
     except ValueError as error:
-        raise ShapeError(f"{name}: has {row.shape[1]} features, which do not fit {model!r} ({error})") from None
+        raise ShapeError(f"{name}: has {row.shape[1]} features per row, which do not fit {model!r}") from error
     if outputs.ndim != 2 or len(outputs) != 1:
         raise ShapeError(f"model: gave shape {outputs.shape} for one row, expected (1, outputs)")
     return int(outputs.shape[1])
@@ -201,11 +203,16 @@ def _trainable(model: Layer, loss: Loss | str, params: dict[str, Any]) -> _Task:
     record = catalogue.get(loss) if isinstance(loss, str) else loss
     if not isinstance(record, Loss):
         raise ArgumentError(f"loss: got {type(loss).__name__}, expected a loss of the catalogue or its name")
-    arguments = record.arguments
-    if len(arguments) != 2 or record.wrt != arguments[:1]:
+    first, *rest = record.arguments
+    if not rest or first not in record.wrt or rest[0] in record.wrt:
         raise ArgumentError(
-            f"loss: {record.name} takes the arrays {', '.join(arguments)}, differentiable in {', '.join(record.wrt)}; "
-            "expected a loss of one prediction and one target (see lossary.names(tasks=...))"
+            f"loss: {record.name} takes the arrays {', '.join(record.arguments)}, differentiable in "
+            f"{', '.join(record.wrt)}; expected a loss of a prediction and a target (see lossary.names(tasks=...))"
+        )
+    if not record.coupling and record.signatures[0].rank > 1:
+        raise ArgumentError(
+            f"loss: {record.name} has the signature {record.signature}, more than a row per example, and a network of "
+            "rows gives one row; call it on arrays of that shape with lossary.value_and_grad"
         )
     if "evaluation" in record.properties:
         raise ArgumentError(
@@ -214,8 +221,19 @@ def _trainable(model: Layer, loss: Loss | str, params: dict[str, Any]) -> _Task:
         )
     if not model.parameters:
         raise ArgumentError(f"model: {model!r} has no parameters; there is nothing to learn")
-    checks.parameters(record, params)
-    return _Task(record, params)
+    others, own = [], dict(params)
+    for name in rest[1:]:
+        if name not in own:
+            raise ArgumentError(f"loss: {record.name} also takes {name}: pass {name}=..., the same for all examples")
+        other = _dispatch.backend(own[name]).asarray(own.pop(name), name)
+        core = record.signatures[0].inputs[record.arguments.index(name)]
+        if other.ndim != len(core):
+            raise ShapeError(
+                f"{name}: got shape {other.shape}, expected ({', '.join(core)}), the same for all examples"
+            )
+        others.append(other.astype(model.parameters[0].value.dtype, copy=False) if other.dtype.kind == "f" else other)
+    checks.parameters(record, own)
+    return _Task(record, tuple(others), own)
 
 
 # --- the loop -------------------------------------------------------------------------------------------------------
@@ -267,11 +285,12 @@ def fit(
         random state is neither read nor changed.
     progress: True shows a progress bar (needs the app extra), ``"auto"`` only on a terminal, False never.
     callback: called with each `Epoch`; a true answer ends the training.
-    loss_params: parameters of the loss.
+    loss_params: parameters of the loss, and the arrays it takes beside prediction and target, such as `class_counts`.
 
     Raises `NonFiniteError` at the first infinite or NaN number, naming the batch, the example and the term it came
     from; the parameters are then those before that step. Raises `ShapeError`, `DataError`, `DomainError`,
-    `ParameterError` or `ArgumentError` for what cannot be trained, before the first step.
+    `ParameterError` or `ArgumentError` for what cannot be trained, before the first step; `DomainError` also later, if
+    a prediction leaves the domain of a loss that does not take every number.
 
     >>> from lossary.training import SGD, fit, mlp
     >>> X = np.array([[0.0], [1.0], [2.0]])
@@ -322,7 +341,7 @@ def fit(
                     penalty = _add_penalty(parameters, l2)
 
                     norm = _norm(parameters)
-                    if not math.isfinite(value + penalty + norm):
+                    if not math.isfinite(float(value) + penalty + norm):
                         where = f"epoch {epoch}, batch {step + 1} of {steps}"
                         raise NonFiniteError(_diagnosis(where, model, task, batch, l2, rate))
 
@@ -331,14 +350,14 @@ def fit(
                     for parameter, direction in zip(parameters, next(directions), strict=True):
                         parameter.value -= rate * direction
 
-                    loss_sum += value * batch.count
+                    loss_sum += float(value) * batch.count
                     weight_sum += batch.count
                     penalty_sum += penalty
                     norm_sum += norm
 
                 validated = None
                 if held_out is not None:
-                    validated, _ = task.value_and_grad(model.predict(held_out.X), held_out)
+                    validated = float(task.value_and_grad(model.predict(held_out.X), held_out)[0])
                     if not math.isfinite(validated):
                         where = f"epoch {epoch}, validation"
                         raise NonFiniteError(_diagnosis(where, model, task, held_out, 0.0, rate))
@@ -360,9 +379,10 @@ def fit(
                 stopped = "patience"
                 break
 
-    for parameter, kept in zip(parameters, best_values, strict=bool(best_values)):
-        parameter.value[...] = kept
-    return History(records, stopped)
+    if patience is not None:
+        for parameter, kept in zip(parameters, best_values, strict=True):
+            parameter.value[...] = kept
+    return History(tuple(records), stopped)
 
 
 def evaluate(model: Layer, loss: Loss | str, X: Any, y: Any, *, weight: Any = None, **loss_params: Any) -> float:
@@ -376,7 +396,7 @@ def evaluate(model: Layer, loss: Loss | str, X: Any, y: Any, *, weight: Any = No
     task = _trainable(model, loss, loss_params)
     data = task.read(model, X, y, weight)
     with np.errstate(all="ignore"):
-        return task.value_and_grad(model.predict(data.X), data)[0]
+        return float(task.value_and_grad(model.predict(data.X), data)[0])
 
 
 def _split(validation: tuple[Any, ...]) -> tuple[Any, Any, Any]:
@@ -447,13 +467,15 @@ def _diagnosis(where: str, model: Layer, task: _Task, batch: _Batch, l2: float, 
         if found := first(outputs):
             example, number, column = found
             what = "prediction" if depth == len(layers) else "signal"
+            burst = [p.name for p in layer.parameters if not np.isfinite(p.value).all()]
+            cause = f", whose {burst[0]} the step before made infinite" if burst else ""
             return (
-                f"{where}: the {what} for example {example} became {number}{column} in layer {depth}, {layer!r}. "
-                f"{slower}, scale the inputs to size about 1, and look at input row {example}"
+                f"{where}: the {what} for example {example} became {number}{column} in layer {depth}, {layer!r}{cause}"
+                f". {slower}, scale the inputs to size about 1, and look at input row {example}"
             )
 
     name, prediction = task.loss.name, task.prediction(outputs, batch.y)
-    values, grads = task.loss.value_and_grad(prediction, batch.y, **task.params)
+    values, grads = task.value_and_grad(outputs, batch, "none")
     if found := first(values):
         example, number, _ = found
         at = int(np.flatnonzero(batch.rows == example)[0])
