@@ -37,7 +37,6 @@ INNER: dict[str, set[str]] = {
     "reduction": {"_dispatch", "errors"},
     "transforms": {"_dispatch", "catalogue", "checks", "errors", "facts", "reduction"},
     "testing": {"catalogue", "errors", "facts"},
-    "explain": {"catalogue", "errors", "facts", "transforms", "_dispatch", "testing", "reduction"},
 }
 # Doors that are opened only when a function is called, and why.
 LATER: dict[str, set[str]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from lossary.errors import (
     ParameterError,
     ShapeError,
 )
+from lossary.testing import draw
 from lossary.training import SGD, Adam, Linear, ReLU, Sequential, Tanh, evaluate, fit, mlp
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -159,8 +161,7 @@ def test_the_same_numbers_as_pytorch(name: str, l2: float) -> None:
         for ours, parameter in zip(model.parameters, theirs, strict=True):
             parameter.copy_(torch.from_numpy(ours.value.T.copy()))
     optimiser, make = OPTIMISERS[name]
-    # PyTorch adds weight_decay * W to the gradient; the gradient of l2 * sum of squares is 2 * l2 * W.
-    descent = make([{"params": theirs[0::2], "weight_decay": 2 * l2}, {"params": theirs[1::2]}])
+    descent = make([{"params": theirs[0::2], "weight_decay": l2}, {"params": theirs[1::2]}])
 
     losses, lengths, order = [], [], np.random.default_rng(11)
     for _ in range(8):
@@ -170,7 +171,7 @@ def test_the_same_numbers_as_pytorch(name: str, l2: float) -> None:
             descent.zero_grad()
             value = torch.nn.functional.cross_entropy(twin(torch.from_numpy(X[at])), torch.from_numpy(y[at]))
             value.backward()  # type: ignore[no-untyped-call]
-            full = [p.grad + 2 * l2 * p.detach() if p.ndim > 1 else p.grad for p in theirs if p.grad is not None]
+            full = [p.grad + l2 * p.detach() if p.ndim > 1 else p.grad for p in theirs if p.grad is not None]
             norms.append(float(torch.sqrt(sum((g**2).sum() for g in full))))  # type: ignore[arg-type]
             descent.step()
             total += value.item() * len(at)
@@ -269,8 +270,8 @@ def test_full_batch_descent_is_the_formula() -> None:
     for record in history.epochs:
         residual = X @ W + b - y[:, None]
         assert record.loss == pytest.approx(0.5 * float((residual**2).mean()), rel=1e-12)
-        assert record.penalty == pytest.approx(0.01 * float((W**2).sum()), rel=1e-12)
-        W, b = W - 0.1 * (X.T @ residual / 20 + 2 * 0.01 * W), b - 0.1 * residual.mean(0)
+        assert record.penalty == pytest.approx(0.005 * float((W**2).sum()), rel=1e-12)
+        W, b = W - 0.1 * (X.T @ residual / 20 + 0.01 * W), b - 0.1 * residual.mean(0)
     np.testing.assert_allclose(model.parameters[0].value, W, rtol=1e-12)
     np.testing.assert_allclose(model.parameters[1].value, b, rtol=1e-12)
 
@@ -352,6 +353,50 @@ def test_parameters_of_the_loss_are_passed_on() -> None:
     assert evaluate(model, "huber", X, y, delta=0.1) == evaluate(model, bound, X, y) != evaluate(model, "huber", X, y)
 
 
+def trainable(name: str) -> bool:
+    """Whether a loss takes any number as prediction (so that a plain network can make it) and a target."""
+    loss = lossary.get(name)
+    pair = len(loss.arguments) == 2 and loss.wrt == loss.arguments[:1] and "evaluation" not in loss.properties
+    row = loss.coupling is not None or loss.signatures[0].rank < 2
+    return pair and row and not loss.domain(loss.arguments[0]).bounded
+
+
+@pytest.mark.parametrize("name", [name for name in lossary.names() if trainable(name)])
+def test_every_loss_of_the_catalogue_that_can_be_trained_falls(name: str) -> None:
+    loss = lossary.get(name)
+    rng = np.random.default_rng([5, *name.encode()])
+    X = rng.standard_normal((24, 3))
+    for alternative, signature in enumerate(loss.coupling.signatures if loss.coupling else loss.signatures):
+        rows, columns = signature.inputs[0], signature.inputs[1]
+        shape = (24,) + (3,) * len([d for d in columns if d != "b"])
+        y = draw(loss.domain(loss.arguments[1], alternative), shape, rng, classes=3)
+        if loss.coupling:
+            y = np.arange(24) % 3
+        model = mlp(3, 8, 3 if rows else 1, activation="tanh")
+        before = evaluate(model, loss, X, y)
+        history = fit(model, loss, X, y, epochs=5, batch_size=None, optimiser=SGD(lr=1e-4), progress=False)
+        assert history.epochs[0].loss == pytest.approx(before, rel=1e-12)
+        assert evaluate(model, loss, X, y) < before
+
+
+def test_other_arrays_of_a_loss_are_the_same_for_all_examples() -> None:
+    rng = np.random.default_rng(0)
+    X, labels = rng.standard_normal((30, 3)), rng.integers(0, 3, 30)
+    counts = np.bincount(labels)
+    model = mlp(3, 4, 3)
+    value = lossary.mean(lossary.logit_adjusted(model.predict(X), labels, counts))
+    assert evaluate(model, "logit_adjusted", X, labels, class_counts=counts) == pytest.approx(float(value), rel=1e-12)
+    assert fit(model, "logit_adjusted", X, labels, class_counts=counts, epochs=2, progress=False).epochs[1].loss < value
+    with pytest.raises(ArgumentError, match=r"also takes class_counts: pass class_counts=\.\.\."):
+        fit(model, "logit_adjusted", X, labels, progress=False)
+    with pytest.raises(ShapeError, match=r"class_counts: got shape \(30, 3\), expected \(c\)"):
+        fit(model, "logit_adjusted", X, labels, class_counts=np.ones((30, 3)), progress=False)
+    with pytest.raises(ArgumentError, match="expected a loss of a prediction and a target"):
+        fit(model, "triplet_margin", X, labels, progress=False)
+    with pytest.raises(ArgumentError, match="more than a row per example"):
+        fit(model, "generalized_dice", X, np.eye(3)[labels], progress=False)
+
+
 # --- early stopping -------------------------------------------------------------------------------------------------
 
 
@@ -412,7 +457,7 @@ def test_without_patience_the_last_parameters_stay_and_a_callback_can_stop() -> 
 
 
 def diverge(model: Any, loss: str, X: Any, y: Any, **options: Any) -> str:
-    """Train until it fails; the parameters must still be finite then. Return what was said."""
+    """Train until it fails, and return what was said."""
     with pytest.raises(NonFiniteError) as caught:
         fit(model, loss, X, y, progress=False, **options)
     assert isinstance(caught.value, LossaryError) and isinstance(caught.value, ArithmeticError)
@@ -447,8 +492,10 @@ def test_divergence_names_the_term() -> None:
     assert "the data loss, squared_error, of example " in said and "Lower the learning rate (it was 1000)" in said
     said = diverge(mlp(3, 4, 1), "absolute_error", X, y, optimiser=SGD(lr=1e200), epochs=500)
     assert "Linear(4, 1)" in said and "prediction for example" in said and "scale the inputs" in said
+    said = diverge(mlp(3, (), 1), "absolute_error", X * 1e3, y, optimiser=SGD(lr=1e307), epochs=500)
+    assert "layer 1, Linear(3, 1), whose weight the step before made infinite" in said
     said = diverge(mlp(3, 4, 1), "absolute_error", X * 1e300, y)
-    assert "gradient of the weight of layer 1, Linear(3, 4)" in said
+    assert "gradient of the weight of layer 3, Linear(4, 1)" in said
     said = diverge(mlp(3, (), 1), "mse", X, np.where(np.arange(40) == 17, 1e200, y), batch_size=None)
     assert "the data loss, squared_error, of example 17 is inf: its prediction is " in said
     assert "its target 1e+200" in said
@@ -472,7 +519,7 @@ LABELS = np.arange(20) % 3
     [
         (ShapeError, r"X: got shape \(3,\), expected two dimensions", lambda: fit(mlp(3, 4, 1), "mse", X20[0], Y20)),
         (ShapeError, "X has 20 rows but y has shape", lambda: fit(mlp(3, 4, 1), "mse", X20, Y20[:4])),
-        (ShapeError, "X: has 3 features, which do not fit", lambda: fit(mlp(2, 4, 1), "mse", X20, Y20)),
+        (ShapeError, "X: has 3 features per row, which do not fit", lambda: fit(mlp(2, 4, 1), "mse", X20, Y20)),
         (ShapeError, "model: has 2 outputs per row, expected one", lambda: fit(mlp(3, 4, 2), "mse", X20, Y20)),
         (ShapeError, "expected 3 outputs", lambda: fit(mlp(3, 4, 1), "mse", X20, X20)),
         (
@@ -545,3 +592,16 @@ def test_importing_lossary_does_not_import_training() -> None:
 def test_the_public_names_are_documented() -> None:
     assert training.__all__ == sorted(training.__all__, key=lambda n: (n.islower(), not n.isupper(), n))
     assert all(getattr(training, name).__doc__ for name in training.__all__ if name != "Schedule")
+
+
+def test_backpropagation_by_hand_agrees_with_everyone_and_learns(capsys: pytest.CaptureFixture[str]) -> None:
+    """The walk checks its gradients itself, and refuses to go on if one is wrong."""
+    walk = runpy.run_path(str(EXAMPLES / "backprop_by_hand.py"))
+    walk["main"]()
+    printed = capsys.readouterr().out
+    assert printed.count("from trying") == 8
+    losses = [float(line.split()[3]) for line in printed.split("it learns:")[1].splitlines() if "loss" in line]
+    assert len(losses) == 10 and losses == sorted(losses, reverse=True) and losses[-1] < 0.06 < 1 < losses[0]
+    assert "on 50 flowers it has never seen: accuracy 9" in printed
+    with pytest.raises(AssertionError, match="dL/dw: the derivation by hand is wrong"):
+        walk["check"]("dL/dw", np.zeros(2), by_trying=np.full(2, 1e-3), by_lossary=np.zeros(2))

@@ -15,9 +15,11 @@ from lossary.catalogue import Loss as Loss
 from lossary.catalogue import get as get
 from lossary.catalogue import names as names
 from lossary.catalogue import search as search
+from lossary.explain import explain as explain
 from lossary.losses import *
 from lossary.reduction import mean as mean
 from lossary.reduction import total as total
+from lossary.terms import weighted_sum as weighted_sum
 from lossary.testing import check_grad as check_grad
 from lossary.transforms import hess as hess
 from lossary.transforms import value_and_grad as value_and_grad

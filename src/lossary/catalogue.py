@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lossary.errors import UnknownLossError, suggest
-from lossary.facts import CONVENTIONS, Domain, Signature, admits, parse_domain, parse_signatures
+from lossary.facts import Domain, Signature, admits, parse_domain, parse_signatures
 
 if TYPE_CHECKING:
     from lossary.similarity import Coupling
@@ -129,7 +129,7 @@ class Loss:
     def argument_domains(self) -> tuple[tuple[Domain, ...], ...]:
         """The domain of every array argument, for each alternative of the signature."""
         if self.coupling:
-            return (tuple(parse_domain(CONVENTIONS.get(c, c)) for c in self.coupling.domains.values()),)
+            return (tuple(admits(c, ()) for c in self.coupling.domains.values()),)
         targets = [text.strip() for text in (self.target or "").split("|")]
         found = []
         for number, signature in enumerate(self.signatures):

@@ -14,7 +14,7 @@ import numpy as np
 
 from lossary.catalogue import Loss, names
 from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError, suggest
-from lossary.facts import Domain, Signature
+from lossary.facts import CONVENTIONS, Domain, Signature
 
 # --- arguments ------------------------------------------------------------------------------------------------------
 
@@ -189,8 +189,10 @@ def domain(
     elif allowed.kind == "flag":
         ok = (x == 0) | (x == 1)
     else:  # an interval; NaN passes, for it is an outcome to be found and named, not a misuse of this loss
-        low = x < allowed.low if allowed.closed[0] else x <= allowed.low
-        high = x > allowed.high if allowed.closed[1] else x >= allowed.high
+        # A product of unit vectors passes 1 by rounding: a cosine may, by as much.
+        slack = 16 * np.finfo(x.dtype).eps if allowed.text == CONVENTIONS["similarity"] and x.dtype.kind == "f" else 0.0
+        low = x < allowed.low - slack if allowed.closed[0] else x <= allowed.low
+        high = x > allowed.high + slack if allowed.closed[1] else x >= allowed.high
         ok = ~(low | high) if allowed.high != math.inf else ~low
         if allowed.low == -math.inf:
             ok = ~high

@@ -247,12 +247,20 @@ def unit(xp: Any, x: Any) -> tuple[Any, Any]:
 
 def unit_pullback(xp: Any, direction: Any, length: Any, grad: Any) -> Any:
     """Return the gradient with respect to a row, given the one with respect to its direction; 0 at the zero vector."""
-    return divide(xp, grad - direction * xp.sum(direction * grad), length)
+    # A direction is of length 1 but for rounding; dividing by its square keeps that out of a projection that cancels.
+    along = divide(xp, xp.sum(direction * grad), xp.sum(direction * direction))
+    return divide(xp, grad - direction * along, length)
 
 
 def norm_curvature(xp: Any, direction: Any, length: Any) -> Any:
-    """Return the Hessian diagonal of the norm of a row, ``(1 - direction**2) / length``; 0 at the zero vector."""
-    return divide(xp, (1 - direction) * (1 + direction), length)
+    """Return the Hessian diagonal of the norm of a row, ``(1 - direction**2) / length``; 0 at the zero vector.
+
+    Where the row points along an axis, ``1 - direction**2`` is taken as what the other components leave.
+    """
+    squares = direction * direction
+    along = squares > 0.5  # true of one component at most
+    others = xp.sum(xp.where(along, xp.zeros_like(squares), squares))
+    return divide(xp, xp.where(along, others, 1 - squares), length)
 
 
 def one_minus_cosine(xp: Any, direction: Any, other: Any) -> Any:
@@ -266,10 +274,9 @@ def one_minus_cosine(xp: Any, direction: Any, other: Any) -> Any:
     return xp.where(absent, xp.ones_like(half), half)
 
 
-def cosine_curvature(xp: Any, direction: Any, length: Any, other: Any, cosine: Any) -> Any:
-    """Return the Hessian diagonal of the cosine in the row that has this direction and length; 0 at the zero vector.
+def cosine_curvature(xp: Any, direction: Any, length: Any, gradient: Any, cosine: Any) -> Any:
+    """Return the Hessian diagonal of the cosine in a row, given its gradient there; 0 at the zero vector.
 
-    Its gradient is `unit_pullback` of the other direction.
+    The gradient is `unit_pullback` of the other direction.
     """
-    curvature = direction * (3 * cosine * direction - 2 * other) - cosine
-    return divide(xp, divide(xp, curvature, length), length)
+    return -divide(xp, 2 * direction * gradient + cosine * norm_curvature(xp, direction, length), length)

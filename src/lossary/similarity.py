@@ -30,11 +30,22 @@ Rows = Callable[..., Generator[Any, Any, None]]
 
 @dataclass(frozen=True, eq=False)
 class Coupling:
-    """How a batch becomes rows: what the caller passes, and the coroutine that couples it.
+    """How a batch becomes rows: the arrays that the caller passes, and the coroutine that couples them.
 
-    ``rows(xp, *arrays, keep, **params)`` yields the arrays of the loss's definition, is sent the gradients of its
-    differentiable ones, and yields the gradient with respect to the first array. `keep` is None or false for examples
-    that must neither be compared nor be compared with.
+    A loss of the catalogue is separable: its definition sees one row and never the batch. Where the value of one
+    example depends on the others, a coupling stands between the caller and the definition and makes the rows. It is a
+    coroutine of two steps, so that what the way back needs is at hand in its locals:
+
+    1. ``rows(xp, *arrays, keep, **params)`` yields a tuple, the arrays that the definition takes: one row per example
+       (per *anchor*), with the anchor's comparisons along the last axis.
+    2. It is sent a tuple, the gradients with respect to the differentiable ones among them (the first, as many as the
+       definition gives), and yields the gradient with respect to the caller's first array.
+
+    `keep` is None, or false for examples that are left out. They are compared with nobody, and whatever they hold, NaN
+    included, reaches neither the rows of the others nor the gradient.
+
+    ``signature`` is that of the caller's arrays, with the batch as one of its dimensions, and ``domains`` names them in
+    order with their conventions. Keyword parameters of the coroutine become parameters of the loss.
     """
 
     rows: Rows
@@ -68,19 +79,17 @@ def coupling(signature: str, **domains: str) -> Callable[[Rows], Coupling]:
     return lambda rows: Coupling(rows, signature, domains)
 
 
-def _relations(xp: Any, labels: Any, keep: Any) -> tuple[Any, Any]:
-    """Return who shares a label with whom, and who is another (kept) example at all; nobody is their own pair."""
-    other = ~xp.eye(labels.shape[0], labels)
-    if keep is not None:
-        other = other & keep[:, None] & keep[None, :]
-    return (labels[:, None] == labels[None, :]) & other, other
+# --- couplings ------------------------------------------------------------------------------------------------------
 
 
 @coupling("(b,d),(b)->()", embeddings="embedding", labels="real")
 def cosine_pairs(xp: Any, embeddings: Any, labels: Any, keep: Any) -> Generator[Any, Any, None]:
-    """Cosine similarity of every example with every other, its positives (same label) and its candidates (others)."""
+    """Cosine similarity of every example with every other, its positives (same label) and its candidates (others).
+
+    A zero vector has similarity 0 with everything, and no gradient.
+    """
     positives, candidates = _relations(xp, labels, keep)
-    directions, lengths = numerics.unit(xp, embeddings)
+    directions, lengths = numerics.unit(xp, _kept(xp, embeddings, keep))
     similarities = xp.matmul(directions, xp.transpose(directions))
     (grad,) = yield similarities, positives, candidates
     # Each similarity holds both of its examples: the gradient reaches an embedding through its row and its column.
@@ -91,25 +100,56 @@ def cosine_pairs(xp: Any, embeddings: Any, labels: Any, keep: Any) -> Generator[
 def hardest_pairs(xp: Any, embeddings: Any, labels: Any, keep: Any) -> Generator[Any, Any, None]:
     """Euclidean distance of every example to its farthest positive and its nearest negative (Hermans 2017).
 
-    An example without a positive or without a negative makes no triplet: its distances are 0 and infinity, so that a
-    hinge on their difference gives it loss 0 and no gradient.
+    Examples that tie for farthest or nearest share the gradient; equal embeddings have none. An example without a
+    positive or without a negative makes no triplet: its distances are 0 and infinity, so that a hinge on their
+    difference gives it loss 0 and no gradient.
     """
+    embeddings = _kept(xp, embeddings, keep)
     positives, candidates = _relations(xp, labels, keep)
-    negatives = candidates & ~positives
     distances = _distances(xp, embeddings)
-    far = xp.argmax(xp.where(positives, distances, -xp.ones_like(distances)))
-    near = xp.argmax(xp.where(negatives, -distances, -xp.inf * xp.ones_like(distances)))
-    complete = xp.take(positives, far) & xp.take(negatives, near)
-    nothing = xp.zeros_like(distances[:, :1])
-    farthest = xp.where(complete, xp.take(distances, far), nothing)
-    nearest = xp.where(complete, xp.take(distances, near), nothing + xp.inf)
-    grad_farthest, grad_nearest = yield farthest, nearest
-    grad = xp.where(complete, grad_farthest, nothing) * xp.one_hot(far, distances)
-    grad = grad + xp.where(complete, grad_nearest, nothing) * xp.one_hot(near, distances)
-    pull = numerics.divide(xp, grad + xp.transpose(grad), distances)
-    yield xp.sum(pull) * embeddings - xp.matmul(pull, embeddings)
+    farthest, far = numerics.largest(xp, numerics.masked(xp, positives, distances))
+    nearest, near = numerics.largest(xp, numerics.masked(xp, candidates & ~positives, -distances))
+    complete = (farthest >= 0) & (-nearest < xp.inf)
+    nothing = xp.zeros_like(farthest)
+    grad_farthest, grad_nearest = yield (
+        xp.where(complete, farthest, nothing),
+        xp.where(complete, -nearest, nothing + xp.inf),
+    )
+    grad = xp.where(complete, grad_farthest * far + grad_nearest * near, xp.zeros_like(distances))
+    yield _distances_pullback(xp, embeddings, distances, grad)
+
+
+# --- their parts ----------------------------------------------------------------------------------------------------
+
+
+def _kept(xp: Any, embeddings: Any, keep: Any) -> Any:
+    """Return the embeddings with zeros in place of examples that are left out: those still meet the others in sums."""
+    return embeddings if keep is None else xp.where(keep[:, None], embeddings, xp.zeros_like(embeddings))
+
+
+def _relations(xp: Any, labels: Any, keep: Any) -> tuple[Any, Any]:
+    """Return who shares a label with whom, and who is another (kept) example at all; nobody is their own pair."""
+    other = ~xp.eye(labels.shape[0], labels)
+    if keep is not None:
+        other = other & keep[:, None] & keep[None, :]
+    return (labels[:, None] == labels[None, :]) & other, other
 
 
 def _distances(xp: Any, embeddings: Any) -> Any:
     """Euclidean distances row by row: the expanded square loses all digits for near points, so it is not used."""
-    return xp.stack_rows([numerics.norm(xp, embeddings - row)[:, 0] for row in embeddings])
+    if not embeddings.shape[0]:
+        return xp.matmul(embeddings, xp.transpose(embeddings))  # no rows to stack, but the shape of none by none
+    return xp.stack_rows([numerics.norm(xp, row - embeddings)[:, 0] for row in embeddings])
+
+
+def _distances_pullback(xp: Any, embeddings: Any, distances: Any, grad: Any) -> Any:
+    """Return the gradient in the embeddings, given the one in the distances: every pair pulls along its difference.
+
+    A pair at distance 0 has no direction to pull in. Differences are formed first, as in the distances themselves:
+    near points far from the origin keep their digits.
+    """
+    if not embeddings.shape[0]:
+        return xp.zeros_like(embeddings)
+    pull = numerics.divide(xp, grad + xp.transpose(grad), distances)
+    pairs = zip(embeddings, pull, strict=True)
+    return xp.stack_rows([xp.sum(weights[:, None] * (row - embeddings), axis=-2)[0] for row, weights in pairs])

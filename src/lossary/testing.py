@@ -7,7 +7,7 @@ nothing but a loss's domains, so a new loss is tested without a line being writt
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,30 +65,42 @@ def draw(domain: Domain, shape: tuple[int, ...], rng: np.random.Generator, class
     return low + (high - low) * rng.uniform(0.05, 0.95, shape)
 
 
-def random_params(loss: Loss, rng: np.random.Generator, classes: int = 4) -> dict[str, Any]:
-    """Return random parameters in their ranges; each keeps its default half of the time, `ignore_index` always."""
+def random_params(loss: Loss, rng: np.random.Generator, classes: int = 4, default: float = 0.5) -> dict[str, Any]:
+    """Return random parameters in their ranges; each keeps its default with probability `default`.
+
+    `ignore_index` always does: which label is left out is no property of the mathematics.
+    """
     chosen: dict[str, Any] = {}
     for name, (domain, per_class) in loss.parameter_domains.items():
-        if name == "ignore_index" or rng.random() < 0.5:
+        if name == "ignore_index" or rng.random() < default:
             continue
         drawn = draw(domain, (classes,) if per_class else (), rng)
         chosen[name] = drawn if per_class else drawn.item()
     return chosen
 
 
-def end_params(loss: Loss) -> list[dict[str, Any]]:
-    """Return the parameters of a loss at each end of a range that belongs to it, one at a time: where formulas break.
+def corner_params(loss: Loss) -> list[dict[str, Any]]:
+    """Return the parameters where formulas break or branch, one at a time.
+
+    These are the ends of a range that belong to it, and every member of a finite one.
 
     >>> import lossary
-    >>> end_params(lossary.smooth_l1)
+    >>> corner_params(lossary.smooth_l1)
     [{'beta': 0.0}]
     """
-    ends = []
+    corners: list[dict[str, Any]] = []
     for name, (domain, per_class) in loss.parameter_domains.items():
-        if domain.kind == "interval" and not per_class:
-            closed = zip((domain.low, domain.high), domain.closed, strict=True)
-            ends.extend({name: end} for end, belongs in closed if belongs)
-    return ends
+        if per_class:
+            continue
+        ends = [end for end, belongs in zip((domain.low, domain.high), domain.closed, strict=True) if belongs]
+        members: dict[str, Iterable[Any]] = {
+            "set": domain.values,
+            "one of": domain.choices,
+            "flag": (False, True),
+            "interval": ends,
+        }
+        corners.extend({name: member} for member in members.get(domain.kind, ()))
+    return corners
 
 
 # --- finite differences ---------------------------------------------------------------------------------------------

@@ -224,7 +224,7 @@ class Run:
     code: CodeType
     heading: str = ""
     names: dict[str, ast.expr] = field(default_factory=dict)
-    outputs: list[list[str]] = field(default_factory=list)
+    outputs: list[tuple[list[str], Any]] = field(default_factory=list)
     statements: dict[ast.stmt, _Statement] = field(default_factory=dict)
     current: _Statement | None = None
 
@@ -248,19 +248,21 @@ class Run:
         self.current = None
         if not isinstance(done.node, (ast.Assign, ast.AnnAssign, ast.AugAssign)) or done.node.value is None:
             return
-        names = [name for name in assigned(done.node) if name in local]
-        source = done.node.value
+        names, source = _targets(done.node), done.node.value
+        if isinstance(source, ast.Yield):  # what the caller sent, after what was yielded
+            source, done.stage = ast.Name("", ast.Load()), len(self.outputs)
         if isinstance(done.node, ast.AugAssign):
             source = ast.BinOp(ast.Name(names[0], ast.Load()), done.node.op, source)
-        several = isinstance(source, ast.Tuple) and len(source.elts) == len(names)
-        parts = source.elts if several else [source] * len(names)
+        parts = source.elts if isinstance(source, ast.Tuple) else _items(source, len(names))
         shown = [self._pretty(part, done.space) for part in parts]
-        for name, expression in zip(names, shown, strict=True):
+        for name, expression in zip(names, shown, strict=False):
+            if name.startswith("_") or name not in local:
+                continue
             kept = self._stands_for(name, expression, done.space, local)
             self.names.pop(name, None)
             if kept is not None:
                 self.names[name] = kept
-            elif not _same(done.space.get(name), local[name]):
+            elif _is_number(local[name]) and not _same(done.space.get(name), local[name]):
                 done.values[name] = local[name]
                 done.texts[name] = _text(expression)
 
@@ -273,7 +275,7 @@ class Run:
             return expression
         return ast.Constant(1) if _plain(value) and value == 1 and not isinstance(value, bool) else None
 
-    def leave(self) -> None:
+    def leave(self, value: Any) -> None:
         """Note the expression of what is returned or yielded."""
         done = self.current
         if done is None:
@@ -282,10 +284,10 @@ class Run:
         if isinstance(node, (ast.Expr, ast.Assign)):
             node = next((n for n in ast.walk(node) if isinstance(n, (ast.Yield, ast.YieldFrom))), None)
         if isinstance(node, ast.YieldFrom):
-            self.outputs.append(done.calls[-1].outputs[-1] if done.calls else [""])
+            self.outputs.append((done.calls[-1].outputs[-1][0] if done.calls else [""], value))
         elif isinstance(node, (ast.Return, ast.Yield)) and node.value is not None:
             parts = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
-            self.outputs.append([_text(self._pretty(part, done.space)) for part in parts])
+            self.outputs.append(([_text(self._pretty(part, done.space)) for part in parts], value))
 
     def called(self, run: Run) -> None:
         """Note the run of a function called by the current statement, with the caller's expressions for its arrays."""
@@ -322,7 +324,7 @@ class Run:
 
     def output(self, number: int, steps: list[Step]) -> list[str]:
         """Return the expressions of what was yielded; one that was named just before is taken out of `steps`."""
-        return [_resolved(text, steps) for text in self.outputs[number]]
+        return [_resolved(text, steps) for text in self.outputs[number][0]]
 
 
 def _shown(statement: _Statement) -> list[Step]:
@@ -331,16 +333,44 @@ def _shown(statement: _Statement) -> list[Step]:
     texts = dict(statement.texts)
     shown: list[Step] = []
     for run in statement.calls:
-        steps = run.steps()
-        if _reading(run.code.co_name) is not None or sum(1 for s in steps for _ in s.flat()) < 2:
+        if _reading(run.code.co_name) is not None:
             continue
-        if isinstance(source, ast.Call) and run is statement.calls[-1] and _callee(source) == run.code.co_name:
-            # The statement is this call: what it returns is named here, and shown once, under this name.
-            names = assigned(statement.node)
-            found = zip(names, run.output(-1, steps), strict=False)
-            texts.update({name: text for name, text in found if name in texts})
-        shown.append(Step(run.heading, "", steps=tuple(steps)))
-    return shown + [Step(name, texts[name], value) for name, value in statement.values.items()]
+        steps = run.steps()
+        whole = isinstance(source, ast.Call) and run is statement.calls[-1] and _callee(source) == run.code.co_name
+        if sum(1 for s in steps for _ in s.flat()) < 2 and not (whole and len(texts) > 1):
+            continue
+        if whole:  # the statement is this call: what it returns is shown once, under the names given here
+            texts = _returned(run, steps, _targets(statement.node), texts)
+        if steps:
+            shown.append(Step(run.heading, "", steps=tuple(steps)))
+    return shown + [Step(name, text, statement.values[name]) for name, text in texts.items()]
+
+
+def _returned(run: Run, steps: list[Step], names: list[str], texts: dict[str, str]) -> dict[str, str]:
+    """Return the expressions of what a call returned, under the caller's names, in an order that can be followed."""
+    own = {step.name for step in steps}
+    inside = run.outputs[-1][0]
+    found = dict(zip(names, zip(inside, run.output(-1, steps), strict=True), strict=False))
+    renamed = {inner: name for name, (inner, _) in found.items() if inner in own and inner != name}
+    for inner, name in renamed.items():
+        found = {n: (i, re.sub(rf"\b{inner}\b", name, text)) for n, (i, text) in found.items()}
+    # What the helper had named itself comes first: the rest may follow from it.
+    ordered = sorted(found.items(), key=lambda item: item[1][0] not in own)
+    return {name: text for name, (_, text) in ordered if name in texts}
+
+
+def _items(source: ast.expr, count: int) -> list[ast.expr]:
+    """Return an expression for each name that it is unpacked to."""
+    if count == 1 or not isinstance(source, ast.Name) or not source.id:
+        return [source] * count
+    return [ast.Subscript(source, ast.Constant(i), ast.Load()) for i in range(count)]
+
+
+def _targets(node: ast.stmt) -> list[str]:
+    """Return the names a statement assigns to by position, those that are thrown away included."""
+    target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+    parts = target.elts if isinstance(target, ast.Tuple) else [target]
+    return [part.id if isinstance(part, ast.Name) else "_" for part in parts]
 
 
 def _resolved(text: str, steps: list[Step]) -> str:
@@ -371,6 +401,10 @@ def _in_order(node: ast.AST) -> Iterator[ast.Call]:
         yield from _in_order(child)
     if isinstance(node, ast.Call):
         yield node
+
+
+def _is_number(value: Any) -> bool:
+    return hasattr(value, "shape") or isinstance(value, (bool, int, float))
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -417,7 +451,7 @@ def watching(loss: Loss) -> Iterator[list[Run]]:
             run.end(frame.f_lineno, frame.f_locals)
             run.begin(frame.f_lineno, frame.f_locals)
         elif event == "return":
-            run.leave()
+            run.leave(argument)
         return follow
 
     before = sys.gettrace()

@@ -137,9 +137,7 @@ def prepare(
             whole = array if keep is None or not batch else xp.where(keep, array, -xp.ones_like(array))
             ready.append(_row(xp.as_index(whole), core, signature))
         elif loss.coupling:
-            # Coupled examples meet in sums; one that is left out must not bring its NaN along.
-            whole = array if keep is None else xp.where(keep.reshape(batch + (1,) * (array.ndim - 1)), array, 0)
-            ready.append(xp.cast(whole, dtype) if core[1:] else whole)
+            ready.append(xp.cast(array, dtype) if core[1:] else array)
         else:
             if name in loss.wrt and array.ndim == len(core):  # one example, repeated: each repetition has its gradient
                 array = xp.broadcast_to(array, batch + array.shape)
@@ -202,7 +200,8 @@ def value_and_grad(
     if coupled is not None:
         rows = tuple(_scaled(call.xp, d, factor, call.inner) for d in derivatives[0])
         with call.xp.quiet():
-            return reduced, call.restore([coupled.send(rows)], None)[0]
+            grad = call.xp.own(coupled.send(rows))
+        return reduced, call.xp.cast(grad, call.xp.gradient_dtype(call.given[0], call.dtype))
     grads = call.restore(derivatives[0], factor)
     return reduced, grads if len(grads) > 1 else grads[0]
 

@@ -8,6 +8,7 @@ test says which.
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Literal
 
 Lang = Literal["en", "zh"]
@@ -137,8 +138,8 @@ PHRASES = {
     "From batch to rows": "由批到行", "Value of each example": "每个样本的损失值", "Left out": "不计入", "Sum": "求和",
     "Mean": "求平均", "Gradient of each example": "每个样本的梯度", "Gradient of the sum": "总和的梯度",
     "Gradient of the mean": "平均值的梯度", "Diagonal of the Hessian": "海森矩阵的对角线",
-    "sum of the values": "各值之和", "number of examples": "样本数", "sum of the weights": "权重之和",
-    "denominator": "分母", "mean": "平均值", "sum": "总和", "weight": "权重",
+    "number of examples": "样本数", "sum of the weights": "权重之和", "denominator": "分母", "mean": "平均值",
+    "sum": "总和", "weight": "权重",
     "Weight 0, a mask or an ignored label: entries {entries} count for nothing, in value and gradient.":
         "权重为 0、被掩码或标签被忽略：第 {entries} 项不计入，值与梯度均为 0。",
     "Each example enters with weight / (sum of the weights).": "每个样本按 权重 / 权重之和 计入。",
@@ -186,6 +187,15 @@ def fact(word: str, lang: Lang = "en") -> str:
 def phrase(text: str, lang: Lang = "en", **numbers: object) -> str:
     """Return a heading or a sentence, with its numbers put in."""
     return (PHRASES[text] if lang == "zh" else text).format(**numbers)
+
+
+def width(text: str) -> int:
+    """Return how many columns of a terminal a text takes: a Chinese character takes two, an accent none.
+
+    >>> width("residual"), width("残差")
+    (8, 4)
+    """
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 # --- formulas -------------------------------------------------------------------------------------------------------
@@ -326,7 +336,7 @@ def _grouped(text: str, below: bool = False) -> str:
     """Put parentheses around what is more than one factor."""
     inner = text.strip()
     single = re.fullmatch(r"[^\s+\-·/]+", inner) and not (below and len(inner) > 1 and not inner.isalnum())
-    if below and re.fullmatch(r"\d+\D.*", inner):
+    if below and re.fullmatch(r"(\d+|[α-ω])\D.*", inner):
         single = None
     closed = re.fullmatch(r"(\([^()]*\)|\|[^|]*\||‖[^‖]*‖)[²³ᵖᵞⁿ]?", inner)
     return inner if single or closed else f"({inner})"

@@ -302,7 +302,7 @@ def multiclass_hinge(xp: Any, pred: Any, target: Any, *, margin: float = 1.0) ->
     """
     wanted = numerics.class_distribution(xp, target, pred)
     score = xp.sum(numerics.times(xp, wanted, pred))
-    rival, rivals = numerics.largest(xp, xp.where(wanted == 1, xp.zeros_like(pred) - xp.inf, pred))
+    rival, rivals = numerics.largest(xp, numerics.masked(xp, wanted != 1, pred))
     violation = margin + (rival - score)
     yield numerics.positive_part(xp, violation)
     yield numerics.step(xp, violation) * (rivals - wanted)

@@ -381,13 +381,9 @@ def cosine_distance(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     array([0.e+00, 5.e-17])
     """
     direction, length = numerics.unit(xp, pred)
-    target_direction, target_length = numerics.unit(xp, target)
-    difference = direction - target_direction
-    distance = xp.where(
-        (length == 0) | (target_length == 0), xp.ones_like(length), 0.5 * xp.sum(difference * difference)
-    )
-    cosine = 1 - distance
+    target_direction, _ = numerics.unit(xp, target)
+    distance = numerics.one_minus_cosine(xp, direction, target_direction)
     yield distance
-    yield numerics.divide(xp, cosine * direction - target_direction, length)
-    curvature = cosine + direction * (2 * target_direction - 3 * cosine * direction)
-    yield numerics.divide(xp, numerics.divide(xp, curvature, length), length)
+    gradient = -numerics.unit_pullback(xp, direction, length, target_direction)
+    yield gradient
+    yield -numerics.cosine_curvature(xp, direction, length, -gradient, 1 - distance)

@@ -20,6 +20,7 @@ import numpy as np
 from lossary import _dispatch, catalogue, checks, reduction
 from lossary.catalogue import Loss
 from lossary.errors import ArgumentError, DataError, MissingExtraError, NonFiniteError, ParameterError, ShapeError
+from lossary.losses.penalty import l2_penalty
 from lossary.training.layers import Array, Layer, Parameter
 from lossary.training.optimisers import Adam, Optimiser
 from lossary.training.schedules import Schedule, constant
@@ -111,6 +112,7 @@ class _Task:
     """
 
     loss: Loss
+    others: tuple[Array, ...]  # what the loss takes beside prediction and target, the same for all examples
     params: dict[str, Any]
 
     @property
@@ -122,18 +124,19 @@ class _Task:
         """Return a network's outputs in the shape the loss takes."""
         return outputs[:, 0] if self.pointwise and y.ndim == 1 else outputs
 
-    def value_and_grad(self, outputs: Array, batch: _Batch) -> tuple[float, Array]:
-        """Return the mean loss of a batch and its gradient in the network's outputs."""
-        prediction = self.prediction(outputs, batch.y)
-        value, grad = self.loss.value_and_grad(
-            prediction, batch.y, weight=batch.weight, reduction="mean", **self.params
-        )
-        return float(value), grad.reshape(outputs.shape)
+    def value_and_grad(
+        self, outputs: Array, batch: _Batch, reduction: reduction.Reduction = "mean"
+    ) -> tuple[Any, Array]:
+        """Return the loss of a batch and its gradient in the network's outputs."""
+        arrays = (self.prediction(outputs, batch.y), batch.y, *self.others)
+        value, grad = self.loss.value_and_grad(*arrays, weight=batch.weight, reduction=reduction, **self.params)
+        return value, (grad[0] if isinstance(grad, tuple) else grad).reshape(outputs.shape)
 
+    @np.errstate(all="ignore")  # what overflows here is found in the loop, and explained
     def read(self, model: Layer, X: Any, y: Any, weight: Any, prefix: str = "") -> _Batch:
         """Return a data set in the model's type, or say what is wrong; `prefix` is put before the arguments' names."""
         xp = _dispatch.backend(X, y, weight)
-        inputs, targets = read_rows(f"{prefix}X", X), xp.asarray(y, f"{prefix}y")
+        inputs, targets = _read_rows(f"{prefix}X", X), xp.asarray(y, f"{prefix}y")
         if targets.ndim == 0 or len(targets) != len(inputs):
             raise ShapeError(
                 f"{prefix}X has {len(inputs)} rows but {prefix}y has shape {targets.shape}; expected one target per row"
@@ -149,7 +152,7 @@ class _Task:
         # The loss's own checks of shapes and targets, now and over all the data rather than somewhere in an epoch.
         signatures = self.loss.coupling.signatures if self.loss.coupling else self.loss.signatures
         stand_in = self.prediction(np.broadcast_to(dtype.type(0), (len(inputs), outputs)), targets)
-        alternative, _ = checks.shapes(self.loss, signatures, (stand_in, targets))
+        alternative, _ = checks.shapes(self.loss, signatures, (stand_in, targets, *self.others))
         name = self.loss.arguments[1]
         domain = self.loss.domain(name, alternative)
         weights = reduction.coefficients(xp, (len(inputs),), dtype, weight)
@@ -173,7 +176,7 @@ class _Task:
         return _Batch(inputs.astype(dtype, copy=False), targets, weights, rows)
 
 
-def read_rows(name: str, x: Any) -> Array:
+def _read_rows(name: str, x: Any) -> Array:
     """Return `x` as a table of numbers, one example per row, or say why it is none."""
     table = _dispatch.backend(x).asarray(x, name)
     if table.ndim != 2:
@@ -189,7 +192,7 @@ def _width(model: Layer, row: Array, name: str) -> int:
     try:
         outputs = model.predict(row)
     except ValueError as error:
-        raise ShapeError(f"{name}: has {row.shape[1]} features, which do not fit {model!r} ({error})") from None
+        raise ShapeError(f"{name}: has {row.shape[1]} features per row, which do not fit {model!r}") from error
     if outputs.ndim != 2 or len(outputs) != 1:
         raise ShapeError(f"model: gave shape {outputs.shape} for one row, expected (1, outputs)")
     return int(outputs.shape[1])
@@ -200,11 +203,16 @@ def _trainable(model: Layer, loss: Loss | str, params: dict[str, Any]) -> _Task:
     record = catalogue.get(loss) if isinstance(loss, str) else loss
     if not isinstance(record, Loss):
         raise ArgumentError(f"loss: got {type(loss).__name__}, expected a loss of the catalogue or its name")
-    arguments = record.arguments
-    if len(arguments) != 2 or record.wrt != arguments[:1]:
+    first, *rest = record.arguments
+    if not rest or first not in record.wrt or rest[0] in record.wrt:
         raise ArgumentError(
-            f"loss: {record.name} takes the arrays {', '.join(arguments)}, differentiable in {', '.join(record.wrt)}; "
-            "expected a loss of one prediction and one target (see lossary.names(tasks=...))"
+            f"loss: {record.name} takes the arrays {', '.join(record.arguments)}, differentiable in "
+            f"{', '.join(record.wrt)}; expected a loss of a prediction and a target (see lossary.names(tasks=...))"
+        )
+    if not record.coupling and record.signatures[0].rank > 1:
+        raise ArgumentError(
+            f"loss: {record.name} has the signature {record.signature}, more than a row per example, and a network of "
+            "rows gives one row; call it on arrays of that shape with lossary.value_and_grad"
         )
     if "evaluation" in record.properties:
         raise ArgumentError(
@@ -213,8 +221,19 @@ def _trainable(model: Layer, loss: Loss | str, params: dict[str, Any]) -> _Task:
         )
     if not model.parameters:
         raise ArgumentError(f"model: {model!r} has no parameters; there is nothing to learn")
-    checks.parameters(record, params)
-    return _Task(record, params)
+    others, own = [], dict(params)
+    for name in rest[1:]:
+        if name not in own:
+            raise ArgumentError(f"loss: {record.name} also takes {name}: pass {name}=..., the same for all examples")
+        other = _dispatch.backend(own[name]).asarray(own.pop(name), name)
+        core = record.signatures[0].inputs[record.arguments.index(name)]
+        if other.ndim != len(core):
+            raise ShapeError(
+                f"{name}: got shape {other.shape}, expected ({', '.join(core)}), the same for all examples"
+            )
+        others.append(other.astype(model.parameters[0].value.dtype, copy=False) if other.dtype.kind == "f" else other)
+    checks.parameters(record, own)
+    return _Task(record, tuple(others), own)
 
 
 # --- the loop -------------------------------------------------------------------------------------------------------
@@ -241,7 +260,7 @@ def fit(
 ) -> History:
     """Train a network in place to make a loss small, and return what happened.
 
-    What falls is ``mean of the loss over a batch + l2 * penalty``, batch after batch; the gradients are the
+    What falls is ``mean of the loss over a batch + l2 * sum of W^2 / 2``, batch after batch; the gradients are the
     hand-written ones of the loss and of the layers.
 
     Parameters
@@ -257,7 +276,8 @@ def fit(
     batch_size: examples per step; None takes them all, and is then plain gradient descent.
     optimiser: `SGD` or `Adam`, or any `Optimiser`; ``Adam(lr=1e-3)`` if not said.
     schedule: factor on the learning rate as a function of time in epochs, asked at the middle of each step.
-    l2: strength of the L2 penalty on all parameters but the biases; its gradient is added to that of the loss.
+    l2: how much `lossary.l2_penalty`, half the sum of the squares of all parameters but the biases, weighs; it adds
+        ``l2 * W`` to the gradient of W, which is what PyTorch's SGD and Adam call weight_decay.
     validation: ``(X, y)`` or ``(X, y, weight)`` to measure the loss on after every epoch, without penalty.
     patience: stop when the validation loss (without `validation`, the training loss and penalty) has not fallen for so
         many epochs. With it, the parameters of the best epoch are put back at the end, however the training ended.
@@ -265,11 +285,12 @@ def fit(
         random state is neither read nor changed.
     progress: True shows a progress bar (needs the app extra), ``"auto"`` only on a terminal, False never.
     callback: called with each `Epoch`; a true answer ends the training.
-    loss_params: parameters of the loss.
+    loss_params: parameters of the loss, and the arrays it takes beside prediction and target, such as `class_counts`.
 
     Raises `NonFiniteError` at the first infinite or NaN number, naming the batch, the example and the term it came
     from; the parameters are then those before that step. Raises `ShapeError`, `DataError`, `DomainError`,
-    `ParameterError` or `ArgumentError` for what cannot be trained, before the first step.
+    `ParameterError` or `ArgumentError` for what cannot be trained, before the first step; `DomainError` also later, if
+    a prediction leaves the domain of a loss that does not take every number.
 
     >>> from lossary.training import SGD, fit, mlp
     >>> X = np.array([[0.0], [1.0], [2.0]])
@@ -320,7 +341,7 @@ def fit(
                     penalty = _add_penalty(parameters, l2)
 
                     norm = _norm(parameters)
-                    if not math.isfinite(value + penalty + norm):
+                    if not math.isfinite(float(value) + penalty + norm):
                         where = f"epoch {epoch}, batch {step + 1} of {steps}"
                         raise NonFiniteError(_diagnosis(where, model, task, batch, l2, rate))
 
@@ -329,14 +350,14 @@ def fit(
                     for parameter, direction in zip(parameters, next(directions), strict=True):
                         parameter.value -= rate * direction
 
-                    loss_sum += value * batch.count
+                    loss_sum += float(value) * batch.count
                     weight_sum += batch.count
                     penalty_sum += penalty
                     norm_sum += norm
 
                 validated = None
                 if held_out is not None:
-                    validated, _ = task.value_and_grad(model.predict(held_out.X), held_out)
+                    validated = float(task.value_and_grad(model.predict(held_out.X), held_out)[0])
                     if not math.isfinite(validated):
                         where = f"epoch {epoch}, validation"
                         raise NonFiniteError(_diagnosis(where, model, task, held_out, 0.0, rate))
@@ -358,9 +379,10 @@ def fit(
                 stopped = "patience"
                 break
 
-    for parameter, kept in zip(parameters, best_values, strict=bool(best_values)):
-        parameter.value[...] = kept
-    return History(records, stopped)
+    if patience is not None:
+        for parameter, kept in zip(parameters, best_values, strict=True):
+            parameter.value[...] = kept
+    return History(tuple(records), stopped)
 
 
 def evaluate(model: Layer, loss: Loss | str, X: Any, y: Any, *, weight: Any = None, **loss_params: Any) -> float:
@@ -374,7 +396,7 @@ def evaluate(model: Layer, loss: Loss | str, X: Any, y: Any, *, weight: Any = No
     task = _trainable(model, loss, loss_params)
     data = task.read(model, X, y, weight)
     with np.errstate(all="ignore"):
-        return task.value_and_grad(model.predict(data.X), data)[0]
+        return float(task.value_and_grad(model.predict(data.X), data)[0])
 
 
 def _split(validation: tuple[Any, ...]) -> tuple[Any, Any, Any]:
@@ -385,13 +407,14 @@ def _split(validation: tuple[Any, ...]) -> tuple[Any, Any, Any]:
 
 
 def _add_penalty(parameters: Sequence[Parameter], l2: float) -> float:
-    """Add the gradient of ``l2 * sum of squares`` to that of every parameter that decays; return its value."""
+    """Add the gradient of `l2` times the L2 penalty to that of every parameter that decays; return its value."""
     total = 0.0
     if l2:
         for parameter in parameters:
             if parameter.decay:
-                total += l2 * float(np.vdot(parameter.value, parameter.value))
-                parameter.grad = parameter.grad + 2 * l2 * parameter.value
+                value, grad = l2_penalty.value_and_grad(parameter.value, reduction="sum")
+                total += l2 * float(value)
+                parameter.grad = parameter.grad + l2 * grad
     return total
 
 
@@ -444,13 +467,15 @@ def _diagnosis(where: str, model: Layer, task: _Task, batch: _Batch, l2: float, 
         if found := first(outputs):
             example, number, column = found
             what = "prediction" if depth == len(layers) else "signal"
+            burst = [p.name for p in layer.parameters if not np.isfinite(p.value).all()]
+            cause = f", whose {burst[0]} the step before made infinite" if burst else ""
             return (
-                f"{where}: the {what} for example {example} became {number}{column} in layer {depth}, {layer!r}. "
-                f"{slower}, scale the inputs to size about 1, and look at input row {example}"
+                f"{where}: the {what} for example {example} became {number}{column} in layer {depth}, {layer!r}{cause}"
+                f". {slower}, scale the inputs to size about 1, and look at input row {example}"
             )
 
     name, prediction = task.loss.name, task.prediction(outputs, batch.y)
-    values, grads = task.loss.value_and_grad(prediction, batch.y, **task.params)
+    values, grads = task.value_and_grad(outputs, batch, "none")
     if found := first(values):
         example, number, _ = found
         at = int(np.flatnonzero(batch.rows == example)[0])
@@ -474,7 +499,7 @@ def _diagnosis(where: str, model: Layer, task: _Task, batch: _Batch, l2: float, 
         )
     penalty = _add_penalty(model.parameters, l2)
     if not math.isfinite(penalty):
-        return f"{where}: the penalty, l2 = {l2:g} times the squared weights, is {penalty}. {slower}, or l2"
+        return f"{where}: the penalty, l2 = {l2:g} times half the squared weights, is {penalty}. {slower}, or l2"
     model.forward(batch.X)
     model.backward(grad)
     _add_penalty(model.parameters, l2)

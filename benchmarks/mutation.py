@@ -1,0 +1,535 @@
+"""Plant bugs in the definitions and see whether the tests of the catalogue notice each of them.
+
+    .venv/bin/python benchmarks/mutation.py                     # every loss
+    .venv/bin/python benchmarks/mutation.py --loss huber        # one loss
+    .venv/bin/python benchmarks/mutation.py --family margin --limit 20 --seed 1
+
+A mutant is a definition with one change: a sign, a factor, a dropped term, the branches of a `where`, a comparison, a
+function for its neighbour, a wrong derivative. It is compiled in memory, put into the loss's record, and given to the
+test functions of `tests/test_catalogue.py` themselves; if they are content, to the files that hold particular losses to
+particular decisions. All of it happens on a scratch copy of package and tests, so the source tree may be edited
+meanwhile; what the oracles say is computed once per loss.
+
+A mutant that no test notices has survived: the tests are weak there, or the change changes nothing. Those that give the
+same numbers to the last few bits on thousands of inputs, among them ties, zeros and huge numbers, are counted as
+equivalent; any other stands in `EQUIVALENT` with the reason, or is reported. The exit status is 1 if one survives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import inspect
+import io
+import itertools
+import json
+import linecache
+import os
+import random
+import re
+import shutil
+import sys
+import tempfile
+import textwrap
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Changes that nobody can call wrong although the numbers differ somewhere, as (loss, change) -> why.
+EQUIVALENT: dict[tuple[str, str], str] = {}
+# Words in the names of test files about the decisions of particular losses.
+PARTICULAR = ("extremes", "against", "numerics", "similarity")
+SAME_NUMBERS = "the same numbers, to the last bits, on thousands of inputs"
+
+# --- planting -------------------------------------------------------------------------------------------------------
+
+OPERATORS: dict[type[ast.AST], type[ast.AST]] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.Pow: ast.Mult,
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
+}
+OPPOSITE: dict[type[ast.AST], type[ast.AST]] = {
+    ast.Lt: ast.GtE,
+    ast.LtE: ast.Gt,
+    ast.Gt: ast.LtE,
+    ast.GtE: ast.Lt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+}
+# The same comparison with the case of equality decided the other way: asked for by --boundaries.
+BOUNDARY: dict[type[ast.AST], type[ast.AST]] = {
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+}
+NEIGHBOURS = {
+    "minimum": "maximum",
+    "maximum": "minimum",
+    "min": "max",
+    "max": "min",
+    "zeros_like": "ones_like",
+    "ones_like": "zeros_like",
+    "exp": "expm1",
+    "expm1": "exp",
+    "log": "log1p",
+    "log1p": "log",
+    "sin": "cos",
+    "cos": "sin",
+    "lgamma": "digamma",
+    "digamma": "trigamma",
+}
+# Functions of one array that are replaced by that array itself.
+DROPPABLE = {"abs", "sign", "sqrt", "tanh", "log_sigmoid", "sigmoid", "softplus", "square", "sum", "logsumexp"}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change of one definition: what kind, in which line of the function, and the code before and after."""
+
+    loss: str
+    number: int
+    kind: str
+    line: int
+    before: str
+    after: str
+    source: str
+
+    @property
+    def change(self) -> str:
+        """The change as the table shows it and `EQUIVALENT` names it."""
+        return f"{self.before} -> {self.after}"
+
+
+def replacements(node: ast.AST, boundaries: bool) -> Iterator[tuple[str, ast.AST]]:
+    """Every wrong version of one node, with the kind of mistake it is."""
+    if isinstance(node, ast.BinOp):
+        other = OPERATORS.get(type(node.op))
+        if other:
+            yield "operator", ast.BinOp(node.left, other(), node.right)
+        if isinstance(node.op, (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.BitAnd, ast.BitOr)):
+            yield "dropped term", node.left
+            if not isinstance(node.op, ast.Div):
+                yield "dropped term", node.right
+        if isinstance(node.op, (ast.Sub, ast.Div)):
+            yield "swapped operands", ast.BinOp(node.right, node.op, node.left)
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.Invert, ast.Not)):
+        yield "sign" if isinstance(node.op, ast.USub) else "negation", node.operand
+    elif isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
+        yield "constant", ast.Constant(1 if node.value == 0 else 2 * node.value)
+    elif isinstance(node, ast.Compare) and len(node.ops) == 1:
+        tables = [("comparison", OPPOSITE)] + ([("boundary", BOUNDARY)] if boundaries else [])
+        for kind, table in tables:
+            other = table.get(type(node.ops[0]))
+            if other:
+                yield kind, ast.Compare(node.left, [other()], node.comparators)
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        yield from _other_calls(node, node.func)
+    elif isinstance(node, ast.Yield) and node.value is not None:
+        yield from _other_yields(node.value)
+
+
+def _other_calls(node: ast.Call, called: ast.Attribute) -> Iterator[tuple[str, ast.AST]]:
+    arrays = [a for a in node.args if not (isinstance(a, ast.Name) and a.id == "xp")]
+    if called.attr == "where" and len(arrays) == 3:
+        yield "swapped branches", ast.Call(called, [arrays[0], arrays[2], arrays[1]], [])
+        yield "branch taken always", arrays[1]
+        yield "branch taken always", arrays[2]
+    if called.attr in NEIGHBOURS:
+        other = ast.Attribute(called.value, NEIGHBOURS[called.attr], ast.Load())
+        yield "function", ast.Call(other, node.args, node.keywords)
+    if called.attr in DROPPABLE and arrays:
+        yield "function", arrays[0]
+    if called.attr in ("minimum", "maximum") and len(arrays) == 2:
+        yield "function", arrays[0]
+
+
+def _other_yields(value: ast.expr) -> Iterator[tuple[str, ast.AST]]:
+    if isinstance(value, ast.Tuple):
+        for at, part in enumerate(value.elts):
+            for kind, wrong in _wrong_results(part):
+                parts = [*value.elts[:at], wrong, *value.elts[at + 1 :]]
+                yield kind, ast.Yield(ast.Tuple(parts, ast.Load()))
+    else:
+        for kind, wrong in _wrong_results(value):
+            yield kind, ast.Yield(wrong)
+
+
+def _wrong_results(value: ast.expr) -> Iterator[tuple[str, ast.expr]]:
+    yield "wrong sign of a result", ast.UnaryOp(ast.USub(), value)
+    yield "wrong factor of a result", ast.BinOp(ast.Constant(2), ast.Mult(), value)
+    yield "shifted result", ast.BinOp(value, ast.Add(), ast.Constant(0.001))
+
+
+def definition_of(loss: Any) -> ast.FunctionDef:
+    """The definition of a loss as a syntax tree, without decorator and annotations."""
+    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(loss.define))).body
+    assert isinstance(tree, ast.FunctionDef)
+    tree.decorator_list = []
+    tree.returns = None
+    for argument in (*tree.args.args, *tree.args.kwonlyargs):
+        argument.annotation = None
+    return tree
+
+
+def mutants_of(loss: Any, boundaries: bool = False) -> list[Mutant]:
+    """Every mutant of a loss that reads differently from it and from the others."""
+    tree = definition_of(loss)
+    body = tree.body[1:] if ast.get_docstring(tree) else tree.body
+    nodes = [node for statement in body for node in ast.walk(statement)]
+    made: list[Mutant] = []
+    seen = {ast.unparse(tree)}
+    for at, node in enumerate(nodes):
+        for kind, wrong in replacements(node, boundaries):
+            before, after = ast.unparse(node), ast.unparse(wrong)
+            source = ast.unparse(_with(tree, at, wrong))
+            if source not in seen:
+                seen.add(source)
+                made.append(Mutant(loss.name, len(made), kind, node.lineno, before, after, source))
+    return made
+
+
+def _with(tree: ast.FunctionDef, at: int, wrong: ast.AST) -> ast.FunctionDef:
+    """A copy of the definition with the node of that number replaced."""
+    changed = copy.deepcopy(tree)
+    body = changed.body[1:] if ast.get_docstring(changed) else changed.body
+    target = [node for statement in body for node in ast.walk(statement)][at]
+    for parent in ast.walk(changed):
+        for name, field in ast.iter_fields(parent):
+            if field is target:
+                setattr(parent, name, wrong)
+            elif isinstance(field, list) and any(entry is target for entry in field):
+                setattr(parent, name, [wrong if entry is target else entry for entry in field])
+    return ast.fix_missing_locations(changed)
+
+
+def compiled(loss: Any, source: str) -> Any:
+    """A definition from its source; `inspect` finds that source again."""
+    file = f"<definition {hash(source):x}>"
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    namespace: dict[str, Any] = dict(vars(sys.modules[loss.define.__module__]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)  # some mutants subscript a number
+        exec(compile(source, file, "exec"), namespace)
+    define = namespace[loss.define.__name__]
+    define.__module__ = loss.define.__module__
+    return define
+
+
+@contextmanager
+def planted(loss: Any, source: str) -> Iterator[None]:
+    """Let the one record of a loss, wherever it has been imported, have another definition for a while."""
+    own = loss.define
+    object.__setattr__(loss, "define", compiled(loss, source))
+    try:
+        yield
+    finally:
+        object.__setattr__(loss, "define", own)
+
+
+# --- judging --------------------------------------------------------------------------------------------------------
+
+
+def use(scratch: Path) -> None:
+    """Import package and tests from a copy."""
+    for part in ("tests", "src"):
+        sys.path.insert(0, str(scratch / part))
+
+
+@cache
+def suite() -> list[tuple[str, Callable[[Any], None]]]:
+    """The tests of the catalogue that take a loss, as plain functions of a record."""
+    import test_catalogue
+
+    test_catalogue.Exact = _remembering(test_catalogue.Exact)
+    found: list[tuple[str, Callable[[Any], None]]] = []
+    for name, test in vars(test_catalogue).items():
+        marks = [mark.args for mark in getattr(test, "pytestmark", ()) if mark.name == "parametrize"]
+        axes = {names: values for names, values, *_ in marks}
+        if not name.startswith("test_") or "loss" not in axes:
+            continue
+        losses = {loss.name for loss in axes.pop("loss")}
+        for values in itertools.product(*axes.values()):
+            options = dict(zip(axes, values, strict=True))
+
+            def run(loss: Any, test: Any = test, options: Any = options, losses: Any = losses) -> None:
+                if loss.name in losses:
+                    test(loss, **options)
+
+            found.append((name + "".join(f"[{getattr(v, '__name__', v)}]" for v in values), run))
+    return found
+
+
+def _remembering(exact: type) -> type:
+    """The exact arithmetic of the tests with a memory: the oracle is the same for every mutant of a loss."""
+    memory: dict[Any, Any] = {}
+
+    def remembered(name: str) -> Callable[..., Any]:
+        plain = getattr(exact, name)
+
+        def method(self: Any, *arguments: Any) -> Any:
+            key = (self.key, name, repr(arguments))
+            if key not in memory:
+                memory[key] = plain(self, *arguments)
+            return memory[key]
+
+        return method
+
+    def start(self: Any, loss: Any, arrays: Any, params: Any, anchor: Any = None) -> None:
+        exact.__init__(self, loss, arrays, params, anchor)  # type: ignore[misc]
+        self.key = (loss.name, repr(self.arrays), repr(params), anchor)
+
+    methods = {name: remembered(name) for name in ("value", "first", "second", "third")}
+    return type("Remembering", (exact,), {"__init__": start, **methods})
+
+
+def verdict(test: Callable[[Any], None], loss: Any) -> str:
+    """What a test says about a record: nothing if it passes or does not apply, else the first line of its complaint."""
+    import pytest
+
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("error")
+        try:
+            test(loss)
+        except pytest.skip.Exception:
+            return ""
+        except KeyboardInterrupt:
+            raise
+        except Exception as complaint:
+            return (str(complaint).strip().splitlines() or [""])[0][:100] or type(complaint).__name__
+    return ""
+
+
+def same_numbers(loss: Any, source: str) -> bool:
+    """Whether a mutant gives the numbers of the original, rounding aside, wherever one looks."""
+    import numpy as np
+
+    for arrays, params in probes(loss):
+        expected = outputs(loss, arrays, params)
+        with planted(loss, source):
+            found = outputs(loss, arrays, params)
+        for original, other in zip(expected, found, strict=True):
+            with np.errstate(all="ignore"):
+                close = np.abs(original - other) <= 1e-14 * (np.abs(original) + np.abs(other))
+            if not (close | (original == other) | (np.isnan(original) & np.isnan(other))).all():
+                return False
+    return True
+
+
+def probes(loss: Any) -> Iterator[tuple[list[Any], dict[str, Any]]]:
+    """Inputs to tell a mutant from the original: ordinary ones, then ones with ties, zeros and huge numbers."""
+    import numpy as np
+
+    from lossary.testing import corner_params, random_arrays, random_params
+
+    rng = np.random.default_rng(7)
+    batch = 8 if loss.coupling else 64
+    for alternative in range(1 if loss.coupling else len(loss.signatures)):
+        for round_ in range(24):
+            arrays = random_arrays(loss, rng, batch, alternative=alternative)
+            if round_ % 3 == 1 and not loss.coupling:
+                for name, array in zip(loss.arguments, arrays, strict=True):
+                    domain = loss.domain(name, alternative)
+                    if domain.kind == "interval":
+                        extreme = [v for v in (0.0, 1.0, -1.0, 1e-9, 50.0, -50.0, 1e4, -1e4) if domain.contains(v)]
+                        chosen = rng.random(array.shape) < 0.5
+                        array[chosen] = rng.choice(extreme, chosen.sum()) if extreme else array[chosen]
+            elif round_ % 3 == 2:
+                arrays = [
+                    np.round(a)
+                    if loss.domain(n, alternative).kind == "interval" and not loss.domain(n, alternative).bounded
+                    else a
+                    for n, a in zip(loss.arguments, arrays, strict=True)
+                ]
+            yield arrays, random_params(loss, rng) if round_ % 2 else {}
+        for params in corner_params(loss):
+            yield random_arrays(loss, rng, batch, alternative=alternative), params
+
+
+def outputs(loss: Any, arrays: list[Any], params: dict[str, Any]) -> list[Any]:
+    """Value, gradients and Hessian diagonals; one NaN in place of all of them if the definition does not even run."""
+    import numpy as np
+
+    try:
+        value, grads = loss.value_and_grad(*arrays, **params)
+        found = [value, *(grads if isinstance(grads, tuple) else (grads,))]
+        if loss.derivatives > 1:
+            diagonals = loss.hess(*arrays, **params)
+            found += diagonals if isinstance(diagonals, tuple) else (diagonals,)
+    except Exception:
+        return [np.array(np.nan)] * (1 + len(loss.wrt) * loss.derivatives)
+    return found
+
+
+@dataclass
+class Outcome:
+    """What became of a mutant: the test that killed it, the reason why it is equivalent, or neither."""
+
+    loss: str
+    kind: str
+    line: int
+    change: str
+    killed_by: str = ""
+    equivalent: str = ""
+
+    @property
+    def survived(self) -> bool:
+        """Whether no test noticed, and nothing says why."""
+        return not self.killed_by and not self.equivalent
+
+
+def judge(scratch: Path, name: str, limit: int, seed: int, boundaries: bool) -> tuple[list[Outcome], float]:
+    """Judge the mutants of one loss (a random sample of them, if limited); return them and the seconds it took."""
+    use(scratch)
+    import lossary
+
+    start = time.perf_counter()
+    loss = lossary.get(name)
+    mutants = mutants_of(loss, boundaries)
+    if limit and len(mutants) > limit:
+        mutants = sorted(random.Random(f"{seed} {name}").sample(mutants, limit), key=lambda m: m.number)
+    tests = quickest_first(loss)
+    named = elsewhere(scratch, loss)
+    outcomes = []
+    for mutant in mutants:
+        outcome = Outcome(name, mutant.kind, mutant.line, mutant.change)
+        with planted(loss, mutant.source):
+            outcome.killed_by = next((title for title, test in tests if verdict(test, loss)), "")
+        if not outcome.killed_by:
+            outcome.equivalent = EQUIVALENT.get((name, mutant.change), "")
+        if outcome.survived and same_numbers(loss, mutant.source):
+            outcome.equivalent = SAME_NUMBERS
+        if outcome.survived and named:
+            with planted(loss, mutant.source):
+                outcome.killed_by = "" if content(named) else ", ".join(file.name for file in named)
+        outcomes.append(outcome)
+    return outcomes, time.perf_counter() - start
+
+
+def quickest_first(loss: Any) -> list[tuple[str, Callable[[Any], None]]]:
+    """The tests that accept the definition itself when it is planted, by the time they take."""
+    timed = []
+    with planted(loss, ast.unparse(definition_of(loss))):
+        for title, test in suite():
+            if not verdict(test, loss):
+                begun = time.perf_counter()
+                verdict(test, loss)  # a second time: only now is the oracle remembered
+                timed.append((time.perf_counter() - begun, title, test))
+    timed.sort(key=lambda entry: entry[0])
+    return [(title, test) for _, title, test in timed]
+
+
+def elsewhere(scratch: Path, loss: Any) -> list[Path]:
+    """The test files that hold particular losses to particular decisions, where they speak of this one and pass."""
+    files = [f for f in sorted((scratch / "tests").glob("test_*.py")) if any(word in f.name for word in PARTICULAR)]
+    named = [file for file in files if re.search(rf"\b{loss.name}\b", file.read_text())]
+    return named if named and content(named) else []
+
+
+def content(files: list[Path]) -> bool:
+    """Whether every test in some files passes, in this process."""
+    import pytest
+
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--rootdir", str(files[0].parent.parent)]
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        return pytest.main([*options, *map(str, files)]) == pytest.ExitCode.OK
+
+
+# --- reporting ------------------------------------------------------------------------------------------------------
+
+
+def report(outcomes: list[Outcome], seconds: float) -> None:
+    """Print a row per loss, then every survivor."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table("loss", "mutants", "killed", "equivalent", "survived")
+    for name, group in itertools.groupby(sorted(outcomes, key=lambda o: o.loss), key=lambda o: o.loss):
+        of_loss = list(group)
+        counts = [len(of_loss), *(sum(map(bool, column)) for column in zip(*map(_fate, of_loss), strict=True))]
+        table.add_row(name, *map(str, counts), style="red" if counts[-1] else "")
+    total = [len(outcomes), *(sum(map(bool, column)) for column in zip(*map(_fate, outcomes), strict=True))]
+    table.add_section()
+    table.add_row("total", *map(str, total), style="bold")
+    console.print(table)
+    for outcome in outcomes:
+        if outcome.survived:
+            console.print(
+                f"survived: {outcome.loss}, line {outcome.line}, {outcome.kind}: {outcome.change}", markup=False
+            )
+    console.print(f"{len(outcomes)} mutants in {seconds:.0f} s")
+
+
+def _fate(outcome: Outcome) -> tuple[bool, bool, bool]:
+    return bool(outcome.killed_by), bool(outcome.equivalent), outcome.survived
+
+
+def main() -> int:
+    """Run from the command line."""
+    with tempfile.TemporaryDirectory(prefix="lossary-mutation-") as name:
+        scratch = Path(name)
+        for part in ("src", "tests"):
+            shutil.copytree(ROOT / part, scratch / part, ignore=shutil.ignore_patterns("__pycache__"))
+        use(scratch)
+        return run(scratch)
+
+
+def run(scratch: Path) -> int:
+    """Judge what the command line asks for, and report."""
+    import lossary
+
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--loss", action="append", default=[], help="only this loss; may be repeated")
+    parser.add_argument("--family", help="only the losses of this family")
+    parser.add_argument("--limit", type=int, default=0, help="at most so many mutants per loss, drawn at random")
+    parser.add_argument("--seed", type=int, default=0, help="of that draw")
+    parser.add_argument("--boundaries", action="store_true", help="also decide ties of comparisons the other way")
+    parser.add_argument(
+        "--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes (default: %(default)s)"
+    )
+    parser.add_argument("--json", type=Path, help="write every outcome to this file")
+    options = parser.parse_args()
+    names = [lossary.get(name).name for name in options.loss]
+    names = names or lossary.names(**({"family": options.family} if options.family else {}))
+
+    from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    start = time.perf_counter()
+    outcomes: list[Outcome] = []
+    columns = (SpinnerColumn(), *Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
+    with (
+        ProcessPoolExecutor(options.jobs) as pool,
+        Progress(*columns, TextColumn("{task.fields[last]}"), transient=True) as progress,
+    ):
+        task = progress.add_task("losses", total=len(names), last="")
+        waiting = {pool.submit(judge, scratch, n, options.limit, options.seed, options.boundaries): n for n in names}
+        for done in as_completed(waiting):
+            found, seconds = done.result()
+            outcomes += found
+            progress.update(task, advance=1, last=f"{waiting[done]}: {len(found)} mutants, {seconds:.0f} s")
+    outcomes.sort(key=lambda o: (names.index(o.loss), o.line))
+    report(outcomes, time.perf_counter() - start)
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps([asdict(o) for o in outcomes], indent=1) + "\n")
+    return int(any(o.survived for o in outcomes))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

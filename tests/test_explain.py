@@ -1,0 +1,244 @@
+"""The blackboard: its numbers are those of the library, its steps those of the definition, its words complete."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lossary
+from lossary import numerics, similarity
+from lossary.catalogue import Loss
+from lossary.errors import DomainError, ParameterError
+from lossary.testing import random_arrays
+from lossary.trace import assigned, function_tree, watching
+from lossary.words import FACTS, PHRASES, quantity, readable, width
+
+ALL = [lossary.get(name) for name in lossary.names()]
+every_loss = pytest.mark.parametrize("loss", ALL, ids=lambda loss: loss.name)
+
+LOGITS = [[0.05, -0.6461, 0.913, -0.0553], [-0.3201, 1.5033, 0.207, 1.8456]]
+
+
+def arrays_for(loss: Loss, alternative: int = 0) -> list[Any]:
+    arrays = random_arrays(loss, np.random.default_rng([*loss.name.encode()]), 4, alternative=alternative)
+    if loss.coupling:
+        arrays[-1] = np.array([0, 1, 0, 1])
+    return arrays
+
+
+# --- the worked examples --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "mean"), [("squared_error", "0.5"), ("absolute_error", "0.666667"), ("smooth_l1", "0.25")]
+)
+def test_regression_by_hand(name: str, mean: str) -> None:
+    board = lossary.explain(name, [1, 2, 3], [2, 2.5, 3.5])
+    np.testing.assert_array_equal(board["residual"], [-1, -0.5, -0.5])
+    assert f"{board['mean']:.6g}" == mean
+    assert f"mean = sum / N → {mean}\n" in str(board)
+
+
+def test_binary_cross_entropy_by_hand() -> None:
+    board = lossary.explain("binary_cross_entropy", [0.8, 0.4, 0.3], [1, 0, 1])
+    assert "→ 0.645981\n" in str(board)
+
+
+def test_softmax_cross_entropy_reads_as_a_teachers_board() -> None:
+    board = lossary.explain("softmax_cross_entropy", LOGITS, [0, 0])
+    rows = [[0.2097, 0.1045, 0.4970, 0.1887], [0.0568, 0.3517, 0.0962, 0.4953]]
+    np.testing.assert_allclose(board["probabilities"], rows, atol=5e-5)
+    np.testing.assert_allclose(board["∂value/∂logits"], rows - np.array([1, 0, 0, 0]), atol=5e-5)
+    np.testing.assert_allclose(board["∂mean/∂logits"], (rows - np.array([1, 0, 0, 0])) / 2, atol=5e-5)
+    expected = [
+        "top = max(logits)",
+        "shifted = logits - top",
+        "exponentials = exp(shifted)",
+        "log_probabilities = shifted - log_total",
+        "probabilities = exponentials / total",
+        "wanted = one_hot(target)",
+        "value = -sum(wanted * log_probabilities)",
+        "mean = sum / N",
+        "∂value/∂logits = total_cost * probabilities - wanted",
+        "∂mean/∂logits = 1/N * ∂value/∂logits",
+    ]
+    told = [f"{step.name} = {step.expression}" for step in board.steps]
+    assert [line for line in told if line in expected] == expected
+    text = str(board)
+    for fragment in ("[0.2097, 0.1045, 0.4970, 0.1887]", "[0.0568, 0.3517, 0.0962, 0.4953]", "→ 2.215217", "1/N = 1/2"):
+        assert fragment in text
+
+
+def test_the_same_on_five_classes_and_probabilities_refused_in_their_place() -> None:
+    logits = np.array(
+        [
+            [0.1076, -1.4376, -0.6307, 0.6451, -1.5122],
+            [1.5105, 0.7662, -1.7587, -1.4581, 1.1357],
+            [-1.4673, -0.5111, -0.0779, -0.7404, 1.4447],
+        ]
+    )
+    log_probs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    assert "→ 1.353693\n" in str(lossary.explain("nll", log_probs, [1, 0, 4]))
+    with pytest.raises(DomainError, match="These are probabilities"):
+        lossary.explain("nll", np.exp(log_probs), [1, 0, 4])
+
+
+def test_kl_divergence_of_two_softmaxes() -> None:
+    def softmax(z: Any) -> Any:
+        return np.exp(z) / np.exp(z).sum()
+
+    loss = lossary.get("kl_divergence")
+    log_p, q = np.log(softmax(np.array([0.1, 0.2, 0.7]))), softmax(np.array([0.2, 0.5, 0.3]))
+    assert round(float(lossary.explain(loss, log_p, q).value), 6) == 0.046321
+
+
+# --- every loss -----------------------------------------------------------------------------------------------------
+
+
+@every_loss
+def test_the_board_holds_the_librarys_own_numbers(loss: Loss) -> None:
+    for alternative in range(1 if loss.coupling else len(loss.signatures)):
+        arrays = arrays_for(loss, alternative)
+        options: dict[str, Any] = {"weight": [0.5, 2.0, 1.0, 0.25], "mask": [True, True, False, True]}
+        board = lossary.explain(loss, *arrays, **options)
+        value, grads = loss.value_and_grad(*arrays, **options, reduction="mean")
+        np.testing.assert_array_equal(board["mean"], value)
+        np.testing.assert_array_equal(board.value, value)
+        given = grads if isinstance(grads, tuple) else (grads,)
+        for name, grad in zip(loss.wrt, given, strict=True):
+            np.testing.assert_array_equal(board[f"∂mean/∂{name}"], grad)
+        if not loss.coupling:
+            np.testing.assert_allclose(board["value"][[0, 1, 3]], loss(*arrays)[[0, 1, 3]])
+        assert "2" in next(s for s in board.sections if s.key == "reduction").notes[-1]
+
+
+@every_loss
+def test_the_board_shows_no_machinery_and_fits_a_page(loss: Loss) -> None:
+    board = lossary.explain(loss, *arrays_for(loss))
+    for step in board.steps:
+        assert not re.search(r"\b(xp|numerics)\b|zeros_like|ones_like", step.expression), step.expression
+    text, chinese = str(board), str(lossary.explain(loss, *arrays_for(loss), lang="zh"))
+    assert "Gradient of the mean" in text and "平均值的梯度" in chinese
+    assert text.count("\n") == chinese.count("\n") or abs(text.count("\n") - chinese.count("\n")) < 30
+    assert all(len(line) < 200 for line in text.splitlines())
+
+
+@every_loss
+def test_watching_changes_nothing(loss: Loss) -> None:
+    arrays = arrays_for(loss)
+    before = loss.value_and_grad(*arrays)
+    tracer = sys.gettrace()
+    with watching(loss) as runs:
+        inside = loss.value_and_grad(*arrays)
+    assert runs and sys.gettrace() is tracer
+    for a, b in zip(before, inside, strict=True):
+        for x, y in zip(np.atleast_1d(a), np.atleast_1d(b), strict=True):
+            np.testing.assert_array_equal(x, y)
+
+
+@every_loss
+def test_every_quantity_and_fact_has_a_chinese_word(loss: Loss) -> None:
+    trees = [function_tree(loss.define.__code__)]
+    if loss.coupling:
+        trees.append(function_tree(loss.coupling.rows.__code__))
+    names = {*loss.arguments, *loss.row_arguments, *loss.defaults}
+    for tree in trees:
+        names.update(assigned(tree))
+    for name in sorted(names):
+        assert quantity(name, "zh"), (
+            f"{loss.name}: no Chinese word for {name!r}: add it, or the part of it that is missing, to _CHINESE in "
+            "src/lossary/words.py"
+        )
+    for fact in (loss.family, *loss.properties, *loss.tasks, loss.input):
+        mathematics = not fact[0].isalpha()
+        assert mathematics or fact in FACTS, f"{loss.name}: no Chinese word for the fact {fact!r} in FACTS of words.py"
+
+
+def test_every_helper_local_has_a_chinese_word() -> None:
+    modules = {numerics, similarity, *(sys.modules[loss.define.__module__] for loss in ALL)}
+    for module in modules:
+        for _, function in inspect.getmembers(module, inspect.isfunction):
+            if function.__module__ == module.__name__:
+                for name in assigned(function_tree(function.__code__)):
+                    assert quantity(name, "zh"), (
+                        f"{module.__name__}.{function.__name__}: no Chinese word for {name!r}: add it to _CHINESE in "
+                        "src/lossary/words.py"
+                    )
+
+
+@every_loss
+def test_every_formula_can_be_read_in_a_terminal(loss: Loss) -> None:
+    text = readable(loss.formula)
+    assert "\\" not in text and "{" not in text.replace("{ ", ""), (
+        f"{loss.name}: {text}: teach words.readable the command"
+    )
+
+
+# --- weights, reductions, shapes of text ----------------------------------------------------------------------------
+
+
+def test_the_reduction_is_told_as_it_is_done() -> None:
+    weighted = lossary.explain("squared_error", [1.0, 2.0, 9.0], [0.0, 0.0, 0.0], weight=[1, 3, 0])
+    text = str(weighted)
+    assert "sum = sum(weight * value) → 13" in text and "sum(weight) (sum of the weights) = 4" in text
+    assert "entries 2 count for nothing" in text and "mean = sum / sum(weight) → 3.25" in text
+    given = lossary.explain("squared_error", [1.0, 2.0], [0.0, 0.0], denominator=10)
+    assert "mean = sum / denominator → 0.5" in str(given) and "1 / denominator * ∂value/∂pred" in str(given)
+    summed = lossary.explain("squared_error", [1.0, 2.0], [0.0, 0.0], reduction="sum")
+    assert float(summed.value) == 5 and "Gradient of the sum" in str(summed)
+    each = lossary.explain("squared_error", [1.0, 2.0], [0.0, 0.0], reduction="none")
+    assert "Mean" not in str(each) and each.value.tolist() == [1, 4]
+    empty = lossary.explain("squared_error", [1.0], [0.0], mask=[False])
+    assert float(empty.value) == 0 and "The mean of nothing is 0." in str(empty)
+
+
+def test_a_single_example_and_a_large_batch() -> None:
+    assert float(lossary.explain("huber", 3.0, 0.0).value) == 2.5
+    text = str(lossary.explain("softmax_cross_entropy", np.zeros((5000, 300)), np.zeros(5000, int)))
+    assert "4994 more rows" in text and "290 more numbers" in text and len(text) < 20_000
+
+
+def test_a_branch_that_was_not_taken_is_not_shown_and_one_that_was_is() -> None:
+    plain = [s.name for s in lossary.explain("softmax_cross_entropy", LOGITS, [0, 0]).steps]
+    capped = lossary.explain("softmax_cross_entropy", LOGITS, [0, 0], soft_cap=2.0, temperature=0.5)
+    assert "capped" not in plain and "scaled" not in plain
+    assert {s.name: s.expression for s in capped.steps}["scaled"] == "capped / temperature"
+
+
+def test_a_guard_is_shown_only_where_it_had_something_to_do() -> None:
+    usual = lossary.explain("softmax_cross_entropy", LOGITS, [0, 0])
+    masked = lossary.explain("softmax_cross_entropy", [[-np.inf, 0.0]], [1])
+    assert not any("inf" in s.expression for s in usual.steps)
+    assert any("inf" in s.expression for s in masked.steps)
+
+
+def test_wrong_requests_are_answered_with_a_sentence() -> None:
+    with pytest.raises(ParameterError, match="lang: got 'cn', expected one of en, zh"):
+        lossary.explain("huber", [1.0], [0.0], lang="cn")  # type: ignore[arg-type]
+    with pytest.raises(KeyError, match="did you mean residual"):
+        lossary.explain("huber", [1.0], [0.0])["residul"]
+
+
+def test_markdown_for_notebooks() -> None:
+    page = lossary.explain("huber", [0.5, 3.0], [0.0, 0.0])._repr_markdown_()
+    assert page.startswith("**huber**") and f"$${lossary.huber.formula}$$" in page and page.count("```") % 2 == 0
+
+
+def test_words() -> None:
+    assert quantity("no_such_thing_xyzzy", "zh") is None
+    assert width("残差 = 1") == 8 and width("ŷ") == 1
+    assert all(re.findall(r"{(\w+)}", k) == re.findall(r"{(\w+)}", v) for k, v in PHRASES.items())
+    phrases = set()
+    for module in ("explain", "plots", "cli.catalogue"):
+        path = f"{lossary.__path__[0]}/{module.replace('.', '/')}.py"
+        with open(path, encoding="utf-8") as file:
+            tree = ast.parse(file.read())
+        phrases |= {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+    unused = {text for text in PHRASES if text not in phrases}
+    assert not unused, f"phrases of words.py that nothing says: {unused}"
