@@ -222,9 +222,8 @@ class _Spec:
 
 
 def _tracked(x: Tensor) -> bool:
-    return x.requires_grad or (
-        torch.autograd.forward_ad._current_level >= 0 and torch.autograd.forward_ad.unpack_dual(x).tangent is not None
-    )
+    forward = torch.autograd.forward_ad
+    return x.requires_grad or (forward._current_level >= 0 and forward.unpack_dual(x).tangent is not None)
 
 
 def evaluate(call: Call) -> Tensor:
@@ -266,7 +265,7 @@ class _Traced(torch.autograd.Function):
     """Values with the definition's gradient, as `torch.compile` accepts it: without forward mode."""
 
     @staticmethod
-    def forward(spec: _Spec, *tensors: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(spec: _Spec, *tensors: Tensor) -> Tensor:
         return spec.on(tensors).pull(0)[0]
 
     @staticmethod
@@ -275,7 +274,7 @@ class _Traced(torch.autograd.Function):
         ctx.save_for_backward(*tensors)
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, upstream: Tensor) -> Any:
         return None, *_gradients(ctx.spec, ctx.saved_tensors, upstream)
 
 
@@ -291,14 +290,15 @@ class _Eager(_Traced):
         ctx.save_for_forward(*tensors)
 
     @staticmethod
-    def jvp(ctx: Any, _: Any, *tangents: Tensor | None) -> Tensor:  # type: ignore[override]
+    def jvp(ctx: Any, _: Any, *tangents: Tensor | None) -> Tensor:
         spec, tensors = ctx.spec, ctx.saved_tensors
         if spec.call.loss.coupling is not None:
-            moving = [t if t is not None else zeros_like(x) for t, x in zip(tangents, tensors, strict=True)]
-            at = spec.wrt[0]
-            return torch.func.jvp(
-                lambda x: spec.on((*tensors[:at], x, *tensors[at + 1 :])).pull(0)[0], (tensors[at],), (moving[at],)
-            )[1]
+            # A coupling is written down backwards only. What it does to a gradient is linear, and the transpose of
+            # that is what a tangent wants.
+            (at,) = spec.wrt
+            ones = torch.ones_like(spec.on(tensors).pull(0)[0])
+            _, transpose_of = torch.func.vjp(lambda upstream: _gradients(spec, tensors, upstream)[at], ones)
+            return transpose_of(tangents[at])[0]
         call = spec.on(tensors)
         value, derivatives, _ = call.pull(1)
         change = zeros_like(value)
