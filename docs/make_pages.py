@@ -124,11 +124,14 @@ def definition(loss: Loss) -> str:
     signature = inspect.signature(loss.define)
     plain = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
     head = signature.replace(parameters=plain, return_annotation=inspect.Signature.empty)
+    line = f"def {loss.name}{head}:"
+    if len(line) > 100:
+        line = f"def {loss.name}(\n    {str(head)[1:-1]}\n):"
     yielded = [f"{i}. {what}" for i, what in enumerate(ORDER[: 1 + loss.derivatives], 1)]
     said = "What it yields: " + ", ".join(yielded) + f", with respect to {', '.join(f'`{w}`' for w in loss.wrt)}."
     if loss.coupling:
         said += " It sees one row of the coupled batch at a time."
-    return f"{said}\n\n```python\ndef {loss.name}{head}:\n{textwrap.indent(body, '    ')}\n```"
+    return f"{said}\n\n```python\n{line}\n{textwrap.indent(body, '    ')}\n```"
 
 
 def linked(reference: str) -> str:

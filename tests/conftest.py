@@ -2,6 +2,6 @@
 
 import hypothesis
 
-# The same examples in every run: a failure is met by whoever caused it. Times depend on the machine, so none is a limit.
+# The same examples in every run, so that a failure is met by whoever caused it; time is the machine's affair, no limit.
 hypothesis.settings.register_profile("lossary", derandomize=True, deadline=None, print_blob=True)
 hypothesis.settings.load_profile("lossary")

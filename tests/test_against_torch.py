@@ -87,7 +87,8 @@ PEERS: dict[str, list[tuple[dict[str, Any], Callable[..., Any]]]] = {
         ({"margin": 0.5}, lambda a, b, y: F.margin_ranking_loss(a, b, y, margin=0.5, reduction="none")),
     ],
     "cosine_embedding": [
-        ({"margin": 0.2}, lambda a, b, y: F.cosine_embedding_loss(a, b, y, margin=0.2, reduction="none")),
+        # torch adds 1e-12 to squared lengths; the cosine knows no lengths, so long vectors make that vanish.
+        ({"margin": 0.2}, lambda a, b, y: F.cosine_embedding_loss(1e3 * a, 1e3 * b, y, margin=0.2, reduction="none")),
     ],
     "triplet_margin": [
         ({}, lambda a, p, n: F.triplet_margin_loss(a, p, n, eps=0, reduction="none")),

@@ -200,6 +200,18 @@ def test_a_framework_that_is_loaded_is_noticed() -> None:
     assert "jinja2" in loaded_by("import lossary, jinja2")
 
 
+def test_every_module_but_the_command_line_is_importable_without_the_extras() -> None:
+    inner = [name for name in public_modules() if not name.startswith("lossary.cli")]
+    script = f"""
+import sys, importlib
+sys.modules.update(dict.fromkeys({sorted(extras())!r}))  # None there makes an import fail
+for name in {inner!r}:
+    importlib.import_module(name)
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+
+
 # --- public names ---------------------------------------------------------------------------------------------------
 
 
@@ -257,23 +269,22 @@ def test_a_missing_docstring_is_noticed() -> None:
 
 # --- adding a loss touches two files --------------------------------------------------------------------------------
 
-GUIDE = ROOT / "docs" / "adding-a-loss.md"
+GUIDES = ("docs/adding-a-loss.md", "CONTRIBUTING.md")
 
 
-def worked_example() -> dict[str, str]:
-    """The two pieces of code of the guide, by the file that each belongs to."""
-    blocks = re.findall(r"```python\n# (\S+)\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+def worked_example(guide: str) -> dict[str, str]:
+    """The two pieces of code of a guide, by the file that each belongs to."""
+    blocks = re.findall(r"```python\n# (\S+)\n(.*?)```", (ROOT / guide).read_text(), re.DOTALL)
     return dict(blocks)
 
 
-@pytest.fixture(scope="module")
-def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
     """A copy of the project, to add a loss to."""
-    place = tmp_path_factory.mktemp("copy")
     for part in ("src", "tests"):
-        shutil.copytree(ROOT / part, place / part, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", place)
-    return place
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
 
 
 def python(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -287,8 +298,9 @@ def catalogue_suite(place: Path, name: str) -> subprocess.CompletedProcess[str]:
     return python(place, "-m", "pytest", *options, "tests/test_catalogue.py", "-k", name)
 
 
-def test_a_loss_added_as_the_guide_says_is_everywhere_and_passes_everything(copied: Path) -> None:
-    example = worked_example()
+@pytest.mark.parametrize("guide", GUIDES)
+def test_a_loss_added_as_the_guide_says_is_everywhere_and_passes_everything(copied: Path, guide: str) -> None:
+    example = worked_example(guide)
     (definition, oracle) = example
     assert definition.startswith("src/lossary/losses/") and oracle.startswith("tests/oracles/")
     (name,) = re.findall(r"^def (\w+)\(xp", example[definition], re.MULTILINE)

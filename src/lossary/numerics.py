@@ -186,14 +186,15 @@ def i_divergence(xp: Any, amount: Any, reference: Any, log_ratio: Any) -> Any:
 
     It is the generalised Kullback-Leibler divergence (Csiszar's I-divergence) of a reference >= 0 from an amount
     >= 0. Within a factor e of each other, where the terms would cancel, it is summed as a series:
-    ``exp(x) - 1 - x = x^2/2 (1 + x/3 (1 + x/4 (1 + ...)))``. A reference of 0 leaves the amount.
+    ``exp(x) - 1 - x = x^2/2 (1 + x/3 (1 + x/4 (1 + ...)))``. A reference of 0 leaves the amount, and an infinite amount
+    is infinitely far from any reference.
     """
     near = xp.abs(log_ratio) < 1
     x = xp.where(near, log_ratio, xp.zeros_like(log_ratio))
     series = xp.ones_like(x)
     for k in range(19, 2, -1):  # the first term left out is below 1e-18 of the sum
         series = 1 + x / k * series
-    apart = amount - reference - times(xp, reference, log_ratio)
+    apart = xp.where(amount == xp.inf, amount, amount - reference - times(xp, reference, log_ratio))
     return xp.where(near, 0.5 * reference * x * x * series, apart)
 
 

@@ -15,9 +15,8 @@ def laplace_nll(pred, target, scale, *, full=False):
 
 def student_t_nll(pred, target, *, df=4, scale=1, full=False):
     df, scale = mpf(df), mpf(scale)
-    kernel = (1 + (pred - target) ** 2 / (df * scale**2)) ** (-(df + 1) / 2)
-    factor = gamma((df + 1) / 2) / (gamma(df / 2) * sqrt(pi * df) * scale)
-    return -log(kernel * factor) if full else -log(kernel)
+    kernel = (df + 1) / 2 * log(1 + (pred - target) ** 2 / (df * scale**2))
+    return kernel + (log(sqrt(pi * df) * scale) + loggamma(df / 2) - loggamma((df + 1) / 2) if full else 0)
 
 
 def poisson_nll(log_rate, target, *, full=False):

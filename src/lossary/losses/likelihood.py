@@ -55,14 +55,15 @@ def gaussian_nll(xp: Any, pred: Any, target: Any, var: Any, *, full: bool = Fals
     (array([0.5]), array([0.]))
     """
     residual = pred - target
-    standardised = residual / xp.sqrt(var)
-    square = standardised * standardised
-    value = 0.5 * (xp.log(var) + square)
+    standardised = xp.abs(residual) / xp.sqrt(var)
+    value = 0.5 * (xp.log(var) + standardised * standardised)
     if full:
         value = value + 0.9189385332046727
     yield value
-    yield residual / var, 0.5 * (1 - square) / var
-    yield 1 / var, (square - 0.5) / var / var
+    # (1 - z^2) / var and (z^2 - 1/2) / var^2, as products whose factors overflow only if they do.
+    yield residual / var, 0.5 * (1 - standardised) * ((1 + standardised) / var)
+    half_root = 0.7071067811865476
+    yield 1 / var, ((standardised - half_root) / var) * ((standardised + half_root) / var)
 
 
 @loss(
@@ -130,21 +131,21 @@ def student_t_nll(
     """
     spread = scale * df**0.5
     residual = pred - target
-    ratio = residual / spread
-    size = xp.abs(ratio)
-    # 1 + ratio^2 is taken as ratio^2 (1 + 1 / ratio^2) where the ratio is large: nothing is squared that may overflow.
-    far = size > 1
-    folded = xp.where(far, 1 / xp.where(far, ratio, xp.ones_like(ratio)), ratio)
-    square = folded * folded
-    value = (df + 1) * (0.5 * xp.log1p(square) + xp.log(xp.maximum(size, 1)))
+    size = xp.abs(residual)
+    # spread^2 + residual^2 = larger^2 (1 + square): nothing is squared that may overflow, and square is at most 1.
+    larger = xp.maximum(size, spread)
+    smaller = xp.minimum(size, spread)
+    square = (smaller / larger) * (smaller / larger)
+    value = (df + 1) * (0.5 * xp.log1p(square) + 2 * xp.log(xp.sqrt(larger) / spread**0.5))
     if full:
         half_df = 0.5 * df + xp.zeros_like(residual)
         log_gammas = numerics.log_rising(xp, half_df, 0.5 * xp.ones_like(residual))
         value = value + (xp.log(spread + xp.zeros_like(residual)) + 0.5723649429247001 - log_gammas)
     yield value
-    yield (df + 1) / spread * (folded / (1 + square))
-    curvature = xp.where(far, square * (square - 1), 1 - square)
-    yield (df + 1) / spread / spread * curvature / (1 + square) / (1 + square)
+    reach = residual / larger
+    yield (df + 1) * reach / larger / (1 + square)
+    bend = spread / larger
+    yield (df + 1) * ((bend - reach) / larger) * ((bend + reach) / larger) / (1 + square) / (1 + square)
 
 
 @loss(
@@ -331,20 +332,20 @@ def negative_binomial_nll(
     logit = log_mean + xp.log(alpha + xp.zeros_like(log_mean))
     success, failure = numerics.sigmoid(xp, logit), numerics.sigmoid(xp, -logit)
     cost_of_failure, cost_of_success = numerics.softplus(xp, logit), numerics.softplus(xp, -logit)
+    value = total_count * cost_of_failure + numerics.times(xp, target, cost_of_success)
     if full:
-        # Together: for large counts the plain terms would cancel nearly all their digits.
+        # Together: for large counts the plain terms would cancel nearly all their digits; a count of 0 has none.
         failures = total_count + xp.zeros_like(target)
         trials = failures + target
-        value = (
-            numerics.i_divergence(xp, trials * failure, failures, xp.log1p(target / failures) - cost_of_failure)
-            + numerics.i_divergence(xp, trials * success, target, xp.log1p(failures / target) - cost_of_success)
-            + numerics.log_factorial_excess(xp, failures)
+        divergence = numerics.i_divergence(
+            xp, trials * failure, failures, xp.log1p(target / failures) - cost_of_failure
+        ) + numerics.i_divergence(xp, trials * success, target, xp.log1p(failures / target) - cost_of_success)
+        excess = (
+            numerics.log_factorial_excess(xp, failures)
             + numerics.log_factorial_excess(xp, target)
             - numerics.log_factorial_excess(xp, trials)
-            + xp.log1p(target / failures)
         )
-    else:
-        value = total_count * cost_of_failure + numerics.times(xp, target, cost_of_success)
+        value = xp.where(target == 0, value, divergence + excess + xp.log1p(target / failures))
     yield value
     yield total_count * success - target * failure
     yield (total_count + target) * success * failure

@@ -194,13 +194,15 @@ def pseudo_huber(xp: Any, pred: Any, target: Any, *, delta: float = 1.0) -> Iter
     """
     residual = pred - target
     size = xp.abs(residual)
-    # sqrt(delta^2 + residual^2), with the larger leg taken out so that nothing overflows.
+    # sqrt(delta^2 + residual^2) = larger * stretch: the larger leg is taken out so that nothing overflows.
     larger = xp.maximum(size, delta)
     smaller = xp.minimum(size, delta)
-    root = larger * xp.sqrt(1 + (smaller / larger) * (smaller / larger))
-    yield delta * residual * (residual / (root + delta))  # delta (root - delta) without the difference
-    yield delta * (residual / root)
-    yield (delta / root) * (delta / root) * (delta / root)
+    stretch = xp.sqrt(1 + (smaller / larger) * (smaller / larger))
+    share = delta / larger
+    yield size * (smaller / (stretch + share))  # delta (sqrt(delta^2 + residual^2) - delta) without the difference
+    yield xp.sign(residual) * (smaller / stretch)
+    bend = share / stretch
+    yield bend * bend * bend
 
 
 @loss(

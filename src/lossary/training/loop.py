@@ -19,7 +19,15 @@ import numpy as np
 
 from lossary import _dispatch, catalogue, checks, reduction
 from lossary.catalogue import Loss
-from lossary.errors import ArgumentError, DataError, MissingExtraError, NonFiniteError, ParameterError, ShapeError
+from lossary.errors import (
+    ArgumentError,
+    DataError,
+    MissingExtraError,
+    NonFiniteError,
+    ParameterError,
+    ShapeError,
+    require,
+)
 from lossary.losses.penalty import l2_penalty
 from lossary.training.layers import Array, Layer, Parameter
 from lossary.training.optimisers import Adam, Optimiser
@@ -529,16 +537,14 @@ def _progress_bar(progress: bool | Literal["auto"], epochs: int) -> Iterator[Cal
         yield lambda record: None
         return
     try:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-    except ImportError:
-        if progress == "auto":
-            yield lambda record: None
-            return
-        raise MissingExtraError("progress=True needs the app extra: pip install 'lossary[app]'") from None
-
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+        console, rich = require("rich.console"), require("rich.progress")
+    except MissingExtraError:
+        if progress is True:
+            raise
+        yield lambda record: None
+        return
+    columns = (rich.BarColumn(), rich.MofNCompleteColumn(), rich.TextColumn("{task.description}"))
+    with rich.Progress(*columns, rich.TimeRemainingColumn(), console=console.Console(stderr=True)) as bar:
         line = bar.add_task("", total=epochs)
 
         def show(record: Epoch) -> None:

@@ -1,0 +1,533 @@
+"""Curves of losses: value, gradient and curvature along the axis that is natural to each, and their drawings.
+
+The axis follows from the record: the residual for a regression, the margin or the logit for two classes, the
+probability of what happened, the logit of the true class of a row, the angle between embeddings. A kink or a jump is
+located to the last digit and drawn as what it is, not as a steep slope.
+
+>>> import lossary.plots
+>>> line = lossary.plots.curve("absolute_error")
+>>> line.axis, bool(abs(line.kinks[0]) < 1e-9)
+('residual', True)
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lossary.catalogue import Loss, get
+from lossary.errors import ArgumentError, MissingExtraError, ParameterError
+from lossary.facts import Domain
+from lossary.words import Lang, fact, phrase
+
+QUANTITIES = ("value", "gradient", "curvature")
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Numbers of one loss along one axis. Where a quantity jumps there is a NaN, so that a drawn line breaks.
+
+    `gradient` is the derivative along the axis; `curvature` the second one, or None where the definition does not
+    give it. `kinks` are the places where any of them jumps.
+    """
+
+    loss: str
+    label: str
+    axis: str
+    x: Any
+    value: Any
+    gradient: Any
+    curvature: Any | None
+    kinks: tuple[float, ...]
+
+    def quantity(self, name: str) -> Any | None:
+        """Return the numbers of a quantity, one of `QUANTITIES`."""
+        return {"value": self.value, "gradient": self.gradient, "curvature": self.curvature}[name]
+
+
+# --- the axis -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Sweep:
+    """A path through the arguments: the arrays of a whole batch of examples, one for each point of the axis."""
+
+    axis: str
+    span: tuple[float, float]
+    arrays: Callable[[Any], list[Any]]
+    straight: bool = True  # whether the arguments are linear in the axis
+    one_by_one: bool = False  # whether an example is a batch of its own
+
+
+def _target_at(loss: Loss) -> int | None:
+    """Return the place of the target among the arguments."""
+    if loss.target is None or loss.coupling:
+        return None
+    return loss.arguments.index("target") if "target" in loss.arguments else len(loss.arguments) - 1
+
+
+def targets(loss: Loss) -> tuple[float | None, ...]:
+    """Return the targets worth a curve each: both classes where the axis is not their margin."""
+    at = _target_at(loss)
+    if at is None or loss.signatures[0].inputs[at]:
+        return (None,)
+    allowed = loss.domain(loss.arguments[at])
+    if allowed.text in ("{0, 1}", "[0, 1]"):
+        return (1.0, 0.0)
+    if allowed.text == "{-1, 1}" and loss.input not in ("score", "logit"):
+        return (1.0, -1.0)
+    return (None,)
+
+
+def _typical(allowed: Domain) -> float:
+    """Return a number to hold an argument at that is not the axis."""
+    if allowed.kind == "set":
+        return max(allowed.values)
+    if allowed.kind == "count":
+        return 2.0
+    if allowed.kind == "interval" and allowed.bounded:
+        return 1.0 if math.isinf(allowed.high) or allowed.contains(1.0) else allowed.high
+    return 0.0
+
+
+def _sweep(loss: Loss, target: float | None) -> _Sweep:
+    if loss.coupling is not None:
+        return _batch_sweep(loss)
+    cores = loss.signatures[0].inputs
+    held = [_typical(loss.domain(name)) for name in loss.arguments]
+    at = _target_at(loss)
+    if at is not None and target is not None:
+        held[at] = target
+    if not any(cores):
+        return _pointwise_sweep(loss, held, target)
+    if cores[0] in (("d",),):
+        return _embedding_sweep(loss, held)
+    if cores[0] == ("c",):
+        return _class_sweep(loss, held)
+    return _region_sweep(loss)
+
+
+def _pointwise_sweep(loss: Loss, held: list[float], target: float | None) -> _Sweep:
+    at = loss.arguments.index(loss.wrt[0])
+    allowed = loss.domain(loss.wrt[0])
+    span = _span(allowed)
+    shown = loss.wrt[0]
+    truth = _target_at(loss)
+    sort = "" if truth is None else loss.domain(loss.arguments[truth]).text
+    if truth is not None and sort == "real" and held[truth] == 0:
+        shown = "residual"
+    elif sort == "{-1, 1}" and target is None:
+        shown = "margin"
+    elif truth is not None and sort not in ("{0, 1}", "[0, 1]", "{-1, 1}"):
+        shown = f"{loss.wrt[0]} (target {held[truth]:g})"
+    elif loss.input in ("logit", "probability", "distance", "parameter"):
+        shown = loss.input
+
+    def arrays(t: Any) -> list[Any]:
+        return [t if i == at else np.full_like(t, h) for i, h in enumerate(held)]
+
+    return _Sweep(shown, span, arrays)
+
+
+def _span(allowed: Domain) -> tuple[float, float]:
+    low, high = allowed.low, allowed.high
+    if math.isinf(low) and math.isinf(high):
+        return -4.0, 4.0
+    if math.isinf(high):
+        return low + 0.02, low + 5.0
+    if math.isinf(low):
+        return high - 5.0, high - 0.02
+    edge = 0.0025 * (high - low)
+    return low + edge, high - edge
+
+
+def _class_sweep(loss: Loss, held: list[float], classes: int = 3) -> _Sweep:
+    """A row of classes: its first class is the true one, and the only one that moves."""
+    kinds = [loss.domain(name) for name in loss.arguments]
+    first = np.eye(classes)[0]
+
+    def whole(i: int, t: Any) -> Any:
+        core, kind = loss.signatures[0].inputs[i], kinds[i]
+        if i == 0 and kind.kind in ("simplex", "log-simplex"):
+            rows = t[:, None] * first + ((1 - t) / (classes - 1))[:, None] * (1 - first)
+            return np.log(rows) if kind.kind == "log-simplex" else rows
+        if i == 0:
+            return t[:, None] * first
+        if kind.kind == "index":
+            return np.zeros(len(t), dtype=int)
+        if core and kind.kind in ("simplex", "log-simplex"):  # nearly certain: certainty would cost infinity to some
+            rows = np.broadcast_to(0.9 * first + 0.05 * (1 - first), (len(t), classes))
+            return np.log(rows) if kind.kind == "log-simplex" else rows
+        if core and i == _target_at(loss):
+            return np.broadcast_to(first, (len(t), classes))
+        return np.full((len(t), classes) if core else len(t), held[i])
+
+    rows = kinds[0].kind in ("simplex", "log-simplex")
+    kind = "probability" if rows else loss.input
+    span = (0.0025, 0.9975) if rows else _span(kinds[0])
+    return _Sweep(
+        f"{kind} of the true class",
+        span,
+        lambda t: [whole(i, t) for i in range(len(kinds))],
+        kinds[0].kind != "log-simplex",
+    )
+
+
+def _region_sweep(loss: Loss) -> _Sweep:
+    """Rows that are compared entry by entry: every entry gives the truth the same share."""
+    ranks = [len(core) for core in loss.signatures[0].inputs]
+    truth = np.array([1.0, 1.0, 0.0, 0.0])
+    if ranks[0] == 2:
+        truth = np.stack([truth, 1 - truth])
+    allowed = loss.domain(loss.arguments[0])
+    unlimited = not allowed.bounded
+
+    def arrays(t: Any) -> list[Any]:
+        share = t.reshape((-1,) + (1,) * truth.ndim)
+        rows = share * (2 * truth - 1) if unlimited else share * truth + (1 - share) * (1 - truth)
+        return [rows, np.broadcast_to(truth, rows.shape)][: len(ranks)]
+
+    return _Sweep("logit of the truth" if unlimited else "probability of the truth", _span(allowed), arrays)
+
+
+def _around(angle: Any) -> Any:
+    return np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+
+
+def _embedding_sweep(loss: Loss, held: list[float]) -> _Sweep:
+    """Unit vectors in the plane: the first at an angle from the second; a third, if any, opposite the second."""
+
+    def arrays(t: Any) -> list[Any]:
+        places = iter([_around(t), _around(0 * t), _around(0 * t + math.pi)])
+        cores = loss.signatures[0].inputs
+        return [next(places) if core else np.full(len(t), h) for core, h in zip(cores, held, strict=True)]
+
+    return _Sweep("angle", (0.01, math.pi - 0.01), arrays, straight=False)
+
+
+def _batch_sweep(loss: Loss) -> _Sweep:
+    """Two pairs on the unit circle; the first example moves from its partner to the other pair."""
+
+    def arrays(t: Any) -> list[Any]:
+        still = [_around(np.full_like(t, a)) for a in (0.0, 0.9 * math.pi, 1.1 * math.pi)]
+        return [np.stack([_around(t), *still], axis=1), np.array([[0, 0, 1, 1]] * len(t))]
+
+    return _Sweep("angle", (0.01, math.pi - 0.01), arrays, straight=False, one_by_one=True)
+
+
+# --- the numbers ----------------------------------------------------------------------------------------------------
+
+
+def curve(
+    loss: Loss | str,
+    *,
+    target: float | None = None,
+    span: tuple[float, float] | None = None,
+    points: int = 400,
+    **params: Any,
+) -> Curve:
+    """Return value, gradient and curvature of a loss along its natural axis.
+
+    `target` is the target to hold, where the axis leaves one open; `span` the range of the axis, if not the usual one.
+    """
+    record = get(loss) if isinstance(loss, str) else loss
+    if points < 8:
+        raise ParameterError(f"points: got {points}, expected at least 8")
+    sweep = _sweep(record, target)
+    low, high = span or sweep.span
+    if not low < high:
+        raise ParameterError(f"span: got ({low}, {high}), expected two numbers, the smaller first")
+
+    def sample(t: Any) -> list[Any]:
+        return _along(record, sweep, t, params, 1e-6 * (high - low))
+
+    # An even number of points keeps round numbers, where kinks like to sit, between two of them.
+    x = np.linspace(low, high, points + points % 2)
+    found = sample(x)
+    if target is None and sweep.axis == "residual" and _extent(found[0]) > 1e4:
+        return curve(loss, target=1.0, span=span, points=points, **params)  # an error relative to 0 has no size
+    kinks: list[float] = []
+    for number, numbers in enumerate(found):
+        for at in _jumps(numbers):
+            kink = _located(sample, number, float(x[at]), float(x[at + 1]))
+            if all(abs(kink - k) > 1e-6 * (high - low) for k in kinks):
+                kinks.append(kink)
+    x, found = _broken(x, found, sorted(kinks), sample, low, high)
+    fixed = {**record.bound, **params}
+    label = record.name + (f"({', '.join(f'{k}={v}' for k, v in fixed.items())})" if fixed else "")
+    curvature = None if np.isnan(found[2]).all() else found[2]
+    return Curve(record.name, label, sweep.axis, x, found[0], found[1], curvature, tuple(sorted(kinks)))
+
+
+def _along(loss: Loss, sweep: _Sweep, t: Any, params: Mapping[str, Any], step: float) -> list[Any]:
+    """Return value, derivative and second derivative along the path: the gradient times the path's direction."""
+    arrays = sweep.arrays(t)
+    behind, ahead = sweep.arrays(t - step), sweep.arrays(t + step)
+    with np.errstate(all="ignore"):
+        moves = [(b - a) / (2 * step) for a, b in zip(behind, ahead, strict=True)]
+    if sweep.one_by_one:
+        each = [loss.value_and_grad(*(a[i] for a in arrays), reduction="sum", **params) for i in range(len(t))]
+        value, grads = np.array([float(v) for v, _ in each]), (np.stack([g for _, g in each]),)
+    else:
+        value, found = loss.value_and_grad(*arrays, **params)
+        grads = found if isinstance(found, tuple) else (found,)
+    directions = [moves[loss.arguments.index(name)] for name in loss.wrt]
+    flat = [(_flat(g), _flat(d)) for g, d in zip(grads, directions, strict=True)]
+    slope = sum(np.where(d == 0, 0.0, g * d).sum(axis=1) for g, d in flat)
+    bend = np.full(len(t), np.nan)
+    alone = sum((d != 0).sum(axis=1) for _, d in flat).max() == 1
+    if alone and sweep.straight and loss.derivatives > 1 and not sweep.one_by_one:
+        second = loss.hess(*arrays, **params)
+        diagonals = second if isinstance(second, tuple) else (second,)
+        parts = [(_flat(h), d) for h, (_, d) in zip(diagonals, flat, strict=True)]
+        bend = sum(np.where(d == 0, 0.0, h * d * d).sum(axis=1) for h, d in parts)
+    return [np.asarray(value, dtype=float), np.asarray(slope, dtype=float), np.asarray(bend, dtype=float)]
+
+
+def _flat(x: Any) -> Any:
+    return np.asarray(x, dtype=float).reshape(len(x), -1)
+
+
+def _jumps(numbers: Any) -> list[int]:
+    """Return the intervals over which numbers change far more than over the neighbouring ones."""
+    steps = np.abs(np.diff(numbers))
+    if not np.isfinite(steps).all():
+        return []
+    around = np.maximum(np.r_[0.0, steps[:-1]], np.r_[steps[1:], 0.0])
+    around[0], around[-1] = steps[1], steps[-2]
+    wide = _extent(numbers)
+    return np.flatnonzero(steps > 8 * around + 1e-3 * wide + 1e-12).tolist() if wide > 1e-9 else []
+
+
+def _extent(numbers: Any) -> float:
+    """Return the distance from the smallest to the largest of the finite numbers."""
+    finite = numbers[np.isfinite(numbers)]
+    return float(np.ptp(finite)) if finite.size else math.inf
+
+
+def _located(sample: Callable[[Any], list[Any]], number: int, left: float, right: float) -> float:
+    """Return the place where a quantity jumps between two points, by halving towards the larger difference."""
+    for _ in range(60):
+        middle = 0.5 * (left + right)
+        a, m, b = sample(np.array([left, middle, right]))[number]
+        left, right = (left, middle) if abs(m - a) > abs(b - m) else (middle, right)
+    return 0.5 * (left + right)
+
+
+def _broken(
+    x: Any, found: list[Any], kinks: Sequence[float], sample: Callable[[Any], list[Any]], low: float, high: float
+) -> tuple[Any, list[Any]]:
+    """Put both sides of every kink among the points, and a NaN between them for the quantities that jump there."""
+    for kink in kinks:
+        side = 1e-7 * (high - low)
+        near = np.array([kink - side, kink, kink + side])
+        at = int(np.searchsorted(x, kink))
+        x = np.insert(x, at, near)
+        for number, numbers in enumerate(sample(near)):
+            if abs(numbers[2] - numbers[0]) > 1e-3 * _extent(found[number]):
+                numbers[1] = np.nan
+            found[number] = np.insert(found[number], at, numbers)
+    return x, found
+
+
+def curves(losses: Sequence[Loss | str], **options: Any) -> list[Curve]:
+    """Return the curves to be drawn together: for one loss one of each target worth it, for several one each.
+
+    Losses that have different axes cannot share a drawing: `ArgumentError` says which.
+    """
+    records = [get(loss) if isinstance(loss, str) else loss for loss in losses]
+    if not records:
+        raise ArgumentError("plot: no loss given")
+    if len(records) == 1:
+        wanted = targets(records[0]) if options.get("target") is None else (options["target"],)
+        found = [curve(records[0], **{**options, "target": t}) for t in wanted]
+        if len(found) == 1:
+            return found
+        return [_named(c, f"{c.label}, target {t:g}") for c, t in zip(found, wanted, strict=True)]
+    found = []
+    for record in records:
+        held = options.get("target")
+        own = {k: v for k, v in options.items() if k in ("span", "points") or k in record.defaults}
+        found.append(curve(record, **{**own, "target": targets(record)[0] if held is None else held}))
+    odd = next((c for c in found if c.axis != found[0].axis), None)
+    if odd is not None:
+        raise ArgumentError(
+            f"plot: {found[0].loss} is drawn against the {found[0].axis} but {odd.loss} against the {odd.axis}; "
+            "draw them apart"
+        )
+    return found
+
+
+def _named(line: Curve, label: str) -> Curve:
+    return Curve(line.loss, label, line.axis, line.x, line.value, line.gradient, line.curvature, line.kinks)
+
+
+# --- the drawings ---------------------------------------------------------------------------------------------------
+
+# Okabe and Ito's colours, told apart with any colour vision; dashes tell them apart in print.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
+_INK = "#123456"  # replaced by the reader's own text colour
+_CHINESE_FONTS = ("Noto Sans CJK SC", "Source Han Sans SC", "Microsoft YaHei", "PingFang SC", "WenQuanYi Micro Hei")
+_FORMATS = (".png", ".svg", ".html")
+
+
+def plot(
+    losses: Loss | str | Sequence[Loss | str],
+    path: str | Path | None = None,
+    *,
+    lang: Lang = "en",
+    width: int = 80,
+    colour: bool = False,
+    **options: Any,
+) -> str:
+    """Draw one loss, or several overlaid.
+
+    Without a `path`, returns the drawing as text for a terminal, `width` columns wide, in `colour` if asked for. With
+    one, writes a ``.png``, ``.svg`` or ``.html`` file (which needs nothing else, on line or off) and returns its name.
+    Further options are those of `curve`: `target`, `span`, `points` and the parameters of the loss.
+
+    Raises `ArgumentError` for another kind of file or for losses without a common axis, `MissingExtraError` where
+    matplotlib or plotext is missing.
+
+    >>> print(plot("hinge", width=60))
+    hinge: value and gradient against the margin
+    ...
+    """
+    several = [losses] if isinstance(losses, (str, Loss)) else list(losses)
+    if path is not None and Path(path).suffix.lower() not in _FORMATS:
+        raise ArgumentError(f"plot: got the file {str(path)!r}, expected a name ending in {', '.join(_FORMATS)}")
+    lines = curves(several, **options)
+    if path is None:
+        return _terminal(lines, lang, width, colour)
+    kind = Path(path).suffix.lower()
+    picture = _page(lines, lang) if kind == ".html" else _picture(lines, kind, lang)
+    Path(path).write_bytes(picture)
+    return str(path)
+
+
+def _axis_label(axis: str, lang: Lang) -> str:
+    return axis if lang == "en" else phrase(axis, lang) if axis in _AXES else fact(axis, lang)
+
+
+_AXES = ("residual", "margin", "angle")
+
+
+def _picture(lines: Sequence[Curve], kind: str, lang: Lang) -> bytes:
+    """Draw one panel above another for value, gradient and curvature."""
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+        from matplotlib.font_manager import fontManager
+    except ImportError:
+        raise MissingExtraError("drawing needs the app extra: pip install 'lossary[app]'") from None
+    panels = [q for q in QUANTITIES if any(line.quantity(q) is not None for line in lines)]
+    installed = {font.name for font in fontManager.ttflist}
+    fonts = [f for f in _CHINESE_FONTS if f in installed or kind == ".svg"] * (lang == "zh") + ["DejaVu Sans"]
+    if len(fonts) == 1:  # no font here has the Chinese letters
+        lang = "en"
+    ink = "#222222" if kind == ".png" else _INK
+    style: Any = {
+        "font.size": 10, "text.color": ink, "axes.labelcolor": ink, "axes.edgecolor": ink, "xtick.color": ink,
+        "ytick.color": ink, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
+        "grid.color": "#808080", "grid.alpha": 0.25, "svg.fonttype": "none", "svg.hashsalt": "lossary",
+        "font.sans-serif": fonts,
+    }  # fmt: skip
+    with rc_context(style), warnings.catch_warnings():
+        # An SVG's letters are drawn by its reader, who has the font even if this machine has not.
+        warnings.filterwarnings("ignore", "Glyph")
+        figure = Figure(figsize=(6.4, 1.0 + 1.9 * len(panels)), layout="constrained")
+        axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+        for panel, axis in zip(panels, axes, strict=True):
+            for number, line in enumerate(lines):
+                numbers = line.quantity(panel)
+                if numbers is not None:
+                    look = number % len(_COLOURS)
+                    axis.plot(line.x, numbers, color=_COLOURS[look], linestyle=_DASHES[look], lw=2, label=line.label)
+            axis.set_ylabel(phrase(panel, lang))
+            axis.axhline(0, color=ink, lw=0.6, alpha=0.5)
+        axes[-1].set_xlabel(_axis_label(lines[0].axis, lang))
+        figure.legend(
+            *axes[0].get_legend_handles_labels(), loc="outside upper left", frameon=False, ncols=min(len(lines), 3)
+        )
+        out = io.BytesIO()
+        plain = {"Date": None} if kind == ".svg" else {}
+        figure.savefig(out, format=kind[1:], dpi=160, transparent=kind == ".svg", metadata=plain)
+    return _adaptive(out.getvalue()) if kind == ".svg" else out.getvalue()
+
+
+def _adaptive(svg: bytes) -> bytes:
+    """Give an SVG the text colour of its surroundings, light or dark."""
+    css = b"<style>svg{color:#222}@media(prefers-color-scheme:dark){svg{color:#ddd}}</style>"
+    text = svg.replace(_INK.encode(), b"currentColor")
+    head, tag, rest = text.partition(b"<defs>")
+    return head + css + tag + rest
+
+
+def _page(lines: Sequence[Curve], lang: Lang) -> bytes:
+    """Put the drawing into a page that needs nothing else."""
+    picture = _picture(lines, ".svg", lang).decode()
+    title = ", ".join(dict.fromkeys(line.loss for line in lines))
+    return (
+        f'<!doctype html>\n<html lang="{lang}">\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{title}</title>\n"
+        "<style>:root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:46rem;"
+        "padding:0 1rem}svg{width:100%;height:auto}</style>\n"
+        f"<h1>{title}</h1>\n{picture[picture.index('<svg') :]}\n</html>\n"
+    ).encode()
+
+
+def _terminal(lines: Sequence[Curve], lang: Lang, width: int, colour: bool) -> str:
+    """Draw with characters: the value of each curve; of a single one the gradient too."""
+    try:
+        import plotext
+    except ImportError:
+        raise MissingExtraError("drawing needs the app extra: pip install 'lossary[app]'") from None
+    drawn = [(line.label, line.x, line.value) for line in lines]
+    if len(lines) == 1:
+        only = lines[0]
+        drawn = [(phrase("value", lang), only.x, only.value), (phrase("gradient", lang), only.x, only.gradient)]
+    figure = plotext.figure
+    figure.clear()
+    plotext.terminal.limit(False, False)
+    figure.theme("default" if colour else "colorless")
+    figure.canvas("default")
+    figure.plot_size(max(width, 30), max(min(width // 4, 24), 12))
+    for number, (label, x, numbers) in enumerate(drawn):
+        marker = "braille" if number == 0 else "xo+*#@"[(number - 1) % 6]
+        for part, (at, found) in enumerate(_pieces(x, numbers)):
+            signal = figure.signal(at.tolist(), found.tolist(), marker=marker).lines()
+            figure.draw(signal.label(label) if part == 0 else signal)
+    text = str(figure.build())
+    figure.clear()
+    if not colour:
+        text = plotext.uncolorize(text)
+    title = _title(lines, lang)
+    return "\n".join([title, *(line.rstrip() for line in text.rstrip().splitlines())])
+
+
+def _title(lines: Sequence[Curve], lang: Lang) -> str:
+    axis = _axis_label(lines[0].axis, lang)
+    if len(lines) == 1:
+        return phrase("{loss}: value and gradient against the {axis}", lang, loss=lines[0].label, axis=axis)
+    losses = ", ".join(dict.fromkeys(line.loss for line in lines))
+    return phrase("{loss}: value against the {axis}", lang, loss=losses, axis=axis)
+
+
+def _pieces(x: Any, numbers: Any) -> list[tuple[Any, Any]]:
+    """Cut a curve at its NaNs and infinities."""
+    good = np.isfinite(numbers)
+    edges = np.flatnonzero(np.diff(good.astype(int))) + 1
+    return [
+        (at, found)
+        for at, found, ok in zip(np.split(x, edges), np.split(numbers, edges), np.split(good, edges), strict=True)
+        if ok.all() and len(at)
+    ]
