@@ -165,3 +165,14 @@ def test_float32_embeddings_stay_float32(coupling: Coupling) -> None:
     x = embeddings().astype(np.float32)
     for row in rows_of(coupling, x, LABELS, KEEP):
         assert row.dtype in (np.float32, np.bool_)
+
+
+def test_labels_only_name_the_groups() -> None:
+    x = embeddings().astype(np.float32)
+    expected = lossary.supcon(x, LABELS)
+    for labels in (LABELS.astype(np.float64), LABELS - 10**12, LABELS.astype(np.uint8)):
+        value = lossary.supcon(x, labels)
+        assert value.dtype == np.float32
+        np.testing.assert_array_equal(value, expected)
+    with pytest.raises(lossary.errors.DomainError, match="labels: got 0.5"):
+        lossary.supcon(x, LABELS + 0.5)

@@ -184,8 +184,8 @@ def domain(
             ok |= x == exempt
     elif allowed.kind == "set":
         ok = np.isin(x, allowed.values)
-    elif allowed.kind == "count":
-        ok = (x >= 0) & (x == np.floor(x)) if x.dtype.kind == "f" else x >= 0
+    elif allowed.kind in ("count", "integer"):
+        ok = (x >= allowed.low) & (x == np.floor(x)) if x.dtype.kind == "f" else x >= allowed.low
     elif allowed.kind == "flag":
         ok = (x == 0) | (x == 1)
     else:  # an interval; NaN passes, for it is an outcome to be found and named, not a misuse of this loss
@@ -244,6 +244,8 @@ def _hint(loss: Loss, allowed: Domain, x: Any, classes: int) -> str:
             return ". The labels are 0 and 255: divide by 255"
         if loss.input == "probability" and allowed.kind == "interval":
             return ". These look like logits: " + _logit_form(loss)
+    if allowed.text == CONVENTIONS["similarity"]:
+        return ". These are not cosines: scale embeddings and class weights to length 1 before multiplying them"
     if allowed.kind == "count" and (finite != np.floor(finite)).any():
         return ". Counts are whole numbers; for amounts use tweedie_deviance or gamma_nll"
     return ""

@@ -82,7 +82,7 @@ def coupling(signature: str, **domains: str) -> Callable[[Rows], Coupling]:
 # --- couplings ------------------------------------------------------------------------------------------------------
 
 
-@coupling("(b,d),(b)->()", embeddings="embedding", labels="real")
+@coupling("(b,d),(b)->()", embeddings="embedding", labels="integer")
 def cosine_pairs(xp: Any, embeddings: Any, labels: Any, keep: Any) -> Generator[Any, Any, None]:
     """Cosine similarity of every example with every other, its positives (same label) and its candidates (others).
 
@@ -96,7 +96,7 @@ def cosine_pairs(xp: Any, embeddings: Any, labels: Any, keep: Any) -> Generator[
     yield numerics.unit_pullback(xp, directions, lengths, xp.matmul(grad + xp.transpose(grad), directions))
 
 
-@coupling("(b,d),(b)->()", embeddings="embedding", labels="real")
+@coupling("(b,d),(b)->()", embeddings="embedding", labels="integer")
 def hardest_pairs(xp: Any, embeddings: Any, labels: Any, keep: Any) -> Generator[Any, Any, None]:
     """Euclidean distance of every example to its farthest positive and its nearest negative (Hermans 2017).
 
@@ -108,12 +108,13 @@ def hardest_pairs(xp: Any, embeddings: Any, labels: Any, keep: Any) -> Generator
     positives, candidates = _relations(xp, labels, keep)
     distances = _distances(xp, embeddings)
     farthest, far = numerics.largest(xp, numerics.masked(xp, positives, distances))
-    nearest, near = numerics.largest(xp, numerics.masked(xp, candidates & ~positives, -distances))
-    complete = (farthest >= 0) & (-nearest < xp.inf)
+    closeness, near = numerics.largest(xp, numerics.masked(xp, candidates & ~positives, -distances))
+    nearest = -closeness
+    complete = (farthest >= 0) & (nearest < xp.inf)
     nothing = xp.zeros_like(farthest)
     grad_farthest, grad_nearest = yield (
         xp.where(complete, farthest, nothing),
-        xp.where(complete, -nearest, nothing + xp.inf),
+        xp.where(complete, nearest, nothing + xp.inf),
     )
     grad = xp.where(complete, grad_farthest * far + grad_nearest * near, xp.zeros_like(distances))
     yield _distances_pullback(xp, embeddings, distances, grad)

@@ -117,7 +117,7 @@ def prepare(
         batch = arrays[0].shape[:1]  # the examples that are coupled are the batch
     domains = [loss.domain(name, alternative) for name in loss.arguments]
 
-    dtype = xp.compute_dtype([a for a, d in zip(arrays, domains, strict=True) if d.kind != "index"])
+    dtype = xp.compute_dtype([a for a, d in zip(arrays, domains, strict=True) if d.kind not in ("index", "integer")])
     exempt = params.pop("ignore_index", None)
     if exempt is not None:
         labels = checks.ignorable(loss, arrays, domains)

@@ -158,7 +158,7 @@ def student_t_nll(
     likelihood="Poisson counts of mean exp(s): -log(exp(-m) m^y / y!) with log m = s is exp(s) - y s + log y!",
     references=("Poisson 1837, Recherches sur la probabilite des jugements", "Nelder and Wedderburn 1972"),
     parameters={"full": "flag"},
-    properties=("convex", "proper", "smooth"),
+    properties=("convex", "proper"),
 )
 def poisson_nll(xp: Any, log_rate: Any, target: Any, *, full: bool = False) -> Iterator[Any]:
     """The cost of a count under a Poisson law, given the logarithm of its rate.

@@ -354,13 +354,14 @@ def nt_xent(xp: Any, similarities: Any, positives: Any, candidates: Any, *, temp
     array([0.3001, 0.2115, 0.2115, 0.3001])
     """
     scores = similarities / temperature
-    log_negatives = numerics.log_softmax(xp, numerics.masked(xp, candidates & ~positives, scores))
-    _, negative_probabilities, negatives = log_negatives
-    shares, _ = _shares(xp, positives, scores)
-    violation = numerics.masked(xp, positives, negatives - scores)
-    yield xp.sum(shares * numerics.softplus(xp, violation))
-    push = shares * numerics.sigmoid(xp, violation)
-    yield (xp.sum(push) * negative_probabilities - push) / temperature
+    negatives = candidates & ~positives
+    _, negative_probabilities, log_negatives = numerics.log_softmax(xp, numerics.masked(xp, negatives, scores))
+    wanted, _ = _shares(xp, positives, scores)
+    # The logarithm of the odds that a negative is picked instead of this positive.
+    log_odds_against = numerics.masked(xp, positives, log_negatives - scores)
+    yield xp.sum(wanted * numerics.softplus(xp, log_odds_against))
+    pull = wanted * numerics.sigmoid(xp, log_odds_against)
+    yield (xp.sum(pull) * negative_probabilities - pull) / temperature
 
 
 @loss(
@@ -389,7 +390,7 @@ def supcon(xp: Any, similarities: Any, positives: Any, candidates: Any, *, tempe
     """
     scores = numerics.masked(xp, candidates, similarities / temperature)
     log_probabilities, probabilities, _ = numerics.log_softmax(xp, scores)
-    shares, total = _shares(xp, positives, similarities)
-    yield xp.sum(numerics.times(xp, shares, -log_probabilities))
-    residual = numerics.residual_probabilities(xp, log_probabilities, probabilities, shares, total)
+    wanted, has_positives = _shares(xp, positives, similarities)
+    yield xp.sum(numerics.times(xp, wanted, -log_probabilities))
+    residual = numerics.residual_probabilities(xp, log_probabilities, probabilities, wanted, has_positives)
     yield residual / temperature
