@@ -48,8 +48,8 @@ def hinge(xp: Any, pred: Any, target: Any, *, margin: float = 1.0) -> Iterator[A
     """The shortfall of the score from the margin, on the side of the label: the loss of the support vector machine.
 
     An example beyond the `margin` costs nothing and has no gradient, so only the others (the support vectors) decide
-    the fit. `margin` is in the units of the score. Labels are -1 and 1; Keras also takes 0 and 1 and maps them, which
-    is refused here with a sentence. At the margin itself the gradient is 0 (torch: 1 where it clamps).
+    the fit. `margin` is in the units of the score. Labels are -1 and 1; Keras also takes 0 and 1 and maps them if it
+    finds no other value, which is refused here with a sentence.
 
     >>> import lossary
     >>> lossary.hinge([2.0, 0.5, -1.0], [1, 1, 1])
@@ -379,13 +379,14 @@ def multilabel_soft_margin(xp: Any, pred: Any, target: Any, *, class_weight: Any
     formula=r"d\ \text{if}\ y = 1,\ \max(0,\ \mu - d)\ \text{if}\ y = -1",
     references=("Hadsell, Chopra and LeCun 2006, doi:10.1109/CVPR.2006.100",),
     parameters={"margin": "[0, inf)"},
-    properties=("lipschitz",),
+    properties=("convex", "lipschitz"),
 )
 def hinge_embedding(xp: Any, pred: Any, target: Any, *, margin: float = 1.0) -> Iterator[Any]:
     """A distance, to be small for pairs that belong together (1) and at least the margin for those that do not (-1).
 
     Not the hinge of a classifier: `pred` is a distance, already computed. `margin` is in its units; dissimilar pairs
-    beyond it are left alone. For the embeddings themselves see `contrastive`, which squares both parts.
+    at or beyond it are left alone (torch still pushes at the margin itself). For the embeddings themselves see
+    `contrastive`, which squares both parts.
 
     >>> import lossary
     >>> lossary.hinge_embedding([0.3, 0.3, 1.5], [1, -1, -1])

@@ -135,8 +135,9 @@ def triplet_margin(
 def margin_ranking(xp: Any, first: Any, second: Any, target: Any, *, margin: float = 0.0) -> Iterator[Any]:
     """Of two scores the first should be the higher (1) or the lower (-1), by at least the margin.
 
-    `margin` is in the units of the scores; with 0, as in torch, equal scores cost nothing and are not moved. A target
-    of 0 is refused: elsewhere such a pair is silently lost.
+    `margin` is in the units of the scores. With 0, the default as in torch, equal scores cost nothing and have
+    gradient 0 (torch takes the other end of the kink and moves them): where scores start out equal, ask for a margin.
+    A target of 0 is refused: elsewhere such a pair is silently lost.
 
     >>> import lossary
     >>> lossary.margin_ranking([2.0, 2.0], [1.0, 1.0], [1, -1])
