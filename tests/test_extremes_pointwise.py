@@ -21,6 +21,7 @@ import oracles
 from lossary import numerics
 from lossary.backends import numpy as xp
 from lossary.catalogue import Loss
+from lossary.testing import random_arrays
 
 ULPS = 16
 both_precisions = pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
@@ -404,6 +405,23 @@ def test_parameters_of_every_size(name: str, dtype: Any) -> None:
     hold(lossary.get(name), [(sign * size,) for size in sizes(dtype) for sign in (1, -1)], dtype)
     value, grad = lossary.get(name).value_and_grad(np.zeros(1, dtype))
     assert value == 0 and grad == 0
+
+
+# --- NaN -------------------------------------------------------------------------------------------------------------
+
+
+@both_precisions
+@pytest.mark.parametrize(
+    "name", [n for f in ("regression", "likelihood", "divergence", "penalty") for n in lossary.names(family=f)]
+)
+def test_a_nan_is_passed_on_and_stays_with_its_own_example(name: str, dtype: Any) -> None:
+    loss = lossary.get(name)
+    arrays = [a.astype(dtype) for a in random_arrays(loss, np.random.default_rng(0), 3)]
+    clean = loss(*arrays)
+    arrays[0][1] = np.nan
+    values, _ = loss.value_and_grad(*arrays, check=False)
+    np.testing.assert_array_equal(np.isnan(values), [False, True, False])
+    np.testing.assert_array_equal(values[[0, 2]], clean[[0, 2]])
 
 
 # --- the functions of exponential families ----------------------------------------------------------------------------
