@@ -8,7 +8,6 @@ pair by pair of runs, so that an easy fold is easy for both.
 from __future__ import annotations
 
 import ast
-import inspect
 import json
 import os
 import platform
@@ -215,21 +214,9 @@ def suitable(data: Dataset) -> list[str]:
     ]
 
 
-def _completed(loss: Loss, y: Array, data: Dataset) -> Loss:
-    """Return a loss of prediction and target alone, its further arrays supplied from the training labels."""
-    extra = [_ARRAYS[name](y, data) for name in loss.arguments[2:]]
-    if not extra:
-        return loss
-
-    def define(xp: Any, *arrays: Any, **params: Any) -> Iterator[Any]:
-        return loss.define(xp, *arrays, *(xp.cast(e, arrays[0].dtype) for e in extra), **params)
-
-    own = inspect.signature(loss.define)
-    shown = [p for name, p in own.parameters.items() if name not in loss.arguments[2:]]
-    define.__signature__ = own.replace(parameters=shown)  # type: ignore[attr-defined]
-    left, _, right = loss.signature.partition("->")
-    cores = re.findall(r"\([^)]*\)", left)[:2]
-    return replace(loss, define=define, signature=f"{','.join(cores)}->{right}")
+def _supplied(loss: Loss, y: Array, data: Dataset) -> dict[str, Any]:
+    """Return the further arrays a loss takes, from the labels of a training fold."""
+    return {name: _ARRAYS[name](y, data) for name in loss.arguments[2:]}
 
 
 def _same_gradients(candidates: Sequence[Candidate], data: Dataset) -> tuple[list[Candidate], list[str]]:
@@ -241,9 +228,9 @@ def _same_gradients(candidates: Sequence[Candidate], data: Dataset) -> tuple[lis
     for candidate in candidates:
         head = head_for(candidate.loss, data)
         y = head.encode(data.y[rows], *head.units(data.y))
-        loss = _completed(candidate.loss, data.y, data) if data.categorical else candidate.loss
         outputs = np.random.default_rng(1).normal(0, 2, (len(rows), head.outputs))
-        grad = np.asarray(loss.grad(outputs if head.kind == "row" else outputs[:, 0], y)).ravel()
+        prediction = outputs if head.kind == "row" else outputs[:, 0]
+        grad = np.asarray(candidate.loss.grad(prediction, y, **_supplied(candidate.loss, data.y, data))).ravel()
         size = float(np.linalg.norm(grad))
         direction = grad / size if size else grad
         twin = next(
@@ -302,13 +289,12 @@ def _train(candidate: Candidate, head: Head, data: Dataset, fold: _Fold, setting
     from lossary.training import Adam, fit, mlp
 
     centre, spread = (0.0, 1.0) if data.categorical else head.units(fold.y)
-    loss = _completed(candidate.loss, fold.y, data)
     model = mlp(fold.X.shape[1], settings.hidden, head.outputs, seed=fold.split.seed)
     if head.kind == "number":
         model.parameters[-1].value[:] = head.start(fold.y, spread)
     history = fit(
         model,
-        loss,
+        candidate.loss,
         fold.X,
         head.encode(fold.y, centre, spread),
         epochs=settings.epochs,
@@ -319,6 +305,7 @@ def _train(candidate: Candidate, head: Head, data: Dataset, fold: _Fold, setting
         patience=settings.patience,
         seed=fold.split.seed,
         progress=False,
+        **_supplied(candidate.loss, fold.y, data),
     )
     outputs = model.predict(fold.X_test)
     if data.categorical:
@@ -464,7 +451,12 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """Say in a few sentences what the numbers say and how sure they are."""
-        return " ".join(_verdict(self))
+        return " ".join(self.sentences)
+
+    @property
+    def sentences(self) -> list[str]:
+        """The verdict, one sentence at a time."""
+        return list(_verdict(self))
 
     def __str__(self) -> str:
         titles, lines = table_cells(self)
@@ -553,13 +545,13 @@ def _verdict(result: Comparison) -> Iterator[str]:
         near = behind[0]
         gap, low, high = (m.show(v) for v in (near.behind, near.low, near.high))
         yield f"It is ahead of {near.label} by {gap} (95 % interval {low} to {high})" + (
-            f", and ahead of {_series([d.label for d in behind[1:]])} as surely." if behind[1:] else "."
+            f", and beyond chance also of {_series([d.label for d in behind[1:]])}." if behind[1:] else "."
         )
     if alike:
         reach = max(d.high for d in alike)
         worse = f": the true gap may be anything up to {m.show(reach)}" if np.isfinite(reach) else ""
         yield (
-            f"It cannot be told apart from {_series([d.label for d in alike])} with these runs{worse}."
+            f"These runs cannot tell it from {_series([d.label for d in alike])}{worse}."
             + (" More --seeds would narrow this." if not behind else "")
         )
     lost = [(_lost(row, m), row.label) for row in result.trained if row.clean]

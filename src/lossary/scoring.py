@@ -49,9 +49,9 @@ class Metric:
         """Write a score, or a difference of two.
 
         >>> metric("accuracy", True).show(0.97345), metric("mae", False).show(47.6193)
-        ('0.973', '47.62')
+        ('0.973', '47.6')
         """
-        return f"{value:.4g}" if self.in_units else f"{value:.3f}"
+        return f"{value:.3g}" if self.in_units and abs(value) < 1000 else f"{value:.{0 if self.in_units else 3}f}"
 
     def pair(self, mean: float, spread: float) -> tuple[str, str]:
         """Write a mean and its spread to the same decimals: those that the spread leaves meaning in.

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
 import numpy as np
 
-from lossary.catalogue import get
+from lossary.catalogue import Loss, get
 from lossary.compare import Comparison, Row
 from lossary.errors import require
+from lossary.plots import curve, targets
 from lossary.report import plots
 
 _SHOWN = 9  # small drawings beyond this many are folded away
@@ -35,6 +37,10 @@ def render(result: Comparison) -> str:
     """
     jinja2, markup = require("jinja2"), require("markupsafe").Markup
     room = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    labels = sorted((row.label for row in result.rows), key=len, reverse=True)
+    loss_name = re.compile(r"(?<![\w(])(" + "|".join(re.escape(str(markup.escape(x))) for x in labels) + r")(?![\w(])")
+    room.filters["named"] = lambda text: markup(loss_name.sub(r"<b>\1</b>", str(markup.escape(text))))
+    room.filters["breakable"] = lambda name: markup(str(markup.escape(name)).replace("_", "_<wbr>"))
     template = room.from_string(files("lossary.report").joinpath("page.html.jinja").read_text("utf-8"))
     drawn = {name: [(k, row, markup(svg)) for k, row, svg in found] for name, found in _drawings(result).items()}
     curves = _curves(result)
@@ -76,8 +82,11 @@ def _strips(result: Comparison) -> dict[str, Any]:
         return {}
     # One wild run must not press all others together: the axis ends at the worst but the most extreme twentieth.
     every = [v for s in scores for v in s]
-    low, high = (float(v) for v in np.percentile(every, [0 if not m.higher else 4, 100 if m.higher else 96]))
-    low, high = plots.span([low, high], 0.05)
+    low, high = (float(v) for v in np.percentile(every, [4 if m.higher else 0, 100 if m.higher else 96]))
+    means = [
+        float(np.mean(found)) for row, s in zip(result.trained, scores, strict=True) for found in (s, row.clean or s)
+    ]
+    low, high = plots.span([low, high, *means], 0.05)
     return {
         "ticks": _ticks(low, high),
         "rows": [
@@ -98,8 +107,9 @@ def _gaps(result: Comparison) -> dict[str, Any]:
     if not found:
         return {}
     m = result.metric
-    reach = sorted(max(abs(d.high), abs(d.low)) for d in found)[int(0.9 * (len(found) - 1))]
-    low, high = min(0.0, *(max(d.low, -reach) for d in found)), max(min(d.high, 1.3 * reach) for d in found)
+    # One wide interval may run off the axis, so that the others stay readable.
+    reach = 4 * float(np.median([max(abs(d.high), abs(d.low)) for d in found]))
+    low, high = max(min(0.0, *(d.low for d in found)), -reach), min(max(d.high for d in found), reach)
     low, high = plots.span([low, high], 0.04)
     return {
         "ticks": _ticks(low, high),
@@ -140,33 +150,27 @@ def _drawings(result: Comparison) -> dict[str, list[tuple[int, Row, str]]]:
 
 
 def _curves(result: Comparison) -> list[str]:
-    """Return two drawings, the value and the slope of every loss along its natural axis; none if it has no such."""
-    values, slopes = [], []
-    across = np.linspace(-4.0, 4.0, 161)
+    """Return two drawings, the value and the gradient of every loss along the axis natural to it; none if none is."""
+    values, slopes, axes = [], [], []
     for k, row in enumerate(result.trained):
-        loss = get(row.name).bind(**row.params)
-        counts = {"class_counts": np.asarray(result.data.members, float)} if "class_counts" in loss.arguments else {}
-        if loss.signatures[0].rank:  # the margin of the true class over all others, which are equal
-            rows = np.zeros((len(across), len(result.data.classes)))
-            rows[:, 0] = across
-            value, grad = loss.value_and_grad(rows, np.zeros(len(across), dtype=int), **counts)
-            slope = grad[:, 0]
-        elif result.categorical:
-            value, slope = loss.value_and_grad(across, np.ones(len(across)))
-        else:  # a relative loss has no residual axis without a target: 1 stands for it
-            target = np.full(len(across), 1.0 if loss.input == "log-rate" else 0.0)
-            value, slope = loss.value_and_grad(across + target * (loss.input != "log-rate"), target)
-        values.append((k, across.tolist(), np.asarray(value).tolist()))
-        slopes.append((k, across.tolist(), np.asarray(slope).tolist()))
-    if not values:
+        loss = get(row.name)
+        line = curve(loss, target=1.0 if _two_sided(loss) else None, points=160, **row.params)
+        held = re.search(r"\(target (.+)\)", line.axis)
+        # A relative error has no size without a target; seen from that target it is a function of the residual too.
+        shift = float(held[1]) if held and result.data.task == "regression" else 0.0
+        axes.append("residual" if shift else line.axis)
+        across = (line.x - shift).tolist()
+        values.append((k, across, line.value.tolist()))
+        slopes.append((k, across, line.gradient.tolist()))
+    if not axes:
         return []
-    if result.categorical:
-        axis = "margin: score of the true class, the others at 0"
-    elif result.data.task == "regression":
-        axis = "residual, in units of the spread of the target"
-    else:
-        axis = "log of prediction over target"
+    axis = "margin: score of the true class" if result.categorical else max(axes, key=axes.count)
     return [plots.shapes(values, axis, "loss"), plots.shapes(slopes, axis, "gradient")]
+
+
+def _two_sided(loss: Loss) -> bool:
+    """Whether the loss has a curve for each of two classes; the one of class 1 is the margin."""
+    return targets(loss)[0] is not None
 
 
 def _facts(result: Comparison) -> list[tuple[str, str]]:

@@ -17,8 +17,8 @@ import numpy as np
 Point = tuple[float, float]
 
 
-def ticks(low: float, high: float, about: int = 4) -> list[float]:
-    """Return round numbers inside an interval.
+def ticks(low: float, high: float, about: int = 4, *, whole: bool = False) -> list[float]:
+    """Return round numbers inside an interval; `whole` ones only where parts make no sense.
 
     >>> ticks(0.0, 1.0, 4)
     [0.0, 0.25, 0.5, 0.75, 1.0]
@@ -28,6 +28,7 @@ def ticks(low: float, high: float, about: int = 4) -> list[float]:
     raw = (high - low) / about
     size = 10.0 ** math.floor(math.log10(raw))
     step = min((s * size for s in (1, 2, 2.5, 5, 10)), key=lambda s: abs(s - raw))
+    step = max(1.0, float(round(step))) if whole else step
     first = math.ceil(low / step - 1e-9)
     return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
@@ -73,8 +74,8 @@ class Panel:
         x, y, width, height = (f"{v:g}" for v in box)
         return f'<svg x="{x}" y="{y}" width="{width}" height="{height}" viewBox="{x} {y} {width} {height}">{body}</svg>'
 
-    def axes(self, x_title: str, y_title: str = "", *, about: tuple[int, int] = (4, 4)) -> str:
-        """Draw grid lines, their numbers, and the titles."""
+    def axes(self, x_title: str, y_title: str = "", *, about: tuple[int, int] = (4, 4), whole: bool = False) -> str:
+        """Draw grid lines, their numbers, and the titles; `whole` says that parts of 1 make no sense across."""
         parts = []
         for value in ticks(*self.y, about[1]):
             x0, y0 = self.at(self.x[0], value)
@@ -83,7 +84,7 @@ class Panel:
             parts.append(
                 f'<text class="tick" x="{x0 - 5:.1f}" y="{y0 + 3.5:.1f}" text-anchor="end">{short(value)}</text>'
             )
-        for value in ticks(*self.x, about[0]):
+        for value in ticks(*self.x, about[0], whole=whole):
             x0, y0 = self.at(value, self.y[0])
             parts.append(
                 f'<text class="tick" x="{x0:.1f}" y="{y0 + 13:.1f}" text-anchor="middle">{short(value)}</text>'
@@ -151,16 +152,19 @@ def learning(train: Sequence[Sequence[float]], validation: Sequence[Sequence[flo
     lines.append(panel.line(enumerate(means[0], 1), "mean dashed"))
     lines.append(panel.line(enumerate(means[1], 1), "mean"))
     return panel.svg(
-        panel.axes("epoch") + panel.window("".join(lines)), f"{name}: training and validation loss by epoch"
+        panel.axes("epoch", whole=True) + panel.window("".join(lines)), f"{name}: training and validation loss by epoch"
     )
 
 
 def shapes(curves: Sequence[tuple[int, Sequence[float], Sequence[float]]], x_title: str, y_title: str) -> str:
     """Draw one line per loss, given as its rank, abscissae and ordinates, on common axes."""
-    xs = [x for _, line, _ in curves for x in line]
-    ys = sorted(y for _, _, line in curves for y in line if math.isfinite(y))
-    low, high = ys[int(0.01 * len(ys))], ys[min(len(ys) - 1, int(0.97 * len(ys)))]
-    panel = Panel((min(xs), max(xs)), span([low, high]), width=440, height=290, left=46, bottom=34)
+    # A loss that grows exponentially leaves the picture, so that the others fill it.
+    reaches = [(min(known), max(known)) for _, _, line in curves if (known := [y for y in line if math.isfinite(y)])]
+    lows, highs = zip(*reaches, strict=True)
+    low = max(min(lows), min(0.0, 1.6 * float(np.median(lows))))
+    high = min(max(highs), max(0.0, 1.6 * float(np.median(highs))))
+    shared = max(min(line) for _, line, _ in curves), min(max(line) for _, line, _ in curves)
+    panel = Panel(shared, span([low, high]), width=400, height=270, left=46, bottom=34)
     axes = panel.axes(x_title, y_title, about=(6, 5))
     if panel.y[0] < 0 < panel.y[1]:
         axes += panel.line([(panel.x[0], 0.0), (panel.x[1], 0.0)], "zero")
@@ -176,7 +180,7 @@ def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], name: str
     n = len(classes)
     labelled = n <= 12
     names = [c if len(c) <= 11 else c[:10] + "…" for c in classes]
-    left = 14 + (max(len(c) for c in names) * 6.2 + 4 if labelled else 0)
+    left = 22 + (max(len(c) for c in names) * 6.2 + 4 if labelled else 0)
     size = 200.0 / n
     steep = labelled and max(len(c) for c in names) * 6.2 > size
     bottom = (max(len(c) for c in names) * 4.6 + 12 if steep else 14 if labelled else 0) + 16
