@@ -155,9 +155,9 @@ def _row(array: Any, core: tuple[str, ...], signature: Signature) -> Any:
 # --- the public transforms ------------------------------------------------------------------------------------------
 
 
-def values(loss: Loss, given: Sequence[Any], params: Mapping[str, Any]) -> Any:
+def values(loss: Loss, given: Sequence[Any], params: Mapping[str, Any], check: bool = True) -> Any:
     """Return one value per example."""
-    call = prepare(loss, given, params)
+    call = prepare(loss, given, params, check=check)
     value = call.xp.evaluate(call)
     return call.xp.own(reduction.weigh(call.xp, call.values(value), call.weights))[()]
 
