@@ -203,7 +203,7 @@ TASKS: dict[str, Callable[[Loss], bool]] = {
     "multilabel": lambda r: r.signature.startswith("(c),(c)") and r.target in ("{0, 1}", "[0, 1]"),
     "probability": lambda r: r.input in ("probability", "log-probability") and r.family != "segmentation",
     "distribution": lambda r: len(r.wrt) > 1 and r.family == "likelihood",
-    "embedding": lambda r: r.family == "metric",
+    "embedding": lambda r: r.input == "embedding" and r.coupling is not None,
     "segmentation": lambda r: r.family == "segmentation",
     "penalty": lambda r: r.family == "penalty",
 }
