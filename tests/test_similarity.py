@@ -174,5 +174,5 @@ def test_labels_only_name_the_groups() -> None:
         value = lossary.supcon(x, labels)
         assert value.dtype == np.float32
         np.testing.assert_array_equal(value, expected)
-    with pytest.raises(lossary.errors.DomainError, match="labels: got 0.5"):
+    with pytest.raises(lossary.errors.DomainError, match=r"labels: got 0\.5"):
         lossary.supcon(x, LABELS + 0.5)
