@@ -261,7 +261,7 @@ def _numpy(x: Any) -> Any:
     return np.asarray(x) if hasattr(x, "__array__") else x
 
 
-_LEFT_OUT = "Weight 0, a mask or an ignored label: entries {entries} count for nothing, in value and gradient."
+_LEFT_OUT = "Left out of value and gradient, by weight 0, the mask or an ignored label: {entries}."
 
 
 # --- the blackboard as text -----------------------------------------------------------------------------------------

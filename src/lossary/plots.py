@@ -170,10 +170,11 @@ def _class_sweep(loss: Loss, held: list[float], classes: int = 3) -> _Sweep:
         return np.full((len(t), classes) if core else len(t), held[i])
 
     rows = kinds[0].kind in ("simplex", "log-simplex")
+    truth = "true" if any(k.kind == "index" for k in kinds) else "first"
     kind = "probability" if rows else loss.input
     span = (0.0025, 0.9975) if rows else _span(kinds[0])
     return _Sweep(
-        f"{kind} of the true class",
+        f"{kind} of the {truth} class",
         span,
         lambda t: [whole(i, t) for i in range(len(kinds))],
         kinds[0].kind != "log-simplex",
@@ -498,6 +499,7 @@ def _terminal(lines: Sequence[Curve], lang: Lang, width: int, colour: bool) -> s
     figure = plotext.figure
     figure.clear()
     plotext.terminal.limit(False, False)
+    figure.legend(x=width // 2, ha="center")
     figure.theme("default" if colour else "colorless")
     figure.canvas("default")
     figure.plot_size(max(width, 30), max(min(width // 4, 24), 12))

@@ -90,7 +90,13 @@ _CHINESE = {
     "from_positive": "到正例", "bend_anchor": "锚点处弯曲", "bend_positive": "正例处弯曲", "easy_margin": "宽松间隔",
     "with_margin": "加间隔后", "log_complement": "补概率的对数", "target_log_probability": "目标类的对数概率",
     "target_probability": "目标类的概率", "log_ratio": "比值的对数", "log_mean": "均值的对数",
-    "log_rate": "速率的对数",
+    "log_rate": "速率的对数", "against": "相对", "along": "沿线分量", "closeness": "接近度",
+    "has_positives": "是否有正例", "first_turn": "第一转角", "second_turn": "第二转角", "turn": "转角",
+    "has": "是否有", "reach": "到达量", "stretch": "拉伸", "log_odds_against": "反对的对数几率",
+    "cost_of_success": "成功的代价", "cost_of_failure": "失败的代价", "half_df": "自由度的一半",
+    "half_root": "平方根的一半", "log_gammas": "伽马函数的对数", "l1_ratio": "L1 比值", "l2_ratio": "L2 比值",
+    "log_target": "目标的对数", "swapped_direction": "交换后的方向", "swapped_distance": "交换后的距离",
+    "soft_cap": "软上限",
     # sets, rows, pairs
     "row": "行", "column": "列", "pair": "对", "pairs": "对数目", "triplet": "三元组", "candidates": "候选",
     "positives": "正例", "negatives": "负例", "false_positives": "假正例", "false_negatives": "假负例",
@@ -145,29 +151,24 @@ FACTS = {
 }  # fmt: skip
 
 PHRASES = {
-    "residual": "残差", "margin": "间隔", "angle": "夹角",
-    "{loss}: value and gradient against the {axis}": "{loss}：值与梯度，横轴为{axis}",
+    "Notes": "说明", "signature": "形状签名", "differentiated": "可求导", "residual": "残差", "margin": "间隔",
+    "angle": "夹角", "{loss}: value and gradient against the {axis}": "{loss}：值与梯度，横轴为{axis}",
     "{loss}: value against the {axis}": "{loss}：值，横轴为{axis}", "Formula": "公式", "Inputs": "输入",
     "Parameters": "参数", "Step by step": "逐步计算", "From batch to rows": "由批到行",
-    "Value of each example": "每个样本的损失值", "Left out": "不计入", "Sum": "求和", "Mean": "求平均",
+    "Value of each example": "每个样本的损失值", "Sum": "求和", "Mean": "求平均",
     "Gradient of each example": "每个样本的梯度", "Gradient of the sum": "总和的梯度",
     "Gradient of the mean": "平均值的梯度", "Diagonal of the Hessian": "海森矩阵的对角线",
-    "number of examples": "样本数", "sum of the weights": "权重之和", "denominator": "分母", "mean": "平均值",
-    "sum": "总和", "weight": "权重",
-    "Weight 0, a mask or an ignored label: entries {entries} count for nothing, in value and gradient.":
-        "权重为 0、被掩码或标签被忽略：第 {entries} 项不计入，值与梯度均为 0。",
+    "number of examples": "样本数", "sum of the weights": "权重之和",
+    "Left out of value and gradient, by weight 0, the mask or an ignored label: {entries}.":
+        "因权重为 0、掩码或忽略的标签而不计入值与梯度的下标：{entries}。",
     "Each example enters with weight / (sum of the weights).": "每个样本按 权重 / 权重之和 计入。",
     "Each example enters with 1/N = 1/{count}.": "每个样本按 1/N = 1/{count} 计入。",
     "Each example enters with weight / denominator.": "每个样本按 权重 / 分母 计入。",
     "Each example enters with its weight.": "每个样本按其权重计入。",
     "The mean of nothing is 0.": "没有任何样本时，平均值规定为 0。", "{hidden} more rows": "另有 {hidden} 行",
-    "{hidden} more numbers": "另有 {hidden} 个数",
-    "in the definition's own steps, from its first array": "按定义自身的步骤，从第一个数组算起", "Input": "输入",
-    "Target": "目标", "Signature": "形状", "Family": "类别", "Properties": "性质", "Tasks": "适用任务",
-    "Likelihood": "似然推导", "Gradient": "梯度", "Hessian": "海森矩阵（对角线）", "References": "文献",
-    "Aliases": "别名", "Related": "相关", "Value": "值", "Definition": "定义", "Name": "名称", "Summary": "简介",
-    "default": "默认值", "range": "取值范围", "value": "值", "gradient": "梯度", "curvature": "曲率",
-    "Couples a batch by": "批内耦合方式", "Differentiated": "可微参数",
+    "{hidden} more numbers": "另有 {hidden} 个数", "Properties": "性质", "Tasks": "适用任务", "Likelihood": "似然推导",
+    "References": "文献", "Aliases": "别名", "Related": "相关", "Definition": "定义", "default": "默认值",
+    "value": "值", "gradient": "梯度", "curvature": "曲率",
 }  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""The command line: ``lossary list``, ``show``, ``explain``, ``check`` and ``compare``."""

@@ -1,0 +1,89 @@
+"""The application: its commands, how it refuses, and how it meets a terminal or a pipe."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+import lossary
+from lossary.cli.catalogue import register
+from lossary.errors import LossaryError
+
+_WELCOME = """
+The reference library of loss functions: value, gradient and curvature of each, written once.
+
+Find a loss, read its page, see a number worked out, check a gradient:
+
+    lossary list --task binary
+
+    lossary show huber --param delta=2
+
+    lossary explain squared_error --pred "[1, 2, 3]" --target "[2, 2.5, 3.5]"
+
+    lossary check softmax_cross_entropy
+"""
+
+
+class _Commands(TyperGroup):
+    """The commands, with refusals told in one line: a refusal is an answer, not a crash."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; a `LossaryError` becomes a line on stderr and exit code 2."""
+        try:
+            return super().invoke(ctx)
+        except LossaryError as refusal:
+            Console(stderr=True, highlight=False, soft_wrap=True).print(
+                "[bold red]error:[/bold red]", str(refusal).replace("[", r"\["), sep=" "
+            )
+            raise typer.Exit(2) from None
+
+
+app = typer.Typer(
+    name="lossary",
+    help=_WELCOME,
+    cls=_Commands,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lossary {lossary.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+register(app)
+if importlib.util.find_spec("lossary.cli.compare"):
+    from lossary.cli import compare
+
+    compare.register(app)
+
+
+def run() -> None:
+    """Run the command line; a reader that has left (``| head``) or Ctrl-C ends it without a word."""
+    try:
+        app(prog_name="lossary")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # What is still in the buffer would fail again at exit: let it go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

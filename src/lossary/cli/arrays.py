@@ -1,0 +1,150 @@
+"""Arrays and parameters as they are written on a command line."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lossary.catalogue import Loss
+from lossary.errors import ArgumentError, DataError, ParameterError, suggest
+
+# Words for an array that mean the first one or the target, whatever a loss calls them.
+_FIRST = ("pred", "prediction", "logits", "probs", "log_probs", "scores", "input")
+_TARGET = ("target", "targets", "labels", "label", "y")
+
+
+def read_array(text: str, name: str) -> Any:
+    """Return the array a text stands for.
+
+    JSON (``"[[1, 2], [3, 4]]"``), numbers with spaces or commas between them (``"1 2 3"``), or a file (``@scores.npy``,
+    ``@scores.csv``).
+
+    >>> read_array("1, 2.5 3", "pred"), read_array("[[1, 2]]", "pred").shape
+    (array([1. , 2.5, 3. ]), (1, 2))
+    """
+    if text.startswith("@"):
+        return _read_file(Path(text[1:]), name)
+    try:
+        if text.lstrip().startswith("["):
+            return np.asarray(json.loads(text))
+        words = [word.strip() for word in text.replace(",", " ").split()]
+        if words and all(w.lower() in ("true", "false") for w in words):
+            return np.array([w.lower() == "true" for w in words])
+        whole = all(w.lstrip("+-").isdigit() for w in words)
+        numbers = np.array([int(w) if whole else float(w) for w in words])
+        return numbers if len(words) != 1 else numbers[0]
+    except ValueError as wrong:
+        raise ArgumentError(
+            f"{name}: {text!r} is not an array ({wrong}); write it as \"[1, 2, 3]\", '1 2 3' or @file.npy"
+        ) from None
+
+
+def _read_file(path: Path, name: str) -> Any:
+    try:
+        if path.suffix == ".npy":
+            return np.load(path, allow_pickle=False)
+        if path.suffix in (".csv", ".txt"):
+            return np.loadtxt(path, delimiter="," if path.suffix == ".csv" else None)
+    except (OSError, ValueError) as wrong:
+        raise DataError(f"{name}: cannot read {path}: {wrong}") from None
+    raise DataError(f"{name}: cannot read {path}: expected a file ending in .npy, .csv or .txt")
+
+
+def read_params(pairs: Iterable[str]) -> dict[str, Any]:
+    """Return parameters from ``name=value`` pairs; a value is read as Python writes it, or stays a word.
+
+    >>> read_params(["delta=2", "full=true", "reduction=[1, 2]", "power=sqrt"])
+    {'delta': 2, 'full': True, 'reduction': [1, 2], 'power': 'sqrt'}
+    """
+    found = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name.strip():
+            raise ParameterError(f"--param: got {pair!r}, expected name=value, such as --param delta=2")
+        found[name.strip()] = _value(text.strip())
+    return found
+
+
+def _value(text: str) -> Any:
+    words = {"true": True, "false": False, "none": None, "inf": float("inf")}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def by_name(words: Iterable[str], declared: Iterable[str]) -> list[str]:
+    """Turn ``--name value value ...`` into one option each: ``--array "name=value value"`` where none is declared.
+
+    >>> by_name(["huber", "--pred", "-1", "2", "--weight", "1", "2"], {"--weight"})
+    ['huber', '--array', 'pred=-1 2', '--weight', '1 2']
+    """
+    rest, found = list(words), []
+    while rest:
+        word = rest.pop(0)
+        option, equals, value = word.partition("=")
+        if not option.startswith("--") or option == "--":
+            found.append(word)
+            continue
+        values = [value] if equals else [rest.pop(0)] if rest and not rest[0].startswith("--") else []
+        while rest and _is_number(rest[0]):
+            values.append(rest.pop(0))
+        if option in declared:
+            found += [option, " ".join(values)] if values else [option]
+        else:
+            found += ["--array", f"{option[2:].replace('-', '_')}={' '.join(values)}"]
+    return found
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word.rstrip(","))
+    except ValueError:
+        return word.lower() in ("true", "false")
+    return True
+
+
+def assign(loss: Loss, pairs: Iterable[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the arrays and parameters of a loss from ``name=value`` pairs.
+
+    A name that is not an array's own is understood where it can only mean one: `pred` for the first, `labels` for the
+    target.
+    """
+    arrays: dict[str, Any] = {}
+    params: dict[str, Any] = {}
+    for pair in pairs:
+        name, _, text = pair.partition("=")
+        if not text:
+            raise ArgumentError(f'--{name}: nothing given; write --{name} "[1, 2, 3]"')
+        meant = array_name(loss, name)
+        if meant in arrays or name in params:
+            raise ArgumentError(f"{loss.name}: {meant or name} is given twice, the second time as --{name}")
+        if meant is not None:
+            arrays[meant] = read_array(text, meant)
+        elif name in loss.defaults:
+            params[name] = _value(text)
+        else:
+            known = [*loss.arguments, *loss.defaults]
+            hint = suggest(name, known) or f": it takes {', '.join(known)}"
+            raise ArgumentError(f"{loss.name}: no array or parameter {name!r}{hint}")
+    missing = [name for name in loss.arguments if name not in arrays]
+    if missing:
+        needed = " ".join(f'--{name} "[...]"' for name in loss.arguments)
+        raise ArgumentError(f"{loss.name}: missing {', '.join(missing)}; give {needed}")
+    return arrays, params
+
+
+def array_name(loss: Loss, name: str) -> str | None:
+    """Return which array of a loss a name on the command line means."""
+    if name in loss.arguments:
+        return name
+    if name in _FIRST:
+        return loss.arguments[0]
+    return loss.arguments[-1] if name in _TARGET and len(loss.arguments) > 1 else None

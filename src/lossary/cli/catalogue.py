@@ -1,0 +1,389 @@
+"""The commands about the catalogue: ``list``, ``show``, ``explain``, ``check``."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import os
+import re
+import sys
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
+from typer.core import TyperCommand
+
+import lossary
+from lossary.catalogue import TASKS, Loss, get, names, search
+from lossary.cli.arrays import assign, by_name, read_array, read_params
+from lossary.errors import LossaryError, ParameterError, UnknownLossError, suggest
+from lossary.testing import random_arrays, random_params
+from lossary.trace import Step
+from lossary.words import LANGS, Lang, fact, phrase, quantity, readable
+
+_NAME = typer.Argument(metavar="NAME", help="A loss, by its name or an alias.")
+_PARAM = typer.Option("--param", "-p", metavar="NAME=VALUE", help="Fix a parameter; repeat for several.")
+_LANG = typer.Option("--lang", metavar="en|zh", help="Language of the words.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command("list")(list_losses)
+    app.command("show")(show)
+    app.command("explain", cls=_ArraysByName)(explain)
+    app.command("check")(check)
+
+
+def _console(pipe: int = 120) -> Console:
+    """Return a console as wide as the terminal; a pipe has no width and is given one."""
+    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return Console(highlight=False, width=pipe if piped else None)
+
+
+def _language(lang: str) -> Lang:
+    if lang not in LANGS:
+        raise ParameterError(f"--lang: got {lang!r}, expected one of {', '.join(LANGS)}{suggest(lang, LANGS)}")
+    return "zh" if lang == "zh" else "en"
+
+
+# --- list -----------------------------------------------------------------------------------------------------------
+
+
+def list_losses(
+    family: Annotated[str | None, typer.Option(help="Only this family, such as regression or margin.")] = None,
+    task: Annotated[str | None, typer.Option(help="Only losses that can be trained on this task.")] = None,
+    search: Annotated[str | None, typer.Option(help="Only losses that mention every one of these words.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,
+) -> None:
+    """List the losses, best match first if searched.
+
+    Examples:
+
+        lossary list --family regression
+
+        lossary list --task multiclass --search imbalance
+
+        lossary list --json
+    """
+    found = _selected(family, task, search)
+    if json:
+        typer.echo(jsonlib.dumps([_facts(get(name)) for name in found], indent=2, ensure_ascii=False))
+        return
+    console = _console(pipe=400)
+    facts = ("name", "family", "input", "target", "summary") if console.width >= 110 else ("name", "input", "summary")
+    rows = [facts, *(tuple(_facts(get(name))[fact] or "-" for fact in facts) for name in found)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(facts) - 1)]
+    for number, row in enumerate(rows):
+        cells = [cell.ljust(wide) for cell, wide in zip(row, widths, strict=False)]
+        line = Text.assemble(
+            (cells[0], "bold cyan"), "  ", "  ".join([*cells[1:], row[-1]]), style="" if number else "dim"
+        )
+        line.truncate(console.width, overflow="ellipsis")  # one line a loss, so that it can be searched and counted
+        console.print(line)
+    console.print(Text(f"{len(found)} losses. A page for each: lossary show NAME", style="dim"))
+
+
+def _selected(family: str | None, task: str | None, words: str | None) -> list[str]:
+    families = list(dict.fromkeys(get(name).family for name in names()))
+    for what, given, known in (("family", family, families), ("task", task, list(TASKS))):
+        if given is not None and given not in known:
+            hint = suggest(given, known) or f"; there are {', '.join(known)}"
+            raise UnknownLossError(f'unknown {what} "{given}"{hint}')
+    found = search(words) if words else names()
+    kept = [n for n in found if family in (None, get(n).family) and (task is None or task in get(n).tasks)]
+    if not kept:
+        vocabulary = {word for n in names() for word in (n, *get(n).aliases, *n.split("_"))}
+        asked = {"family": family, "task": task, "search": words}
+        said = ", ".join(f"{k} {v!r}" for k, v in asked.items() if v)
+        raise UnknownLossError(f"no loss with {said}{suggest(words or '', vocabulary) or '; leave one of them out'}")
+    return kept
+
+
+def _facts(loss: Loss) -> dict[str, Any]:
+    return {
+        "name": loss.name,
+        "family": loss.family,
+        "input": loss.input,
+        "target": loss.target,
+        "summary": loss.summary,
+        "signature": (loss.coupling or loss).signature,
+        "arrays": list(loss.arguments),
+        "parameters": dict(loss.parameters),
+        "tasks": list(loss.tasks),
+        "properties": sorted(loss.properties),
+        "formula": loss.formula,
+        "aliases": list(loss.aliases),
+        "references": list(loss.references),
+    }
+
+
+# --- show -----------------------------------------------------------------------------------------------------------
+
+
+def show(
+    name: Annotated[str, _NAME],
+    param: Annotated[list[str] | None, _PARAM] = None,
+    lang: Annotated[str, _LANG] = "en",
+    plot: Annotated[str | None, typer.Option(metavar="FILE", help="Draw into a .png, .svg or .html file.")] = None,
+    no_plot: Annotated[bool, typer.Option("--no-plot", help="Leave out the drawing.")] = False,
+) -> None:
+    """Show the page of a loss: formula, conventions, derivatives, parameters, sources, and its curve.
+
+    Examples:
+
+        lossary show huber --param delta=2
+
+        lossary show softmax_cross_entropy --lang zh --no-plot
+
+        lossary show pinball --plot pinball.svg
+    """
+    tongue = _language(lang)
+    loss = get(name)
+    params = read_params(param or ())
+    loss = loss.bind(**params) if params else loss
+    console = _console()
+    drawing = _drawing(console, loss, plot, tongue) if plot or not no_plot else ""
+    console.print(Text.assemble((loss.name, "bold cyan"), f"  {loss.summary}"))
+    for heading, lines in _page(loss, tongue):
+        if lines:
+            console.print(Text(f"\n{phrase(heading, tongue)}", style="bold"))
+            for line in lines:
+                text = line.lstrip()
+                console.print(Padding(Text(text), (0, 0, 0, 2 + len(line) - len(text)), expand=False))
+    if drawing:
+        console.print(Text.from_ansi(f"\n{drawing}"), soft_wrap=True)
+
+
+def _drawing(console: Console, loss: Loss, file: str | None, lang: Lang) -> str:
+    """Return the curve as text, or the name of the file it was drawn into."""
+    from lossary import plots
+
+    if file:
+        return plots.plot(loss, file, lang=lang)
+    try:
+        return plots.plot(loss, width=min(console.width, 88), colour=console.color_system is not None, lang=lang)
+    except LossaryError as refusal:  # a page is still a page without its curve
+        return str(refusal)
+
+
+def _page(loss: Loss, lang: Lang) -> Iterable[tuple[str, list[str]]]:
+    """Yield the headings of a page and their lines."""
+    yield "Formula", [readable(loss.formula), f"LaTeX: {loss.formula}"]
+    yield "Definition", _definition(loss)
+    shape = f"{phrase('signature', lang)}: {(loss.coupling or loss).signature}"
+    yield "Inputs", [*(_array(loss, a, lang) for a in loss.arguments), shape]
+    yield "Parameters", [line for p in loss.defaults for line in _parameter(loss, p, lang)]
+    yield "Likelihood", [loss.likelihood] if loss.likelihood else []
+    kinds = [fact(loss.family, lang), *(fact(p, lang) for p in sorted(loss.properties))]
+    yield "Properties", [", ".join(kinds)]
+    yield "Tasks", [", ".join(fact(t, lang) for t in loss.tasks)] if loss.tasks else []
+    yield "Notes", _notes(loss)
+    yield "References", list(loss.references)
+    yield "Aliases", [", ".join(loss.aliases)] if loss.aliases else []
+    yield "Related", [", ".join(related(loss))] if related(loss) else []
+
+
+def _definition(loss: Loss) -> list[str]:
+    """Return the expressions of the definition, as it computes them for usual arguments."""
+    arrays = random_arrays(loss, np.random.default_rng(0))
+    board = lossary.explain(loss, *arrays, reduction="none")
+    lines: list[str] = []
+    for section in board.sections:
+        if section.key in ("coupling", "steps", "value", "gradient", "hessian"):
+            lines += [line for step in section.steps for line in _expressions(step)]
+    return lines
+
+
+def _expressions(step: Step, indent: str = "") -> Iterable[str]:
+    """Yield a step as one line, or as the heading of its sub-steps."""
+    if step.value is None:
+        yield f"{indent}{step.name}:"
+        for inner in step.steps:
+            yield from _expressions(inner, indent + "  ")
+    elif step.expression:
+        yield f"{indent}{step.name} = {step.expression}"
+
+
+def _array(loss: Loss, name: str, lang: Lang) -> str:
+    convention = loss.input if name in loss.wrt and name not in loss.domains else loss.domains.get(name, "")
+    domain = loss.domain(name).text
+    if name == loss.arguments[-1] and loss.target and not loss.coupling and name not in loss.domains:
+        convention, domain = "", loss.target
+    words = [fact(convention, lang)] if convention and convention != domain else []
+    words += [
+        " | ".join(fact(d, lang) for d in domain.split(" | ")),
+        *([phrase("differentiated", lang)] if name in loss.wrt else []),
+    ]
+    return f"{_label(name, lang)}: {', '.join(words)}"
+
+
+def _label(name: str, lang: Lang) -> str:
+    return name if lang == "en" else f"{name}（{quantity(name, lang)}）"
+
+
+def _parameter(loss: Loss, name: str, lang: Lang) -> Iterable[str]:
+    value = loss.bound.get(name, loss.defaults[name])
+    fixed = f"; {phrase('default', lang)} {loss.defaults[name]}" if name in loss.bound else ""
+    yield f"{_label(name, lang)} = {value}  ({loss.parameters.get(name, '')}{fixed})"
+    mentions = [s for s in _sentences(loss.doc) if f"`{name}`" in s]
+    if mentions:
+        yield "    " + next((s for s in mentions if s.startswith(f"`{name}`")), mentions[0])
+
+
+def _sentences(doc: str) -> list[str]:
+    """Return the sentences of a docstring's prose."""
+    prose = " ".join(doc.split(">>>")[0].split())
+    return re.split(r"(?<=[.:;])\s+(?=[A-Z`])", prose)
+
+
+def _notes(loss: Loss) -> list[str]:
+    """Return the prose of the docstring after its first sentence, a paragraph a line."""
+    paragraphs = loss.doc.split(">>>")[0].split("\n\n")[1:]
+    return [" ".join(p.split()) for p in paragraphs if p.strip()]
+
+
+def related(loss: Loss, most: int = 6) -> list[str]:
+    """Return losses a reader of this one may want: those its text names, then those like it."""
+    everything = [n for n in names() if n != loss.name]
+    named = [n for n in everything if re.search(rf"`{n}\b", loss.doc)]
+    alike = [n for n in everything if (get(n).family, get(n).signature) == (loss.family, loss.signature)]
+    return list(dict.fromkeys([*named, *alike]))[:most]
+
+
+# --- explain --------------------------------------------------------------------------------------------------------
+
+
+class _ArraysByName(TyperCommand):
+    """A command that takes any ``--name`` with an array behind it, quoted or not."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read ``--pred 1 2 3`` as ``--array "pred=1 2 3"`` before the declared options are looked for."""
+        declared = {option for param in self.params for option in param.opts} | set(ctx.help_option_names)
+        return super().parse_args(ctx, by_name(args, declared))
+
+
+def explain(
+    name: Annotated[str, _NAME],
+    array: Annotated[
+        list[str] | None, typer.Option("--array", metavar="NAME=VALUE", help="An array by its name; repeat.")
+    ] = None,
+    param: Annotated[list[str] | None, _PARAM] = None,
+    weight: Annotated[str | None, typer.Option(metavar="ARRAY", help="Numbers >= 0, one per example.")] = None,
+    mask: Annotated[str | None, typer.Option(metavar="ARRAY", help="True (or 1) where an example counts.")] = None,
+    reduction: Annotated[str, typer.Option(metavar="mean|sum|none", help="How examples become one number.")] = "mean",
+    denominator: Annotated[float | None, typer.Option(help="What a mean divides by, if not the weights.")] = None,
+    lang: Annotated[str, _LANG] = "en",
+) -> None:
+    """Work a loss out on the blackboard: every quantity with its name, its expression and its numbers.
+
+    The arrays are given under their names: --pred, --logits, --target, --labels ... as JSON, as numbers, or as
+    @file.npy or @file.csv. `lossary show NAME` lists the names a loss knows.
+
+    Examples:
+
+        lossary explain squared_error --pred 1 2 3 --target 2 2.5 3.5
+
+        lossary explain softmax_cross_entropy --logits "[[2, 1, 0], [0, 0, 3]]" --labels "[0, 2]"
+
+        lossary explain huber --pred @pred.npy --target @target.npy --param delta=2 --weight "[1, 0.5]" --lang zh
+    """
+    tongue = _language(lang)
+    loss = get(name)
+    arrays, params = assign(loss, array or ())
+    board = lossary.explain(
+        loss,
+        **arrays,
+        weight=None if weight is None else read_array(weight, "weight"),
+        mask=None if mask is None else read_array(mask, "mask"),
+        reduction=reduction,  # type: ignore[arg-type]  # checked where it is used
+        denominator=denominator,
+        lang=tongue,
+        **{**params, **read_params(param or ())},
+    )
+    console = _console()
+    headings = {section.title for section in board.sections}
+    for line in str(board).splitlines():
+        console.print(Text(line, style="bold" if line in headings else ""), soft_wrap=True)
+
+
+# --- check ----------------------------------------------------------------------------------------------------------
+
+
+def check(
+    name: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Losses; all if none is given.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the random inputs.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print the outcomes as JSON.")] = False,
+) -> None:
+    """Hold gradients and Hessians against finite differences, on random inputs drawn from each loss's domains.
+
+    Leaves with exit code 1 if any derivative is wrong.
+
+    Examples:
+
+        lossary check huber softmax_cross_entropy
+
+        lossary check --seed 7 --json
+    """
+    losses = [get(n) for n in name or names()]
+    outcomes = []
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        line = bar.add_task("checking", total=len(losses))
+        for loss in losses:
+            bar.update(line, description=loss.name)
+            outcomes.append(_outcome(loss, seed))
+            bar.advance(line)
+    if json:
+        typer.echo(jsonlib.dumps(outcomes, indent=2))
+    else:
+        _print_outcomes(outcomes)
+    if not all(outcome["ok"] for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def _outcome(loss: Loss, seed: int) -> dict[str, Any]:
+    """Check one loss on every alternative of its signature, at its default parameters and at random ones."""
+    rng = np.random.default_rng([seed, *loss.name.encode()])
+    worst: dict[str, float] = {}
+    kinks, wrong = 0, []
+    for alternative in range(1 if loss.coupling else len(loss.signatures)):
+        for default in (1.0, 0.5):
+            arrays = random_arrays(loss, rng, alternative=alternative)
+            if loss.coupling:  # an example needs others with its label
+                arrays[-1] = np.arange(len(arrays[-1])) % 2
+            found = lossary.check_grad(loss, *arrays, **random_params(loss, rng, default=default))
+            for each in found.checks:
+                worst[each.what] = max(worst.get(each.what, 0.0), each.error)
+                kinks += each.kinks
+                wrong += [] if each.ok else [str(each)]
+    return {
+        "name": loss.name,
+        "ok": not wrong,
+        "gradient": worst["gradient"],
+        "hessian": worst.get("Hessian"),
+        "kinks": kinks,
+        "wrong": wrong,
+    }
+
+
+def _print_outcomes(outcomes: list[dict[str, Any]]) -> None:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("loss", style="bold", no_wrap=True)
+    for heading in ("gradient", "Hessian", "kinks"):
+        table.add_column(heading, justify="right")
+    table.add_column("verdict")
+    for outcome in outcomes:
+        hessian = "-" if outcome["hessian"] is None else f"{outcome['hessian']:.1e}"
+        verdict = Text("ok", style="green") if outcome["ok"] else Text("WRONG", style="bold red")
+        table.add_row(outcome["name"], f"{outcome['gradient']:.1e}", hessian, str(outcome["kinks"]), verdict)
+    console = _console()
+    console.print(table)
+    console.print(Text("largest error against finite differences, relative to the derivative (and to 1)", style="dim"))
+    for outcome in outcomes:
+        for sentence in outcome["wrong"]:
+            console.print(Text(f"{outcome['name']}: {sentence}", style="red"))

@@ -1,0 +1,234 @@
+"""The command line as a user meets it: pages, refusals, pipes, languages."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+import lossary
+from lossary.cli.app import app
+from lossary.cli.arrays import by_name, read_array, read_params
+from lossary.words import width
+
+EVERY = lossary.names()
+
+
+def run(*words: str, columns: int | None = None) -> Result:
+    env = {"COLUMNS": None if columns is None else str(columns), "NO_COLOR": None, "FORCE_COLOR": None}
+    return CliRunner().invoke(app, list(words), env=env, prog_name="lossary")
+
+
+def said(*words: str, columns: int | None = None) -> str:
+    result = run(*words, columns=columns)
+    assert result.exit_code == 0, result.output
+    assert "\x1b" not in result.stdout
+    return result.stdout
+
+
+def refused(*words: str) -> str:
+    result = run(*words)
+    assert result.exit_code == 2 and not result.stdout and "Traceback" not in result.stderr
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+    return result.stderr
+
+
+# --- list -----------------------------------------------------------------------------------------------------------
+
+
+def test_list_has_a_line_for_each_loss_whole_in_a_pipe_and_cut_in_a_terminal() -> None:
+    lines = said("list").splitlines()
+    assert [line.split()[0] for line in lines[1:-1]] == EVERY
+    assert all(line.endswith(lossary.get(line.split()[0]).summary) for line in lines[1:-1])
+    for columns in (80, 120):
+        assert all(width(line) <= columns for line in said("list", columns=columns).splitlines())
+
+
+def test_list_selects() -> None:
+    assert [r["name"] for r in json.loads(said("list", "--family", "margin", "--json"))] == lossary.names(
+        family="margin"
+    )
+    assert "softmax_focal" in said("list", "--task", "multiclass", "--search", "imbalance")
+    record = json.loads(said("list", "--json"))[0]
+    assert record["formula"] and record["references"] and isinstance(record["parameters"], dict)
+
+
+def test_list_suggests() -> None:
+    assert 'unknown family "regresion": did you mean regression?' in refused("list", "--family", "regresion")
+    assert "there are" in refused("list", "--task", "xyzzy") and "binary" in refused("list", "--task", "xyzzy")
+    assert "huber" in refused("list", "--search", "hubber")
+
+
+# --- show -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_every_loss_has_a_page(name: str, lang: str) -> None:
+    loss = lossary.get(name)
+    page = said("show", name, "--lang", lang, "--no-plot")
+    assert loss.formula in page.replace("\n", " ").replace("  ", " ") or len(loss.formula) > 100
+    for argument in loss.arguments:
+        assert f"  {argument}" in page
+    for parameter in loss.defaults:
+        assert f"  {parameter}" in page
+    assert "∂value/∂" in page and loss.references[0].split(",")[0][:40] in page
+    assert "xp." not in page
+
+
+def test_show_fixes_parameters_and_draws(tmp_path: Path) -> None:
+    page = said("show", "huber", "--param", "delta=2")
+    assert "delta = 2  ((0, inf); default 1.0)" in page and "huber(delta=2): value and gradient" in page
+    file = tmp_path / "curve.svg"
+    assert str(file) in said("show", "huber", "--plot", str(file)).replace("\n", "") and file.stat().st_size > 1000
+    assert "squared_error" in said("show", "mse", "--no-plot").splitlines()[0]
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_pages_keep_to_the_width(columns: int) -> None:
+    for name in ("softmax_cross_entropy", "triplet_margin"):
+        for lang in ("en", "zh"):
+            page = said("show", name, "--lang", lang, columns=columns)
+            assert max(width(line) for line in page.splitlines()) <= columns
+
+
+# --- explain --------------------------------------------------------------------------------------------------------
+
+WORKED = [
+    (["squared_error", "--pred", "1", "2", "3", "--target", "2", "2.5", "3.5"], "mean = sum / N → 0.5\n"),
+    (["absolute_error", "--pred", "[1, 2, 3]", "--target", "[2, 2.5, 3.5]"], "mean = sum / N → 0.666667\n"),
+    (["smooth_l1", "--pred=1,2,3", "--labels=2,2.5,3.5"], "mean = sum / N → 0.25\n"),
+    (["binary_cross_entropy", "--probs", "0.8 0.4 0.3", "--target", "1 0 1"], "mean = sum / N → 0.645981\n"),
+    (
+        [
+            "softmax_cross_entropy",
+            "--logits",
+            "[[0.05,-0.6461,0.913,-0.0553],[-0.3201,1.5033,0.207,1.8456]]",
+            "--labels",
+            "[0,0]",
+        ],
+        "mean = sum / N → 2.215217\n",
+    ),
+    (["huber", "--array", "pred=-3 1", "--target", "0", "0", "--param", "delta=2"], "mean = sum / N → 2.25\n"),
+    (["huber", "--pred", "-3", "1", "--target", "0", "0", "--delta", "2", "--weight", "1", "0"], "→ 4\n"),
+]
+
+
+@pytest.mark.parametrize(("words", "expected"), WORKED, ids=lambda x: x[0] if isinstance(x, list) else "")
+def test_worked_examples(words: list[str], expected: str) -> None:
+    assert expected in said("explain", *words)
+    assert "平均值的梯度" in said("explain", *words, "--lang", "zh")
+
+
+def test_probabilities_are_refused_where_their_logarithms_belong() -> None:
+    rows = np.exp([[0.1, 0.2, 0.7]]) / np.exp([0.1, 0.2, 0.7]).sum()
+    message = refused("explain", "nll", "--log-probs", json.dumps(rows.tolist()), "--target", "[1]")
+    assert "These are probabilities (rows sum to 1): pass their logarithm" in message
+
+
+def test_arrays_from_files(tmp_path: Path) -> None:
+    np.save(tmp_path / "pred.npy", np.array([1.0, 2.0]))
+    (tmp_path / "target.csv").write_text("1.5,2.5\n")
+    text = said("explain", "huber", "--pred", f"@{tmp_path}/pred.npy", "--target", f"@{tmp_path}/target.csv")
+    assert "mean = sum / N → 0.125" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["explain", "focall"], 'unknown loss "focall": did you mean sigmoid_focal, softmax_focal'),
+        (["explain", "huber", "--pred", "1"], 'missing target; give --pred "[...]" --target "[...]"'),
+        (["explain", "huber", "--pred", "1 x", "--target", "1"], "'1 x' is not an array"),
+        (["explain", "huber", "--pred", "--target", "1"], "--pred: nothing given"),
+        (["explain", "huber", "--pred", "1", "--logits", "1", "--target", "1"], "pred is given twice"),
+        (["explain", "huber", "--pred", "1", "--target", "1", "--delt", "2"], "did you mean delta?"),
+        (["explain", "huber", "--pred", "1", "--target", "1", "--param", "delta"], "expected name=value"),
+        (["explain", "huber", "--pred", "@no.npy", "--target", "1"], "cannot read no.npy"),
+        (["explain", "huber", "--pred", "@no.xls", "--target", "1"], "expected a file ending in .npy, .csv or .txt"),
+        (["explain", "huber", "--pred", "1", "--target", "1", "--reduction", "men"], "did you mean mean?"),
+        (["explain", "huber", "--pred", "1", "--target", "1", "--lang", "fr"], "expected one of en, zh"),
+        (["show", "huber", "--param", "delta=-1"], "delta: got -1, expected a number in (0, inf)"),
+        (["show", "huber", "--plot", "curve.pdf"], "expected a name ending in .png, .svg, .html"),
+        (["check", "hubber"], 'unknown loss "hubber": did you mean'),
+    ],
+)
+def test_refusals_are_one_clear_line(words: list[str], message: str) -> None:
+    assert message in refused(*words)
+
+
+def test_unknown_commands_and_options_are_told_apart() -> None:
+    result = run("shw")
+    assert result.exit_code == 2 and "Did you mean 'show'" in result.stderr
+
+
+# --- check ----------------------------------------------------------------------------------------------------------
+
+
+def test_check_passes_and_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert re.search(r"huber +\S+ +\S+ +\d+ +ok", said("check", "huber"))
+    outcomes = json.loads(said("check", "nll", "huber", "--seed", "3", "--json"))
+    assert [o["name"] for o in outcomes] == ["nll", "huber"] and all(o["ok"] for o in outcomes)
+    honest = type(lossary.huber).grad
+    monkeypatch.setattr(type(lossary.huber), "grad", lambda self, *a, **k: 1.5 * honest(self, *a, **k))
+    result = run("check", "huber")
+    assert result.exit_code == 1 and "WRONG" in result.stdout and "differences say" in result.stdout
+
+
+# --- the words of a command line ------------------------------------------------------------------------------------
+
+
+def test_reading_of_arrays_and_parameters() -> None:
+    assert read_array("1 0 2", "x").dtype.kind == "i" and read_array("1 0 2.5", "x").dtype.kind == "f"
+    assert read_array("true false", "x").tolist() == [True, False]
+    assert read_array("-1e3", "x").shape == () and read_array("[-1]", "x").shape == (1,)
+    assert read_params(["a=1e-3", "b=False", "c=none", "d=word", "e=[1, 2]"]) == {
+        "a": 1e-3, "b": False, "c": None, "d": "word", "e": [1, 2],
+    }  # fmt: skip
+    assert by_name(["--a=1", "2", "x", "--lang", "zh"], {"--lang"}) == ["--array", "a=1 2", "x", "--lang", "zh"]
+
+
+@pytest.mark.parametrize("command", ["list", "show", "explain", "check"])
+def test_help_teaches_by_examples(command: str) -> None:
+    text = said(command, "--help", columns=100)
+    assert "Examples" in text and f"lossary {command} " in text.split("Examples")[1]
+
+
+# --- as a process ---------------------------------------------------------------------------------------------------
+
+
+def process(*words: str, code: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    start = [sys.executable, "-m", "lossary"] if code is None else [sys.executable, "-c", code]
+    return subprocess.run(
+        [*start, *words], capture_output=True, text=True, check=False, env={**os.environ, **env}, encoding="utf-8"
+    )
+
+
+def test_as_a_module_piped() -> None:
+    done = process("explain", "huber", "--pred", "[3]", "--target", "[0]", FORCE_COLOR="", PYTHONIOENCODING="utf-8")
+    assert done.returncode == 0 and not done.stderr and "\x1b" not in done.stdout and "→ 2.5" in done.stdout
+    assert process("--version").stdout == f"lossary {lossary.__version__}\n"
+    wrong = process("show", "focall")
+    assert wrong.returncode == 2 and wrong.stderr.startswith('error: unknown loss "focall": did you mean')
+
+
+def test_without_the_extra_it_says_what_to_install() -> None:
+    code = "import sys; sys.modules['typer'] = None; from lossary.__main__ import main; main()"
+    done = process(code=code)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "pip install 'lossary[app]'" in done.stderr
+
+
+def test_a_reader_that_leaves_ends_it_quietly() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "lossary", "list", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None and running.stderr is not None
+        running.stdout.readline()
+        running.stdout.close()
+        assert running.stderr.read() == ""
