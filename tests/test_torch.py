@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 import lossary
 from lossary.catalogue import Loss
-from lossary.testing import random_arrays, random_params
+from lossary.testing import draw, random_arrays, random_params
 
 torch = pytest.importorskip("torch")
 
@@ -125,3 +126,151 @@ def test_compile_fullgraph(loss: Loss) -> None:
     grads = torch.autograd.grad(value.sum(), moving)
     for a, b in zip(grads, torch.autograd.grad(of(*moving).sum(), moving), strict=True):
         torch.testing.assert_close(a, b)
+
+
+@every_smooth_loss
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
+def test_narrow_types_are_computed_in_float32_and_their_gradient_is_narrow(loss: Loss, dtype: Any) -> None:
+    arrays, _ = case(loss, 6)
+    narrow = [torch.tensor(a).to(dtype) if a.dtype.kind == "f" else torch.tensor(a) for a in arrays]
+    at = loss.arguments.index(loss.wrt[0])
+    narrow[at].requires_grad_()
+    wide = [x.detach().float() if x.is_floating_point() else x for x in narrow]
+    wide[at].requires_grad_()
+    value, reference = loss(*narrow), loss(*wide)
+    assert value.dtype == torch.float32
+    torch.testing.assert_close(value, reference)
+    (grad,) = torch.autograd.grad(value.sum(), narrow[at])
+    assert grad.dtype == dtype
+    torch.testing.assert_close(grad, torch.autograd.grad(reference.sum(), wide[at])[0].to(dtype))
+
+
+@every_smooth_loss
+def test_autocast_computes_the_loss_in_float32(loss: Loss) -> None:
+    arrays, _ = case(loss, 7)
+    tensors = [torch.tensor(a).float() if a.dtype.kind == "f" else torch.tensor(a) for a in arrays]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = loss(*tensors)
+    assert inside.dtype == torch.float32
+    torch.testing.assert_close(inside, loss(*tensors))
+
+
+@every_smooth_loss
+def test_graphs_may_be_used_twice_and_inputs_are_strided_expanded_and_never_written(loss: Loss) -> None:
+    arrays, _ = case(loss, 8)
+    moving, of = split(loss, arrays)
+    value = of(*moving).sum()
+    first = torch.autograd.grad(value, moving, retain_graph=True)
+    second = torch.autograd.grad(value, moving)
+    for a, b in zip(first, second, strict=True):
+        assert torch.equal(a, b)
+    tensors = [torch.tensor(a) for a in arrays]
+    before = [t.clone() for t in tensors]
+    strided = [t.repeat_interleave(2, 0)[::2] for t in tensors]
+    turned = [t.transpose(0, -1).contiguous().transpose(0, -1) for t in tensors]
+    for variant in (strided, turned):
+        torch.testing.assert_close(loss(*variant), loss(*tensors))
+    for t, b in zip(tensors, before, strict=True):
+        assert torch.equal(t, b)
+    if not loss.coupling:
+        alike = [t[:1].expand(3, *t.shape[1:]) for t in tensors]
+        torch.testing.assert_close(loss(*alike), loss(*(a.contiguous() for a in alike)))
+
+
+@every_smooth_loss
+def test_what_the_definition_does_not_differentiate_is_left_to_autograd(loss: Loss) -> None:
+    arrays, _ = case(loss, 9)
+    others = [n for n, a in zip(loss.arguments, arrays, strict=True) if n not in loss.wrt and a.dtype.kind == "f"]
+    if not others or loss.coupling:
+        pytest.skip("it differentiates all it takes")
+    tensors = {n: torch.tensor(a) for n, a in zip(loss.arguments, arrays, strict=True)}
+    for name in others:
+        if loss.domain(name).kind in ("set", "count", "flag"):
+            continue
+        x = tensors[name].clone().requires_grad_()
+        f = lambda x, name=name: loss(**{**tensors, name: x})  # noqa: E731
+        from lossary.transforms import values
+
+        unchecked = lambda x, name=name: values(loss, (), {**tensors, name: x}, check=False)  # noqa: E731
+        assert f(x).requires_grad
+        assert torch.autograd.gradcheck(unchecked, x)
+
+
+@every_smooth_loss
+def test_a_learned_parameter_has_its_gradient_and_vmap_runs_over_it(loss: Loss) -> None:
+    rng = np.random.default_rng(0)
+    arrays, _ = case(loss, 10)
+    tensors = [torch.tensor(a) for a in arrays]
+    for name, (domain, per_class) in loss.parameter_domains.items():
+        if domain.kind != "interval" or name == "ignore_index" or (loss.coupling and name in loss.coupling.defaults):
+            continue
+        drawn = [draw(domain, (4,) if per_class else (), rng) for _ in range(3)]
+        if name in STATIC.get(loss.name, ()):
+            continue
+        x = torch.tensor(np.asarray(drawn[0], dtype=float), requires_grad=True)
+        f = lambda x, name=name: loss(*tensors, **{name: x})  # noqa: E731
+        torch.testing.assert_close(f(x.detach()), loss(*tensors, **{name: drawn[0] if per_class else float(drawn[0])}))
+        assert torch.autograd.gradcheck(f, x), name
+        many = torch.tensor(np.asarray(drawn, dtype=float))
+        each = torch.stack([f(one) for one in many])
+        torch.testing.assert_close(torch.func.vmap(f)(many), each)
+
+
+# Parameters that choose a formula rather than enter one.
+STATIC: dict[str, tuple[str, ...]] = {}
+
+
+def test_a_masked_entry_gives_no_gradient_even_nan() -> None:
+    z = torch.tensor([[1.0, 2.0], [float("nan"), 0.0], [0.5, -1.0]], requires_grad=True)
+    y = torch.tensor([0, -100, 1])
+    lossary.mean(lossary.softmax_cross_entropy(z, y, ignore_index=-100), mask=y != -100).backward()
+    assert (z.grad[1] == 0).all()
+    assert z.grad.isfinite().all()
+    x = torch.tensor([1.0, float("nan")], requires_grad=True)
+    lossary.mean(lossary.huber(x, torch.zeros(2)), mask=torch.tensor([True, False])).backward()
+    assert x.grad.tolist() == [1.0, 0.0]
+
+
+def test_means_and_totals_on_tensors() -> None:
+    v = torch.tensor([1.0, 4.0, 10.0], requires_grad=True)
+    w = torch.tensor([3.0, 1.0, 0.0])
+    assert lossary.mean(v, weight=w).item() == 1.75
+    summed, count = lossary.total(v, weight=w)
+    assert (summed.item(), float(count)) == (7.0, 4.0)
+    (grad,) = torch.autograd.grad(lossary.mean(v, weight=w, denominator=torch.tensor(8.0)), v)
+    assert grad.tolist() == [0.375, 0.125, 0.0]
+    nothing = lossary.mean(v, mask=torch.zeros(3, dtype=torch.bool))
+    assert nothing.item() == 0
+    assert torch.autograd.grad(nothing, v)[0].tolist() == [0, 0, 0]
+
+
+def test_checks_speak_on_the_cpu_and_are_silent_in_a_trace() -> None:
+    z = torch.zeros(2, 3)
+    with pytest.raises(lossary.errors.DomainError, match="labels up to 7"):
+        lossary.softmax_cross_entropy(z, torch.tensor([0, 7]))
+    with pytest.raises(lossary.errors.ShapeError, match=r"\(2, 1\)"):
+        lossary.huber(torch.zeros(2, 1), torch.zeros(2))
+    with torch._subclasses.fake_tensor.FakeTensorMode():
+        fake = lossary.softmax_cross_entropy(torch.zeros(2, 3), torch.zeros(2, dtype=torch.long))
+    assert fake.shape == (2,)
+    meta = lossary.huber(torch.zeros(5, device="meta"), torch.zeros(5, device="meta"))
+    assert meta.device.type == "meta"
+
+
+def test_export_and_inductor() -> None:
+    class Model(torch.nn.Module):
+        def forward(self, z: Any, y: Any) -> Any:
+            return lossary.mean(lossary.softmax_cross_entropy(z, y, label_smoothing=0.1, ignore_index=-100))
+
+    z, y = torch.randn(5, 4), torch.tensor([0, 1, -100, 3, 2])
+    program = torch.export.export(Model(), (z, y))
+    torch.testing.assert_close(program.module()(z, y), Model()(z, y))
+
+
+def test_a_loss_is_copied_with_the_module_that_holds_it() -> None:
+    class Model(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.criterion = lossary.huber.bind(delta=2.0)
+
+    assert copy.deepcopy(Model()).criterion(torch.tensor([3.0]), torch.tensor([0.0])).item() == 4.0

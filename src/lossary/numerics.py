@@ -7,8 +7,16 @@ it, so that a row and its sums combine without reshaping.
 
 from __future__ import annotations
 
-import math
 from typing import Any
+
+
+def absent(option: Any, neutral: float = 0) -> bool:
+    """Whether an option of a definition has its neutral value, so that its terms need not be computed.
+
+    Only a plain number can be seen to be neutral; one that is learned, or differs from example to example, is present.
+    """
+    return isinstance(option, (int, float)) and option == neutral
+
 
 # --- products and quotients with a decided value at 0 and infinity --------------------------------------------------
 
@@ -163,7 +171,7 @@ def effective_number_weights(xp: Any, class_counts: Any, beta: float) -> Any:
     A class without examples has weight 0. (Cui 2019, arXiv:1901.05555)
     """
     # beta**n by expm1, for beta is near 1 and n may be small; beta = 0 leaves one effective example per class.
-    power = class_counts * (math.log(beta) if beta else -math.inf)
+    power = class_counts * xp.log(beta * xp.ones_like(class_counts))
     effective = -xp.expm1(xp.where(class_counts == 0, xp.zeros_like(class_counts), power))
     inverse = divide(xp, xp.ones_like(effective), effective)
     return divide(xp, inverse * class_counts.shape[-1], xp.sum(inverse))

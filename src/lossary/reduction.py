@@ -40,7 +40,9 @@ def _spread(xp: Any, given: Any, name: str, shape: tuple[int, ...], like: Any) -
     alike = array.ndim == len(shape) and all(a in (1, s) for a, s in zip(array.shape, shape, strict=True))
     if array.ndim and not alike:
         hint = f"; did you mean {name}[:, None]?" if array.shape == shape[:1] else ""
-        raise ShapeError(f"{name}: got shape {array.shape}, expected the shape of the values, {shape}{hint}")
+        raise ShapeError(
+            f"{name}: got shape {tuple(array.shape)}, expected the shape of the values, {tuple(shape)}{hint}"
+        )
     return xp.broadcast_to(array, shape)
 
 

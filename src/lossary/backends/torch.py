@@ -23,7 +23,6 @@ from torch import (  # noqa: F401  (the namespace's own names, re-exported as th
     lgamma,
     log,
     log1p,
-    matmul,
     ones_like,
     sin,
     sqrt,
@@ -94,6 +93,14 @@ def one_hot(index: Tensor, like: Tensor) -> Tensor:
 def eye(n: int, like: Tensor) -> Tensor:
     """The identity, as booleans, where `like` is."""
     return torch.eye(n, dtype=torch.bool, device=like.device)
+
+
+def matmul(x: Tensor, y: Tensor) -> Tensor:
+    """Matrix product in the type of its factors: autocast, which narrows it, is for networks and not for losses."""
+    if torch.is_autocast_enabled(x.device.type):
+        with torch.autocast(x.device.type, enabled=False):
+            return torch.matmul(x, y)
+    return torch.matmul(x, y)
 
 
 def transpose(x: Tensor) -> Tensor:

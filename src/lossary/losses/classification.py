@@ -154,26 +154,26 @@ def softmax_cross_entropy(
     array([[-0.5,  0.5]])
     """
     capped = logits if soft_cap is None else soft_cap * xp.tanh(logits / soft_cap)
-    scaled = capped if temperature == 1 else capped / temperature
+    scaled = capped if numerics.absent(temperature, 1) else capped / temperature
     log_probabilities, probabilities, log_normaliser = numerics.log_softmax(xp, scaled)
     wanted = numerics.class_distribution(xp, target, logits)
-    if label_smoothing:
+    if not numerics.absent(label_smoothing):
         allowed = xp.astype(logits != -xp.inf, logits)
         wanted = (1 - label_smoothing) * wanted + label_smoothing * numerics.divide(xp, allowed, xp.sum(allowed))
     cost = wanted if class_weight is None else class_weight * wanted
     value = -xp.sum(numerics.times(xp, cost, log_probabilities))
-    yield value + z_loss * log_normaliser * log_normaliser if z_loss else value
+    yield value if numerics.absent(z_loss) else value + z_loss * log_normaliser * log_normaliser
 
     total_cost = xp.sum(cost)
     gradient = numerics.residual_probabilities(xp, log_probabilities, probabilities, cost, total_cost)
-    if z_loss:
+    if not numerics.absent(z_loss):
         gradient = gradient + 2 * z_loss * log_normaliser * probabilities
     slope = (1.0 if soft_cap is None else numerics.sech_squared(xp, logits / soft_cap)) / temperature
     yield gradient * slope
 
     spread = -probabilities * xp.expm1(log_probabilities)
     curvature = total_cost * spread
-    if z_loss:
+    if not numerics.absent(z_loss):
         curvature = curvature + 2 * z_loss * (log_normaliser * spread + probabilities * probabilities)
     if soft_cap is None:
         yield curvature * slope * slope

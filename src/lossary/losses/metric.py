@@ -10,7 +10,6 @@ zero vector has cosine 0 with everything. At a kink the gradient is 0: a margin 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -259,7 +258,8 @@ def arcface(
     array([ True])
     """
     wanted = numerics.class_distribution(xp, target, pred) == 1
-    cos_margin, sin_margin = math.cos(margin), math.sin(margin)
+    angle = margin * xp.ones_like(xp.max(pred))
+    cos_margin, sin_margin = xp.cos(angle), xp.sin(angle)
     sine = xp.sqrt(numerics.positive_part(xp, (1 - pred) * (1 + pred)))
     turned = wanted & (pred > (0.0 if easy_margin else -cos_margin))
     beyond = pred if easy_margin else pred - margin * sin_margin

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lossary import _dispatch, catalogue, checks, reduction
+from lossary.backends import numpy as xp
 from lossary.catalogue import Loss
 from lossary.errors import (
     ArgumentError,
@@ -143,8 +144,7 @@ class _Task:
     @np.errstate(all="ignore")  # what overflows here is found in the loop, and explained
     def read(self, model: Layer, X: Any, y: Any, weight: Any, prefix: str = "") -> _Batch:
         """Return a data set in the model's type, or say what is wrong; `prefix` is put before the arguments' names."""
-        xp = _dispatch.backend(X, y, weight)
-        inputs, targets = _read_rows(f"{prefix}X", X), xp.asarray(y, f"{prefix}y")
+        inputs, targets = _read_rows(f"{prefix}X", X), _read(f"{prefix}y", y)
         if targets.ndim == 0 or len(targets) != len(inputs):
             raise ShapeError(
                 f"{prefix}X has {len(inputs)} rows but {prefix}y has shape {targets.shape}; expected one target per row"
@@ -184,9 +184,18 @@ class _Task:
         return _Batch(inputs.astype(dtype, copy=False), targets, weights, rows)
 
 
+def _read(name: str, x: Any) -> Array:
+    """Return `x` as a NumPy array; this room knows no other."""
+    if _dispatch.backend(x) is not xp:
+        raise ArgumentError(
+            f"{name}: got a PyTorch tensor, but this network is NumPy's: pass {name}.detach().cpu().numpy()"
+        )
+    return xp.asarray(x, name)
+
+
 def _read_rows(name: str, x: Any) -> Array:
     """Return `x` as a table of numbers, one example per row, or say why it is none."""
-    table = _dispatch.backend(x).asarray(x, name)
+    table = _read(name, x)
     if table.ndim != 2:
         hint = f"; a single feature is {name}[:, None], a single example {name}[None, :]" if table.ndim == 1 else ""
         raise ShapeError(f"{name}: got shape {table.shape}, expected two dimensions (examples, features){hint}")
@@ -233,7 +242,7 @@ def _trainable(model: Layer, loss: Loss | str, params: dict[str, Any]) -> _Task:
     for name in rest[1:]:
         if name not in own:
             raise ArgumentError(f"loss: {record.name} also takes {name}: pass {name}=..., the same for all examples")
-        other = _dispatch.backend(own[name]).asarray(own.pop(name), name)
+        other = _read(name, own.pop(name))
         core = record.signatures[0].inputs[record.arguments.index(name)]
         if other.ndim != len(core):
             raise ShapeError(
