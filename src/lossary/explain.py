@@ -56,7 +56,7 @@ class Explanation:
         found = [step.value for step in self.steps if step.name == name]
         if not found:
             raise KeyError(f"no quantity {name!r}{suggest(name, dict.fromkeys(s.name for s in self.steps))}")
-        return found[0]
+        return found[-1]  # a name assigned twice means its last value, as it does in the definition
 
     def __str__(self) -> str:
         lines = [f"{self.loss.name}: {self.loss.summary}"]

@@ -183,15 +183,19 @@ class _Pretty(ast.NodeTransformer):
         return None if isinstance(chosen, ast.IfExp) else chosen
 
 
+# What a condition may refer to beside the locals: the rules of numerics, such as which parameter counts as absent.
+_RULES = {"numerics": numerics}
+
+
 def _evaluated(node: ast.expr, space: dict[str, Any]) -> Any:
     """Return the value of a condition, or None if it needs more than the locals it was evaluated on."""
     if not _decidable(node, space):
         return None
-    return eval(compile(ast.Expression(node), "<condition>", "eval"), {}, dict(space))
+    return eval(compile(ast.Expression(node), "<condition>", "eval"), dict(_RULES), dict(space))
 
 
 def _decidable(node: ast.expr, space: dict[str, Any]) -> bool:
-    return all(n.id in space for n in ast.walk(node) if isinstance(n, ast.Name))
+    return all(n.id in space or n.id in _RULES for n in ast.walk(node) if isinstance(n, ast.Name))
 
 
 def _known(node: ast.expr, space: dict[str, Any]) -> bool:
