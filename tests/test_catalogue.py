@@ -35,7 +35,7 @@ def cases(loss: Loss, seed: int, count: int) -> list[tuple[list[Any], dict[str, 
         for i in range(count):
             arrays = random_arrays(loss, rng, BATCH, alternative=alternative)
             if loss.coupling:
-                arrays[-1] = np.array([0, 1, 0, 1])
+                arrays[-1] = np.array([0, 1, 0, 1 + i % 2])  # everyone has a partner, then somebody has none
             made.append((arrays, random_params(loss, rng, default=(1.0, 0.0, 0.5)[min(i, 2)])))
     return made
 
@@ -43,9 +43,12 @@ def cases(loss: Loss, seed: int, count: int) -> list[tuple[list[Any], dict[str, 
 def near_ties(loss: Loss) -> list[tuple[list[Any], dict[str, Any]]]:
     """A prediction a little off its target or a little off 0, where differences of large numbers lose their digits."""
     allowed = loss.domain(loss.arguments[0])
+    rows = cases(loss, 14, 1)[0][0]
+    if not loss.coupling and loss.signature.startswith("(d),(d)") and not allowed.bounded:
+        return [([rows[1] + 0.1 * rows[0], *rows[1:]], {})]  # two vectors near each other
     if loss.signature != "(),()->()" or loss.coupling or allowed.kind != "interval":
         return []
-    target = cases(loss, 14, 1)[0][0][1]
+    target = rows[1]
     little = np.array([1e-3, -1e-3, 1e-6, -1e-6])
     points = [target * (1 + little), little]
     return [([pred, target], {}) for pred in points if all(allowed.contains(v) for v in pred)]
