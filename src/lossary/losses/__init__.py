@@ -1,11 +1,11 @@
-"""The catalogue's rooms, one family a file; each file's `__all__` is its table of contents."""
+"""The catalogue's rooms, one family a file, in the order a reader meets them; each `__all__` is a table of contents."""
 
+from lossary.losses.regression import *
 from lossary.losses.classification import *
-from lossary.losses.divergence import *
+from lossary.losses.margin import *
 from lossary.losses.imbalance import *
 from lossary.losses.likelihood import *
-from lossary.losses.margin import *
+from lossary.losses.divergence import *
 from lossary.losses.metric import *
-from lossary.losses.penalty import *
-from lossary.losses.regression import *
 from lossary.losses.segmentation import *
+from lossary.losses.penalty import *
