@@ -1,0 +1,358 @@
+"""The elementary functions of one number, in float32 and float64, written so that LLVM turns a loop over them into SIMD.
+
+A call to the C library stops a loop from being vectorised; these are polynomials, selects and shifts without a branch.
+Each has a stated bound on its error in units in the last place (`ULPS`), over its whole range, held in the tests.
+Infinities, NaN, signed zeros and results below the smallest normal number come out as in the C library.
+
+The functions come in two modules' worth of names, ``exp_f32`` and ``exp_f64``; a generated kernel imports those of its
+type under their plain names. They are meant to be called from compiled code only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import float32, float64, int32, int64, njit, types
+from numba.core.extending import intrinsic
+
+# Contraction (a * b + c in one rounding) never hurts a polynomial. No other fast-math flag is set: `nnan` and `ninf`
+# would lose NaN and infinity, `reassoc` the argument reductions below.
+_compiled: Callable[[Any], Any] = njit(fastmath={"contract"}, error_model="numpy", forceinline=True, nogil=True)
+
+# The largest error, in units in the last place of the result; float64 and float32.
+ULPS = {
+    "exp": (1.0, 1.0),
+    "expm1": (2.5, 2.5),
+    "log": (1.0, 1.0),
+    "log1p": (1.5, 1.5),
+    "tanh": (3.0, 3.0),
+    "power": (3.0, 1.0),
+    "lgamma": (4.0, 1.0),
+    "digamma": (4.0, 1.0),
+    "trigamma": (4.0, 1.0),
+}
+
+
+# --- what Python cannot say -----------------------------------------------------------------------------------------
+
+
+@intrinsic
+def select(_typing: Any, condition: Any, yes: Any, no: Any) -> Any:
+    """``yes if condition else no`` for numbers of one type, as a select instruction: never a branch."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.select(*args)
+
+    return yes(types.boolean, yes, yes), generate
+
+
+def _same_bits(source: Any, target: Any, llvm: Any) -> Any:
+    @intrinsic
+    def reinterpret(_typing: Any, x: Any) -> Any:
+        def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            return builder.bitcast(args[0], llvm)
+
+        return target(source), generate
+
+    return reinterpret
+
+
+bits_f32 = _same_bits(float32, int32, ir.IntType(32))
+from_bits_f32 = _same_bits(int32, float32, ir.FloatType())
+bits_f64 = _same_bits(float64, int64, ir.IntType(64))
+from_bits_f64 = _same_bits(int64, float64, ir.DoubleType())
+
+
+@intrinsic
+def load(_typing: Any, pointer: Any, index: Any) -> Any:
+    """The number at an index of a C array."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.load(builder.gep(args[0], [args[1]]))
+
+    return pointer.dtype(pointer, types.intp), generate
+
+
+@intrinsic
+def store(_typing: Any, pointer: Any, index: Any, x: Any) -> Any:
+    """Write a number to an index of a C array."""
+
+    def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        builder.store(args[2], builder.gep(args[0], [args[1]]))
+        return context.get_dummy_value()
+
+    return types.void(pointer, types.intp, pointer.dtype), generate
+
+
+@intrinsic
+def plus(_typing: Any, total: Any, x: Any) -> Any:
+    """``total + x`` where the order of a sum may change: lets the loop keep one partial sum per SIMD lane."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.fadd(*args, flags=("reassoc",))
+
+    return total(total, total), generate
+
+
+# --- both types -----------------------------------------------------------------------------------------------------
+
+
+@_compiled
+def maximum(x, y):  # type: ignore[no-untyped-def]
+    """The larger of two; NaN if either is NaN."""
+    return select((x > y) | (x != x), x, y)
+
+
+@_compiled
+def minimum(x, y):  # type: ignore[no-untyped-def]
+    """The smaller of two; NaN if either is NaN."""
+    return select((x < y) | (x != x), x, y)
+
+
+@_compiled
+def sign_f32(x):  # type: ignore[no-untyped-def]
+    """-1, 0 or 1; NaN for NaN."""
+    size = select(x > float32(0), float32(1), select(x < float32(0), float32(-1), float32(0)))
+    return select(x != x, x, size)
+
+
+@_compiled
+def sign_f64(x):  # type: ignore[no-untyped-def]
+    """-1, 0 or 1; NaN for NaN."""
+    size = select(x > 0.0, 1.0, select(x < 0.0, -1.0, 0.0))
+    return select(x != x, x, size)
+
+
+@_compiled
+def absolute(x):  # type: ignore[no-untyped-def]
+    """The size of a number."""
+    return math.fabs(x)
+
+
+@_compiled
+def sqrt(x):  # type: ignore[no-untyped-def]
+    """The square root, correctly rounded."""
+    return math.sqrt(x)
+
+
+# --- float32 --------------------------------------------------------------------------------------------------------
+# exp: x = n log 2 + r with |r| <= log(2) / 2, a polynomial in r, and 2^n in two factors so that results below the
+# smallest normal number come out right. n is found by adding 1.5 * 2^23, which leaves it in the low bits: unlike a
+# conversion, that is defined for NaN. The polynomials are near-minimax (Chebyshev) fits.
+
+_MAGIC_32 = np.float32(12582912.0)
+_MAGIC_BITS_32 = np.int32(0x4B400000)
+_LOG2E_32 = np.float32(1.4426950408889634)
+_LN2_HIGH_32 = np.float32(0.693359375)
+_LN2_LOW_32 = np.float32(-0.00021219444170128554)
+
+
+@_compiled
+def _expm1_polynomial_f32(r):  # type: ignore[no-untyped-def]
+    p = float32(0.0013926250831497611)
+    p = p * r + float32(0.008363232883682618)
+    p = p * r + float32(0.04166655421298415)
+    p = p * r + float32(0.16666576666119928)
+    p = p * r + float32(0.5)
+    return (r * r) * p + r
+
+
+@_compiled
+def _scale_f32(x, n):  # type: ignore[no-untyped-def]
+    half = n >> int32(1)
+    return x * from_bits_f32((half + int32(127)) << int32(23)) * from_bits_f32((n - half + int32(127)) << int32(23))
+
+
+@_compiled
+def exp_f32(x):  # type: ignore[no-untyped-def]
+    """The exponential."""
+    x = select(x > float32(89.0), float32(89.0), select(x < float32(-105.0), float32(-105.0), x))
+    shifted = x * _LOG2E_32 + _MAGIC_32
+    n = shifted - _MAGIC_32
+    r = x - n * _LN2_HIGH_32
+    r = r - n * _LN2_LOW_32
+    return _scale_f32(float32(1) + _expm1_polynomial_f32(r), bits_f32(shifted) - _MAGIC_BITS_32)
+
+
+@_compiled
+def expm1_f32(x):  # type: ignore[no-untyped-def]
+    """``exp(x) - 1`` without cancellation."""
+    given = x
+    x = select(x > float32(89.0), float32(89.0), select(x < float32(-20.0), float32(-20.0), x))
+    shifted = x * _LOG2E_32 + _MAGIC_32
+    n = shifted - _MAGIC_32
+    r = x - n * _LN2_HIGH_32
+    r = r - n * _LN2_LOW_32
+    k = bits_f32(shifted) - _MAGIC_BITS_32
+    inverse = from_bits_f32(max(int32(127) - k, int32(0)) << int32(23))
+    result = _scale_f32((float32(1) - inverse) + _expm1_polynomial_f32(r), k)
+    return select(given == float32(0), given, result)
+
+
+@_compiled
+def _log_of_f32(u, correction):  # type: ignore[no-untyped-def]
+    """The logarithm of the normal number u, plus a correction that u has lost to rounding."""
+    bits = bits_f32(u)
+    e = (bits - int32(0x3F3504F3)) >> int32(23)
+    scale = from_bits_f32(max(int32(127) - e, int32(0)) << int32(23))
+    f = (from_bits_f32(bits - (e << int32(23))) - float32(1)) + correction * scale
+    p = float32(0.06971611471451178)
+    p = p * f + float32(-0.11479733846637635)
+    p = p * f + float32(0.1168541992348674)
+    p = p * f + float32(-0.12425687331451106)
+    p = p * f + float32(0.1424905764569748)
+    p = p * f + float32(-0.16667802319501254)
+    p = p * f + float32(0.200007157488921)
+    p = p * f + float32(-0.24999996957950882)
+    p = p * f + float32(0.33333331180030046)
+    n = float32(e)
+    square = f * f
+    tail = square * f * p + n * _LN2_LOW_32
+    tail = tail - float32(0.5) * square
+    return (tail + f) + n * _LN2_HIGH_32
+
+
+@_compiled
+def log_f32(x):  # type: ignore[no-untyped-def]
+    """The natural logarithm: -inf at 0, NaN below."""
+    tiny = x < float32(1.1754943508222875e-38)
+    result = _log_of_f32(select(tiny, x * float32(8388608.0), x), float32(0))
+    result = select(tiny, result - float32(15.942385152878742), result)
+    result = select(x == float32(math.inf), x, result)
+    result = select(x == float32(0), float32(-math.inf), result)
+    return select((x < float32(0)) | (x != x), float32(math.nan), result)
+
+
+@_compiled
+def log1p_f32(x):  # type: ignore[no-untyped-def]
+    """``log(1 + x)`` without cancellation: what the sum loses to rounding is put back after the reduction."""
+    u = float32(1) + x
+    result = _log_of_f32(u, x - (u - float32(1)))
+    result = select((x == float32(math.inf)) | (x == float32(0)), x, result)
+    result = select(x == float32(-1), float32(-math.inf), result)
+    return select((x < float32(-1)) | (x != x), float32(math.nan), result)
+
+
+@_compiled
+def tanh_f32(x):  # type: ignore[no-untyped-def]
+    """The hyperbolic tangent."""
+    u = expm1_f32(float32(-2) * math.fabs(x))
+    size = -u / (float32(2) + u)
+    return select(x < float32(0), -size, select(x == float32(0), x, size))
+
+
+# --- float64 --------------------------------------------------------------------------------------------------------
+
+_MAGIC_64 = 6755399441055744.0
+_MAGIC_BITS_64 = np.int64(0x4338000000000000)
+_LOG2E_64 = 1.4426950408889634
+_LN2_HIGH_64 = 0.6931471803691238
+_LN2_LOW_64 = 1.9082149292705877e-10
+
+
+@_compiled
+def _expm1_polynomial_f64(r):  # type: ignore[no-untyped-def]
+    p = 2.09147553258932e-09
+    p = p * r + 2.5105312729622103e-08
+    p = p * r + 2.755727347871858e-07
+    p = p * r + 2.755725517000089e-06
+    p = p * r + 2.480158732567746e-05
+    p = p * r + 0.0001984126987500228
+    p = p * r + 0.0013888888888883711
+    p = p * r + 0.008333333333326084
+    p = p * r + 0.04166666666666667
+    p = p * r + 0.1666666666666667
+    p = p * r + 0.5
+    return (r * r) * p + r
+
+
+@_compiled
+def _scale_f64(x, n):  # type: ignore[no-untyped-def]
+    half = n >> int64(1)
+    return x * from_bits_f64((half + int64(1023)) << int64(52)) * from_bits_f64((n - half + int64(1023)) << int64(52))
+
+
+@_compiled
+def exp_f64(x):  # type: ignore[no-untyped-def]
+    """The exponential."""
+    x = select(x > 710.0, 710.0, select(x < -746.0, -746.0, x))
+    shifted = x * _LOG2E_64 + _MAGIC_64
+    n = shifted - _MAGIC_64
+    r = x - n * _LN2_HIGH_64
+    r = r - n * _LN2_LOW_64
+    return _scale_f64(1.0 + _expm1_polynomial_f64(r), bits_f64(shifted) - _MAGIC_BITS_64)
+
+
+@_compiled
+def expm1_f64(x):  # type: ignore[no-untyped-def]
+    """``exp(x) - 1`` without cancellation."""
+    given = x
+    x = select(x > 710.0, 710.0, select(x < -40.0, -40.0, x))
+    shifted = x * _LOG2E_64 + _MAGIC_64
+    n = shifted - _MAGIC_64
+    r = x - n * _LN2_HIGH_64
+    r = r - n * _LN2_LOW_64
+    k = bits_f64(shifted) - _MAGIC_BITS_64
+    inverse = from_bits_f64(max(int64(1023) - k, int64(0)) << int64(52))
+    result = _scale_f64((1.0 - inverse) + _expm1_polynomial_f64(r), k)
+    return select(given == 0.0, given, result)
+
+
+@_compiled
+def _log_parts_f64(u, correction):  # type: ignore[no-untyped-def]
+    bits = bits_f64(u)
+    e = (bits - int64(0x3FE6A09E667F3BCD)) >> int64(52)
+    scale = from_bits_f64(max(int64(1023) - e, int64(0)) << int64(52))
+    f = (from_bits_f64(bits - (e << int64(52))) - 1.0) + correction * scale
+    s = f / (2.0 + f)
+    z = s * s
+    p = 0.13088034850927555
+    p = p * z + 0.13268638369266825
+    p = p * z + 0.15386244737621665
+    p = p * z + 0.18181795547521137
+    p = p * z + 0.22222222392581045
+    p = p * z + 0.28571428570799784
+    p = p * z + 0.40000000000000885
+    p = p * z + 0.6666666666666666
+    return float64(e), f, s, z * p
+
+
+@_compiled
+def _log_of_f64(u, correction):  # type: ignore[no-untyped-def]
+    """The logarithm of the normal number u, plus a correction that u has lost to rounding."""
+    n, f, s, series = _log_parts_f64(u, correction)
+    half_square = 0.5 * f * f
+    return n * _LN2_HIGH_64 - ((half_square - (s * (half_square + series) + n * _LN2_LOW_64)) - f)
+
+
+@_compiled
+def log_f64(x):  # type: ignore[no-untyped-def]
+    """The natural logarithm: -inf at 0, NaN below."""
+    tiny = x < 2.2250738585072014e-308
+    result = _log_of_f64(select(tiny, x * 18014398509481984.0, x), 0.0)
+    result = select(tiny, result - 37.42994775023705, result)
+    result = select(x == math.inf, x, result)
+    result = select(x == 0.0, -math.inf, result)
+    return select((x < 0.0) | (x != x), math.nan, result)
+
+
+@_compiled
+def log1p_f64(x):  # type: ignore[no-untyped-def]
+    """``log(1 + x)`` without cancellation: what the sum loses to rounding is put back after the reduction."""
+    u = 1.0 + x
+    result = _log_of_f64(u, x - (u - 1.0))
+    result = select((x == math.inf) | (x == 0.0), x, result)
+    result = select(x == -1.0, -math.inf, result)
+    return select((x < -1.0) | (x != x), math.nan, result)
+
+
+@_compiled
+def tanh_f64(x):  # type: ignore[no-untyped-def]
+    """The hyperbolic tangent."""
+    u = expm1_f64(-2.0 * math.fabs(x))
+    size = -u / (2.0 + u)
+    return select(x < 0.0, -size, select(x == 0.0, x, size))

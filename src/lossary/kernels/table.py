@@ -1,0 +1,71 @@
+"""Which kernel computes a loss on a device: consulted at a call, never loaded by an import of the package.
+
+A kernel is a function ``evaluate(call, wanted)`` that returns an `Outcome`, or None if this call is not for it (too
+small to pay, a type it does not have); then the definition computes it. Pointwise losses need no entry: their
+kernels are generated.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from lossary.catalogue import Loss
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a call is to return.
+
+    `value` is the weighted value of each example, their sum (in a wide type, not yet divided), or nothing. `order` is
+    that of the derivatives wanted, 0 for none; they are multiplied by the example's weight and by `scale`, the same
+    for all, and are exactly 0 where the weight is 0. `weights` has the shape of the batch, or is None.
+    """
+
+    value: Literal["each", "sum"] | None
+    order: int
+    weights: Any = None
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a kernel has computed: NumPy arrays of the batch's shape, derivatives of the shape of their arguments."""
+
+    value: Any
+    derivatives: tuple[Any, ...]
+
+
+Kernel = Callable[[Any, Wanted], "Outcome | None"]
+
+# Hand-written kernels: (loss, device) to the module and function that computes it.
+TABLE: dict[tuple[str, str], tuple[str, str]] = {}
+
+
+@cache
+def available() -> bool:
+    """Whether kernels can be compiled, and are not switched off by ``LOSSARY_KERNELS=off``."""
+    return os.environ.get("LOSSARY_KERNELS", "") != "off" and importlib.util.find_spec("numba") is not None
+
+
+@cache
+def least(default: int) -> int:
+    """The size, in elements, from which a kernel is used: ``LOSSARY_KERNELS=always`` makes it 0."""
+    return 0 if os.environ.get("LOSSARY_KERNELS", "") == "always" else default
+
+
+@cache
+def find(loss: Loss, device: str = "cpu") -> Kernel | None:
+    """Return the kernel of a loss on a device, or None."""
+    if not available():
+        return None
+    module, function = TABLE.get((loss.name, device), ("", ""))
+    if not module and device == "cpu" and loss.coupling is None and any(s.rank == 0 for s in loss.signatures):
+        module, function = "lossary.kernels.cpu.pointwise", "evaluate"
+    return getattr(importlib.import_module(module), function) if module else None
