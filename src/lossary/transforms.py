@@ -14,7 +14,7 @@ from typing import Any
 from lossary import _dispatch, checks, reduction
 from lossary.catalogue import Loss, dress
 from lossary.errors import ArgumentError
-from lossary.facts import Signature
+from lossary.facts import Domain, Signature
 from lossary.reduction import Reduction
 
 
@@ -31,6 +31,23 @@ class Call:
     batch: tuple[int, ...]
     dtype: Any
     weights: Any
+    domains: Sequence[Domain]
+    exempt: Any
+    check: bool
+
+    def check_values(self) -> None:
+        """Raise `DomainError` if an array has a value outside its domain, in an example that counts."""
+        if not self.check:
+            return
+        keep = None if self.weights is None else self.weights != 0
+        classes = self.given[0].shape[-1] if self.signature.rank else 1
+        for name, core, array, allowed in zip(
+            self.loss.arguments, self.signature.inputs, self.given, self.domains, strict=True
+        ):
+            per_example = array.ndim > len(core) or not self.batch
+            checks.domain(
+                self.xp, self.loss, name, allowed, array, keep if per_example else None, classes, self.exempt
+            )
 
     def steps(self) -> Any:
         """Start the definition on uncoupled arrays."""
@@ -102,8 +119,12 @@ def prepare(
     weight: Any = None,
     mask: Any = None,
     check: bool = True,
+    later: bool = False,
 ) -> Call:
-    """Check a call and bring its arrays into the form the definition takes."""
+    """Check a call and bring its arrays into the form the definition takes.
+
+    With `later` the values are left to be checked by whoever computes: a kernel does it on the way.
+    """
     params = dict(keywords)
     listed = checks.bind_arrays(loss, given, params)
     xp = _dispatch.backend(*listed, weight, mask)
@@ -126,12 +147,8 @@ def prepare(
     weights = reduction.coefficients(xp, batch, dtype, weight, mask)
     keep = None if weights is None else weights != 0
 
-    classes = arrays[0].shape[-1] if signature.rank else 1
     ready = []
     for name, core, array, allowed in zip(loss.arguments, signature.inputs, arrays, domains, strict=True):
-        if check:
-            per_example = array.ndim > len(core) or not batch
-            checks.domain(xp, loss, name, allowed, array, keep if per_example else None, classes, exempt)
         if allowed.kind == "index":
             # Labels under the mask may be anything; -1 is outside every row, hence costs nothing.
             whole = array if keep is None or not batch else xp.where(keep, array, -xp.ones_like(array))
@@ -143,7 +160,10 @@ def prepare(
                 array = xp.broadcast_to(array, batch + array.shape)
             ready.append(_row(xp.cast(array, dtype), core, signature))
     params = {k: xp.cast(xp.asarray(v, k, like), dtype) if hasattr(v, "shape") else v for k, v in params.items()}
-    return Call(loss, xp, arrays, ready, params, signature, batch, dtype, weights)
+    call = Call(loss, xp, arrays, ready, params, signature, batch, dtype, weights, domains, exempt, check)
+    if not later:
+        call.check_values()
+    return call
 
 
 def _row(array: Any, core: tuple[str, ...], signature: Signature) -> Any:
@@ -157,7 +177,12 @@ def _row(array: Any, core: tuple[str, ...], signature: Signature) -> Any:
 
 def values(loss: Loss, given: Sequence[Any], params: Mapping[str, Any], check: bool = True) -> Any:
     """Return one value per example."""
-    call = prepare(loss, given, params, check=check)
+    call = prepare(loss, given, params, check=check, later=True)
+    if call.weights is None:
+        fused = call.xp.fused(call, "each")
+        if fused is not None:
+            return fused.value[()]
+    call.check_values()
     value = call.xp.evaluate(call)
     return call.xp.own(reduction.weigh(call.xp, call.values(value), call.weights))[()]
 
@@ -194,7 +219,11 @@ def value_and_grad(
     >>> float(value), grad
     (2.5, array([1., 2.]))
     """
-    call = prepare(loss, arrays, params, weight, mask, check)
+    call = prepare(loss, arrays, params, weight, mask, check, later=True)
+    fused = _fused(call, 1, reduction, denominator)
+    if fused is not None:
+        return fused
+    call.check_values()
     value, derivatives, coupled = call.pull(1)
     reduced, factor = _reduce(call, value, reduction, denominator)
     if coupled is not None:
@@ -224,7 +253,11 @@ def hess(
     """
     if loss.derivatives < 2:
         raise ArgumentError(f"{loss.name}: has no Hessian: its definition gives value and gradient only")
-    call = prepare(loss, arrays, params, weight, mask, check)
+    call = prepare(loss, arrays, params, weight, mask, check, later=True)
+    fused = _fused(call, 2, reduction, denominator)
+    if fused is not None:
+        return fused[1]
+    call.check_values()
     value, derivatives, _ = call.pull(2)
     _, factor = _reduce(call, value, reduction, denominator)
     diagonal = call.restore(derivatives[1], factor)
@@ -242,6 +275,28 @@ def _reduce(call: Call, value: Any, how: Reduction, denominator: Any) -> tuple[A
     if how == "sum":
         return summed, weights
     return reduction.average(summed, count), reduction.average(1.0 if weights is None else weights, count)
+
+
+def _fused(call: Call, order: int, how: Reduction, denominator: Any) -> tuple[Any, Any] | None:
+    """Return the reduced value and the derivatives of one order from a kernel, or None if there is none for the call.
+
+    A Hessian comes without a value: nobody asks for it.
+    """
+    xp = call.xp
+    count = reduction.scale(xp, call.batch, call.dtype, call.weights, how, denominator)
+    kind = None if order == 2 else "each" if how == "none" else "sum"
+    done = xp.fused(call, kind, order, reduction.average(1.0, count))
+    if done is None:
+        return None
+    grads = tuple(
+        xp.cast(d, xp.gradient_dtype(call.given[call.loss.arguments.index(name)], call.dtype))
+        for name, d in zip(call.loss.wrt, done.derivatives, strict=True)
+    )
+    derivatives = grads if len(grads) > 1 else grads[0]
+    if kind != "sum":
+        return (None if kind is None else done.value[()]), derivatives
+    summed = xp.scalar(done.value, call.dtype)
+    return (reduction.average(summed, count) if how == "mean" else summed), derivatives
 
 
 def bind(loss: Loss, params: Mapping[str, Any]) -> Loss:

@@ -25,13 +25,15 @@ class Wanted:
 
     `value` is the weighted value of each example, their sum (in a wide type, not yet divided), or nothing. `order` is
     that of the derivatives wanted, 0 for none; they are multiplied by the example's weight and by `scale`, the same
-    for all, and are exactly 0 where the weight is 0. `weights` has the shape of the batch, or is None.
+    for all, and are exactly 0 where the weight is 0. `weights` has the shape of the batch, or is None. `threads` is how
+    many may be used; 0 leaves it to the kernel.
     """
 
     value: Literal["each", "sum"] | None
     order: int
     weights: Any = None
     scale: float = 1.0
+    threads: int = 0
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,21 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import float32, float64, int32, int64, njit, types
-from numba.core.extending import intrinsic
+from numba.core.compiler import Compiler
+from numba.extending import intrinsic
 
 # Contraction (a * b + c in one rounding) never hurts a polynomial. No other fast-math flag is set: `nnan` and `ninf`
 # would lose NaN and infinity, `reassoc` the argument reductions below.
 _compiled: Callable[[Any], Any] = njit(fastmath={"contract"}, error_model="numpy", forceinline=True, nogil=True)
+
+
+class Unaliased(Compiler):  # type: ignore[misc]
+    """Compiles a function whose pointers never overlap: LLVM then vectorises without comparing them at run time."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.state.flags.noalias = True
+
 
 # The largest error, in units in the last place of the result; float64 and float32.
 ULPS = {
@@ -356,3 +366,114 @@ def tanh_f64(x):  # type: ignore[no-untyped-def]
     u = expm1_f64(-2.0 * math.fabs(x))
     size = -u / (2.0 + u)
     return select(x < 0.0, -size, select(x == 0.0, x, size))
+
+
+# --- powers and gamma functions -------------------------------------------------------------------------------------
+
+
+@_compiled
+def power_f64(x, y):  # type: ignore[no-untyped-def]
+    """``x ** y`` for x >= 0: NaN for negative x, 1 for y = 0.
+
+    The logarithm is carried as a sum of two numbers, for an error in it grows with the result's exponent.
+    """
+    tiny = x < 2.2250738585072014e-308
+    n, f, s, series = _log_parts_f64(select(tiny, x * 18014398509481984.0, x), 0.0)
+    n = select(tiny, n - 54.0, n)
+    # log(1 + f) = 2 s + s * series with s = f / (2 + f): s to twice the precision by one step of Newton's division.
+    wide = 2.0 + f
+    s_high = from_bits_f64(bits_f64(s) & int64(-134217728))
+    wide_high = from_bits_f64(bits_f64(wide) & int64(-134217728))
+    wide_low = (2.0 - wide_high) + f
+    s_low = ((f - s_high * wide_high) - s_high * wide_low) / wide
+    high = n * _LN2_HIGH_64
+    lead = 2.0 * s_high
+    total = high + lead
+    back = total - high
+    low = ((high - (total - back)) + (lead - back)) + (2.0 * s_low + s * series + n * _LN2_LOW_64)
+    # y * (total + low), the product of the leading parts exactly.
+    total_high = from_bits_f64(bits_f64(total) & int64(-134217728))
+    y_high = from_bits_f64(bits_f64(y) & int64(-134217728))
+    product = y * total
+    error = ((y_high * total_high - product) + y_high * (total - total_high)) + (y - y_high) * total
+    rest = error + y * low
+    bounded = select(product > 800.0, 800.0, select(product < -800.0, -800.0, product))
+    rest = select(bounded == product, rest, 0.0)
+    result = exp_f64(bounded)
+    result = select(math.fabs(rest) < 1.0, result + result * rest, result)
+    log_is_infinite = (x == 0.0) | (x == math.inf)
+    grows = (x == math.inf) == (y > 0.0)
+    result = select(log_is_infinite, select(grows, math.inf, 0.0), result)
+    result = select((x < 0.0) | (x != x) | (y != y), math.nan, result)
+    return select((y == 0.0) | (x == 1.0), 1.0, result)
+
+
+@_compiled
+def power_f32(x, y):  # type: ignore[no-untyped-def]
+    """``x ** y`` for x >= 0: NaN for negative x, 1 for y = 0. By way of float64."""
+    wide_x, wide_y = float64(x), float64(y)
+    product = wide_y * log_f64(wide_x)
+    result = exp_f64(product)
+    return select((y == float32(0)) | (x == float32(1)), float32(1), float32(result))
+
+
+@_compiled
+def lgamma_f64(x):  # type: ignore[no-untyped-def]
+    """Log of the absolute value of the gamma function; the C library's, hence not vectorised."""
+    return math.lgamma(x)
+
+
+@_compiled
+def lgamma_f32(x):  # type: ignore[no-untyped-def]
+    """Log of the absolute value of the gamma function; the C library's, hence not vectorised."""
+    return float32(math.lgamma(float64(x)))
+
+
+@_compiled
+def digamma_f64(x):  # type: ignore[no-untyped-def]
+    """Derivative of `lgamma` for positive arguments: recurrence up to 10, then the asymptotic series."""
+    total = 0.0
+    for _ in range(10):
+        small = x < 10.0
+        total = select(small, total - 1.0 / x, total)
+        x = select(small, x + 1.0, x)
+    inverse = 1.0 / (x * x)
+    series = 1.0 / 12.0
+    series = series * inverse - 691.0 / 32760.0
+    series = series * inverse + 1.0 / 132.0
+    series = series * inverse - 1.0 / 240.0
+    series = series * inverse + 1.0 / 252.0
+    series = series * inverse - 1.0 / 120.0
+    series = series * inverse + 1.0 / 12.0
+    return total + log_f64(x) - 0.5 / x - series * inverse
+
+
+@_compiled
+def digamma_f32(x):  # type: ignore[no-untyped-def]
+    """Derivative of `lgamma` for positive arguments. By way of float64."""
+    return float32(digamma_f64(float64(x)))
+
+
+@_compiled
+def trigamma_f64(x):  # type: ignore[no-untyped-def]
+    """Second derivative of `lgamma` for positive arguments: recurrence up to 10, then the asymptotic series."""
+    total = 0.0
+    for _ in range(10):
+        small = x < 10.0
+        total = select(small, total + 1.0 / (x * x), total)
+        x = select(small, x + 1.0, x)
+    inverse = 1.0 / (x * x)
+    series = 7.0 / 6.0
+    series = series * inverse - 691.0 / 2730.0
+    series = series * inverse + 5.0 / 66.0
+    series = series * inverse - 1.0 / 30.0
+    series = series * inverse + 1.0 / 42.0
+    series = series * inverse - 1.0 / 30.0
+    series = series * inverse + 1.0 / 6.0
+    return total + 1.0 / x + 0.5 * inverse + series * inverse / x
+
+
+@_compiled
+def trigamma_f32(x):  # type: ignore[no-untyped-def]
+    """Second derivative of `lgamma` for positive arguments. By way of float64."""
+    return float32(trigamma_f64(float64(x)))

@@ -1,0 +1,390 @@
+"""From a definition to straight-line scalar source, by running it on symbols.
+
+A definition is a generator over a namespace `xp`. Here the namespace is one whose numbers are symbols: every operation
+enters a graph, in which equal operations are one node. Pulling the generator once per order gives the value, the
+gradient and the curvature as nodes; what they need, in order, is the body of the loop of a kernel. So options that
+are off, calls into `lossary.numerics`, loops over constants and tuples need no translation: Python has run them. The
+names of the definition's locals are read off its frame between the yields, so the source reads like the definition.
+
+A number that is the same for all examples (a parameter, and whatever is made of parameters alone) is *uniform*: it is
+computed by Python, once per call and in double precision, as NumPy would, and enters the loop as an argument.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from lossary.catalogue import Loss
+from lossary.facts import CONVENTIONS, Domain
+
+Kind = Literal["number", "truth", "uniform"]
+
+
+class UnsupportedError(Exception):
+    """The definition uses something no kernel can be generated for."""
+
+
+class Node:
+    """One operation on symbols: its name, what it is applied to, and what kind of thing it is."""
+
+    __slots__ = ("at", "graph", "kind", "name", "operation", "parts")
+
+    def __init__(self, graph: Graph, operation: str, parts: tuple[Any, ...], kind: Kind, at: int) -> None:
+        self.graph, self.operation, self.parts, self.kind, self.at = graph, operation, parts, kind, at
+        self.name = ""
+
+    def __bool__(self) -> bool:
+        raise UnsupportedError("an `if` on data has no straight-line form")
+
+    # NumPy must not take an operator over.
+    __array_ufunc__ = None
+    __hash__ = object.__hash__
+
+
+def _binary(symbol: str, swapped: bool = False) -> Callable[[Node, Any], Node]:
+    def operator(self: Node, other: Any) -> Node:
+        a, b = (other, self) if swapped else (self, other)
+        return self.graph.binary(symbol, a, b)
+
+    return operator
+
+
+for _name, _symbol in {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**"}.items():
+    setattr(Node, f"__{_name}__", _binary(_symbol))
+    setattr(Node, f"__r{_name}__", _binary(_symbol, swapped=True))
+for _name, _symbol in {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}.items():
+    setattr(Node, f"__{_name}__", _binary(_symbol))
+for _name, _symbol in {"and": "&", "or": "|"}.items():
+    setattr(Node, f"__{_name}__", _binary(_symbol))
+    setattr(Node, f"__r{_name}__", _binary(_symbol, swapped=True))
+Node.__neg__ = lambda self: self.graph.negative(self)  # type: ignore[attr-defined]
+Node.__invert__ = lambda self: self.graph.node("~", (self,), "truth")  # type: ignore[attr-defined]
+
+_COMPARISONS = {"<", "<=", ">", ">=", "==", "!="}
+
+
+class Graph:
+    """The operations met so far, each once."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[tuple[Any, ...], Node] = {}
+
+    def node(self, operation: str, parts: tuple[Any, ...], kind: Kind) -> Node:
+        """Return the node of an operation, the one there is if there is one."""
+        key = (operation, *(p.at if isinstance(p, Node) else repr(p) for p in parts), kind)
+        if key not in self.nodes:
+            self.nodes[key] = Node(self, operation, parts, kind, len(self.nodes))
+        return self.nodes[key]
+
+    def number(self, x: Any) -> Node:
+        """Return something as a number of the data's type: a constant or a uniform takes that type."""
+        if isinstance(x, Node):
+            if x.kind == "truth":
+                raise UnsupportedError("a truth value is used as a number")
+            return x if x.kind == "number" else self.node("uniform", (x,), "number")
+        if isinstance(x, (bool, int, float)):
+            return self.node("constant", (float(x),), "number")
+        raise UnsupportedError(f"{type(x).__name__} is not a number")
+
+    def binary(self, symbol: str, a: Any, b: Any) -> Node:
+        """Apply an operator."""
+        if symbol in "&|":
+            return self.node(symbol, (a, b), "truth")
+        if all(not isinstance(p, Node) or p.kind == "uniform" for p in (a, b)):
+            if symbol in _COMPARISONS:
+                raise UnsupportedError("an `if` on a parameter that is not static")
+            return self.node(symbol, (a, b), "uniform")
+        if symbol == "**":
+            return self.power(a, b)
+        x, y = self.number(a), self.number(b)
+        return self.node(symbol, (x, y), "truth" if symbol in _COMPARISONS else "number")
+
+    def power(self, base: Any, exponent: Any) -> Node:
+        """A power: by multiplication where the exponent is a small whole number."""
+        x = self.number(base)
+        if isinstance(exponent, (int, float)):
+            if exponent == 0:
+                return self.number(1)
+            if exponent == 0.5:
+                return self.node("sqrt", (x,), "number")
+            if exponent in (1, 2, 3, 4):
+                result = x
+                for _ in range(int(exponent) - 1):
+                    result = self.node("*", (result, x), "number")
+                return result
+        return self.node("power", (x, self.number(exponent)), "number")
+
+    def negative(self, x: Node) -> Node:
+        """Change the sign; twice is not at all."""
+        if x.operation == "negative":
+            return x.parts[0]
+        return self.node("negative", (x,), x.kind)
+
+
+class Namespace:
+    """The namespace `xp` of symbols."""
+
+    inf, pi = math.inf, math.pi
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+
+    def __getattr__(self, name: str) -> Any:
+        raise UnsupportedError(f"xp.{name} has no scalar form")
+
+    def abs(self, x: Any) -> Node:
+        """The size; that of a negated number is that of the number."""
+        x = self.graph.number(x)
+        return self.graph.node("abs", (x.parts[0] if x.operation == "negative" else x,), "number")
+
+    def where(self, condition: Node, yes: Any, no: Any) -> Node:
+        """A select."""
+        return self.graph.node("where", (condition, self.graph.number(yes), self.graph.number(no)), "number")
+
+    def zeros_like(self, x: Any) -> Node:
+        """A zero of the data's type."""
+        return self.graph.number(0)
+
+    def ones_like(self, x: Any) -> Node:
+        """A one of the data's type."""
+        return self.graph.number(1)
+
+    def astype(self, x: Any, like: Any) -> Node:
+        """A truth value as 0 or 1; a number already has the data's type."""
+        return self.where(x, 1, 0) if x.kind == "truth" else x
+
+    def is_index(self, x: Any) -> bool:
+        """Whether this is an array of class indices: not in a pointwise loss."""
+        return False
+
+    def isnan(self, x: Node) -> Node:
+        """Whether this is not a number."""
+        return self.graph.node("!=", (x, x), "truth")
+
+    def isfinite(self, x: Node) -> Node:
+        """Whether this is neither infinite nor NaN."""
+        return self.abs(x) < math.inf
+
+
+def _call(name: str, count: int) -> Callable[..., Node]:
+    def function(self: Namespace, *parts: Any) -> Node:
+        if len(parts) != count:
+            raise UnsupportedError(f"xp.{name} of {len(parts)} arguments has no scalar form")
+        return self.graph.node(name, tuple(map(self.graph.number, parts)), "number")
+
+    return function
+
+
+# What generated source may call: each a function of `lossary.kernels.cpu.scalar` or its like for another device.
+FUNCTIONS = {"exp": 1, "expm1": 1, "log": 1, "log1p": 1, "tanh": 1, "sqrt": 1, "sign": 1, "maximum": 2, "minimum": 2}
+FUNCTIONS |= {"lgamma": 1, "digamma": 1, "trigamma": 1}
+for _name, _count in FUNCTIONS.items():
+    setattr(Namespace, _name, _call(_name, _count))
+
+
+# Names that the template around the loop uses.
+RESERVED = set("T INF NAN BLOCK abs where power floor load store plus types block run uniforms njit cfunc".split())
+RESERVED |= set("i first last length start stop number weight scale factor block_sum suspect sums found".split())
+
+
+# --- a definition, traced -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Program:
+    """What a kernel computes in its loop, and what Python computes before it."""
+
+    lines: tuple[str, ...]
+    arguments: tuple[str, ...]  # of the loss, in its order, that the loop reads
+    results: tuple[tuple[str, ...], ...]  # of each order, the variables that hold its results
+    uniforms: tuple[tuple[str, str], ...]  # name in the loop, Python expression in the parameters
+    functions: tuple[str, ...] = field(default=())
+
+
+def trace(
+    loss: Loss, static: Mapping[str, Any], uniform: Sequence[str], arrays: Sequence[str], order: int, wanted: set[int]
+) -> Program:
+    """Run a definition on symbols and write down what the wanted orders need.
+
+    `static` parameters are fixed here, `uniform` ones are numbers given at each call, and `arrays` are parameters
+    that differ from example to example.
+    """
+    graph = Graph()
+    given = [graph.node("argument", (name,), "number") for name in loss.arguments]
+    params: dict[str, Any] = dict(static)
+    params |= {name: graph.node("parameter", (name,), "uniform") for name in uniform}
+    params |= {name: graph.node("argument", (name,), "number") for name in arrays}
+    for node, name in zip(given, loss.arguments, strict=True):
+        node.name = name
+    for name in (*uniform, *arrays):
+        params[name].name = name
+
+    orders: list[tuple[Node, ...]] = []
+    steps = loss.define(Namespace(graph), *given, **params)
+    for _ in range(order + 1):
+        found = next(steps)
+        found = found if isinstance(found, tuple) else (found,)
+        orders.append(tuple(map(graph.number, found)))
+        _name_after(steps)
+    return _Writer(loss, orders, wanted).program()
+
+
+def _name_after(steps: Iterator[Any]) -> None:
+    """Give nodes the names of the definition's locals."""
+    for name, held in steps.gi_frame.f_locals.items():  # type: ignore[attr-defined]
+        if isinstance(held, Node) and not held.name and held.operation not in ("constant", "uniform"):
+            held.name = name
+
+
+_PRECEDENCE = {"|": 1, "&": 2, **dict.fromkeys(_COMPARISONS, 3), "+": 4, "-": 4, "*": 5, "/": 5, "negative": 6, "~": 6}
+_ATOM = 9
+
+
+class _Writer:
+    """Writes the nodes that results need as assignments, inlining what is used once and has no name."""
+
+    def __init__(self, loss: Loss, orders: list[tuple[Node, ...]], wanted: set[int]) -> None:
+        self.loss, self.orders, self.wanted = loss, orders, wanted
+        self.uses: dict[int, int] = {}
+        self.needed: dict[int, Node] = {}
+        self.written: dict[int, str] = {}
+        self.taken: set[str] = set(loss.arguments) | set(FUNCTIONS) | RESERVED
+        self.uniforms: dict[str, str] = {}
+        self.functions: set[str] = set()
+
+    def program(self) -> Program:
+        roots = [node for k in sorted(self.wanted) for node in self.orders[k]]
+        for root in roots:
+            self._count(root)
+        lines: list[str] = []
+        for at in sorted(self.needed):
+            node = self.needed[at]
+            if node.operation in ("argument", "constant", "uniform"):
+                continue
+            if self.uses[at] > 1 or (node.name and node.operation != "negative"):
+                text = self._text(node)[0]
+                name = self._fresh(node.name or self._title(node))
+                self.written[at] = name
+                lines.append(f"{name} = {text}")
+        results = []
+        titles = ("value", "slope", "curve")
+        for k in range(len(self.orders)):
+            names = []
+            for number, node in enumerate(self.orders[k] if k in self.wanted else ()):
+                title = titles[k] if k == 0 or len(self.loss.wrt) == 1 else f"{titles[k]}_in_{self.loss.wrt[number]}"
+                text = self._text(node)[0]
+                if not (node.at in self.written and text == title):
+                    title = self._fresh(title)
+                    lines.append(f"{title} = {text}")
+                names.append(title)
+            results.append(tuple(names))
+        arguments = [n.parts[0] for n in self.needed.values() if n.operation == "argument"]
+        ordered = [name for name in (*self.loss.arguments, *self.loss.defaults) if name in arguments]
+        return Program(
+            tuple(lines), tuple(ordered), tuple(results), tuple(self.uniforms.items()), tuple(sorted(self.functions))
+        )
+
+    def _count(self, node: Node) -> None:
+        """Count how often each node is used by what is needed; a stack, for a long series nests deep."""
+        stack = [node]
+        while stack:
+            node = stack.pop()
+            self.uses[node.at] = self.uses.get(node.at, 0) + 1
+            if node.at in self.needed:
+                continue
+            self.needed[node.at] = node
+            if node.operation != "uniform":
+                stack.extend(part for part in node.parts if isinstance(part, Node))
+
+    def _fresh(self, name: str) -> str:
+        chosen, number = name, 2
+        while chosen in self.taken:
+            chosen, number = f"{name}_{number}", number + 1
+        self.taken.add(chosen)
+        return chosen
+
+    def _title(self, node: Node) -> str:
+        words = {"+": "total", "-": "difference", "*": "product", "/": "ratio", "where": "chosen", "abs": "size"}
+        return words.get(node.operation, "holds" if node.kind == "truth" else f"{node.operation}_of")
+
+    def _text(self, node: Node, below: int = 0) -> tuple[str, int]:
+        """The expression of a node and how tightly it binds, in brackets if the surroundings bind tighter."""
+        text, precedence = self._bare(node)
+        return (f"({text})", _ATOM) if precedence < below else (text, precedence)
+
+    def _bare(self, node: Node) -> tuple[str, int]:
+        if node.at in self.written:
+            return self.written[node.at], _ATOM
+        operation, parts = node.operation, node.parts
+        if operation == "argument":
+            return parts[0], _ATOM
+        if operation == "constant":
+            return _literal(parts[0]), _ATOM
+        if operation == "uniform":
+            return self._uniform(parts[0]), _ATOM
+        if operation == "negative":
+            return "-" + self._text(parts[0], 6)[0], 6
+        if operation == "~":
+            return "not " + self._text(parts[0], 3)[0], 2
+        if operation in _PRECEDENCE:
+            own = _PRECEDENCE[operation]
+            left, right = self._text(parts[0], own + (own == 3))[0], self._text(parts[1], own + 1)[0]
+            if operation in "&|":
+                left, right = self._text(parts[0], 4)[0], self._text(parts[1], 4)[0]
+            return f"{left} {operation} {right}", own
+        self.functions.add(operation)
+        return f"{operation}({', '.join(self._text(part)[0] for part in parts)})", _ATOM
+
+    def _uniform(self, node: Node) -> str:
+        expression = _python(node)
+        for name, held in self.uniforms.items():
+            if held == expression:
+                return name
+        name = self._fresh(node.name or "uniform")
+        self.uniforms[name] = expression
+        return name
+
+
+def _literal(x: float) -> str:
+    if math.isinf(x):
+        return "INF" if x > 0 else "-INF"
+    return "NAN" if math.isnan(x) else f"T({x!r})"
+
+
+def _python(x: Any) -> str:
+    """A uniform as a Python expression in the parameters."""
+    if not isinstance(x, Node):
+        return repr(x)
+    if x.operation == "parameter":
+        return str(x.parts[0])
+    if x.operation == "negative":
+        return f"(-{_python(x.parts[0])})"
+    return f"({_python(x.parts[0])} {x.operation} {_python(x.parts[1])})"
+
+
+# --- what the data must satisfy -------------------------------------------------------------------------------------
+
+
+def outside(domain: Domain, x: str) -> str:
+    """The condition, on a scalar called `x`, of lying outside a domain, as `lossary.checks` has it; "" if there is none.
+
+    NaN lies in every interval: it is an outcome to be found and named, not a misuse.
+    """
+    if not domain.bounded:
+        return ""
+    if domain.kind == "set":
+        return " & ".join(f"({x} != T({v!r}))" for v in domain.values)
+    if domain.kind in ("count", "integer"):
+        low = f"({x} < T({domain.low!r})) | " if math.isfinite(domain.low) else ""
+        return f"{low}({x} != floor({x}))"
+    if domain.kind != "interval" or domain.text == CONVENTIONS["similarity"]:
+        raise UnsupportedError(f"the domain {domain.text} is checked elsewhere")
+    tests = []
+    if math.isfinite(domain.low):
+        tests.append(f"({x} {'<' if domain.closed[0] else '<='} T({domain.low!r}))")
+    if math.isfinite(domain.high):
+        tests.append(f"({x} {'>' if domain.closed[1] else '>='} T({domain.high!r}))")
+    return " | ".join(tests)

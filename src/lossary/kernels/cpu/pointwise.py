@@ -1,0 +1,362 @@
+"""Pointwise losses on the CPU: a generated loop over fixed blocks, values, sums and derivatives in one pass.
+
+Each block of `BLOCK` elements has its own sum, in float64, and the sums are added in their order, so a result does not
+depend on the number of threads. Arrays that are contiguous and of the computing type are read and written where they
+are; others (strided, broadcast, integers, half precision) pass through a small buffer that stays in the cache.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from lossary.catalogue import Loss
+from lossary.kernels import codegen
+from lossary.kernels.cpu import store, threads
+from lossary.kernels.table import Outcome, Wanted, least
+
+BLOCK = 4096
+_BUFFERED = 8 * BLOCK  # elements that pass through a buffer at a time
+LEAST = 16384  # elements from which a kernel is used; below, NumPy is as fast and needs no compiler
+_LEAST_SHARED = 65536  # elements from which threads are used: their start costs some tens of microseconds
+
+TYPES = {"float32": ("f32", ctypes.c_float), "float64": ("f64", ctypes.c_double)}
+
+
+# --- one generated kernel -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Variant:
+    """All that the source of a kernel depends on."""
+
+    loss: Loss
+    dtype: str
+    static: tuple[tuple[str, Any], ...]
+    uniform: tuple[str, ...]
+    arrays: tuple[str, ...]
+    order: int
+    value: str | None
+    weighted: bool
+    checked: bool
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A kernel ready to be called: its C function and the meaning of the function's arguments."""
+
+    function: Callable[..., int]
+    arguments: tuple[str, ...]
+    uniforms: Callable[..., tuple[float, ...]]
+    uniform_names: tuple[str, ...]
+
+
+_HEADER = '''"""{name}: {what}, in {dtype}.
+
+Generated from {where} by lossary; the folder may be deleted at any time.
+"""
+
+from numba import cfunc, njit, types
+from numba import {dtype} as T
+{imports}
+INF, NAN = T(float("inf")), T(float("nan"))
+BLOCK = {block}
+
+
+def uniforms({parameters}):
+    """What is the same for all elements, computed once."""
+    return ({uniforms})
+
+
+@njit(error_model="numpy", fastmath={{"contract"}}, pipeline_class=Unaliased)
+def block(start, stop, {names}):
+    """One block: returns its sum and whether an element lies outside the domain."""
+    block_sum = 0.0
+    suspect = types.int32(0)
+    for i in range(start, stop):
+{body}
+    return block_sum, suspect
+
+
+@cfunc(types.int32(types.intp, types.intp, types.intp, {types}), cache=True, error_model="numpy")
+def run(first, last, length, {names}, sums):
+    """The blocks from `first` up to `last`; each leaves its sum in `sums`."""
+    suspect = types.int32(0)
+    for number in range(first, last):
+        start = number * BLOCK
+        block_sum, found = block(start, min(start + BLOCK, length), {names})
+        store(sums, number, block_sum)
+        suspect |= found
+    return suspect
+'''
+
+
+def write(variant: Variant) -> tuple[str, codegen.Program]:
+    """Return the source of a kernel, and the program it holds."""
+    loss, order = variant.loss, variant.order
+    orders = ({0} if variant.value else set()) | ({order} if order else set())
+    program = codegen.trace(loss, dict(variant.static), variant.uniform, variant.arrays, order, orders)
+    body = [f"{name} = load({name}_at, i)" for name in program.arguments]
+    tests = _tests(variant, program)
+    if tests:
+        kept = " & (weight != T(0.0))" if variant.weighted else ""
+        if variant.weighted:
+            body.append("weight = load(weight_at, i)")
+        body.append(f"suspect |= types.int32(({tests}){kept})")
+    elif variant.weighted:
+        body.append("weight = load(weight_at, i)")
+    body += program.lines
+    outputs = []
+    if variant.value:
+        (value,) = program.results[0]
+        weighed = f"where(weight == T(0.0), T(0.0), weight * {value})" if variant.weighted else value
+        if variant.value == "each":
+            outputs.append("value_out")
+            body.append(f"store(value_out, i, {weighed})")
+        else:
+            body.append(f"block_sum = plus(block_sum, types.float64({weighed}))")
+    if order:
+        if variant.weighted:
+            body.append("factor = weight * scale")
+        for number, derivative in enumerate(program.results[order]):
+            scaled = f"where(weight == T(0.0), T(0.0), {derivative} * factor)"
+            outputs.append(f"derivative_{number}_out")
+            body.append(
+                f"store(derivative_{number}_out, i, {scaled if variant.weighted else f'{derivative} * scale'})"
+            )
+    suffix = TYPES[variant.dtype][0]
+    renamed = {"where": "select", "abs": "absolute"}
+    shared = {"where", "abs", "sqrt", "maximum", "minimum"}
+    used = sorted(set(program.functions) | {"load", "store", "plus", "Unaliased"} | ({"where"} if variant.weighted else set()))
+    imports = ["from lossary.kernels.cpu.scalar import ("]
+    for name in used:
+        own = renamed.get(name, name)
+        own = own if name in shared or name in ("load", "store", "plus", "Unaliased") else f"{own}_{suffix}"
+        imports.append(f"    {own}{'' if own == name else f' as {name}'},")
+    imports.append(")")
+    if "floor(" in tests:
+        imports.append("from math import floor")
+    arguments = [f"{name}_at" for name in program.arguments] + (["weight_at"] if variant.weighted else []) + outputs
+    uniforms = [name for name, _ in program.uniforms] + (["scale"] if order else [])
+    pointers = ["types.CPointer(T)"] * len(arguments) + ["T"] * len(uniforms)
+    source = _HEADER.format(
+        name=loss.name,
+        what=_what(variant),
+        dtype=variant.dtype,
+        where=f"{loss.define.__module__}.{loss.define.__qualname__}",
+        imports="\n".join(imports),
+        block=BLOCK,
+        parameters=", ".join(variant.uniform),
+        uniforms="".join(f"{expression}, " for _, expression in program.uniforms),
+        names=", ".join([*arguments, *uniforms]),
+        types=", ".join([*pointers, "types.CPointer(types.float64)"]),
+        body="\n".join(f"        {line}" for line in body),
+    )
+    return source, program
+
+
+def _tests(variant: Variant, program: codegen.Program) -> str:
+    """The condition of an element outside the domain of one of the arrays."""
+    if not variant.checked:
+        return ""
+    alternative = _alternative(variant.loss)
+    found = [
+        codegen.outside(variant.loss.domain(name, alternative), name)
+        for name in program.arguments
+        if name in variant.loss.arguments
+    ]
+    return " | ".join(f"({test})" for test in found if test)
+
+
+def _alternative(loss: Loss) -> int:
+    return next(number for number, signature in enumerate(loss.signatures) if signature.rank == 0)
+
+
+def _what(variant: Variant) -> str:
+    values = {"each": "values", "sum": "their sum", None: ""}[variant.value]
+    orders = ("", "gradient", "diagonal of the Hessian")[variant.order]
+    fixed = ", ".join(f"{name}={value!r}" for name, value in variant.static)
+    said = " and ".join(text for text in (values, orders) if text)
+    return said + (", weighted" if variant.weighted else "") + (f", with {fixed}" if fixed else "")
+
+
+_compiling = threading.Lock()
+
+
+@cache
+def _compile(variant: Variant) -> Compiled | None:
+    with _compiling:
+        try:
+            source, program = write(variant)
+        except codegen.UnsupportedError:
+            return None
+        made = store.module(variant.loss.name, source)
+        floating = TYPES[variant.dtype][1]
+        outputs = (variant.value == "each") + (len(variant.loss.wrt) if variant.order else 0)
+        pointers = len(program.arguments) + variant.weighted + outputs
+        scalars = len(program.uniforms) + (variant.order > 0)
+        prototype = ctypes.CFUNCTYPE(
+            ctypes.c_int32,
+            *[ctypes.c_ssize_t] * 3,
+            *[ctypes.c_void_p] * pointers,
+            *[floating] * scalars,
+            ctypes.c_void_p,
+        )
+        function = prototype(made.run.address)
+        function.owner = made  # type: ignore[attr-defined]  # the code lives as long as its module
+        return Compiled(function, program.arguments, made.uniforms, variant.uniform)
+
+
+# --- a call ---------------------------------------------------------------------------------------------------------
+
+
+def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
+    """Compute a call on NumPy arrays, or return None if it is not for a kernel."""
+    dtype = np.dtype(call.dtype).name
+    if dtype not in TYPES or call.signature.rank or _size(call.batch) < least(LEAST):
+        return None
+    arrays = dict(zip(call.loss.arguments, call.arrays, strict=True))
+    for name, array in zip(call.loss.arguments, call.given, strict=True):
+        if name in call.loss.wrt and array.ndim < len(call.batch):
+            return None  # one example repeated over the batch: its shares add up
+    static, uniform = [], []
+    for name, value in call.params.items():
+        if isinstance(value, np.ndarray):
+            arrays[name] = value
+        elif isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool)):
+            uniform.append(name)
+        else:
+            static.append((name, value))
+    own = tuple(name for name in call.params if isinstance(call.params[name], np.ndarray))
+    variant = Variant(
+        call.loss if not call.loss.bound else _unbound(call.loss),
+        dtype,
+        tuple(static),
+        tuple(uniform),
+        own,
+        wanted.order,
+        wanted.value,
+        wanted.weights is not None,
+        call.check,
+    )
+    compiled = _compile(variant)
+    return None if compiled is None else _run(compiled, call, wanted, arrays)
+
+
+def _unbound(loss: Loss) -> Loss:
+    from lossary.catalogue import get
+
+    return get(loss.name)
+
+
+def _size(shape: Sequence[int]) -> int:
+    size = 1
+    for length in shape:
+        size *= length
+    return size
+
+
+def _run(compiled: Compiled, call: Any, wanted: Wanted, arrays: Mapping[str, Any]) -> Outcome:
+    size, dtype = _size(call.batch), np.dtype(call.dtype)
+    inputs = [arrays[name] for name in compiled.arguments]
+    if wanted.weights is not None:
+        inputs.append(wanted.weights)
+    # Axes in the order of memory, so that arrays in Fortran order are read as they lie.
+    axes = _axes(inputs, len(call.batch))
+    shape = tuple(call.batch[a] for a in axes)
+    sources = [_Source(x, shape, axes, dtype) for x in inputs]
+    outputs = [np.empty(shape, dtype) for _ in range((wanted.value == "each") + bool(wanted.order) * len(call.loss.wrt))]
+    blocks = -(-size // BLOCK)
+    sums = np.empty(blocks)
+    out = [x.ctypes.data for x in outputs]
+    uniforms = compiled.uniforms(**{name: call.params[name] for name in compiled.uniform_names})
+    scalars = (*map(float, uniforms), *((float(wanted.scale),) if wanted.order else ()))
+    function, sums_at, width = compiled.function, sums.ctypes.data, dtype.itemsize
+
+    if all(source.direct for source in sources):
+        pointers = [*(source.address for source in sources), *out, *scalars, sums_at]
+
+        def run(first: int, last: int) -> int:
+            return function(first, last, size, *pointers)
+    else:
+
+        def run(first: int, last: int) -> int:
+            buffers = [None if source.direct else np.empty(_BUFFERED, dtype) for source in sources]
+            found = 0
+            for start in range(first, last, _BUFFERED // BLOCK):
+                stop = min(start + _BUFFERED // BLOCK, last)
+                begin, end = start * BLOCK, min(stop * BLOCK, size)
+                read = [
+                    source.address if buffer is None else source.fill(buffer, begin, end) - begin * width
+                    for source, buffer in zip(sources, buffers, strict=True)
+                ]
+                found |= function(start, stop, size, *read, *out, *scalars, sums_at)
+            return found
+
+    count = 1 if size < _LEAST_SHARED else (wanted.threads or threads.default_count())
+    suspect = threads.share(run, blocks, count)
+    if suspect:
+        call.check_values()
+    if axes != tuple(range(len(axes))):
+        back = np.argsort(axes)
+        outputs = [x.transpose(back) for x in outputs]
+    value: Any = None
+    if wanted.value == "each":
+        value = outputs.pop(0)
+    elif wanted.value == "sum":
+        value = sums.sum()
+    return Outcome(value, tuple(outputs))
+
+
+def _axes(inputs: Sequence[Any], count: int) -> tuple[int, ...]:
+    if all(x.flags.c_contiguous for x in inputs) or count < 2:
+        return tuple(range(count))
+    leader = next((x for x in inputs if x.ndim == count), None)
+    if leader is None:
+        return tuple(range(count))
+    return tuple(sorted(range(count), key=lambda a: -abs(leader.strides[a])))
+
+
+class _Source:
+    """An input of a kernel, seen as one long row in the order of the outputs."""
+
+    def __init__(self, x: Any, shape: tuple[int, ...], axes: tuple[int, ...], dtype: Any) -> None:
+        if x.ndim == len(axes):
+            x = x.transpose(axes)
+        self.direct = x.dtype == dtype and x.flags.c_contiguous and x.flags.aligned and x.shape == shape
+        if self.direct:
+            self.address = x.ctypes.data
+            self.array = x
+            return
+        self.array = np.broadcast_to(x, shape)
+        flat = self.array.reshape(-1) if self.array.ndim < 2 or _in_line(self.array) else None
+        self.flat = flat
+
+    def fill(self, buffer: Any, begin: int, end: int) -> int:
+        """Copy a range of the row into the buffer, in its type, and return the buffer's address."""
+        if self.flat is not None:
+            np.copyto(buffer[: end - begin], self.flat[begin:end], casting="unsafe")
+        else:
+            at = 0
+            flags = ["external_loop", "buffered", "ranged"]
+            with np.nditer(self.array, flags=flags, order="C", buffersize=_BUFFERED) as pieces:
+                pieces.iterrange = (begin, end)
+                for piece in pieces:
+                    np.copyto(buffer[at : at + piece.size], piece, casting="unsafe")
+                    at += piece.size
+        return int(buffer.ctypes.data)
+
+
+def _in_line(x: Any) -> bool:
+    """Whether an array is one row of equally distant numbers, so that flattening copies nothing."""
+    step = x.strides[-1]
+    for axis in range(x.ndim - 2, -1, -1):
+        if x.strides[axis] != x.strides[axis + 1] * x.shape[axis + 1]:
+            return False
+    return bool(x.strides[-1] == step)
