@@ -31,7 +31,7 @@ INNER: dict[str, set[str]] = {
     "catalogue": {"errors", "facts", "similarity"},
     "losses": {"numerics", "catalogue", "similarity", "losses"},
     "backends": {"errors", "facts", "catalogue"},
-    "kernels": {"errors", "facts", "catalogue", "kernels"},
+    "kernels": {"errors", "facts", "catalogue", "numerics", "kernels"},
     "_dispatch": {"errors"},
     "checks": {"catalogue", "errors", "facts"},
     "reduction": {"_dispatch", "errors"},

@@ -47,7 +47,17 @@ class Outcome:
 Kernel = Callable[[Any, Wanted], "Outcome | None"]
 
 # Hand-written kernels: (loss, device) to the module and function that computes it.
-TABLE: dict[tuple[str, str], tuple[str, str]] = {}
+_ROWS = "lossary.kernels.cpu.rows"
+TABLE: dict[tuple[str, str], tuple[str, str]] = {
+    ("softmax_cross_entropy", "cpu"): (_ROWS, "cross_entropy"),
+    ("softmax_focal", "cpu"): (_ROWS, "focal"),
+    ("poly_loss", "cpu"): (_ROWS, "poly"),
+    ("generalized_cross_entropy", "cpu"): (_ROWS, "power"),
+    ("logit_adjusted", "cpu"): (_ROWS, "adjusted"),
+    ("class_balanced", "cpu"): (_ROWS, "balanced"),
+    ("arcface", "cpu"): (_ROWS, "angular"),
+    ("cosface", "cpu"): (_ROWS, "cosine"),
+}
 
 
 @cache
