@@ -1,4 +1,4 @@
-"""The softmax family on the CPU: one kernel for every loss that is a function of a softmax and a label or a distribution.
+"""The softmax family on the CPU: one kernel for all losses of a softmax and a label or a distribution.
 
 A row of logits is read from memory once. Its scores (scaled, capped, shifted, with a margin on the label's) go into a
 piece of scratch that stays in the cache; there the exponentials replace them, and from there the gradient is written.
@@ -215,6 +215,12 @@ def _multiply_all(out: Any, factor: Any) -> None:
         out[i] *= factor
 
 
+@strict
+def _distance(score: Any, top: Any) -> Any:
+    """How far a score is below the top: infinitely far at -inf, even where the top is NaN."""
+    return select(score == -np.inf, -score, top - score)
+
+
 # --- along a row ----------------------------------------------------------------------------------------------------
 
 
@@ -251,7 +257,7 @@ def _cost_of(scores: Any, costs: Any, base: Any) -> Any:
         cost = costs[i]
         total = plus(total, cost)
         live = plus(live, select(scores[i] == -np.inf, nothing, cost))
-        apart = plus(apart, select(cost == nothing, nothing, cost * (base - scores[i])))
+        apart = plus(apart, select(cost == nothing, nothing, cost * _distance(scores[i], base)))
     return total, live, apart
 
 
@@ -329,7 +335,7 @@ def _cost_lanes(scores: Any, costs: Any, base: Any, total: Any, live: Any, apart
         cost = costs[i]
         total[i] += cost
         live[i] += select(scores[i] == -np.inf, nothing, cost)
-        apart[i] += select(cost == nothing, nothing, cost * (base[i] - scores[i]))
+        apart[i] += select(cost == nothing, nothing, cost * _distance(scores[i], base[i]))
 
 
 @strict
@@ -442,7 +448,7 @@ def _likelihood(lanes: Any, count: int) -> None:
     nothing, lowest = score.dtype.type(0), score.dtype.type(-np.inf)
     for i in range(count):
         unseen = (present[i] == nothing) | (weight[i] == nothing)
-        apart = select(unseen, nothing, weight[i] * (base[i] - score[i]))
+        apart = select(unseen, nothing, weight[i] * _distance(score[i], base[i]))
         live = select(unseen | (score[i] == lowest), nothing, weight[i] * log_total[i])
         cost[i] = apart + live
         slope[i] = -weight[i]
@@ -560,32 +566,53 @@ def _with_margin(cosine: Any, margin: Any) -> Any:
 
 # --- rows -----------------------------------------------------------------------------------------------------------
 # Empty arrays are options that are absent: labels or targets, class_weight, shift, grad, lse, entropy, correct. Only
-# `costs`, the scratch for what each class costs, is None where no class but the label's costs anything (no soft targets,
-# no smoothing): that compiles to another kernel. Logits, targets and gradients are flat, with steps in entries.
+# `costs`, the scratch for what each class costs, is None where no class but the label's costs anything (neither soft
+# targets nor smoothing): that compiles to another kernel. Logits, targets, gradients are flat, with steps in entries.
 
 
 @strict
-def _label(
-    k: Any, row_at: Any, step: Any, scores: Any, class_weight: Any, numbers: Any, margin: Any, lanes: Any, lane: Any
-) -> None:
-    """Fetch the label's score and weight into its lane; put the margin on the score."""
-    one, nothing = numbers[0] / numbers[0], numbers[0] * 0
-    classes = (scores.size - row_at + step - 1) // step
-    present = 0 <= k < classes
-    lanes[PRESENT, lane] = one if present else nothing
-    lanes[RATE, lane] = one
-    if not class_weight.size:
-        lanes[WEIGHT, lane] = one if present else numbers[5]
-    else:
-        lanes[WEIGHT, lane] = class_weight[k] if present else nothing
-    lanes[SCORE, lane] = nothing
-    if present:
-        at = row_at + k * step
-        if margin[0] != nothing:
-            cosine, rate = _with_margin(scores[at] / numbers[0], margin)
-            scores[at] = cosine * numbers[0]
-            lanes[RATE, lane] = rate
-        lanes[SCORE, lane] = scores[at]
+def _find(labels: Any, step: int, classes: int, scores: Any, class_weight: Any, stray: Any, lanes: Any) -> None:
+    """Bring the scores and weights of the labels into their lanes. Class k of lane i is at ``k * step + i``."""
+    one, nothing = lanes.dtype.type(1), lanes.dtype.type(0)
+    present, score, weight, rate = lanes[PRESENT], lanes[SCORE], lanes[WEIGHT], lanes[RATE]
+    for i in range(labels.size):
+        k = labels[i]
+        inside = 0 <= k < classes
+        rate[i] = one
+        present[i] = one if inside else nothing
+        score[i] = scores[k * step + i] if inside else nothing
+        if class_weight.size:
+            weight[i] = class_weight[k] if inside else nothing
+        else:
+            weight[i] = one if inside else stray
+
+
+@strict
+def _set_back(labels: Any, step: int, classes: int, scores: Any, scale: Any, margin: Any, lanes: Any) -> None:
+    """Put the margin on the labels' scores."""
+    score, rate = lanes[SCORE], lanes[RATE]
+    for i in range(labels.size):
+        if 0 <= labels[i] < classes:
+            cosine, rate[i] = _with_margin(score[i] / scale, margin)
+            score[i] = cosine * scale
+            scores[labels[i] * step + i] = score[i]
+
+
+@strict
+def _put(labels: Any, step: int, classes: int, numbers: Any, out: Any) -> None:
+    """Write a number of each lane at its label."""
+    for i in range(labels.size):
+        if 0 <= labels[i] < classes:
+            out[labels[i] * step + i] = numbers[i]
+
+
+@strict
+def _outside(labels: Any, classes: int, factor: Any) -> int:
+    """Whether a label that counts is outside its row."""
+    found = 0
+    for i in range(labels.size):
+        found |= (factor[i] != 0) & ((labels[i] < 0) | (labels[i] >= classes))
+    return found
 
 
 @whole
@@ -617,7 +644,7 @@ def long_rows(
 ) -> int:
     """Evaluate rows whose classes are contiguous, one after the other; return whether a label was outside its row."""
     suspect = 0
-    scale, cap, smoothing, z_loss, parameter, _, common = numbers
+    scale, cap, smoothing, z_loss, parameter, stray, common = numbers
     nothing, one = values.dtype.type(0), values.dtype.type(1)
     for row in range(start, stop):
         lanes[FACTOR, 0] = factor[row * factor_step] * (common * scale)
@@ -642,8 +669,10 @@ def long_rows(
             here = _largest(piece)
             top = top if here <= top else here
         if costs is None:
-            _label(labels[row], 0, 1, scores, class_weight, numbers, margin, lanes, 0)
+            own = labels[row : row + 1]
+            _find(own, 1, classes, scores, class_weight, stray, lanes)
             if margin[0] != nothing:
+                _set_back(own, 1, classes, scores, scale, margin, lanes)
                 top = _largest(scores)
         base = nothing if top == -np.inf else top
         lanes[BASE, 0] = base
@@ -763,7 +792,7 @@ def tiled_rows(
     An array of shape (outer, classes, inner) has a step for each of these axes.
     """
     suspect = 0
-    scale, cap, smoothing, z_loss, parameter, _, common = numbers
+    scale, cap, smoothing, z_loss, parameter, stray, common = numbers
     nothing, one = values.dtype.type(0), values.dtype.type(1)
     _, classes, inner = shape
     tiles = (inner + width - 1) // width
@@ -774,10 +803,8 @@ def tiled_rows(
         for i in range(count):
             lanes[FACTOR, i] = factor[(first + i) * factor_step] * (common * scale)
 
-        if labels.size:
-            for i in range(count):
-                if lanes[FACTOR, i] != nothing and not 0 <= labels[first + i] < classes:
-                    suspect = 1
+        own = labels[first : first + count] if labels.size else labels
+        suspect |= _outside(own, classes, lanes[FACTOR])
         _gather(x, block * x_steps[0] + low * x_steps[2], x_steps[1], x_steps[2], scores, width, classes, count)
         if logits.size:
             _take(scores, logits)
@@ -787,8 +814,9 @@ def tiled_rows(
             for c in range(classes):
                 _add_to_all(scores[c * width : c * width + count], shift[c])
         if costs is None:
-            for i in range(count):
-                _label(labels[first + i], i, width, scores, class_weight, numbers, margin, lanes, i)
+            _find(own, width, classes, scores, class_weight, stray, lanes)
+            if margin[0] != nothing:
+                _set_back(own, width, classes, scores, scale, margin, lanes)
         base = lanes[BASE, :count]
         _fill(base, values.dtype.type(-np.inf))
         for c in range(classes):
@@ -809,10 +837,8 @@ def tiled_rows(
         if costs is not None:
             if not targets.size:
                 _erase(costs)
-                for i in range(count):
-                    k = labels[first + i]
-                    if 0 <= k < classes:
-                        costs[k * width + i] = one
+                _fill(lanes[RATE, :count], one)
+                _put(own, width, classes, lanes[RATE], costs)
             else:
                 steps = target_steps
                 _gather(targets, block * steps[0] + low * steps[2], steps[1], steps[2], costs, width, classes, count)
@@ -878,10 +904,7 @@ def tiled_rows(
                         lanes[FACTOR, :count],
                     )
             if costs is None:
-                for i in range(count):
-                    k = labels[first + i]
-                    if 0 <= k < classes:
-                        scores[k * width + i] = lanes[OWN, i]
+                _put(own, width, classes, lanes[OWN], scores)
             if cap != nothing:
                 for c in range(classes):
                     at = c * width
@@ -922,10 +945,10 @@ def _scatter(
 @strict
 def _holds(scores: Any, top: Any) -> bool:
     """Whether a score is there."""
+    found = False
     for i in range(scores.size):
-        if scores[i] == top:
-            return True
-    return False
+        found |= scores[i] == top
+    return found
 
 
 # --- what is asked for ----------------------------------------------------------------------------------------------
@@ -1086,7 +1109,7 @@ def softmax_rows(
         assert found is not None
         soft, soft_steps = found.flat, found.steps
     dense = not indexed or plan.smoothing != 0
-    short = place.inner > 1 and (place.steps[2] == 1 and place.steps[1] != 1 or classes < SHORT)
+    short = place.inner > 1 and ((place.steps[2] == 1 and place.steps[1] != 1) or classes < SHORT)
 
     def per_class(given: Any) -> Any:
         if given is None:
