@@ -100,6 +100,11 @@ class Graph:
         if symbol == "**":
             return self.power(a, b)
         x, y = self.number(a), self.number(b)
+        one = self.number(1)
+        if (symbol == "*" and x is one) or (symbol in "*/" and y is one):
+            return y if x is one else x
+        if symbol == "/" and y.operation == "constant" and y.parts[0] and math.isfinite(y.parts[0]):
+            return self.node("*", (x, self.number(1 / y.parts[0])), "number")  # costs half a unit in the last place
         return self.node(symbol, (x, y), "truth" if symbol in _COMPARISONS else "number")
 
     def power(self, base: Any, exponent: Any) -> Node:
@@ -187,7 +192,7 @@ for _name, _count in FUNCTIONS.items():
 
 # Names that the template around the loop uses.
 RESERVED = set("T INF NAN BLOCK abs where power floor load store plus types block run uniforms njit cfunc".split())
-RESERVED |= set("i first last length start stop number weight scale factor block_sum suspect sums found".split())
+RESERVED |= set("i first last length start stop number example_weight derivative_scale factor block_sum suspect sums found".split())
 
 
 # --- a definition, traced -------------------------------------------------------------------------------------------
@@ -212,6 +217,20 @@ def trace(
     `static` parameters are fixed here, `uniform` ones are numbers given at each call, and `arrays` are parameters
     that differ from example to example.
     """
+    return _Writer(loss, _run(loss, static, uniform, arrays, order)[1], wanted).program()
+
+
+def exponents(loss: Loss, static: Mapping[str, Any], uniform: Sequence[str]) -> tuple[str, ...]:
+    """Which uniform parameters are the exponent of a power, as they stand."""
+    graph, _ = _run(loss, static, uniform, (), loss.derivatives)
+    powers = [node.parts[1] for node in graph.nodes.values() if node.operation == "power"]
+    roots = [node.parts[0] for node in powers if node.operation == "uniform" and isinstance(node.parts[0], Node)]
+    return tuple({root.parts[0] for root in roots if root.operation == "parameter"})
+
+
+def _run(
+    loss: Loss, static: Mapping[str, Any], uniform: Sequence[str], arrays: Sequence[str], order: int
+) -> tuple[Graph, list[tuple[Node, ...]]]:
     graph = Graph()
     given = [graph.node("argument", (name,), "number") for name in loss.arguments]
     params: dict[str, Any] = dict(static)
@@ -229,7 +248,7 @@ def trace(
         found = found if isinstance(found, tuple) else (found,)
         orders.append(tuple(map(graph.number, found)))
         _name_after(steps)
-    return _Writer(loss, orders, wanted).program()
+    return graph, orders
 
 
 def _name_after(steps: Iterator[Any]) -> None:

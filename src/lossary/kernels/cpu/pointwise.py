@@ -8,15 +8,16 @@ are; others (strided, broadcast, integers, half precision) pass through a small 
 from __future__ import annotations
 
 import ctypes
+import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from lossary.catalogue import Loss
+from lossary.catalogue import Loss, get
 from lossary.kernels import codegen
 from lossary.kernels.cpu import store, threads
 from lossary.kernels.table import Outcome, Wanted, least
@@ -105,17 +106,17 @@ def write(variant: Variant) -> tuple[str, codegen.Program]:
     body = [f"{name} = load({name}_at, i)" for name in program.arguments]
     tests = _tests(variant, program)
     if tests:
-        kept = " & (weight != T(0.0))" if variant.weighted else ""
+        kept = " & (example_weight != T(0.0))" if variant.weighted else ""
         if variant.weighted:
-            body.append("weight = load(weight_at, i)")
+            body.append("example_weight = load(example_weight_at, i)")
         body.append(f"suspect |= types.int32(({tests}){kept})")
     elif variant.weighted:
-        body.append("weight = load(weight_at, i)")
+        body.append("example_weight = load(example_weight_at, i)")
     body += program.lines
     outputs = []
     if variant.value:
         (value,) = program.results[0]
-        weighed = f"where(weight == T(0.0), T(0.0), weight * {value})" if variant.weighted else value
+        weighed = f"where(example_weight == T(0.0), T(0.0), example_weight * {value})" if variant.weighted else value
         if variant.value == "each":
             outputs.append("value_out")
             body.append(f"store(value_out, i, {weighed})")
@@ -123,12 +124,12 @@ def write(variant: Variant) -> tuple[str, codegen.Program]:
             body.append(f"block_sum = plus(block_sum, types.float64({weighed}))")
     if order:
         if variant.weighted:
-            body.append("factor = weight * scale")
+            body.append("factor = example_weight * derivative_scale")
         for number, derivative in enumerate(program.results[order]):
-            scaled = f"where(weight == T(0.0), T(0.0), {derivative} * factor)"
+            scaled = f"where(example_weight == T(0.0), T(0.0), {derivative} * factor)"
             outputs.append(f"derivative_{number}_out")
             body.append(
-                f"store(derivative_{number}_out, i, {scaled if variant.weighted else f'{derivative} * scale'})"
+                f"store(derivative_{number}_out, i, {scaled if variant.weighted else f'{derivative} * derivative_scale'})"
             )
     suffix = TYPES[variant.dtype][0]
     renamed = {"where": "select", "abs": "absolute"}
@@ -142,8 +143,8 @@ def write(variant: Variant) -> tuple[str, codegen.Program]:
     imports.append(")")
     if "floor(" in tests:
         imports.append("from math import floor")
-    arguments = [f"{name}_at" for name in program.arguments] + (["weight_at"] if variant.weighted else []) + outputs
-    uniforms = [name for name, _ in program.uniforms] + (["scale"] if order else [])
+    arguments = [f"{name}_at" for name in program.arguments] + (["example_weight_at"] if variant.weighted else []) + outputs
+    uniforms = [name for name, _ in program.uniforms] + (["derivative_scale"] if order else [])
     pointers = ["types.CPointer(T)"] * len(arguments) + ["T"] * len(uniforms)
     source = _HEADER.format(
         name=loss.name,
@@ -186,6 +187,19 @@ def _what(variant: Variant) -> str:
     return said + (", weighted" if variant.weighted else "") + (f", with {fixed}" if fixed else "")
 
 
+# A power with one of these exponents is a few multiplications, so a parameter that is an exponent is fixed at them.
+_EXPONENTS = (0, 0.5, 1, 2, 3, 4)
+
+
+@cache
+def _exponents(loss: Loss, uniform: tuple[str, ...], static: tuple[tuple[str, Any], ...]) -> tuple[str, ...]:
+    """Which of the parameters are exponents as they stand."""
+    try:
+        return codegen.exponents(loss, dict(static), uniform)
+    except codegen.UnsupportedError:
+        return ()
+
+
 _compiling = threading.Lock()
 
 
@@ -218,64 +232,86 @@ def _compile(variant: Variant) -> Compiled | None:
 
 def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
     """Compute a call on NumPy arrays, or return None if it is not for a kernel."""
-    dtype = np.dtype(call.dtype).name
-    if dtype not in TYPES or call.signature.rank or _size(call.batch) < least(LEAST):
+    if call.signature.rank or math.prod(call.batch) < least(LEAST):
         return None
-    arrays = dict(zip(call.loss.arguments, call.arrays, strict=True))
-    for name, array in zip(call.loss.arguments, call.given, strict=True):
-        if name in call.loss.wrt and array.ndim < len(call.batch):
-            return None  # one example repeated over the batch: its shares add up
-    static, uniform = [], []
+    if any(x.ndim < len(call.batch) for name, x in _named(call.loss, call.given) if name in call.loss.wrt):
+        return None  # one example repeated over the batch: its shares add up
+    arrays = dict(_named(call.loss, call.arrays))
+    numbers = {}
     for name, value in call.params.items():
         if isinstance(value, np.ndarray):
             arrays[name] = value
-        elif isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool)):
-            uniform.append(name)
         else:
-            static.append((name, value))
-    own = tuple(name for name in call.params if isinstance(call.params[name], np.ndarray))
-    variant = Variant(
-        call.loss if not call.loss.bound else _unbound(call.loss),
-        dtype,
-        tuple(static),
-        tuple(uniform),
-        own,
-        wanted.order,
-        wanted.value,
-        wanted.weights is not None,
-        call.check,
+            numbers[name] = value
+    computed = compute(call.loss, arrays, numbers, call.batch, np.dtype(call.dtype), wanted, call.check)
+    if computed is None:
+        return None
+    outcome, suspect = computed
+    if suspect:
+        call.check_values()
+    return outcome
+
+
+def _named(loss: Loss, arrays: Sequence[Any]) -> Iterable[tuple[str, Any]]:
+    return zip(loss.arguments, arrays, strict=True)
+
+
+def compute(
+    loss: Loss,
+    arrays: Mapping[str, Any],
+    numbers: Mapping[str, Any],
+    batch: tuple[int, ...],
+    dtype: Any,
+    wanted: Wanted,
+    check: bool,
+) -> tuple[Outcome, int] | None:
+    """Return what is wanted, and whether a value lies outside its domain; None if there is no kernel.
+
+    `arrays` are those of the loss and the parameters that differ from example to example; `numbers` are the others.
+    """
+    if dtype.name not in TYPES:
+        return None
+    if loss.bound:
+        loss = get(loss.name)
+    variable = [name for name in numbers if _is_number(numbers[name])]
+    special = _exponents(loss, tuple(variable), tuple(sorted(numbers.items() - {(n, numbers[n]) for n in variable})))
+    uniform = tuple(name for name in variable if not (name in special and numbers[name] in _EXPONENTS))
+    static = tuple((name, value) for name, value in numbers.items() if name not in uniform)
+    extra = tuple(name for name in arrays if name not in loss.arguments)
+    weighted = wanted.weights is not None
+    compiled = _compile(
+        Variant(loss, dtype.name, static, uniform, extra, wanted.order, wanted.value, weighted, check)
     )
-    compiled = _compile(variant)
-    return None if compiled is None else _run(compiled, call, wanted, arrays)
+    return None if compiled is None else _run(compiled, loss, arrays, numbers, batch, dtype, wanted)
 
 
-def _unbound(loss: Loss) -> Loss:
-    from lossary.catalogue import get
-
-    return get(loss.name)
+def _is_number(x: Any) -> bool:
+    return isinstance(x, (int, float)) and not isinstance(x, bool)
 
 
-def _size(shape: Sequence[int]) -> int:
-    size = 1
-    for length in shape:
-        size *= length
-    return size
-
-
-def _run(compiled: Compiled, call: Any, wanted: Wanted, arrays: Mapping[str, Any]) -> Outcome:
-    size, dtype = _size(call.batch), np.dtype(call.dtype)
+def _run(
+    compiled: Compiled,
+    loss: Loss,
+    arrays: Mapping[str, Any],
+    numbers: Mapping[str, Any],
+    batch: tuple[int, ...],
+    dtype: Any,
+    wanted: Wanted,
+) -> tuple[Outcome, int]:
+    length = math.prod(batch)
     inputs = [arrays[name] for name in compiled.arguments]
     if wanted.weights is not None:
         inputs.append(wanted.weights)
     # Axes in the order of memory, so that arrays in Fortran order are read as they lie.
-    axes = _axes(inputs, len(call.batch))
-    shape = tuple(call.batch[a] for a in axes)
+    axes = _axes(inputs, len(batch))
+    shape = tuple(batch[a] for a in axes)
     sources = [_Source(x, shape, axes, dtype) for x in inputs]
-    outputs = [np.empty(shape, dtype) for _ in range((wanted.value == "each") + bool(wanted.order) * len(call.loss.wrt))]
-    blocks = -(-size // BLOCK)
+    count = (wanted.value == "each") + (len(loss.wrt) if wanted.order else 0)
+    outputs = [np.empty(shape, dtype) for _ in range(count)]
+    blocks = -(-length // BLOCK)
     sums = np.empty(blocks)
     out = [x.ctypes.data for x in outputs]
-    uniforms = compiled.uniforms(**{name: call.params[name] for name in compiled.uniform_names})
+    uniforms = compiled.uniforms(**{name: numbers[name] for name in compiled.uniform_names})
     scalars = (*map(float, uniforms), *((float(wanted.scale),) if wanted.order else ()))
     function, sums_at, width = compiled.function, sums.ctypes.data, dtype.itemsize
 
@@ -283,26 +319,24 @@ def _run(compiled: Compiled, call: Any, wanted: Wanted, arrays: Mapping[str, Any
         pointers = [*(source.address for source in sources), *out, *scalars, sums_at]
 
         def run(first: int, last: int) -> int:
-            return function(first, last, size, *pointers)
+            return function(first, last, length, *pointers)
     else:
 
         def run(first: int, last: int) -> int:
-            buffers = [None if source.direct else np.empty(_BUFFERED, dtype) for source in sources]
+            buffers = [None if source.direct else source.buffer(dtype) for source in sources]
             found = 0
             for start in range(first, last, _BUFFERED // BLOCK):
                 stop = min(start + _BUFFERED // BLOCK, last)
-                begin, end = start * BLOCK, min(stop * BLOCK, size)
+                begin, end = start * BLOCK, min(stop * BLOCK, length)
                 read = [
                     source.address if buffer is None else source.fill(buffer, begin, end) - begin * width
                     for source, buffer in zip(sources, buffers, strict=True)
                 ]
-                found |= function(start, stop, size, *read, *out, *scalars, sums_at)
+                found |= function(start, stop, length, *read, *out, *scalars, sums_at)
             return found
 
-    count = 1 if size < _LEAST_SHARED else (wanted.threads or threads.default_count())
-    suspect = threads.share(run, blocks, count)
-    if suspect:
-        call.check_values()
+    spread = 1 if length < _LEAST_SHARED else (wanted.threads or threads.default_count())
+    suspect = threads.share(run, blocks, spread)
     if axes != tuple(range(len(axes))):
         back = np.argsort(axes)
         outputs = [x.transpose(back) for x in outputs]
@@ -311,11 +345,11 @@ def _run(compiled: Compiled, call: Any, wanted: Wanted, arrays: Mapping[str, Any
         value = outputs.pop(0)
     elif wanted.value == "sum":
         value = sums.sum()
-    return Outcome(value, tuple(outputs))
+    return Outcome(value, tuple(outputs)), suspect
 
 
 def _axes(inputs: Sequence[Any], count: int) -> tuple[int, ...]:
-    if all(x.flags.c_contiguous for x in inputs) or count < 2:
+    if count < 2 or all(x.flags.c_contiguous for x in inputs):
         return tuple(range(count))
     leader = next((x for x in inputs if x.ndim == count), None)
     if leader is None:
@@ -335,12 +369,21 @@ class _Source:
             self.array = x
             return
         self.array = np.broadcast_to(x, shape)
-        flat = self.array.reshape(-1) if self.array.ndim < 2 or _in_line(self.array) else None
-        self.flat = flat
+        self.flat = self.array.reshape(-1) if _in_line(self.array) else None
+        self.constant = not any(self.array.strides)
+
+    def buffer(self, dtype: Any) -> Any:
+        """Return room for a part of the row; an input that is the same throughout fills it for good."""
+        room = np.empty(_BUFFERED, dtype)
+        if self.constant:
+            room[:] = self.array[(0,) * self.array.ndim]
+        return room
 
     def fill(self, buffer: Any, begin: int, end: int) -> int:
         """Copy a range of the row into the buffer, in its type, and return the buffer's address."""
-        if self.flat is not None:
+        if self.constant:
+            pass
+        elif self.flat is not None:
             np.copyto(buffer[: end - begin], self.flat[begin:end], casting="unsafe")
         else:
             at = 0
@@ -354,9 +397,5 @@ class _Source:
 
 
 def _in_line(x: Any) -> bool:
-    """Whether an array is one row of equally distant numbers, so that flattening copies nothing."""
-    step = x.strides[-1]
-    for axis in range(x.ndim - 2, -1, -1):
-        if x.strides[axis] != x.strides[axis + 1] * x.shape[axis + 1]:
-            return False
-    return bool(x.strides[-1] == step)
+    """Whether an array is one row of equally distant numbers, so that flattening it copies nothing."""
+    return all(x.strides[a] == x.strides[a + 1] * x.shape[a + 1] for a in range(x.ndim - 1))

@@ -33,6 +33,9 @@ class Unaliased(Compiler):  # type: ignore[misc]
         self.state.flags.noalias = True
 
 
+# Where a rounding error is computed, a product must be rounded as written.
+_as_written: Callable[[Any], Any] = njit(error_model="numpy", forceinline=True, nogil=True)
+
 # The largest error, in units in the last place of the result; float64 and float32.
 ULPS = {
     "exp": (1.0, 1.0),
@@ -371,7 +374,7 @@ def tanh_f64(x):  # type: ignore[no-untyped-def]
 # --- powers and gamma functions -------------------------------------------------------------------------------------
 
 
-@_compiled
+@_as_written
 def power_f64(x, y):  # type: ignore[no-untyped-def]
     """``x ** y`` for x >= 0: NaN for negative x, 1 for y = 0.
 
@@ -391,6 +394,8 @@ def power_f64(x, y):  # type: ignore[no-untyped-def]
     total = high + lead
     back = total - high
     low = ((high - (total - back)) + (lead - back)) + (2.0 * s_low + s * series + n * _LN2_LOW_64)
+    leading = total + low
+    total, low = leading, (total - leading) + low
     # y * (total + low), the product of the leading parts exactly.
     total_high = from_bits_f64(bits_f64(total) & int64(-134217728))
     y_high = from_bits_f64(bits_f64(y) & int64(-134217728))
