@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -185,6 +185,34 @@ def scalar(x: Tensor, dtype: torch.dtype) -> Tensor:
     return x.to(dtype)
 
 
+def fused(call: Call, value: Any, order: int = 0, scale: Any = 1.0) -> Any:
+    """Return what a kernel computes of a call in one pass over its tensors, or None where there is none for it.
+
+    Values come with their gradient under autograd. Derivatives asked for by name are plain numbers, so where a tensor
+    is being differentiated they are left to ordinary operations.
+    """
+    names = tuple(name for name, held in call.params.items() if isinstance(held, Tensor))
+    tensors = (*call.arrays, *(call.params[name] for name in names))
+    if not all(map(_plain, tensors)) or torch.compiler.is_compiling():
+        return None
+    from lossary.kernels import table
+
+    kernel = table.find(call.loss)
+    if kernel is None:
+        return None
+    tracked = [i for i, x in enumerate(tensors) if x.requires_grad] if torch.is_grad_enabled() else []
+    wrt = tuple(call.loss.arguments.index(name) for name in call.loss.wrt)
+    if tracked and (order or any(i not in wrt for i in tracked)):
+        return None
+    weights = call.weights
+    if weights is not None and (not _plain(weights) or (weights.requires_grad and torch.is_grad_enabled())):
+        return None
+    done = _by_kernel(kernel, call, value, order, weights, scale)
+    if done is None or not tracked:
+        return done
+    return replace(done, value=_Fused.apply(_Spec(call, names, wrt), kernel, [done.value], *tensors))
+
+
 def own(x: Tensor) -> Tensor:
     """A tensor that shares memory with no input."""
     return x.clone(memory_format=torch.contiguous_format)
@@ -317,3 +345,72 @@ class _Eager(_Traced):
                         moved = sum(moved, -1 - axis)
                 change = change + moved
         return change
+
+
+# --- kernels on the CPU ----------------------------------------------------------------------------------------------
+
+_NUMPY = {torch.float32: "float32", torch.float64: "float64"}
+
+
+def _plain(x: Tensor) -> bool:
+    """Whether a tensor is ordinary memory of the CPU, and nothing but autograd watches it."""
+    return (
+        (type(x) is Tensor or type(x) is torch.nn.Parameter)
+        and x.device.type == "cpu"
+        and x.layout == torch.strided
+        and not (x.is_neg() or x.is_conj())
+        and not torch._C._are_functorch_transforms_active()
+        and torch.autograd.forward_ad._current_level < 0
+    )
+
+
+def _memory(x: Tensor) -> Any:
+    return x.detach().numpy()
+
+
+def _by_kernel(kernel: Any, call: Call, value: Any, order: int, weights: Any, scale: Any = 1.0) -> Any:
+    """Run a kernel on the memory of tensors; its results are tensors on memory of NumPy's, which faults less often."""
+    from lossary.kernels.table import Outcome, Wanted
+
+    if call.dtype not in _NUMPY:
+        return None
+    params = {name: _memory(held) if isinstance(held, Tensor) else held for name, held in call.params.items()}
+    on_memory = replace(call, arrays=[_memory(x) for x in call.arrays], params=params, dtype=_NUMPY[call.dtype])
+    factors = None if weights is None else _memory(weights)
+    done = kernel(on_memory, Wanted(value, order, factors, float(scale), torch.get_num_threads()))
+    if done is None:
+        return None
+    values = done.value
+    if value == "each":
+        values = torch.from_numpy(values)
+    elif value == "sum":
+        values = torch.tensor(values, dtype=torch.float64)
+    return Outcome(values, tuple(torch.from_numpy(d) for d in done.derivatives))
+
+
+class _Fused(torch.autograd.Function):
+    """Values that a kernel has computed, with the gradient of a kernel; differentiated twice, the definition's."""
+
+    @staticmethod
+    def forward(ctx: Any, spec: _Spec, kernel: Any, value: list[Tensor], *tensors: Tensor) -> Tensor:
+        ctx.spec, ctx.kernel = spec, kernel
+        ctx.save_for_backward(*tensors)
+        return value.pop()
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> Any:
+        spec, tensors = ctx.spec, ctx.saved_tensors
+        call = spec.on(tensors)
+        done = None
+        if not torch.is_grad_enabled() and _plain(upstream):
+            alike = not any(upstream.stride()) or upstream.numel() == 1  # what a mean or a sum sends back
+            factor = float(upstream.reshape(-1)[0]) if alike and upstream.numel() else 1.0
+            weights = None if alike and factor else upstream
+            done = _by_kernel(ctx.kernel, replace(call, check=False), None, 1, weights, factor if alike else 1.0)
+        if done is None:
+            spread = upstream.reshape(upstream.shape + (1,) * call.inner)
+            return None, None, None, *_gradients(spec, tensors, spread)
+        grads: list[Tensor | None] = [None] * len(tensors)
+        for at, grad in zip(spec.wrt, done.derivatives, strict=True):
+            grads[at] = grad
+        return None, None, None, *grads

@@ -72,12 +72,17 @@ def least(default: int) -> int:
     return 0 if os.environ.get("LOSSARY_KERNELS", "") == "always" else default
 
 
-@cache
 def find(loss: Loss, device: str = "cpu") -> Kernel | None:
     """Return the kernel of a loss on a device, or None."""
+    pointwise = loss.coupling is None and any(s.rank == 0 for s in loss.signatures)
+    return _find(loss.name, pointwise, device)
+
+
+@cache
+def _find(name: str, pointwise: bool, device: str) -> Kernel | None:
     if not available():
         return None
-    module, function = TABLE.get((loss.name, device), ("", ""))
-    if not module and device == "cpu" and loss.coupling is None and any(s.rank == 0 for s in loss.signatures):
+    module, function = TABLE.get((name, device), ("", ""))
+    if not module and device == "cpu" and pointwise:
         module, function = "lossary.kernels.cpu.pointwise", "evaluate"
     return getattr(importlib.import_module(module), function) if module else None
