@@ -189,7 +189,7 @@ def head_for(loss: Loss, data: Dataset) -> Head:
     what = f"{len(data.classes)} classes" if data.categorical else "numbers"
     own = f"is for {' or '.join(loss.tasks)} tasks" if loss.tasks else f"takes {', '.join(loss.arguments)}"
     raise DataError(
-        f"{loss.name} {own}, but {data.target} holds {what}; losses that fit: {', '.join(fitting) or 'none'}"
+        f"{loss.name} {own}, but {data.target} holds {what}; losses that fit: {_series(fitting, 12) or 'none'}"
     )
 
 
@@ -587,7 +587,7 @@ def _series(words: Sequence[str], limit: int = 6) -> str:
     shown = list(words[:limit])
     if len(words) > limit:
         shown.append(f"{len(words) - limit} more")
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+    return "".join(shown) if len(shown) < 2 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
 # --- files ----------------------------------------------------------------------------------------------------------

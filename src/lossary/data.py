@@ -198,18 +198,21 @@ def _prepare(name: str, frame: Any, target: str | None, task: str) -> Dataset:
         raise DataError(f"{name} has one row with a known {column}; nothing can be learned from one row")
     y, classes, chosen, decision = _target(frame[column], task)
     features: list[tuple[str, Array, bool]] = []
+    dropped: dict[str, list[str]] = {}
     for series in frame.drop(column):
-        features.extend(_feature(series, notes))
+        features.extend(_feature(series, notes, dropped))
+    notes += [f"{_listed(columns)} dropped: {why}" for why, columns in dropped.items()]
     if not features:
         why = "; ".join(notes) or f"{column} is the only one"
         raise DataError(f"{name} has no usable feature column: {why}")
     X = np.stack([values for _, values, _ in features], axis=1)
     missing = np.isnan(X)
-    notes += [
-        f"{features[i][0]}: {_many(int(missing[:, i].sum()), 'missing value')} filled with the median of the training "
-        "fold; an extra 0/1 column says where"
-        for i in np.flatnonzero(missing.any(axis=0))
-    ]
+    gaps = [f"{features[i][0]} ({missing[:, i].sum():,})" for i in np.flatnonzero(missing.any(axis=0))]
+    if gaps:
+        notes.append(
+            "missing values filled with the median of the training fold, and marked by a further 0/1 column: "
+            + _listed(gaps)
+        )
     return Dataset(
         name=name,
         X=X,
@@ -227,9 +230,9 @@ def _prepare(name: str, frame: Any, target: str | None, task: str) -> Dataset:
 def _target_column(name: str, columns: Sequence[str], target: str | None) -> str:
     if target is None:
         usual = [c for c in columns if c.lower() in _TARGET_NAMES]
-        if len(usual) == 1:
-            return usual[0]
-        raise DataError(f"{name}: say which column to predict with --target; it has {_listed(columns)}")
+        if len(usual) != 1:
+            raise DataError(f"{name}: say which column to predict with --target; it has {_listed(columns)}")
+        target = usual[0]
     if target not in columns:
         hint = suggest(target, columns) or f"; it has {_listed(columns)}"
         raise DataError(f'{name} has no column "{target}"{hint}')
@@ -305,21 +308,21 @@ def _guess(name: str, different: int, numbers: Array | None, whole: bool) -> tup
     return "regression", f"regression, because {name} holds {different} different numbers"
 
 
-def _feature(series: Any, notes: list[str]) -> list[tuple[str, Array, bool]]:
+def _feature(series: Any, notes: list[str], dropped: dict[str, list[str]]) -> list[tuple[str, Array, bool]]:
     """Return the columns of numbers a column of the table becomes: name, values, whether it is continuous."""
     pl = require("polars")
     name, n = series.name, series.len()
 
     def drop(why: str) -> list[tuple[str, Array, bool]]:
-        notes.append(f"{name} dropped: {why}")
+        dropped.setdefault(why, []).append(name)
         return []
 
     if series.null_count() == n:
         return drop("no value is known")
     if series.dtype.is_temporal():
-        return drop(f"it holds {_kind(series.dtype)}; make numbers of them (a year, a duration) to use it")
+        return drop(f"{_kind(series.dtype)}; make numbers of them (a year, a duration) to use it")
     if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
-        return drop(f"it holds {_kind(series.dtype)}")
+        return drop(_kind(series.dtype))
     if series.dtype.is_numeric() or series.dtype == pl.Boolean:
         values = series.cast(pl.Float64).to_numpy().astype(np.float64, copy=True)
         infinite = int(np.isinf(values).sum())
@@ -330,22 +333,22 @@ def _feature(series: Any, notes: list[str]) -> list[tuple[str, Array, bool]]:
         if not known.size:
             return drop("no value is known")
         if (known == known[0]).all() and known.size == n:
-            return drop("it is the same in every row")
+            return drop("the same in every row")
         if series.dtype.is_integer() and _is_identifier(name, known, n):
-            return drop("it is different in every row and looks like an identifier")
+            return drop("different in every row, so it looks like an identifier")
         return [(name, values, series.dtype != pl.Boolean)]
     text = series.cast(pl.String)
     levels = text.drop_nulls().unique().sort().to_list()
     if len(levels) == 1 and not text.null_count():
-        return drop("it is the same in every row")
+        return drop("the same in every row")
     if len(levels) > _LEVELS:
         readable = text.cast(pl.Float64, strict=False)
         odd = text.filter(readable.is_null() & text.is_not_null())
         if odd.len() < 0.1 * n:
-            return drop(f"it holds numbers, but also texts such as {_show(odd[0])}; clean those to use it")
+            return drop(f"numbers, but also texts such as {_show(odd[0])}; clean those to use it")
         if len(levels) == n:
-            return drop("its texts are different in every row; it looks like an identifier")
-        return drop(f"it has {len(levels)} different texts, more than the {_LEVELS} that are encoded")
+            return drop("different in every row, so it looks like an identifier")
+        return drop(f"{len(levels)} different texts, more than the {_LEVELS} that are encoded")
     if text.null_count():
         notes.append(f"{name}: {_many(text.null_count(), 'missing value')} encoded as a level of its own")
     shown = levels[1:] if len(levels) == 2 and not text.null_count() else levels

@@ -51,7 +51,9 @@ class Metric:
         >>> metric("accuracy", True).show(0.97345), metric("mae", False).show(47.6193)
         ('0.973', '47.6')
         """
-        return f"{value:.3g}" if self.in_units and abs(value) < 1000 else f"{value:.{0 if self.in_units else 3}f}"
+        if not self.in_units or not value:
+            return f"{value:.3f}"
+        return _rounded(value, 2 - math.floor(math.log10(abs(value))))
 
     def pair(self, mean: float, spread: float) -> tuple[str, str]:
         """Write a mean and its spread to the same decimals: those that the spread leaves meaning in.
@@ -61,8 +63,17 @@ class Metric:
         """
         if not self.in_units or not spread > 0:
             return self.show(mean), self.show(spread)
-        decimals = max(0, 1 - math.floor(math.log10(spread)))
-        return f"{mean:.{decimals}f}", f"{spread:.{decimals}f}"
+        decimals = 1 - math.floor(math.log10(spread))
+        return _rounded(mean, decimals), _rounded(spread, decimals)
+
+
+def _rounded(value: float, decimals: int) -> str:
+    """Write a number to so many decimals; a negative count rounds to tens, hundreds, ...
+
+    >>> _rounded(1223799.0, -4), _rounded(3.14159, 2)
+    ('1,220,000', '3.14')
+    """
+    return f"{round(value, decimals):,.{max(0, decimals)}f}"
 
 
 def _sk(name: str, **options: Any) -> Callable[[Array, Array], float]:

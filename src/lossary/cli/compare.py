@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,7 +66,8 @@ def compare_losses(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    progress_to = Console(stderr=True)
+    with Progress(*columns, console=progress_to, transient=True, disable=not progress_to.is_terminal) as bar:
         line = bar.add_task("reading", total=None)
 
         def show(done: int, total: int, what: str) -> None:
@@ -111,6 +113,9 @@ def _print(result: Comparison, console: Any) -> None:
     titles, lines = table_cells(result)
     best = [None, *(result.best_by(m.key) for m in result.metrics)]
     shown = _fitting(titles, lines, console.width)
+    if len(shown) < len(titles):  # too narrow for everything: the spreads go first
+        lines = [[*line[:2], *(re.sub(r" ±[^†]*", "", cell) for cell in line[2:])] for line in lines]
+        shown = _fitting(titles, lines, console.width)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for i in shown:
         table.add_column(Text(titles[i]), justify="right" if i else "left", no_wrap=True)

@@ -27,8 +27,8 @@ def ticks(low: float, high: float, about: int = 4, *, whole: bool = False) -> li
         return [low]
     raw = (high - low) / about
     size = 10.0 ** math.floor(math.log10(raw))
-    step = min((s * size for s in (1, 2, 2.5, 5, 10)), key=lambda s: abs(s - raw))
-    step = max(1.0, float(round(step))) if whole else step
+    steps = [s * size for s in ((1, 2, 5, 10) if whole else (1, 2, 2.5, 5, 10))]
+    step = max(min(steps, key=lambda s: abs(math.log(s / raw))), 1.0 if whole else 0.0)
     first = math.ceil(low / step - 1e-9)
     return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
