@@ -158,8 +158,30 @@ def _row(array: Any, core: tuple[str, ...], signature: Signature) -> Any:
 def values(loss: Loss, given: Sequence[Any], params: Mapping[str, Any], check: bool = True) -> Any:
     """Return one value per example."""
     call = prepare(loss, given, params, check=check)
-    value = call.xp.evaluate(call)
-    return call.xp.own(reduction.weigh(call.xp, call.values(value), call.weights))[()]
+    return _reduce(call, call.xp.evaluate(call), "none", None)[0]
+
+
+def value(
+    loss: Loss,
+    *arrays: Any,
+    weight: Any = None,
+    mask: Any = None,
+    reduction: Reduction = "none",
+    denominator: Any = None,
+    check: bool = True,
+    **params: Any,
+) -> Any:
+    """Return the value under weights, a mask and a reduction, in a form that a framework can differentiate.
+
+    The options are those of `value_and_grad`. Unlike weights given to `lossary.mean` afterwards, they are known to the
+    checks, to which a masked entry may be anything, and to losses that compare the examples of a batch.
+
+    >>> import lossary
+    >>> float(value(lossary.squared_error, [1.0, 2.0], [0.0, 0.0], mask=[True, False], reduction="mean"))
+    1.0
+    """
+    call = prepare(loss, arrays, params, weight, mask, check)
+    return _reduce(call, call.xp.evaluate(call), reduction, denominator)[0]
 
 
 def value_and_grad(
