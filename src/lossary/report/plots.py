@@ -37,7 +37,8 @@ def short(number: float) -> str:
     """Write a number of an axis."""
     if number == 0 or abs(number) < 1e-12:
         return "0"
-    text = f"{number:.3g}" if 1e-3 <= abs(number) < 1e5 else f"{number:.1e}".replace("e+0", "e").replace("e-0", "e-")
+    plain = 1e-3 <= abs(number) < 1e5
+    text = f"{number:.3g}" if plain else f"{number:.2g}".replace("e+0", "e").replace("e-0", "e-")
     return text.replace("-", "\N{MINUS SIGN}")
 
 
