@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import lossary
+from lossary.__main__ import main
 from lossary.cli.app import app
 from lossary.cli.arrays import by_name, read_array, read_params
 from lossary.words import width
@@ -216,6 +217,22 @@ def test_as_a_module_piped() -> None:
     assert process("--version").stdout == f"lossary {lossary.__version__}\n"
     wrong = process("show", "focall")
     assert wrong.returncode == 2 and wrong.stderr.startswith('error: unknown loss "focall": did you mean')
+
+
+def test_a_terminal_that_knows_few_letters_is_no_crash() -> None:
+    done = process("explain", "huber", "--pred", "3", "--target", "0", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert done.returncode == 0 and "mean = sum / N ? 2.5" in done.stdout
+
+
+def test_ctrl_c_is_quiet(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lossary, "check_grad", interrupted)
+    monkeypatch.setattr(sys, "argv", ["lossary", "check", "huber"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 130 and "".join(capfd.readouterr()).strip() == ""
 
 
 def test_without_the_extra_it_says_what_to_install() -> None:

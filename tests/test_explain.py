@@ -225,6 +225,12 @@ def test_wrong_requests_are_answered_with_a_sentence() -> None:
         lossary.explain("huber", [1.0], [0.0])["residul"]
 
 
+def test_tensors_are_read_as_arrays() -> None:
+    torch = pytest.importorskip("torch")
+    board = lossary.explain("huber", torch.tensor([3.0], requires_grad=True), torch.tensor([0.0]))
+    assert float(board.value) == 2.5 and isinstance(board["residual"], np.ndarray)
+
+
 def test_markdown_for_notebooks() -> None:
     page = lossary.explain("huber", [0.5, 3.0], [0.0, 0.0])._repr_markdown_()
     assert page.startswith("**huber**") and f"$${lossary.huber.formula}$$" in page and page.count("```") % 2 == 0

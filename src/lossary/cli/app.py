@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 import sys
 from typing import Annotated, Any
@@ -79,6 +80,9 @@ if importlib.util.find_spec("lossary.cli.compare"):
 
 def run() -> None:
     """Run the command line; a reader that has left (``| head``) or Ctrl-C ends it without a word."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without these letters shows a question mark
+            stream.reconfigure(errors="replace")
     try:
         app(prog_name="lossary")
     except KeyboardInterrupt:
