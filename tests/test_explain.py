@@ -211,6 +211,17 @@ def test_a_branch_that_was_not_taken_is_not_shown_and_one_that_was_is() -> None:
     assert {s.name: s.expression for s in capped.steps}["scaled"] == "capped / temperature"
 
 
+@every_loss
+def test_every_name_in_an_expression_stands_on_the_board(loss: Loss) -> None:
+    board = lossary.explain(loss, *arrays_for(loss))
+    known = {step.name for step in board.steps} | set(loss.defaults) | {"sum", "keep", "inf", "pi"}
+    for step in board.steps:
+        readable_names = re.sub(r"∂\w*²?/∂\w+²?", "0", step.expression)
+        for node in ast.walk(ast.parse(readable_names or "0", mode="eval")):
+            if isinstance(node, ast.Name) and not re.search(rf"\b{node.id}\(", readable_names):
+                assert node.id in known, f"{loss.name}: {step.name} = {step.expression} uses {node.id}"
+
+
 def test_a_guard_is_shown_only_where_it_had_something_to_do() -> None:
     usual = lossary.explain("softmax_cross_entropy", LOGITS, [0, 0])
     masked = lossary.explain("softmax_cross_entropy", [[-np.inf, 0.0]], [1])
