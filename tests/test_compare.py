@@ -225,6 +225,13 @@ def test_losses_as_they_are_written() -> None:
     assert [c.params for c in map(read_loss, ["huber:delta=2", "huber:delta=2.0"])] == [{"delta": 2}, {"delta": 2.0}]
 
 
+def test_a_large_table_is_sampled_and_says_so() -> None:
+    result = compare("digits", ["softmax_cross_entropy"], rows=200, **FAST)
+    assert result.data.notes[0] == "198 of 1,797 rows drawn at random; --rows 0 takes all" and result.data.rows == 198
+    assert max(result.data.members) - min(result.data.members) <= 2, "classes keep their shares"
+    assert compare("iris", ["softmax_cross_entropy"], rows=0, **FAST).data.rows == 150
+
+
 def test_a_relative_loss_sees_the_zero_of_the_target() -> None:
     data = load(numbers("real"))
     assert head_for(lossary.mape, data).units(data.y)[0] == 0.0
@@ -303,6 +310,10 @@ def test_an_unwritable_path_is_refused_before_training(tmp_path: Path, monkeypat
         compare("iris", report=tmp_path / "nowhere" / "report.html")
     with pytest.raises(ParameterError, match="is a folder"):
         compare("iris", json=tmp_path)
+    with pytest.raises(ParameterError, match="used twice"):
+        compare("iris", json=tmp_path / "a", report=tmp_path / "a")
+    with pytest.raises(ParameterError, match="used twice"):
+        compare(tmp_path / "a.csv", report=tmp_path / "a.csv")
     assert list(tmp_path.iterdir()) == []
 
 

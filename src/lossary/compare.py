@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 import lossary
 from lossary import scoring
 from lossary.catalogue import Loss, get, names
-from lossary.data import BUNDLED, CLASS_TASKS, Dataset, Scaling, Split, Stress, hold_out, load, splits
+from lossary.data import BUNDLED, CLASS_TASKS, Dataset, Scaling, Split, Stress, hold_out, load, sample, splits
 from lossary.errors import ArgumentError, DataError, LossaryError, ParameterError, require, suggest
 from lossary.scoring import Metric, metric, metrics_for
 
@@ -55,6 +55,7 @@ class Settings:
     outliers: float = 0.0
     imbalance: float = 1.0
     metric: str = ""
+    rows: int = 20_000
 
     @property
     def stress(self) -> Stress:
@@ -230,17 +231,14 @@ def _same_gradients(candidates: Sequence[Candidate], data: Dataset) -> tuple[lis
         y = head.encode(data.y[rows], *head.units(data.y))
         outputs = np.random.default_rng(1).normal(0, 2, (len(rows), head.outputs))
         prediction = outputs if head.kind == "row" else outputs[:, 0]
-        grad = np.asarray(candidate.loss.grad(prediction, y, **_supplied(candidate.loss, data.y, data))).ravel()
+        try:
+            grad = np.asarray(candidate.loss.grad(prediction, y, **_supplied(candidate.loss, data.y, data))).ravel()
+        except LossaryError:  # training will say why, in this loss's own row
+            grad = np.zeros(outputs.size)
         size = float(np.linalg.norm(grad))
         direction = grad / size if size else grad
-        twin = next(
-            (
-                c
-                for c, h, d in kept
-                if h.convention == head.convention and h.unit == head.unit and np.abs(d - direction).max() < 1e-9
-            ),
-            None,
-        )
+        like = [(c, d) for c, h, d in kept if size and h.convention == head.convention and h.unit == head.unit]
+        twin = next((c for c, d in like if np.abs(d - direction).max() < 1e-9), None)
         if twin is None:
             kept.append((candidate, head, direction))
         else:
@@ -649,7 +647,7 @@ def compare(
     json, report: files to write the numbers and the report to; checked before anything is trained.
     progress: called with runs done, runs in all, and what is running.
     settings: fields of `Settings`: model, epochs, patience, folds, seeds, learning_rate, batch_size (0 chooses by the
-        number of rows), l2, label_noise, outliers, imbalance, metric.
+        number of rows), l2, label_noise, outliers, imbalance, metric, rows (how many are used at most; 0 for all).
 
     A loss whose training fails is a row that says so. Raises `DataError`, `UnknownLossError`, `ParameterError` or
     `ArgumentError` for what cannot be compared, before the first training.
@@ -659,11 +657,9 @@ def compare(
     (['softmax_cross_entropy'], 2)
     """
     began = time.perf_counter()
-    for path in (json, report):
-        if path is not None:
-            check_writable(path)
+    _check_paths(data, json, report)
     chosen = _settings(settings)
-    table = load(data, target, task)
+    table = sample(load(data, target, task), chosen.rows)
     stress = chosen.stress
     stress.check(table)
     chosen = replace(chosen, metric=metric(chosen.metric or _main_metric(table, stress), table.categorical).key)
@@ -718,13 +714,24 @@ def compare(
     return result
 
 
+def _check_paths(data: Any, *paths: str | Path | None) -> None:
+    """Refuse files that cannot be written, or that would take the place of another."""
+    taken = {Path(data).resolve()} if isinstance(data, (str, Path)) else set()
+    for path in paths:
+        if path is not None:
+            check_writable(path)
+            if Path(path).resolve() in taken:
+                raise ParameterError(f"{path} is used twice; give the data, the report and the numbers a file each")
+            taken.add(Path(path).resolve())
+
+
 def _settings(given: Mapping[str, Any]) -> Settings:
     known = list(Settings.__dataclass_fields__)
     for name in given:
         if name not in known:
             raise ArgumentError(f'compare: no setting "{name}"{suggest(name, known) or ": it has " + ", ".join(known)}')
     chosen = Settings(**given)
-    for name, least in (("epochs", 1), ("patience", 1), ("batch_size", 0)):
+    for name, least in (("epochs", 1), ("patience", 1), ("batch_size", 0), ("rows", 0)):
         if getattr(chosen, name) < least:
             raise ParameterError(f"{name}: got {getattr(chosen, name)}, expected {least} or more")
     if not chosen.learning_rate > 0:

@@ -454,6 +454,19 @@ def hold_out(y: Array, categorical: bool, share: float, rng: np.random.Generator
     return np.setdiff1d(np.arange(len(y)), valid), valid
 
 
+def sample(data: Dataset, rows: int) -> Dataset:
+    """Return about that many rows drawn at random, the same ones every time; all if there are no more or `rows` is 0.
+
+    Classes keep their shares, and the notes say what was done.
+    """
+    n = len(data.y)
+    if not 0 < rows < n:
+        return data
+    _, drawn = hold_out(data.y, data.categorical, rows / n, np.random.default_rng(0))
+    note = f"{len(drawn):,} of {n:,} rows drawn at random; --rows 0 takes all"
+    return replace(data, X=data.X[drawn], y=data.y[drawn], notes=(note, *data.notes))
+
+
 @dataclass(frozen=True)
 class Scaling:
     """What is learned from a training fold to make its features comparable: medians, means and deviations."""

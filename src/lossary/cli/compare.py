@@ -54,6 +54,7 @@ def compare_losses(
     metric: Annotated[
         str, typer.Option(help="The measure to sort by; accuracy, balanced_accuracy or rmse if not given.")
     ] = _DEFAULT.metric,
+    rows: Annotated[int, typer.Option(help="How many rows are used at most; 0 for all.")] = _DEFAULT.rows,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all numbers as JSON.")] = None,
     report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write the report: one page.")] = None,
 ) -> None:
@@ -93,6 +94,7 @@ def compare_losses(
             outliers=outliers,
             imbalance=imbalance,
             metric=metric,
+            rows=rows,
         )
     _print(result, Console())
     for kind, path in (("report", report), ("numbers", json)):

@@ -109,7 +109,8 @@ def _gaps(result: Comparison) -> dict[str, Any]:
     m = result.metric
     # One wide interval may run off the axis, so that the others stay readable.
     reach = 4 * float(np.median([max(abs(d.high), abs(d.low)) for d in found]))
-    low, high = max(min(0.0, *(d.low for d in found)), -reach), min(max(d.high for d in found), reach)
+    low = max(min(0.0, *(d.low for d in found)), -reach)
+    high = max(min(max(d.high for d in found), reach), *(d.behind for d in found))
     low, high = plots.span([low, high], 0.04)
     return {
         "ticks": _ticks(low, high),
@@ -158,6 +159,8 @@ def _curves(result: Comparison) -> list[str]:
         held = re.search(r"\(target (.+)\)", line.axis)
         # A relative error has no size without a target; seen from that target it is a function of the residual too.
         shift = float(held[1]) if held and result.data.task == "regression" else 0.0
+        if shift:
+            line = curve(loss, target=shift, points=160, span=(shift - 4, shift + 4), **row.params)
         axes.append("residual" if shift else line.axis)
         across = (line.x - shift).tolist()
         values.append((k, across, line.value.tolist()))
@@ -173,6 +176,11 @@ def _two_sided(loss: Loss) -> bool:
     return targets(loss)[0] is not None
 
 
+def _hidden(widths: tuple[int, ...]) -> str:
+    layers = "one hidden layer" if len(widths) == 1 else f"{len(widths)} hidden layers"
+    return f"{layers} of {' and '.join(map(str, widths))}"
+
+
 def _facts(result: Comparison) -> list[tuple[str, str]]:
     """Return how it was done, as pairs of a word and a sentence."""
     data, s = result.data, result.settings
@@ -182,7 +190,7 @@ def _facts(result: Comparison) -> list[tuple[str, str]]:
     if data.classes:
         sizes = ", ".join(f"{c} ({n:,})" for c, n in list(zip(data.classes, data.members, strict=True))[:20])
         facts.append(("Classes", sizes + (f" and {len(data.classes) - 20} more" if len(data.classes) > 20 else "")))
-    model = "a linear model" if s.model == "linear" else f"a network with hidden layers of {s.model[4:]} ReLU units"
+    model = "a linear model" if s.model == "linear" else f"a network with {_hidden(s.hidden)} ReLU units"
     facts.append(
         (
             "Model",
@@ -210,5 +218,7 @@ def _facts(result: Comparison) -> list[tuple[str, str]]:
             ),
         )
     )
-    facts.append(("Stress", s.stress.describe() + "; held-out rows stay clean" if s.stress else "none"))
+    facts.append(
+        ("Stress", f"{s.stress.describe()}, validation part included; held-out rows stay clean" if s.stress else "none")
+    )
     return facts

@@ -16,6 +16,8 @@ import numpy as np
 
 Point = tuple[float, float]
 
+_FEW = 5  # rows in a bin of confidence below which its accuracy says little
+
 
 def ticks(low: float, high: float, about: int = 4, *, whole: bool = False) -> list[float]:
     """Return round numbers inside an interval; `whole` ones only where parts make no sense.
@@ -228,14 +230,13 @@ def reliability(table: Sequence[Sequence[float]], name: str) -> str:
     most = max((row[0] for row in filled), default=1.0)
     body = [panel.axes("confidence", "accuracy"), panel.line([(low, low), (1.0, 1.0)], "ideal")]
     places = [(row[1] / row[0], row[2] / row[0], row[0]) for row in filled]
-    body.append(panel.line([(x, y) for x, y, _ in places], "link"))
+    body.append(panel.line([(x, y) for x, y, count in places if count >= _FEW], "link"))
     for x, y, count in places:
         px, py = panel.at(x, y)
         radius = 2.2 + 6 * math.sqrt(count / most)
         tip = f"confidence {x:.3f}, accuracy {y:.3f}, {count:.0f} rows"
-        body.append(
-            f'<circle class="bin" cx="{px:.1f}" cy="{py:.1f}" r="{radius:.1f}"><title>{escape(tip)}</title></circle>'
-        )
+        circle = f'<circle class="bin{" few" if count < _FEW else ""}" cx="{px:.1f}" cy="{py:.1f}" r="{radius:.1f}">'
+        body.append(f"{circle}<title>{escape(tip)}</title></circle>")
     return panel.svg("".join(body), f"{name}: accuracy by confidence")
 
 
