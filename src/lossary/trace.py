@@ -346,14 +346,18 @@ class Run:
             text for at, (texts, _) in enumerate(self.outputs) for text in texts if at != number % len(self.outputs)
         ]
         others += [] if renamed else parts
-        shown = {text: text if self._used(text, others) else _resolved(text, steps) for text in dict.fromkeys(parts)}
+        shown = {
+            text: text if self._used(text, others, renamed) else _resolved(text, steps) for text in dict.fromkeys(parts)
+        }
         return [shown[text] for text in parts]
 
-    def _used(self, name: str, others: list[str]) -> bool:
+    def _used(self, name: str, others: list[str], renamed: bool) -> bool:
         """Whether a local is needed on the board for anything but being yielded."""
         word = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
         texts = [text for text in others if text != name]
-        texts += [t for s in self.statements.values() if name not in s.texts for t in s.mentions()]
+        for statement in self.statements.values():
+            if name not in statement.texts and not (renamed and isinstance(statement.node, ast.Return)):
+                texts += statement.mentions()
         return any(word.search(text) for text in texts)
 
 
@@ -381,12 +385,14 @@ def _returned(run: Run, steps: list[Step], names: list[str], texts: dict[str, st
     own = {step.name for step in steps}
     inside = run.outputs[-1][0]
     found = dict(zip(names, zip(inside, run.output(-1, steps, renamed=True), strict=True), strict=False))
-    renamed = {inner: name for name, (inner, _) in found.items() if inner in own and inner != name}
+    renamed = {inner: name for name, (inner, text) in found.items() if text != inner in own and inner != name}
     for inner, name in renamed.items():
         found = {n: (i, re.sub(rf"\b{inner}\b", name, text)) for n, (i, text) in found.items()}
     # What the helper had named itself comes first: the rest may follow from it.
     ordered = sorted(found.items(), key=lambda item: item[1][0] not in own)
-    return {name: text for name, (_, text) in ordered if name in texts}
+    # What the helper needed itself stands among its steps; under the same name it need not be shown again.
+    known = {step.name for step in steps}
+    return {name: text for name, (_, text) in ordered if name in texts and not (text == name and name in known)}
 
 
 def _items(source: ast.expr, count: int) -> list[ast.expr]:
