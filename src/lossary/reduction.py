@@ -50,8 +50,9 @@ def weigh(xp: Any, values: Any, weights: Any) -> Any:
     """Return the weighted values: exactly 0 where the weight is 0."""
     if weights is None:
         return values
-    nothing = weights == 0
-    return xp.where(nothing, xp.zeros_like(values), values * weights)
+    if isinstance(weights, float) and weights:
+        return values * weights
+    return xp.where(weights == 0, xp.zeros_like(values), values * weights)
 
 
 def scale(

@@ -86,13 +86,8 @@ class Call:
 
 def _scaled(xp: Any, derivative: Any, factor: Any, inner: int) -> Any:
     """Multiply by a factor per example, exactly 0 where the factor is 0."""
-    if factor is None:
-        return derivative
-    if isinstance(factor, float) or not factor.shape:
-        return derivative * factor
-    spread = factor.reshape(factor.shape + (1,) * inner)
-    nothing = spread == 0
-    return xp.where(nothing, xp.zeros_like(derivative), derivative * spread)
+    shape = getattr(factor, "shape", ())
+    return reduction.weigh(xp, derivative, factor.reshape(shape + (1,) * inner) if shape else factor)
 
 
 def prepare(
