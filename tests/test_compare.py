@@ -249,6 +249,8 @@ def test_the_interval_is_the_corrected_one() -> None:
     half = 2.776445 * np.std(differences, ddof=1) * np.sqrt(1 / 5 + 0.25)
     assert np.isclose(low, 0.02 - half, atol=1e-7) and np.isclose(high, 0.02 + half, atol=1e-7)
     assert scoring.paired_interval([0.1], 0.25) == (-np.inf, np.inf)
+    low, high = scoring.paired_interval([0.02] * 5, 0.25, least=0.01)
+    assert np.isclose(high - low, 2 * 2.776445 * 0.01 * np.sqrt(0.45)), "agreement by chance is no certainty"
 
 
 def test_the_same_loss_twice_cannot_be_told_apart() -> None:

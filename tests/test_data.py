@@ -155,6 +155,7 @@ NORMAL = "x,y\n" + "\n".join(f"{i}.5,{i * i}.25" for i in range(12))
     [
         ("", None, "auto", "a.csv is empty"),
         ("x,y\n", None, "auto", "has a header but no rows"),
+        ("x,y\n1,2\n1,2,3\n", None, "auto", "a row has more fields than the first line has names"),
         ("x,y\n1.5,2\n", None, "auto", "one row with a known y"),
         ("1,2\n3,4\n5,6\n", "2", "auto", "the first line holds only numbers"),
         ("x,z\n1,2\n3,4\n", None, "auto", "say which column to predict with --target; it has x, z"),

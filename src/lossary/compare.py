@@ -439,11 +439,13 @@ class Comparison:
         if not self.trained:
             return []
         best, *others = self.trained
+        # One row decided otherwise moves a share by this much: no fold knows it better.
+        row = self.settings.folds / self.data.rows if self.categorical and not self.metric.probabilistic else 0.0
         found = []
-        for row in others:
-            paired = [sign * (b - o) for b, o in zip(best.scores[key], row.scores[key], strict=True)]
-            low, high = scoring.paired_interval(paired, self.test_to_train)
-            found.append(Difference(row.label, float(np.mean(paired)), low, high))
+        for other in others:
+            paired = [sign * (b - o) for b, o in zip(best.scores[key], other.scores[key], strict=True)]
+            low, high = scoring.paired_interval(paired, self.test_to_train, least=row)
+            found.append(Difference(other.label, float(np.mean(paired)), low, high))
         return found
 
     @property
@@ -533,8 +535,9 @@ def _verdict(result: Comparison) -> Iterator[str]:
     stress = result.settings.stress.describe()
     under = f", with {stress}" if stress else ""
     score, spread = m.pair(best.mean(m.key), best.spread(m.key))
+    reached = "has the best" if result.trained[1:] else "reaches this"
     yield (
-        f"On {data.name} ({data.rows:,} rows){under}, {best.label} has the best {m.words}: {score} ± {spread} "
+        f"On {data.name} ({data.rows:,} rows){under}, {best.label} {reached} {m.words}: {score} ± {spread} "
         f"(mean and standard deviation of {len(result.runs)} held-out folds)."
     )
     differences = result.differences()

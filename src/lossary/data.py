@@ -156,6 +156,8 @@ def _read(path: Path) -> Any:
         )
     except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
         reason = (str(error).splitlines() or ["no reason given"])[0].rstrip(".")
+        if "found more fields" in reason:
+            reason = "a row has more fields than the first line has names"
         raise DataError(f"{path.name} cannot be read as {_format(path)}: {reason}") from error
     if all(_is_number(name) for name in frame.columns):
         raise DataError(

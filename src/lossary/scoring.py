@@ -220,12 +220,15 @@ def confusion(truth: Array, decisions: Array, classes: int) -> Array:
 # --- certainty ------------------------------------------------------------------------------------------------------
 
 
-def paired_interval(differences: Sequence[float], test_to_train: float, level: float = 0.95) -> tuple[float, float]:
+def paired_interval(
+    differences: Sequence[float], test_to_train: float, *, least: float = 0.0, level: float = 0.95
+) -> tuple[float, float]:
     """Return the interval of a mean difference between two losses over repeated folds.
 
     The corrected resampled t-test of Nadeau and Bengio (2003, doi:10.1023/A:1024068626366): the training sets of the
     folds overlap, so the differences are not independent and their variance of the mean is taken as
     ``s^2 (1/J + n_test/n_train)`` for J runs rather than ``s^2 / J``. A single run gives no interval: it is infinite.
+    A deviation s below `least` is chance, and taken as `least`: a few folds may well agree to the last row.
 
     >>> low, high = paired_interval([0.02, 0.03, 0.01, 0.02, 0.02], 0.25)
     >>> round(low, 4), round(high, 4)
@@ -235,6 +238,6 @@ def paired_interval(differences: Sequence[float], test_to_train: float, level: f
     if len(runs) < 2:
         return -np.inf, np.inf
     reach = float(require("scipy.stats").t.ppf((1 + level) / 2, len(runs) - 1))
-    half = reach * float(runs.std(ddof=1)) * (1 / len(runs) + test_to_train) ** 0.5
+    half = reach * max(least, float(runs.std(ddof=1))) * (1 / len(runs) + test_to_train) ** 0.5
     centre = float(runs.mean())
     return centre - half, centre + half

@@ -40,7 +40,9 @@ def render(result: Comparison) -> str:
     labels = sorted((row.label for row in result.rows), key=len, reverse=True)
     loss_name = re.compile(r"(?<![\w(])(" + "|".join(re.escape(str(markup.escape(x))) for x in labels) + r")(?![\w(])")
     room.filters["named"] = lambda text: markup(loss_name.sub(r"<b>\1</b>", str(markup.escape(text))))
-    room.filters["breakable"] = lambda name: markup(str(markup.escape(name)).replace("_", "_<wbr>"))
+    room.filters["breakable"] = lambda name: markup(
+        str(markup.escape(name)).replace("_", "_<wbr>").replace("(", "<wbr>(")
+    )
     template = room.from_string(files("lossary.report").joinpath("page.html.jinja").read_text("utf-8"))
     drawn = {name: [(k, row, markup(svg)) for k, row, svg in found] for name, found in _drawings(result).items()}
     curves = _curves(result)
@@ -201,7 +203,7 @@ def _facts(result: Comparison) -> list[tuple[str, str]]:
     facts.append(
         (
             "Training",
-            f"at most {s.epochs} epochs; stopped after {s.patience} without a better validation loss, on 15 % of the "
+            f"at most {s.epochs} epochs; stopped after {s.patience} epochs without a better validation loss, on 15 % of the "
             "training fold, and the best epoch kept. The held-out fold is never looked at",
         )
     )
