@@ -151,8 +151,9 @@ FACTS = {
 }  # fmt: skip
 
 PHRASES = {
-    "Notes": "说明", "signature": "形状签名", "differentiated": "可求导", "residual": "残差", "margin": "间隔",
-    "angle": "夹角", "{loss}: value and gradient against the {axis}": "{loss}：值与梯度，横轴为{axis}",
+    "yes": "是", "no": "否", "Notes": "说明", "signature": "形状签名", "differentiated": "可求导", "residual": "残差",
+    "margin": "间隔", "angle": "夹角",
+    "{loss}: value and gradient against the {axis}": "{loss}：值与梯度，横轴为{axis}",
     "{loss}: value against the {axis}": "{loss}：值，横轴为{axis}", "Formula": "公式", "Inputs": "输入",
     "Parameters": "参数", "Step by step": "逐步计算", "From batch to rows": "由批到行",
     "Value of each example": "每个样本的损失值", "Sum": "求和", "Mean": "求平均",
