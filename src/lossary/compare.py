@@ -33,7 +33,7 @@ from lossary.scoring import Metric, metric, metrics_for
 Array = NDArray[Any]
 
 _POINTS = 400  # points of a residual plot
-_VALIDATION = 0.15  # share of a training fold that early stopping watches
+VALIDATION = 0.15  # share of a training fold that early stopping watches
 
 
 # --- what is asked --------------------------------------------------------------------------------------------------
@@ -266,7 +266,7 @@ def _fold(data: Dataset, split: Split, stress: Stress, incomplete: Array) -> _Fo
     rng = np.random.default_rng([split.seed, split.fold])
     kept, y = stress.apply(data.y[split.train], data, rng)
     train = split.train[kept]
-    fit, valid = hold_out(y, data.categorical, _VALIDATION, rng)
+    fit, valid = hold_out(y, data.categorical, VALIDATION, rng)
     scaling = Scaling.of(data.X[train[fit]], incomplete)
     X = scaling(data.X[train])
     return _Fold(split, X[fit], y[fit], X[valid], y[valid], scaling(data.X[split.test]), data.y[split.test])
@@ -387,7 +387,7 @@ class Table:
     notes: list[str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """The outcome: one `Row` per loss, best first by the main metric. Printing it shows a table and a verdict."""
 
@@ -457,6 +457,9 @@ class Comparison:
     def sentences(self) -> list[str]:
         """The verdict, one sentence at a time."""
         return list(_verdict(self))
+
+    def __repr__(self) -> str:
+        return f"<comparison of {len(self.rows)} losses on {self.data.name}; print it for the table>"
 
     def __str__(self) -> str:
         titles, lines = table_cells(self)

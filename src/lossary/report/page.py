@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lossary.catalogue import Loss, get
-from lossary.compare import Comparison, Row
+from lossary.compare import VALIDATION, Comparison, Row
 from lossary.errors import require
 from lossary.plots import curve, targets
 from lossary.report import plots
@@ -203,8 +203,9 @@ def _facts(result: Comparison) -> list[tuple[str, str]]:
     facts.append(
         (
             "Training",
-            f"at most {s.epochs} epochs; stopped after {s.patience} epochs without a better validation loss, on 15 % of the "
-            "training fold, and the best epoch kept. The held-out fold is never looked at",
+            f"at most {s.epochs} epochs; stopped after {s.patience} epochs without a better loss on the validation "
+            f"part, {100 * VALIDATION:g} % of the training fold, and the best epoch kept. The held-out fold is never "
+            "looked at",
         )
     )
     facts.append(
