@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import inspect
 import io
 import pickle
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,7 @@ SMOOTH = [record for record in ON_ARRAYS if "evaluation" not in record.propertie
 every_loss = pytest.mark.parametrize("record", ON_ARRAYS, ids=lambda record: record.name)
 every_smooth_loss = pytest.mark.parametrize("record", SMOOTH, ids=lambda record: record.name)
 BATCH = 4
+ROOT = Path(__file__).resolve().parent.parent
 MADE = [name for name in modules.__all__ if name != "from_record"]
 
 
@@ -135,6 +138,16 @@ def test_what_a_module_shows() -> None:
     assert repr(nn.LogitAdjustedLoss([10, 1])) == "LogitAdjustedLoss(class_counts=(2,), tau=1.0, reduction='mean')"
     assert repr(nn.CosFaceLoss(8, 3)) == "CosFaceLoss(8, 3, margin=0.35, scale=64.0, reduction='mean')"
     assert repr(nn.PinballLoss(quantile=torch.tensor(0.25))) == "PinballLoss(quantile=0.25, reduction='mean')"
+
+
+def test_editors_read_the_same_signatures() -> None:
+    spec = importlib.util.spec_from_file_location("make_stubs", ROOT / "docs" / "make_stubs.py")
+    assert spec is not None and spec.loader is not None
+    generator = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generator)
+    assert generator.STUB.read_text(encoding="utf-8") == generator.stub(), (
+        "the types of lossary.nn are out of date: run `python docs/make_stubs.py` and commit the stub it writes"
+    )
 
 
 # --- values ----------------------------------------------------------------------------------------------------------
