@@ -46,8 +46,8 @@ def bind_arrays(loss: Loss, given: Sequence[Any], keywords: dict[str, Any]) -> l
     return [arrays[name] for name in loss.arguments]
 
 
-def parameters(loss: Loss, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all parameters of a loss, checked against their ranges; lists become arrays."""
+def parameters(loss: Loss, given: Mapping[str, Any], ranges: bool = True) -> dict[str, Any]:
+    """Return all parameters of a loss, numbers checked against their ranges unless told otherwise."""
     for name in given:
         if name not in loss.defaults:
             if name in _SAID_ELSEWHERE:
@@ -58,10 +58,10 @@ def parameters(loss: Loss, given: Mapping[str, Any]) -> dict[str, Any]:
             hint = suggest(name, known) or (f": it has {', '.join(known)}" if known else ": it has none")
             raise ArgumentError(f'{loss.name}: no parameter "{name}"{hint}')
     full = {**loss.defaults, **loss.bound, **given}
-    return {name: _parameter(loss, name, value) for name, value in full.items()}
+    return {name: _parameter(loss, name, value, ranges) for name, value in full.items()}
 
 
-def _parameter(loss: Loss, name: str, value: Any) -> Any:
+def _parameter(loss: Loss, name: str, value: Any, ranges: bool) -> Any:
     text = loss.parameters.get(name)
     if text is None or value is None:
         if value is None and loss.defaults[name] is not None:
@@ -81,7 +81,7 @@ def _parameter(loss: Loss, name: str, value: Any) -> Any:
     if hasattr(value, "detach"):  # a tensor, perhaps on a device and learned: its values are not looked at
         return value
     if isinstance(value, (int, float)):
-        if domain.contains(value):
+        if not ranges or domain.contains(value):
             return int(value) if domain.kind in ("count", "integer") else value
         raise ParameterError(f"{loss.name}: {name}: got {value:g}, expected a number in {domain.text}")
     try:

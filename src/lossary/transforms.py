@@ -104,7 +104,7 @@ def prepare(
     xp = _dispatch.backend(*listed, weight, mask)
     like = next((x for x in listed if hasattr(x, "dtype")), None)
     arrays = [xp.asarray(x, f"{loss.name}: {name}", like) for name, x in zip(loss.arguments, listed, strict=True)]
-    params = checks.parameters(loss, params)
+    params = checks.parameters(loss, params, ranges=check)
     signatures = loss.coupling.signatures if loss.coupling else loss.signatures
     alternative, batch = checks.shapes(loss, signatures, arrays)
     signature = signatures[alternative]
@@ -200,8 +200,8 @@ def value_and_grad(
     reduction: ``"none"``: value per example, and the gradient of their sum. ``"sum"``. ``"mean"``:
         ``sum(w * v) / sum(w)``. A loss with `ignore_index` leaves those rows out of both sums.
     denominator: replaces ``sum(w)`` under ``"mean"``.
-    check: look at the values, not only at the shapes. Without it, arrays outside the loss's domain give what the
-        formula gives there.
+    check: look at the values, not only at the shapes. Without it, arrays and parameters outside the loss's domain
+        give what the formula gives there.
     params: the loss's parameters.
 
     Returns the value, and one gradient (a tuple if `wrt` names several arrays), each in its array's shape and type.
