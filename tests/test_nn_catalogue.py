@@ -22,8 +22,7 @@ from lossary.testing import random_arrays, random_params
 torch = pytest.importorskip("torch")
 
 from lossary import catalogue as records  # noqa: E402
-from lossary import nn  # noqa: E402
-from lossary.nn import catalogue as modules  # noqa: E402
+from lossary.nn import catalogue as nn  # noqa: E402
 from lossary.nn.penalties import ParameterPenalty  # noqa: E402
 from lossary.nn.records import ClassifierLoss, RecordLoss, class_name, constants, module_name  # noqa: E402
 
@@ -34,7 +33,7 @@ every_loss = pytest.mark.parametrize("record", ON_ARRAYS, ids=lambda record: rec
 every_smooth_loss = pytest.mark.parametrize("record", SMOOTH, ids=lambda record: record.name)
 BATCH = 4
 ROOT = Path(__file__).resolve().parent.parent
-MADE = [name for name in modules.__all__ if name != "from_record"]
+MADE = [name for name in nn.__all__ if name != "from_record"]
 
 
 def case(record: Loss, seed: int, dtype: Any = torch.float64) -> tuple[Any, dict[str, Any], dict[str, Any]]:
@@ -86,6 +85,13 @@ def test_well_known_names_are_the_same_classes(alias: str, name: str) -> None:
     assert getattr(nn, alias) is getattr(nn, name)
 
 
+def test_they_are_found_in_the_room_of_torchs_own() -> None:
+    import lossary.nn
+
+    for name in nn.__all__:
+        assert getattr(lossary.nn, name) is getattr(nn, name)
+
+
 def test_names_read_as_torchs_do() -> None:
     expected = {
         "DiceLoss TverskyLoss JaccardLoss ArcFaceLoss CosFaceLoss SupConLoss NTXentLoss LogCoshLoss BrierLoss PolyLoss",
@@ -93,7 +99,7 @@ def test_names_read_as_torchs_do() -> None:
         "KLDivergenceLoss JSDivergenceLoss LaplaceNLLLoss MAPELoss MSLELoss L1Penalty L2Penalty ElasticNetPenalty",
     }
     assert set(" ".join(expected).split()) <= set(MADE)
-    assert modules.__all__ == sorted(set(modules.__all__))
+    assert nn.__all__ == sorted(set(nn.__all__))
 
 
 def test_no_parameter_hides_what_every_module_has() -> None:
