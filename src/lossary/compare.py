@@ -50,7 +50,7 @@ class Settings:
     seeds: int = 2
     learning_rate: float = 0.003
     batch_size: int = 0
-    l2: float = 1e-4
+    l2: float = 0.0
     label_noise: float = 0.0
     outliers: float = 0.0
     imbalance: float = 1.0

@@ -196,8 +196,9 @@ def _facts(result: Comparison) -> list[tuple[str, str]]:
     facts.append(
         (
             "Model",
-            f"{model}, the same initial weights for every loss; L2 penalty {s.l2:g}; Adam with step size "
-            f"{s.learning_rate:g}, whose steps do not depend on the scale of a gradient",
+            f"{model}, the same initial weights for every loss; "
+            + (f"L2 penalty {s.l2:g}; " if s.l2 else "")
+            + f"Adam with step size {s.learning_rate:g}, whose steps do not depend on the scale of a gradient",
         )
     )
     facts.append(
