@@ -27,12 +27,13 @@ import lossary
 from lossary import scoring
 from lossary.catalogue import Loss, get, names
 from lossary.data import BUNDLED, CLASS_TASKS, Dataset, Scaling, Split, Stress, hold_out, load, sample, splits
-from lossary.errors import ArgumentError, DataError, LossaryError, ParameterError, require, suggest
+from lossary.errors import ArgumentError, DataError, LossaryError, NonFiniteError, ParameterError, require, suggest
 from lossary.scoring import Metric, metric, metrics_for
 
 Array = NDArray[Any]
 
 _POINTS = 400  # points of a residual plot
+_ENORMOUS = 1e100  # what lies beyond is no prediction, though it may be a number
 VALIDATION = 0.15  # share of a training fold that early stopping watches
 
 
@@ -305,17 +306,27 @@ def _train(candidate: Candidate, head: Head, data: Dataset, fold: _Fold, setting
         progress=False,
         **_supplied(candidate.loss, fold.y, data),
     )
-    outputs = model.predict(fold.X_test)
+    with np.errstate(all="ignore"):
+        outputs = model.predict(fold.X_test)
+    _check_size(outputs, settings)
     if data.categorical:
         probabilities = head.probabilities(outputs, model.predict(fold.X_valid), fold.y_valid)
         decisions = scoring.as_rows(outputs).argmax(axis=1)
     else:
         decisions = head.numbers(outputs, centre, spread)
         probabilities = np.zeros((len(decisions), 0))
-        if not np.isfinite(decisions).all():
-            raise ParameterError("its predictions on the held-out rows are infinite")
+        _check_size(decisions, settings)
     scores = {m.key: m.of(fold.y_test, decisions, probabilities) for m in metrics_for(data.categorical)}
     return _Outcome(scores, history, fold.y_test, decisions, probabilities)
+
+
+def _check_size(numbers: Array, settings: Settings) -> None:
+    furthest = float(np.abs(numbers).max())
+    if not furthest <= _ENORMOUS:
+        raise NonFiniteError(
+            f"the predictions of held-out rows reach {furthest:.3g}; lower the learning rate (it was "
+            f"{settings.learning_rate:g})"
+        )
 
 
 # --- what comes out -------------------------------------------------------------------------------------------------

@@ -198,18 +198,19 @@ def temperature_and_bias(scores: Array, labels: Array) -> tuple[float, Array]:
     """Return the scale and biases that make the likeliest logits of scores on a validation part.
 
     For one score per row this is Platt's scaling (a scale and an offset), for several it is temperature scaling (a
-    scale and no offset). The scale is searched between e^-6 and e^6.
+    scale and no offset). The scale is searched between e^-6 and e^6, in units of one over the spread of the scores.
     """
     rows = as_rows(scores)
-    scales = np.exp(np.linspace(-6, 6, 121))
+    unit = float(scores.std()) or 1.0
+    scales = np.exp(np.linspace(-6, 6, 121)) / unit
     if scores.shape[1] > 1:
         costs = [float(-numerics.target_log_probability(xp, rows * s, labels[:, None])[3].mean()) for s in scales]
         return float(scales[int(np.argmin(costs))]), np.zeros(rows.shape[1])
     platt = require("sklearn.linear_model").LogisticRegression(C=100.0)
     if len(np.unique(labels)) < 2:
         return 1.0, np.zeros(2)
-    platt.fit(scores, labels)
-    return float(platt.coef_[0, 0]), np.array([0.0, float(platt.intercept_[0])])
+    platt.fit(scores / unit, labels)
+    return float(platt.coef_[0, 0]) / unit, np.array([0.0, float(platt.intercept_[0])])
 
 
 def confusion(truth: Array, decisions: Array, classes: int) -> Array:
