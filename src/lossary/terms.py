@@ -33,7 +33,7 @@ class WeightedSum:
 
     @property
     def first_nonfinite(self) -> str | None:
-        """Name of the first term whose raw value, or else whose contribution, is NaN or infinite; None if there is none.
+        """Name of the first term whose raw value, or else whose contribution, is NaN or infinite; None if none is.
 
         A term of weight 0 is named too: its value does not reach the total, but it is worth knowing.
         """
