@@ -77,7 +77,7 @@ class Call:
             spread = self.xp.broadcast_to(scaled, self.batch + self._padded(full[len(self.batch) :])).reshape(full)
             if given.ndim == len(core) and self.batch:  # one example was repeated over the batch: its shares add up
                 spread = spread.sum(axis=tuple(range(len(self.batch))))
-            restored.append(self.xp.cast(self.xp.own(spread), self.xp.gradient_dtype(given, self.dtype)))
+            restored.append(self.xp.cast(self.xp.own(spread, self.given), self.xp.gradient_dtype(given, self.dtype)))
         return tuple(restored)
 
     def _padded(self, core: tuple[int, ...]) -> tuple[int, ...]:
@@ -217,7 +217,7 @@ def value_and_grad(
     if coupled is not None:
         rows = tuple(_scaled(call.xp, d, factor, call.inner) for d in derivatives[0])
         with call.xp.quiet():
-            grad = call.xp.own(coupled.send(rows))
+            grad = call.xp.own(coupled.send(rows), call.given)
         return reduced, call.xp.cast(grad, call.xp.gradient_dtype(call.given[0], call.dtype))
     grads = call.restore(derivatives[0], factor)
     return reduced, grads if len(grads) > 1 else grads[0]
@@ -254,7 +254,7 @@ def _reduce(call: Call, value: Any, how: Reduction, denominator: Any) -> tuple[A
     weighted = reduction.weigh(xp, call.values(value), weights)
     count = reduction.scale(xp, call.batch, call.dtype, weights, how, denominator)
     if how == "none":
-        return xp.own(weighted)[()], weights
+        return xp.own(weighted, call.given)[()], weights
     summed = reduction.reduce_sum(xp, weighted, call.dtype)
     if how == "sum":
         return summed, weights

@@ -185,9 +185,11 @@ def scalar(x: Tensor, dtype: torch.dtype) -> Tensor:
     return x.to(dtype)
 
 
-def own(x: Tensor) -> Tensor:
-    """A tensor that shares memory with no input."""
-    return x.clone(memory_format=torch.contiguous_format)
+def own(x: Tensor, given: Sequence[Tensor]) -> Tensor:
+    """The tensor itself if it can be handed to the caller: dense, and no view of an input."""
+    bases = [g if g._base is None else g._base for g in given]
+    shared = any(x is g or x._base is base for g, base in zip(given, bases, strict=True))
+    return x.clone(memory_format=torch.contiguous_format) if shared else x.contiguous()
 
 
 def quiet() -> Any:
