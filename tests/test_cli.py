@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from lossary.__main__ import main
 from lossary.cli.app import app
 from lossary.cli.arrays import by_name, read_array, read_params
 from lossary.words import width
+from lossary.words_zh import LIKELIHOODS, SUMMARIES
 
 EVERY = lossary.names()
 
@@ -59,6 +61,20 @@ def test_list_selects() -> None:
     assert "softmax_focal" in said("list", "--task", "multiclass", "--search", "imbalance")
     record = json.loads(said("list", "--json"))[0]
     assert record["formula"] and record["references"] and isinstance(record["parameters"], dict)
+
+
+def test_list_and_show_speak_chinese() -> None:
+    lines = said("list", "--lang", "zh").splitlines()
+    assert lines[0].split() == ["名称", "大类", "输入", "目标", "简介"] and f"共 {len(EVERY)} 个" in lines[-1]
+    assert {width(line[: line.index(SUMMARIES[line.split()[0]])]) for line in lines[1:-1]} == {
+        width(lines[0][: lines[0].index("简介")])
+    }, "the columns stand under each other"
+    assert "实数" in next(line for line in lines if line.startswith("zero_one")), "alternatives are told one by one"
+    assert json.loads(said("list", "--search", "mse", "--lang", "zh", "--json"))[0]["summary"] in SUMMARIES.values()
+    page = said("show", "huber", "--lang", "zh", "--no-plot")
+    assert page.startswith(f"huber  {SUMMARIES['huber']}\n") and LIKELIHOODS["huber"] in page
+    for columns in (40, 80):
+        assert all(width(line) <= columns for line in said("list", "--lang", "zh", columns=columns).splitlines()[:-1])
 
 
 def test_list_suggests() -> None:
@@ -196,9 +212,21 @@ def test_reading_of_arrays_and_parameters() -> None:
 
 
 @pytest.mark.parametrize("command", ["list", "show", "explain", "check"])
-def test_help_teaches_by_examples(command: str) -> None:
-    text = said(command, "--help", columns=100)
-    assert "Examples" in text and f"lossary {command} " in text.split("Examples")[1]
+def test_help_teaches_by_examples_that_run(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = said(command, "--help", columns=80)
+    examples = [line.strip() for line in text.splitlines() if line.startswith(f"  lossary {command} ")]
+    assert len(examples) > 1 and "\n  lossary" in text.split("Examples:")[1]
+    monkeypatch.chdir(tmp_path)
+    np.save("pred.npy", np.ones(2))
+    Path("target.csv").write_text("1,2\n")
+    for example in examples:
+        said(*shlex.split(example)[1:])
+
+
+def test_the_first_page_names_every_command_with_what_it_is_for() -> None:
+    text = said("--help", columns=80)
+    for command in ("list", "show", "explain", "check", "compare"):
+        assert re.search(rf"^  lossary {command} .*\S  +\w.*\w$", re.sub(" +$", "", text, flags=re.M), re.M)
 
 
 # --- as a process ---------------------------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ import ast
 import inspect
 import re
 import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,8 @@ from lossary.catalogue import Loss
 from lossary.errors import DomainError, ParameterError
 from lossary.testing import random_arrays
 from lossary.trace import assigned, function_tree, watching
-from lossary.words import FACTS, PHRASES, quantity, readable, width
+from lossary.words import FACTS, PHRASES, likelihood, quantity, readable, summary, width
+from lossary.words_zh import LIKELIHOODS, SUMMARIES
 
 ALL = [lossary.get(name) for name in lossary.names()]
 every_loss = pytest.mark.parametrize("loss", ALL, ids=lambda loss: loss.name)
@@ -170,6 +173,50 @@ def test_every_helper_local_has_a_chinese_word() -> None:
                         f"{module.__name__}.{function.__name__}: no Chinese word for {name!r}: add it to _CHINESE in "
                         "src/lossary/words.py"
                     )
+
+
+PAGES = Path(__file__).resolve().parent.parent / "docs" / "losses"
+
+
+def published() -> list[str]:
+    """The losses that have a page: a loss just added has none until `make docs`, and speaks English until then."""
+    return sorted(path.stem for path in PAGES.glob("*.md") if path.stem in lossary.names())
+
+
+@pytest.mark.parametrize("name", published())
+def test_every_published_loss_is_told_in_chinese(name: str) -> None:
+    assert name in SUMMARIES, (
+        f"{name} has no Chinese summary: add one to SUMMARIES in src/lossary/words_zh.py, a sentence that says what "
+        f'"{lossary.get(name).summary}" says'
+    )
+    assert name in LIKELIHOODS or not lossary.get(name).likelihood, (
+        f"{name} has no Chinese likelihood: add one to LIKELIHOODS in src/lossary/words_zh.py for "
+        f'"{lossary.get(name).likelihood}"'
+    )
+
+
+def test_the_chinese_texts_say_what_the_english_ones_say() -> None:
+    for texts, english in ((SUMMARIES, summary), (LIKELIHOODS, likelihood)):
+        for name, chinese in texts.items():
+            assert name in lossary.names(), f"words_zh.py: {name!r} is no loss of the catalogue: rename or remove it"
+            told = english(lossary.get(name))
+            assert told, f"words_zh.py: {name} has no likelihood any more: remove it"
+            told = told.replace("One minus", "1 minus")
+            for what, pattern in (("names", r"`[a-z]\w*`"), ("numbers", r"\d+"), ("functions", r"[A-Za-z]+\(")):
+                found, wanted = (sorted({*re.findall(pattern, text)}) for text in (chinese, told))
+                assert found == wanted, f"words_zh.py: {name}: the {what} are {found}, in English {wanted}"
+            assert re.search("[\u4e00-\u9fff]", chinese) and told != chinese
+    assert all(text.endswith("。") for text in SUMMARIES.values())
+
+
+def test_the_board_and_its_notebook_page_speak_chinese_and_fall_back_to_english() -> None:
+    board = lossary.explain("huber", [3.0], [0.0], lang="zh")
+    assert (
+        str(board).splitlines()[0] == f"huber: {SUMMARIES['huber']}" and SUMMARIES["huber"] in board._repr_markdown_()
+    )
+    new = replace(lossary.huber, name="not_yet_told")
+    assert summary(new, "zh") == new.summary and likelihood(new, "zh") == new.likelihood
+    assert likelihood(lossary.mape, "zh") == ""
 
 
 @every_loss

@@ -19,7 +19,7 @@ from lossary.errors import ParameterError, suggest
 from lossary.reduction import Reduction
 from lossary.trace import Run, Step, watching
 from lossary.transforms import Call, prepare, value_and_grad
-from lossary.words import LANGS, Lang, phrase, quantity, readable, width
+from lossary.words import LANGS, Lang, phrase, quantity, readable, summary, width
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,13 +59,13 @@ class Explanation:
         return found[-1]  # a name assigned twice means its last value, as it does in the definition
 
     def __str__(self) -> str:
-        lines = [f"{self.loss.name}: {self.loss.summary}"]
+        lines = [f"{self.loss.name}: {summary(self.loss, self.lang)}"]
         for section in self.sections:
             lines += ["", section.title, *(f"  {line}" for line in _lines(section, self.lang))]
         return "\n".join(lines)
 
     def _repr_markdown_(self) -> str:
-        parts = [f"**{self.loss.name}**: {self.loss.summary}"]
+        parts = [f"**{self.loss.name}**: {summary(self.loss, self.lang)}"]
         for section in self.sections:
             parts.append(f"#### {section.title}")
             if section.key == "formula":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import os
 import sys
@@ -13,21 +12,21 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 import lossary
-from lossary.cli.catalogue import register
+from lossary.cli import catalogue, compare
 from lossary.errors import LossaryError
 
 _WELCOME = """
 The reference library of loss functions: value, gradient and curvature of each, written once.
 
-Find a loss, read its page, see a number worked out, check a gradient:
+Examples:
 
-    lossary list --task binary
+    lossary list --task binary                 the losses that suit a task
+    lossary show huber                         a page: formula, facts, curve
+    lossary explain huber --pred 3 --target 0  a number worked out, step by step
+    lossary check huber                        gradients against differences
+    lossary compare digits                     one model trained with each loss
 
-    lossary show huber --param delta=2
-
-    lossary explain squared_error --pred "[1, 2, 3]" --target "[2, 2.5, 3.5]"
-
-    lossary check softmax_cross_entropy
+Your own CSV or Parquet file can take the place of `digits`. `lossary COMMAND --help` has more examples.
 """
 
 
@@ -71,11 +70,8 @@ def _options(
     pass
 
 
-register(app)
-if importlib.util.find_spec("lossary.cli.compare"):
-    from lossary.cli import compare
-
-    compare.register(app)
+catalogue.register(app)
+compare.register(app)
 
 
 def run() -> None:

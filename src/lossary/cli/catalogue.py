@@ -13,7 +13,6 @@ import numpy as np
 import typer
 from rich import box
 from rich.console import Console
-from rich.padding import Padding
 from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
@@ -25,7 +24,7 @@ from lossary.cli.arrays import assign, by_name, read_array, read_params
 from lossary.errors import LossaryError, ParameterError, UnknownLossError, suggest
 from lossary.testing import random_arrays, random_params
 from lossary.trace import Step
-from lossary.words import LANGS, Lang, fact, phrase, quantity, readable
+from lossary.words import LANGS, Lang, fact, likelihood, phrase, quantity, readable, summary, width
 
 _NAME = typer.Argument(metavar="NAME", help="A loss, by its name or an alias.")
 _PARAM = typer.Option("--param", "-p", metavar="NAME=VALUE", help="Fix a parameter; repeat for several.")
@@ -59,34 +58,48 @@ def list_losses(
     family: Annotated[str | None, typer.Option(help="Only this family, such as regression or margin.")] = None,
     task: Annotated[str | None, typer.Option(help="Only losses that can be trained on this task.")] = None,
     search: Annotated[str | None, typer.Option(help="Only losses that mention every one of these words.")] = None,
+    lang: Annotated[str, _LANG] = "en",
     json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,
 ) -> None:
     """List the losses, best match first if searched.
 
+    In a terminal each loss is one line, cut to fit; in a pipe the lines are whole.
+
     Examples:
 
         lossary list --family regression
-
         lossary list --task multiclass --search imbalance
-
         lossary list --json
     """
-    found = _selected(family, task, search)
+    tongue = _language(lang)
+    found = [get(name) for name in _selected(family, task, search)]
     if json:
-        typer.echo(jsonlib.dumps([_facts(get(name)) for name in found], indent=2, ensure_ascii=False))
+        typer.echo(jsonlib.dumps([_facts(loss, tongue) for loss in found], indent=2, ensure_ascii=False))
         return
     console = _console(pipe=400)
     facts = ("name", "family", "input", "target", "summary") if console.width >= 110 else ("name", "input", "summary")
-    rows = [facts, *(tuple(_facts(get(name))[fact] or "-" for fact in facts) for name in found)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(facts) - 1)]
+    rows = [[phrase(heading, tongue) for heading in facts]]
+    for loss in found:
+        told = _facts(loss, tongue)
+        rows.append([_words(told[f] or "-", tongue) if f in _WORDS else told[f] for f in facts])
+    widths = [max(width(row[i]) for row in rows) for i in range(len(facts) - 1)]
     for number, row in enumerate(rows):
-        cells = [cell.ljust(wide) for cell, wide in zip(row, widths, strict=False)]
+        cells = [cell + " " * (wide - width(cell)) for cell, wide in zip(row, widths, strict=False)]
         line = Text.assemble(
             (cells[0], "bold cyan"), "  ", "  ".join([*cells[1:], row[-1]]), style="" if number else "dim"
         )
         line.truncate(console.width, overflow="ellipsis")  # one line a loss, so that it can be searched and counted
         console.print(line)
-    console.print(Text(f"{len(found)} losses. A page for each: lossary show NAME", style="dim"))
+    last = phrase("{count} losses. A page for each: lossary show NAME", tongue, count=len(found))
+    console.print(Text(last, style="dim"))
+
+
+_WORDS = ("family", "input", "target")  # facts that are words of a small vocabulary, which has a translation
+
+
+def _words(text: str, lang: Lang) -> str:
+    """Return the words for a fact, or for the alternatives of one."""
+    return " | ".join(fact(each, lang) for each in text.split(" | "))
 
 
 def _selected(family: str | None, task: str | None, words: str | None) -> list[str]:
@@ -105,13 +118,13 @@ def _selected(family: str | None, task: str | None, words: str | None) -> list[s
     return kept
 
 
-def _facts(loss: Loss) -> dict[str, Any]:
+def _facts(loss: Loss, lang: Lang) -> dict[str, Any]:
     return {
         "name": loss.name,
         "family": loss.family,
         "input": loss.input,
         "target": loss.target,
-        "summary": loss.summary,
+        "summary": summary(loss, lang),
         "signature": (loss.coupling or loss).signature,
         "arrays": list(loss.arguments),
         "parameters": dict(loss.parameters),
@@ -135,12 +148,12 @@ def show(
 ) -> None:
     """Show the page of a loss: formula, conventions, derivatives, parameters, sources, and its curve.
 
+    The curve is drawn with characters, or into a file with --plot.
+
     Examples:
 
         lossary show huber --param delta=2
-
         lossary show softmax_cross_entropy --lang zh --no-plot
-
         lossary show pinball --plot pinball.svg
     """
     tongue = _language(lang)
@@ -149,13 +162,15 @@ def show(
     loss = loss.bind(**params) if params else loss
     console = _console()
     drawing = _drawing(console, loss, plot, tongue) if plot or not no_plot else ""
-    console.print(Text.assemble((loss.name, "bold cyan"), f"  {loss.summary}"))
+    console.print(Text.assemble((loss.name, "bold cyan"), f"  {summary(loss, tongue)}"))
     for heading, lines in _page(loss, tongue):
         if lines:
             console.print(Text(f"\n{phrase(heading, tongue)}", style="bold"))
             for line in lines:
                 text = line.lstrip()
-                console.print(Padding(Text(text), (0, 0, 0, 2 + len(line) - len(text)), expand=False))
+                indent = 2 + len(line) - len(text)
+                for part in Text(text).wrap(console, max(console.width - indent, 1)):
+                    console.print(Text(" " * indent) + part, soft_wrap=True)
     if drawing:
         console.print(Text.from_ansi(f"\n{drawing}"), soft_wrap=True)
 
@@ -179,10 +194,10 @@ def _page(loss: Loss, lang: Lang) -> Iterable[tuple[str, list[str]]]:
     shape = f"{phrase('signature', lang)}: {(loss.coupling or loss).signature}"
     yield "Inputs", [*(_array(loss, a, lang) for a in loss.arguments), shape]
     yield "Parameters", [line for p in loss.defaults for line in _parameter(loss, p, lang)]
-    yield "Likelihood", [loss.likelihood] if loss.likelihood else []
+    yield "Likelihood", [likelihood(loss, lang)] if loss.likelihood else []
     kinds = [fact(loss.family, lang), *(fact(p, lang) for p in sorted(loss.properties))]
-    yield "Properties", [", ".join(kinds)]
-    yield "Tasks", [", ".join(fact(t, lang) for t in loss.tasks)] if loss.tasks else []
+    yield "Properties", [phrase(", ", lang).join(kinds)]
+    yield "Tasks", [phrase(", ", lang).join(fact(t, lang) for t in loss.tasks)] if loss.tasks else []
     yield "Notes", _notes(loss)
     yield "References", list(loss.references)
     yield "Aliases", [", ".join(loss.aliases)] if loss.aliases else []
@@ -216,11 +231,8 @@ def _array(loss: Loss, name: str, lang: Lang) -> str:
     if name == loss.arguments[-1] and loss.target and not loss.coupling and name not in loss.domains:
         convention, domain = "", loss.target
     words = [fact(convention, lang)] if convention and convention != domain else []
-    words += [
-        " | ".join(fact(d, lang) for d in domain.split(" | ")),
-        *([phrase("differentiated", lang)] if name in loss.wrt else []),
-    ]
-    return f"{_label(name, lang)}: {', '.join(words)}"
+    words += [_words(domain, lang), *([phrase("differentiated", lang)] if name in loss.wrt else [])]
+    return f"{_label(name, lang)}: {phrase(', ', lang).join(words)}"
 
 
 def _label(name: str, lang: Lang) -> str:
@@ -288,10 +300,9 @@ def explain(
     Examples:
 
         lossary explain squared_error --pred 1 2 3 --target 2 2.5 3.5
-
-        lossary explain softmax_cross_entropy --logits "[[2, 1, 0], [0, 0, 3]]" --labels "[0, 2]"
-
-        lossary explain huber --pred @pred.npy --target @target.npy --param delta=2 --weight "[1, 0.5]" --lang zh
+        lossary explain softmax_cross_entropy --logits "[[2, 1, 0]]" --labels "[0]"
+        lossary explain huber --pred 1 5 --target 2 2 --delta 3 --weight 1 0.5
+        lossary explain huber --pred @pred.npy --target @target.csv --lang zh
     """
     tongue = _language(lang)
     loss = get(name)
@@ -316,7 +327,7 @@ def explain(
 
 
 def check(
-    name: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Losses; all if none is given.")] = None,
+    name: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Losses; all if none is given.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the random inputs.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print the outcomes as JSON.")] = False,
 ) -> None:
@@ -327,7 +338,6 @@ def check(
     Examples:
 
         lossary check huber softmax_cross_entropy
-
         lossary check --seed 7 --json
     """
     losses = [get(n) for n in name or names()]
