@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -223,7 +224,10 @@ def _labels(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return scores, target.long()
 
 
-def _class_weight(name: str, weight: Tensor | None, classes: int) -> None:
+def _class_weight(name: str, weight: Tensor | None, classes: int, like: Tensor | None = None) -> None:
+    """Refuse weights that are not one for each class, or not of the type of the scores."""
+    if weight is not None and like is not None and common_dtype(weight) != common_dtype(like):
+        refuse(f"{name}: weight: got {weight.dtype}, expected the type of input, {like.dtype}")
     if weight is not None and weight.shape != (classes,):
         refuse(f"{name}: weight: got shape {shape(weight)}, expected one number for each of the {classes} classes")
 
@@ -242,7 +246,7 @@ def _by_label(
     need_float(name, input=input)
     scores, labels = _labels(name, input, target)
     classes = scores.shape[-1]
-    _class_weight(name, weight, classes)
+    _class_weight(name, weight, classes, input)
     good = in_range(name, labels, classes, ignore_index)
     values = _values(loss, scores, labels, class_weight=weight, ignore_index=ignore_index, **params)
     # A label out of range on a device that nobody looks at: visibly wrong, and no process is lost.
@@ -371,8 +375,10 @@ def binary_cross_entropy(
 
 
 def _wide(x: Tensor) -> Tensor:
-    """Half precision is computed in float32."""
-    return x.float() if x.is_floating_point() and x.dtype.itemsize < 4 else x
+    """Return half precision as float32, and whole numbers, which might wrap, as the default float."""
+    if x.is_floating_point() or x.is_complex():
+        return x.float() if x.is_floating_point() and x.dtype.itemsize < 4 else x
+    return x.to(torch.get_default_dtype())
 
 
 def _bounded_binary(probs: Tensor, target: Tensor) -> Tensor:
@@ -478,8 +484,7 @@ def poisson_nll_loss(
     """
     reduction = chosen(size_average, reduce, reduction)
     log_rate, count = torch.broadcast_tensors(input, target)
-    dtype = common_dtype(input, target)
-    dtype = dtype if dtype.is_floating_point else torch.get_default_dtype()
+    dtype = _at_least_float(common_dtype(input, target))
     if log_input:
         values = _values(_POISSON, log_rate, count)
     else:
@@ -517,7 +522,7 @@ def gaussian_nll_loss(
     if var.shape != input.shape:
         if input.shape[:-1] == var.shape:
             var = var.unsqueeze(-1)
-        elif var.ndim != input.ndim or sum(a != b for a, b in zip(input.shape, var.shape, strict=True)) != 1:
+        elif var.ndim != input.ndim or [b for a, b in zip(input.shape, var.shape, strict=True) if a != b] != [1]:
             refuse(
                 f"gaussian_nll_loss: var: got shape {shape(var)}, expected that of input, {shape(input)}, the same "
                 "without the last dimension, or with one dimension of length 1"
@@ -580,7 +585,7 @@ def margin_ranking_loss(
 
 
 def _at_least_float(dtype: torch.dtype) -> torch.dtype:
-    return dtype if dtype.is_floating_point else torch.get_default_dtype()
+    return dtype if dtype.is_floating_point or dtype.is_complex else torch.get_default_dtype()
 
 
 def hinge_embedding_loss(
@@ -601,8 +606,7 @@ def hinge_embedding_loss(
     """
     reduction = chosen(size_average, reduce, reduction)
     dtype = common_dtype(input)
-    distance, label = torch.broadcast_tensors(input if input.is_floating_point() else input.double(), target)
-    distance = _wide(distance)
+    distance, label = torch.broadcast_tensors(_wide(input) if input.is_floating_point() else input.double(), target)
     similar = _values(_HINGE_EMBEDDING, distance, torch.ones_like(distance))
     apart = _values(_HINGE_EMBEDDING, distance, -torch.ones_like(distance), margin=margin)
     apart = apart + _met_exactly(margin - distance)
@@ -689,7 +693,7 @@ def multi_margin_loss(
         refuse(f"{name}: p: got {p}, expected 1 or 2")
     need_float(name, input=input)
     rows = _rows(name, input)
-    _class_weight(name, weight, rows.shape[-1])
+    _class_weight(name, weight, rows.shape[-1], input)
     if target.ndim > 1 or target.numel() != len(rows) or (input.ndim > 1 and target.ndim == 0):
         refuse(f"{name}: target: got shape {shape(target)}, expected one label for each of the {len(rows)} examples")
     if target.dtype != torch.int64:
@@ -765,9 +769,7 @@ def cosine_embedding_loss(
             f"{shape(input1)}, {shape(input2)} and {shape(target)}"
         )
     dtype = _at_least_float(common_dtype(input1, input2))
-    first, second = (
-        _wide(x) if x.is_floating_point() else x.to(dtype) for x in torch.broadcast_tensors(input1, input2)
-    )
+    first, second = (_wide(x) for x in torch.broadcast_tensors(input1, input2))
     # One more component for each vector, orthogonal to everything of the other: the cosine is then torch's.
     own, others = (first.new_full((*first.shape[:-1], 1), size) for size in (math.sqrt(_COSINE_EPSILON), 0.0))
     first, second = torch.cat([first, own, others], -1), torch.cat([second, others, own], -1)
@@ -800,14 +802,13 @@ def triplet_margin_loss(
     0.0
     """
     reduction = chosen(size_average, reduce, reduction)
-    return _triplet(
-        "triplet_margin_loss",
-        (anchor, positive, negative),
-        lambda a, b: theirs.pairwise_distance(a, b, p, eps),
-        margin,
-        swap,
-        reduction,
-    )
+    triplet = (anchor, positive, negative)
+    values = _triplet("triplet_margin_loss", triplet, partial(_distance, p=p, eps=eps), margin, swap)
+    return reduced(values, reduction, _at_least_float(common_dtype(*triplet)).to_real())
+
+
+def _distance(first: Tensor, second: Tensor, p: float = 2, eps: float = 1e-6) -> Tensor:
+    return theirs.pairwise_distance(_wide(first), _wide(second), p, eps)
 
 
 def triplet_margin_with_distance_loss(
@@ -829,9 +830,10 @@ def triplet_margin_with_distance_loss(
     0.75
     """
     reduction = chosen(None, None, reduction)
-    distance = theirs.pairwise_distance if distance_function is None else distance_function
-    name = "triplet_margin_with_distance_loss"
-    return _triplet(name, (anchor, positive, negative), distance, margin, swap, reduction)
+    triplet = (anchor, positive, negative)
+    values = _triplet("triplet_margin_with_distance_loss", triplet, distance_function or _distance, margin, swap)
+    answer = values.dtype if distance_function else _at_least_float(common_dtype(*triplet)).to_real()
+    return reduced(values, reduction, answer)
 
 
 def _triplet(
@@ -840,9 +842,8 @@ def _triplet(
     distance: Callable[[Tensor, Tensor], Tensor],
     margin: float,
     swap: bool,
-    reduction: str,
 ) -> Tensor:
-    """Rank the distance to the negative above that to the positive."""
+    """Rank the distance to the negative above that to the positive, in the type of the distances."""
     anchor, positive, negative = triplet
     if margin <= 0:
         refuse(f"{name}: margin: got {margin}, expected a number > 0")
@@ -853,4 +854,4 @@ def _triplet(
         far = torch.minimum(far, distance(positive, negative))
     dtype = _at_least_float(common_dtype(near, far))
     near, far = torch.broadcast_tensors(near, far)
-    return reduced(_ranked(near, far, -torch.ones_like(near), margin), reduction, dtype)
+    return _ranked(near, far, -torch.ones_like(near), margin).to(dtype)
