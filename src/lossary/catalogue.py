@@ -63,6 +63,12 @@ class Loss:
 
         return values(self, arrays, params)
 
+    def value(self, *arrays: Any, **options: Any) -> Any:
+        """Return the value under weights, a mask and a reduction; see `lossary.value_and_grad` for the options."""
+        from lossary.transforms import value
+
+        return value(self, *arrays, **options)
+
     def value_and_grad(self, *arrays: Any, **options: Any) -> tuple[Any, Any]:
         """Return the value and the gradient with respect to `wrt`; see `lossary.value_and_grad` for the options."""
         from lossary.transforms import value_and_grad
