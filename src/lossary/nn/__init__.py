@@ -23,7 +23,9 @@ import torch.nn as _theirs  # noqa: E402  (first the sentence that says how to i
 
 from lossary.nn import functional as functional  # noqa: E402
 from lossary.nn.catalogue import *  # noqa: E402, F403
+from lossary.nn.distributed import *  # noqa: E402, F403
 from lossary.nn.modules import *  # noqa: E402, F403
+from lossary.nn.multitask import *  # noqa: E402, F403
 
 
 def __getattr__(name: str) -> Any:
