@@ -305,6 +305,8 @@ def dress(record: Loss) -> Loss:
     # Read now what every call needs, so that a compiler tracing a call finds facts and not their parsers.
     for fact in ("signatures", "argument_domains", "parameter_domains"):
         getattr(record, fact)
+    for signature in (*record.signatures, *(record.coupling.signatures if record.coupling else ())):
+        _ = signature.rank
     return record
 
 
