@@ -230,11 +230,6 @@ class _Spec:
         return self.call.on(arrays, {**self.call.params, **dict(zip(self.names, extra, strict=True))})
 
 
-def _tracked(x: Tensor) -> bool:
-    forward = torch.autograd.forward_ad
-    return x.requires_grad or (forward._current_level >= 0 and forward.unpack_dual(x).tangent is not None)
-
-
 def evaluate(call: Call) -> Tensor:
     """Return a call's values, differentiable by the definition's own gradient.
 
@@ -244,11 +239,16 @@ def evaluate(call: Call) -> Tensor:
     names = tuple(name for name, value in call.params.items() if isinstance(value, Tensor))
     tensors = (*call.arrays, *(call.params[name] for name in names))
     wrt = tuple(call.loss.arguments.index(name) for name in call.loss.wrt)
-    tracked = [i for i, tensor in enumerate(tensors) if _tracked(tensor)]
+    forward_mode = torch.autograd.forward_ad._current_level >= 0
+    tracked = [i for i, tensor in enumerate(tensors) if tensor.requires_grad or (forward_mode and _has_tangent(tensor))]
     if not tracked or any(i not in wrt for i in tracked):
         return call.pull(0)[0]
-    function = _Traced if torch.compiler.is_compiling() else _Eager
-    return function.apply(_Spec(call, names, wrt), *tensors)
+    transformed = forward_mode or (not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active())
+    return (_Transformed if transformed else _Autograd).apply(_Spec(call, names, wrt), *tensors)
+
+
+def _has_tangent(x: Tensor) -> bool:
+    return torch.autograd.forward_ad.unpack_dual(x).tangent is not None
 
 
 def _gradients(spec: _Spec, tensors: Sequence[Tensor], upstream: Tensor) -> tuple[Tensor | None, ...]:
@@ -256,12 +256,15 @@ def _gradients(spec: _Spec, tensors: Sequence[Tensor], upstream: Tensor) -> tupl
     call = spec.on(tensors)
     _, derivatives, coupled = call.pull(1)
     rows = tuple(_weighed(derivative, upstream) for derivative in derivatives[0])
-    if coupled is not None:
-        rows = (coupled.send(rows),)
-    grads: list[Tensor | None] = [None] * len(tensors)
-    for at, grad in zip(spec.wrt, rows, strict=True):
-        grads[at] = broadcast_to(grad, tensors[at].shape)
-    return tuple(grads)
+    return _placed(spec, tensors, (coupled.send(rows),) if coupled is not None else rows)
+
+
+def _placed(spec: _Spec, tensors: Sequence[Tensor], grads: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
+    """Return one gradient for every tensor: those of `wrt` in their places, None elsewhere."""
+    placed: list[Tensor | None] = [None] * len(tensors)
+    for at, grad in zip(spec.wrt, grads, strict=True):
+        placed[at] = broadcast_to(grad, tensors[at].shape)
+    return tuple(placed)
 
 
 def _weighed(derivative: Tensor, upstream: Tensor) -> Tensor:
@@ -270,8 +273,34 @@ def _weighed(derivative: Tensor, upstream: Tensor) -> Tensor:
     return where(lost, zeros_like(derivative), derivative) * upstream
 
 
-class _Traced(torch.autograd.Function):
-    """Values with the definition's gradient, as `torch.compile` accepts it: without forward mode."""
+class _Autograd(torch.autograd.Function):
+    """Values with the definition's gradient, which is taken along on the way and kept for the way back.
+
+    A second derivative computes the gradient again, in operations that autograd can see.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, spec: _Spec, *tensors: Tensor) -> Tensor:
+        coupled = spec.call.loss.coupling is not None
+        value, derivatives, _ = spec.on(tensors).pull(0 if coupled else 1)
+        ctx.spec, ctx.count = spec, len(tensors)
+        ctx.save_for_backward(*tensors, *(() if coupled else derivatives[0]))
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> Any:
+        tensors, kept = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
+        if torch.is_grad_enabled() or not kept:
+            return None, *_gradients(ctx.spec, tensors, upstream)
+        nothing = upstream == 0
+        grads = [(derivative * upstream).masked_fill_(nothing, 0) for derivative in kept]
+        return None, *_placed(ctx.spec, tensors, grads)
+
+
+class _Transformed(torch.autograd.Function):
+    """The same as the transforms of `torch.func` and forward mode want it, which the compiler in turn refuses."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(spec: _Spec, *tensors: Tensor) -> Tensor:
@@ -281,22 +310,11 @@ class _Traced(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         ctx.spec, *tensors = inputs
         ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> Any:
         return None, *_gradients(ctx.spec, ctx.saved_tensors, upstream)
-
-
-class _Eager(_Traced):
-    """The same with forward-mode differentiation and `vmap`."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        ctx.spec, *tensors = inputs
-        ctx.save_for_backward(*tensors)
-        ctx.save_for_forward(*tensors)
 
     @staticmethod
     def jvp(ctx: Any, _: Any, *tangents: Tensor | None) -> Tensor:
@@ -312,10 +330,10 @@ class _Eager(_Traced):
         value, derivatives, _ = call.pull(1)
         change = zeros_like(value)
         for at, derivative in zip(spec.wrt, derivatives[0], strict=True):
-            if tangents[at] is not None:
-                moved = derivative * tangents[at]
-                for axis in range(call.inner):
-                    if moved.shape[-1 - axis] != value.shape[-1 - axis]:
-                        moved = sum(moved, -1 - axis)
+            tangent = tangents[at]
+            if tangent is not None:
+                moved = derivative * tangent
+                for axis in range(1, call.inner + 1):
+                    moved = sum(moved, -axis) if moved.shape[-axis] != value.shape[-axis] else moved
                 change = change + moved
         return change
