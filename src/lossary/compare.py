@@ -29,6 +29,7 @@ from lossary.catalogue import Loss, get, names
 from lossary.data import BUNDLED, CLASS_TASKS, Dataset, Scaling, Split, Stress, hold_out, load, sample, splits
 from lossary.errors import ArgumentError, DataError, LossaryError, NonFiniteError, ParameterError, require, suggest
 from lossary.scoring import Metric, metric, metrics_for
+from lossary.training.loop import BACKENDS
 
 Array = NDArray[Any]
 
@@ -57,6 +58,7 @@ class Settings:
     imbalance: float = 1.0
     metric: str = ""
     rows: int = 20_000
+    backend: str = "numpy"
 
     @property
     def stress(self) -> Stress:
@@ -304,6 +306,7 @@ def _train(candidate: Candidate, head: Head, data: Dataset, fold: _Fold, setting
         patience=settings.patience,
         seed=fold.split.seed,
         progress=False,
+        backend=settings.backend,  # type: ignore[arg-type]  # one of BACKENDS: `_settings` has looked
         **_supplied(candidate.loss, fold.y, data),
     )
     with np.errstate(all="ignore"):
@@ -664,7 +667,8 @@ def compare(
     json, report: files to write the numbers and the report to; checked before anything is trained.
     progress: called with runs done, runs in all, and what is running.
     settings: fields of `Settings`: model, epochs, patience, folds, seeds, learning_rate, batch_size (0 chooses by the
-        number of rows), l2, label_noise, outliers, imbalance, metric, rows (how many are used at most; 0 for all).
+        number of rows), l2, label_noise, outliers, imbalance, metric, rows (how many are used at most; 0 for all),
+        backend ("numpy", or "torch" to train the same networks with PyTorch: the numbers agree to rounding).
 
     A loss whose training fails is a row that says so. Raises `DataError`, `UnknownLossError`, `ParameterError` or
     `ArgumentError` for what cannot be compared, before the first training.
@@ -676,6 +680,9 @@ def compare(
     began = time.perf_counter()
     _check_paths(data, json, report)
     chosen = _settings(settings)
+    versions = {"lossary": lossary.__version__, "numpy": np.__version__, "python": platform.python_version()}
+    if chosen.backend == "torch":
+        versions["torch"] = str(require("torch", "torch").__version__)
     table = sample(load(data, target, task), chosen.rows)
     stress = chosen.stress
     stress.check(table)
@@ -721,7 +728,7 @@ def compare(
         runs=[[s.seed, s.fold] for s in planned],
         left_out=left_out,
         command=_command(data, losses, target, task, settings),
-        versions={"lossary": lossary.__version__, "numpy": np.__version__, "python": platform.python_version()},
+        versions=versions,
         seconds=time.perf_counter() - began,
         test_to_train=float(np.mean([len(s.test) / len(s.train) for s in planned])),
     )
@@ -751,6 +758,9 @@ def _settings(given: Mapping[str, Any]) -> Settings:
     for name, least in (("epochs", 1), ("patience", 1), ("batch_size", 0), ("rows", 0)):
         if getattr(chosen, name) < least:
             raise ParameterError(f"{name}: got {getattr(chosen, name)}, expected {least} or more")
+    if chosen.backend not in BACKENDS:
+        hint = suggest(chosen.backend, BACKENDS)
+        raise ParameterError(f"backend: got {chosen.backend}, expected one of {', '.join(BACKENDS)}{hint}")
     if not chosen.learning_rate > 0:
         raise ParameterError(f"learning_rate: got {chosen.learning_rate:g}, expected a number above 0")
     if not chosen.l2 >= 0:

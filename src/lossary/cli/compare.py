@@ -55,6 +55,9 @@ def compare_losses(
         str, typer.Option(help="The measure to sort by; accuracy, balanced_accuracy or rmse if not given.")
     ] = _DEFAULT.metric,
     rows: Annotated[int, typer.Option(help="How many rows are used at most; 0 for all.")] = _DEFAULT.rows,
+    backend: Annotated[
+        str, typer.Option(metavar="numpy|torch", help="What trains; the numbers agree to rounding.")
+    ] = _DEFAULT.backend,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all numbers as JSON.")] = None,
     report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write the report: one page.")] = None,
 ) -> None:
@@ -95,6 +98,7 @@ def compare_losses(
             imbalance=imbalance,
             metric=metric,
             rows=rows,
+            backend=backend,
         )
     _print(result, Console())
     for kind, path in (("report", report), ("numbers", json)):

@@ -201,12 +201,16 @@ def _facts(result: Comparison) -> list[tuple[str, str]]:
             + f"Adam with step size {s.learning_rate:g}, whose steps do not depend on the scale of a gradient",
         )
     )
+    if s.backend == "torch":
+        by = f"by PyTorch {result.versions['torch']}, with its autograd and torch.optim"
+    else:
+        by = "by NumPy, with the hand-written gradients"
     facts.append(
         (
             "Training",
-            f"at most {s.epochs} epochs; stopped after {s.patience} epochs without a better loss on the validation "
-            f"part, {100 * VALIDATION:g} % of the training fold, and the best epoch kept. The held-out fold is never "
-            "looked at",
+            f"{by}; at most {s.epochs} epochs; stopped after {s.patience} epochs without a better loss on the "
+            f"validation part, {100 * VALIDATION:g} % of the training fold, and the best epoch kept. The held-out fold "
+            "is never looked at",
         )
     )
     facts.append(
