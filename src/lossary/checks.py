@@ -108,11 +108,29 @@ def shapes(loss: Loss, signatures: Sequence[Signature], arrays: Sequence[Any]) -
     All arrays have the same leading (batch) dimensions; one whole example without any is repeated. Nothing else is
     broadcast: ``(N, 1)`` against ``(N,)`` would silently compare everything with everything.
     """
+    if loss.coupling:
+        for name, core, array in zip(loss.arguments, signatures[0].inputs, arrays, strict=True):
+            if array.ndim > len(core):
+                raise ShapeError(
+                    f"{loss.name}: {name}: got shape {tuple(array.shape)}, expected ({', '.join(core)}), where "
+                    f"{core[0]} is the batch: its examples are compared with each other, so call once for each batch"
+                )
     for number, signature in enumerate(signatures):
         loops = [a.ndim - len(core) for a, core in zip(arrays, signature.inputs, strict=True)]
         if all(n in (0, loops[0]) for n in loops) and loops[0] >= 0:
             return number, _batch(loss, signature, arrays)
     return 0, _batch(loss, signatures[0], arrays)
+
+
+def parameter_shapes(loss: Loss, params: Mapping[str, Any], batch: tuple[int, ...], classes: int, rank: int) -> None:
+    """Raise `ShapeError` for a parameter of several numbers that are not one per class, or one per value."""
+    for name, value in params.items():
+        shape = tuple(getattr(value, "shape", ()))
+        full = (*batch, classes) if rank else batch
+        fits = len(shape) <= len(full) and all(a in (1, b) for a, b in zip(shape[::-1], full[::-1], strict=False))
+        if not fits and rank < 2:
+            expected = f"one number for each of the {classes} classes" if rank else f"one number, or the shape {batch}"
+            raise ShapeError(f"{loss.name}: {name}: got shape {shape}, expected {expected}")
 
 
 def _batch(loss: Loss, signature: Signature, arrays: Sequence[Any]) -> tuple[int, ...]:

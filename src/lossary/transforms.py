@@ -122,6 +122,7 @@ def prepare(
     keep = None if weights is None else weights != 0
 
     classes = arrays[0].shape[-1] if signature.rank else 1
+    checks.parameter_shapes(loss, params, batch, classes, signature.rank)
     ready = []
     for name, core, array, allowed in zip(loss.arguments, signature.inputs, arrays, domains, strict=True):
         if check:
