@@ -35,12 +35,28 @@ def shape(x: Tensor) -> tuple[int, ...]:
 # --- types -----------------------------------------------------------------------------------------------------------
 
 
-def common_dtype(*tensors: Tensor) -> torch.dtype:
-    """Return the type torch promotes the tensors to, float32 for half precision under autocast."""
-    dtype = tensors[0].dtype
-    for tensor in tensors[1:]:
-        dtype = torch.promote_types(dtype, torch.result_type(tensors[0], tensor))
-    return under_autocast(dtype, tensors[0].device.type)
+def common_dtype(*tensors: Tensor, autocast: bool = True) -> torch.dtype:
+    """Return the type torch promotes the tensors to, float32 for half precision under autocast.
+
+    A tensor without dimensions has a say only if its numbers are of a higher kind (`torch.result_type`, which a
+    compiler does not trace).
+    """
+    whole = [x.dtype for x in tensors if x.ndim]
+    dtype = _promoted(whole or [x.dtype for x in tensors])
+    higher = [x.dtype for x in tensors if not x.ndim and _kind(x.dtype) > _kind(dtype)]
+    dtype = _promoted([dtype, *higher])
+    return under_autocast(dtype, tensors[0].device.type) if autocast else dtype
+
+
+def _promoted(dtypes: list[torch.dtype]) -> torch.dtype:
+    found = dtypes[0]
+    for dtype in dtypes[1:]:
+        found = torch.promote_types(found, dtype)
+    return found
+
+
+def _kind(dtype: torch.dtype) -> int:
+    return 3 if dtype.is_complex else 2 if dtype.is_floating_point else int(dtype != torch.bool)
 
 
 def under_autocast(dtype: torch.dtype, device: str) -> torch.dtype:

@@ -124,7 +124,7 @@ def l1_loss(
     """
     expanded, expanded_target = _alike(input, target)
     reduction = chosen(size_average, reduce, reduction)
-    dtype = common_dtype(input, target)
+    dtype = common_dtype(expanded, expanded_target)
     if dtype.is_complex:
         size = torch.abs(expanded - expanded_target)
         return _weighed(
@@ -153,7 +153,7 @@ def mse_loss(
     """
     expanded, expanded_target = _alike(input, target)
     reduction = chosen(size_average, reduce, reduction)
-    dtype = common_dtype(input, target)
+    dtype = common_dtype(expanded, expanded_target)
     need_float("mse_loss", input=input if input.is_floating_point() else target)
     return _weighed(_values(_SQUARED, expanded, expanded_target), input, weight, reduction, dtype, by_weight=True)
 
@@ -174,7 +174,7 @@ def smooth_l1_loss(
     """
     expanded, expanded_target = _alike(input, target)
     reduction = chosen(size_average, reduce, reduction)
-    dtype = common_dtype(input, target)
+    dtype = common_dtype(expanded, expanded_target)
     need_float("smooth_l1_loss", input=input if input.is_floating_point() else target)
     if beta < 0:
         refuse(f"smooth_l1_loss: beta: got {beta}, expected a number >= 0")
@@ -374,6 +374,11 @@ def binary_cross_entropy(
     return reduced(values, reduction, dtype)
 
 
+def _on_cpu(x: Tensor) -> bool:
+    """Losses that torch composes of smaller operations follow autocast's rules for those, which devices disagree on."""
+    return x.device.type == "cpu"
+
+
 def _wide(x: Tensor) -> Tensor:
     """Return half precision as float32, and whole numbers, which might wrap, as the default float."""
     if x.is_floating_point() or x.is_complex():
@@ -532,7 +537,7 @@ def gaussian_nll_loss(
         refuse("gaussian_nll_loss: var: got negative numbers; a variance is >= 0")
     reduction = chosen(None, None, reduction)
     need_float("gaussian_nll_loss", var=var)
-    dtype = common_dtype(input, target, var)
+    dtype = common_dtype(input, target, var, autocast=not _on_cpu(var))
     # Where it is raised: of value eps, and of the slope 1 in var.
     raised = torch.where(var < eps, eps + (var - var.detach()), var)
     mean, wanted, variance = torch.broadcast_tensors(input, target, raised)
@@ -656,7 +661,7 @@ def multilabel_soft_margin_loss(
         refuse("multilabel_soft_margin_loss: input: got a single number, expected at least one dimension, of classes")
     reduction = chosen(size_average, reduce, reduction)
     need_float("multilabel_soft_margin_loss", input=input)
-    dtype = common_dtype(input, target, *([] if weight is None else [weight]))
+    dtype = common_dtype(input, target, *([] if weight is None else [weight]), autocast=False)
     values = _values(_BINARY_LOGITS, *torch.broadcast_tensors(input, target))
     if weight is not None:
         values = values * weight
@@ -742,7 +747,7 @@ def multilabel_margin_loss(
 
 # --- embeddings -----------------------------------------------------------------------------------------------------
 
-_COSINE_EPSILON = 1e-12
+_COSINE_EPSILON = 9.999999960041972e-13  # 1e-12 as the float32 that torch holds it in, for any type
 
 
 def cosine_embedding_loss(
@@ -804,7 +809,12 @@ def triplet_margin_loss(
     reduction = chosen(size_average, reduce, reduction)
     triplet = (anchor, positive, negative)
     values = _triplet("triplet_margin_loss", triplet, partial(_distance, p=p, eps=eps), margin, swap)
-    return reduced(values, reduction, _at_least_float(common_dtype(*triplet)).to_real())
+    return reduced(values, reduction, _distance_dtype(*triplet))
+
+
+def _distance_dtype(*vectors: Tensor, autocast: bool = True) -> torch.dtype:
+    dtype = _at_least_float(common_dtype(*vectors, autocast=autocast))
+    return vectors[0].new_empty(0, dtype=dtype).real.dtype if dtype.is_complex else dtype
 
 
 def _distance(first: Tensor, second: Tensor, p: float = 2, eps: float = 1e-6) -> Tensor:
@@ -832,7 +842,7 @@ def triplet_margin_with_distance_loss(
     reduction = chosen(None, None, reduction)
     triplet = (anchor, positive, negative)
     values = _triplet("triplet_margin_with_distance_loss", triplet, distance_function or _distance, margin, swap)
-    answer = values.dtype if distance_function else _at_least_float(common_dtype(*triplet)).to_real()
+    answer = values.dtype if distance_function else _distance_dtype(*triplet, autocast=not _on_cpu(anchor))
     return reduced(values, reduction, answer)
 
 
@@ -852,6 +862,6 @@ def _triplet(
     near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:
         far = torch.minimum(far, distance(positive, negative))
-    dtype = _at_least_float(common_dtype(near, far))
+    dtype = _at_least_float(common_dtype(near, far, autocast=False))
     near, far = torch.broadcast_tensors(near, far)
     return _ranked(near, far, -torch.ones_like(near), margin).to(dtype)
