@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -74,8 +75,13 @@ catalogue.register(app)
 compare.register(app)
 
 
+_UNWRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EBADF, errno.EIO)
+
+
 def run() -> None:
     """Run the command line; a reader that has left (``| head``) or Ctrl-C ends it without a word."""
+    if sys.stdout is None:  # closed by the shell: ``lossary list >&-``
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without these letters shows a question mark
             stream.reconfigure(errors="replace")
@@ -83,7 +89,11 @@ def run() -> None:
         app(prog_name="lossary")
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
+    except OSError as wrong:
+        if wrong.errno not in _UNWRITABLE:
+            raise
+        if not isinstance(wrong, BrokenPipeError):
+            sys.stderr.write(f"error: the output cannot be written: {wrong.strerror}\n")
         # What is still in the buffer would fail again at exit: let it go nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(1)

@@ -21,7 +21,7 @@ from typer.core import TyperCommand
 import lossary
 from lossary.catalogue import TASKS, Loss, get, names, search
 from lossary.cli.arrays import assign, by_name, read_array, read_params
-from lossary.errors import LossaryError, ParameterError, UnknownLossError, suggest
+from lossary.errors import ArgumentError, LossaryError, ParameterError, UnknownLossError, suggest
 from lossary.testing import random_arrays, random_params
 from lossary.trace import Step
 from lossary.words import LANGS, Lang, fact, likelihood, phrase, quantity, readable, summary, width
@@ -42,7 +42,9 @@ def register(app: typer.Typer) -> None:
 def _console(pipe: int = 120) -> Console:
     """Return a console as wide as the terminal; a pipe has no width and is given one."""
     piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return Console(highlight=False, width=pipe if piped else None)
+    console = Console(highlight=False, width=pipe if piped else None)
+    console.width = max(console.width, 20)  # COLUMNS=0 is said where nobody knows the width
+    return console
 
 
 def _language(lang: str) -> Lang:
@@ -72,7 +74,7 @@ def list_losses(
         lossary list --json
     """
     tongue = _language(lang)
-    found = [get(name) for name in _selected(family, task, search)]
+    found = [get(name) for name in _selected(family, task, search, tongue)]
     if json:
         typer.echo(jsonlib.dumps([_facts(loss, tongue) for loss in found], indent=2, ensure_ascii=False))
         return
@@ -102,13 +104,13 @@ def _words(text: str, lang: Lang) -> str:
     return " | ".join(fact(each, lang) for each in text.split(" | "))
 
 
-def _selected(family: str | None, task: str | None, words: str | None) -> list[str]:
+def _selected(family: str | None, task: str | None, words: str | None, lang: Lang) -> list[str]:
     families = list(dict.fromkeys(get(name).family for name in names()))
     for what, given, known in (("family", family, families), ("task", task, list(TASKS))):
         if given is not None and given not in known:
             hint = suggest(given, known) or f"; there are {', '.join(known)}"
             raise UnknownLossError(f'unknown {what} "{given}"{hint}')
-    found = search(words) if words else names()
+    found = names() if not words else search(words) or [n for n in names() if _mentions(get(n), words, lang)]
     kept = [n for n in found if family in (None, get(n).family) and (task is None or task in get(n).tasks)]
     if not kept:
         vocabulary = {word for n in names() for word in (n, *get(n).aliases, *n.split("_"))}
@@ -116,6 +118,13 @@ def _selected(family: str | None, task: str | None, words: str | None) -> list[s
         said = ", ".join(f"{k} {v!r}" for k, v in asked.items() if v)
         raise UnknownLossError(f"no loss with {said}{suggest(words or '', vocabulary) or '; leave one of them out'}")
     return kept
+
+
+def _mentions(loss: Loss, words: str, lang: Lang) -> bool:
+    """Return whether every word is among those a loss is told with in a language."""
+    facts = (fact(f, lang) for f in (loss.family, *loss.tasks, *loss.properties))
+    text = " ".join((summary(loss, lang), likelihood(loss, lang), *facts)).lower()
+    return bool(words.strip()) and all(word in text for word in words.lower().split())
 
 
 def _facts(loss: Loss, lang: Lang) -> dict[str, Any]:
@@ -159,28 +168,39 @@ def show(
     tongue = _language(lang)
     loss = get(name)
     params = read_params(param or ())
+    for key, given in params.items():
+        if np.ndim(given) and key in loss.parameter_domains and not loss.parameter_domains[key][1]:
+            raise ParameterError(f"{loss.name}: {key}: got {given}; a page shows one number at a time")
     loss = loss.bind(**params) if params else loss
     console = _console()
-    drawing = _drawing(console, loss, plot, tongue) if plot or not no_plot else ""
-    console.print(Text.assemble((loss.name, "bold cyan"), f"  {summary(loss, tongue)}"))
+    drawing = _drawing(console, loss, plot, tongue) if plot is not None or not no_plot else ""
+    _say(console, Text.assemble((loss.name, "bold cyan"), f"  {summary(loss, tongue)}"))
     for heading, lines in _page(loss, tongue):
         if lines:
             console.print(Text(f"\n{phrase(heading, tongue)}", style="bold"))
             for line in lines:
                 text = line.lstrip()
-                indent = 2 + len(line) - len(text)
-                for part in Text(text).wrap(console, max(console.width - indent, 1)):
-                    console.print(Text(" " * indent) + part, soft_wrap=True)
+                _say(console, Text(text), indent=2 + len(line) - len(text))
     if drawing:
         console.print(Text.from_ansi(f"\n{drawing}"), soft_wrap=True)
+
+
+def _say(console: Console, text: Text, indent: int = 0) -> None:
+    """Print a paragraph with every line of it indented, and none longer than its words."""
+    for line in text.wrap(console, max(console.width - indent, 10)):
+        line.rstrip()
+        console.print(Text(" " * indent) + line, soft_wrap=True)
 
 
 def _drawing(console: Console, loss: Loss, file: str | None, lang: Lang) -> str:
     """Return the curve as text, or the name of the file it was drawn into."""
     from lossary import plots
 
-    if file:
-        return plots.plot(loss, file, lang=lang)
+    if file is not None:
+        try:
+            return plots.plot(loss, file, lang=lang)
+        except OSError as wrong:
+            raise ArgumentError(f"--plot: cannot write {file!r}: {wrong.strerror}") from None
     try:
         return plots.plot(loss, width=min(console.width, 88), colour=console.color_system is not None, lang=lang)
     except LossaryError as refusal:  # a page is still a page without its curve
@@ -206,7 +226,8 @@ def _page(loss: Loss, lang: Lang) -> Iterable[tuple[str, list[str]]]:
 
 def _definition(loss: Loss) -> list[str]:
     """Return the expressions of the definition, as it computes them for usual arguments."""
-    arrays = random_arrays(loss, np.random.default_rng(0))
+    classes = next((len(v) for k, v in loss.bound.items() if np.ndim(v) and loss.parameter_domains[k][1]), 4)
+    arrays = random_arrays(loss, np.random.default_rng(0), sizes={"c": classes})
     board = lossary.explain(loss, *arrays, reduction="none")
     lines: list[str] = []
     for section in board.sections:
@@ -307,20 +328,30 @@ def explain(
     tongue = _language(lang)
     loss = get(name)
     arrays, params = assign(loss, array or ())
-    board = lossary.explain(
-        loss,
-        **arrays,
-        weight=None if weight is None else read_array(weight, "weight"),
-        mask=None if mask is None else read_array(mask, "mask"),
-        reduction=reduction,  # type: ignore[arg-type]  # checked where it is used
-        denominator=denominator,
-        lang=tongue,
-        **{**params, **read_params(param or ())},
-    )
+    fixed = read_params(param or ())
+    for key in fixed:
+        if key in params:
+            raise ArgumentError(f"{loss.name}: {key} is given twice, by --{key.replace('_', '-')} and by --param")
+        if key not in loss.defaults and (key in _OPTIONS or key in loss.arguments):
+            raise ArgumentError(f"--param: {key} is no parameter of {loss.name}; write --{key} instead")
+    loss = loss.bind(**params, **fixed) if params or fixed else loss
+    with np.errstate(all="ignore"):  # what became infinite stands on the board
+        board = lossary.explain(
+            loss,
+            **arrays,
+            weight=None if weight is None else read_array(weight, "weight"),
+            mask=None if mask is None else read_array(mask, "mask"),
+            reduction=reduction,  # type: ignore[arg-type]  # checked where it is used
+            denominator=denominator,
+            lang=tongue,
+        )
     console = _console()
     headings = {section.title for section in board.sections}
     for line in str(board).splitlines():
         console.print(Text(line, style="bold" if line in headings else ""), soft_wrap=True)
+
+
+_OPTIONS = ("weight", "mask", "reduction", "denominator", "lang")
 
 
 # --- check ----------------------------------------------------------------------------------------------------------
@@ -328,7 +359,7 @@ def explain(
 
 def check(
     name: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Losses; all if none is given.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the random inputs.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random inputs.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print the outcomes as JSON.")] = False,
 ) -> None:
     """Hold gradients and Hessians against finite differences, on random inputs drawn from each loss's domains.
