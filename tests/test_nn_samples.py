@@ -24,7 +24,7 @@ MODULES = [info for info in module_db if info.name.removeprefix("nn.") in module
 every_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name.removeprefix("nn.functional."))
 every_module = pytest.mark.parametrize("info", MODULES, ids=lambda info: info.name)
 TOLERANCE = {torch.float64: (1e-10, 1e-12), torch.float32: (1e-5, 1e-6)}
-CHECKED = 12  # samples of each function, spread over all, whose derivatives are compared with finite differences
+CHECKED = 6  # samples of each function, spread over all, whose derivatives are compared with finite differences
 
 
 def named(op: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -142,11 +142,11 @@ def test_gradcheck_and_gradgradcheck_on_torchs_samples(op: Any) -> None:
                 return ours(*map(swap, args), **{k: swap(v) for k, v in kwargs.items()})
 
         assert torch.autograd.gradcheck(f, inputs)
-        assert torch.autograd.gradgradcheck(f, inputs)
+        assert torch.autograd.gradgradcheck(f, inputs, fast_mode=True)
         rest = [x.detach() for x in inputs[1:]]
         by_hand = lambda x, f=f, rest=rest: f(x, *rest)  # noqa: E731
         assert torch.autograd.gradcheck(by_hand, inputs[:1], check_forward_ad=True)
-        assert torch.autograd.gradgradcheck(by_hand, inputs[:1])
+        assert torch.autograd.gradgradcheck(by_hand, inputs[:1], fast_mode=True)
 
 
 @every_op

@@ -322,6 +322,12 @@ def cross_entropy(
     return reduced(values, reduction, common_dtype(input, target, *([] if weight is None else [weight])))
 
 
+def _nowhere(condition: Tensor) -> bool:
+    """Whether a rare case is known not to occur: where looking costs nothing, and outside of a trace."""
+    seen = xp.readable(condition)
+    return seen is not None and not seen.any()
+
+
 def _same_size(name: str, input: Tensor, target: Tensor) -> None:
     if target.shape != input.shape:
         refuse(f"{name}: target: got shape {shape(target)}, expected that of input, {shape(input)}")
@@ -388,6 +394,8 @@ def _wide(x: Tensor) -> Tensor:
 
 def _bounded_binary(probs: Tensor, target: Tensor) -> Tensor:
     edge = probs * (1 - probs) < 1 / _STEEPEST
+    if _nowhere(edge):
+        return _values(_BINARY, probs, target)
     here = probs.detach()
     costs = [_values(_BINARY, here, torch.full_like(here, y)).clamp(max=_HIGHEST) for y in (0.0, 1.0)]
     # Of value 0, and of the slope (p - y) 1e12: torch's gradient there is not that of its value.
@@ -547,18 +555,22 @@ def gaussian_nll_loss(
 # --- margins --------------------------------------------------------------------------------------------------------
 
 
-def _met_exactly(violation: Tensor) -> Tensor:
-    """Return 0, with the gradient of the violation where a margin is met exactly.
+def _pushed_when_met(values: Tensor, violation: Tensor) -> Tensor:
+    """Give the values of a hinge the gradient of the violation where a margin is met exactly.
 
     The definitions leave such an example alone; torch still pushes. That matters where all scores start out equal.
     """
-    return torch.where(violation == 0, violation - violation.detach(), torch.zeros_like(violation))
+    met = violation == 0
+    if _nowhere(met):
+        return values
+    return values + torch.where(met, violation - violation.detach(), torch.zeros_like(violation))
 
 
 def _ranked(first: Tensor, second: Tensor, target: Tensor, margin: float) -> Tensor:
     """Values of the margin ranking of tensors of one shape, with torch's end of the kink."""
     first, second, target = (_wide(x) for x in (first, second, target))
-    return _values(_RANKING, first, second, target, margin=margin) + _met_exactly(margin - target * (first - second))
+    values = _values(_RANKING, first, second, target, margin=margin)
+    return _pushed_when_met(values, margin - target * (first - second))
 
 
 def margin_ranking_loss(
@@ -614,7 +626,7 @@ def hinge_embedding_loss(
     distance, label = torch.broadcast_tensors(_wide(input) if input.is_floating_point() else input.double(), target)
     similar = _values(_HINGE_EMBEDDING, distance, torch.ones_like(distance))
     apart = _values(_HINGE_EMBEDDING, distance, -torch.ones_like(distance), margin=margin)
-    apart = apart + _met_exactly(margin - distance)
+    apart = _pushed_when_met(apart, margin - distance)
     nothing = torch.zeros_like(distance)
     values = torch.where(label != -1, similar, nothing) + torch.where(label != 1, apart, nothing)
     return reduced(values, reduction, dtype)
