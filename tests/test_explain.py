@@ -17,9 +17,10 @@ import lossary
 from lossary import numerics, similarity
 from lossary.catalogue import Loss
 from lossary.errors import DomainError, ParameterError
+from lossary.plots import curve
 from lossary.testing import random_arrays
 from lossary.trace import assigned, function_tree, watching
-from lossary.words import FACTS, PHRASES, likelihood, quantity, readable, summary, width
+from lossary.words import FACTS, PHRASES, fact, likelihood, phrase, quantity, readable, summary, width
 from lossary.words_zh import LIKELIHOODS, SUMMARIES
 
 ALL = [lossary.get(name) for name in lossary.names()]
@@ -158,9 +159,18 @@ def test_every_quantity_and_fact_has_a_chinese_word(loss: Loss) -> None:
             f"{loss.name}: no Chinese word for {name!r}: add it, or the part of it that is missing, to _CHINESE in "
             "src/lossary/words.py"
         )
-    for fact in (loss.family, *loss.properties, *loss.tasks, loss.input):
-        mathematics = not fact[0].isalpha()
-        assert mathematics or fact in FACTS, f"{loss.name}: no Chinese word for the fact {fact!r} in FACTS of words.py"
+    for told in (loss.family, *loss.properties, *loss.tasks, loss.input):
+        mathematics = not told[0].isalpha()
+        assert mathematics or told in FACTS, f"{loss.name}: no Chinese word for the fact {told!r} in FACTS of words.py"
+
+
+@every_loss
+def test_every_axis_has_chinese_words(loss: Loss) -> None:
+    axis = curve(loss).axis
+    chinese = phrase(axis, "zh") if axis in PHRASES else fact(axis, "zh")
+    assert re.search("[\u4e00-\u9fff]", chinese) and not re.search("[a-z]", chinese), (
+        f"{loss.name}: no Chinese words for the axis {axis!r}: add them to FACTS in src/lossary/words.py"
+    )
 
 
 def test_every_helper_local_has_a_chinese_word() -> None:

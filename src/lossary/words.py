@@ -203,8 +203,23 @@ def _part(word: str) -> str | None:
 
 
 def fact(word: str, lang: Lang = "en") -> str:
-    """Return the words for a family, a convention, a property or a task; mathematics such as ``[0, 1]`` stays."""
-    return FACTS.get(word, word) if lang == "zh" else word
+    """Return the words for a family, a convention, a property, a task or an axis; mathematics such as ``[0, 1]`` stays.
+
+    >>> fact("logit of the true class", "zh"), fact("log_rate (target 2)", "zh"), fact("[0, 1]", "zh")
+    ('真实类别的对数几率', '速率的对数（目标 2）', '[0, 1]')
+    """
+    if lang == "en":
+        return word
+    what, of, whom = word.partition(" of the ")
+    if of and whom in _WHOM:
+        return _WHOM[whom] + FACTS.get(what, what)
+    held = re.fullmatch(r"(\w+) \(target (.+)\)", word)
+    if held:
+        return f"{quantity(held[1], lang) or held[1]}（目标 {held[2]}）"
+    return FACTS.get(word, word)
+
+
+_WHOM = {"true class": "真实类别的", "first class": "第一类的", "truth": "真实答案的"}
 
 
 def phrase(text: str, lang: Lang = "en", **numbers: object) -> str:
