@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +227,15 @@ def test_losses_as_they_are_written() -> None:
     assert [c.params for c in map(read_loss, ["huber:delta=2", "huber:delta=2.0"])] == [{"delta": 2}, {"delta": 2.0}]
 
 
+def test_one_loss_with_different_parameters_is_told_apart() -> None:
+    close = ["huber:delta=1", "huber:delta=3", "huber:delta=1.0000001", "huber:delta=1.0", "huber"]
+    result = compare(numbers("real"), close, **FAST)
+    labels = {row.label for row in result.rows}
+    assert labels == {"huber(delta=1)", "huber(delta=3)", "huber(delta=1.0000001)", "huber"}, "1 and 1.0 are one"
+    assert all(label in text for label in labels for text in (str(result), result.to_json()))
+    assert {d.label for d in result.differences()} == labels - {result.rows[0].label}
+
+
 def test_a_large_table_is_sampled_and_says_so() -> None:
     result = compare("digits", ["softmax_cross_entropy"], rows=200, **FAST)
     assert result.data.notes[0] == "199 of 1,797 rows drawn at random; --rows 0 takes all" and result.data.rows == 199
@@ -356,7 +367,8 @@ def run() -> Any:
 
     from lossary.cli.app import app
 
-    return lambda *words: CliRunner(env={"COLUMNS": "200", "TERM": "dumb"}).invoke(app, ["compare", *words])
+    wide = {"COLUMNS": "200", "TERM": "dumb"}
+    return lambda *words, env=wide: CliRunner(env={**wide, **env}).invoke(app, ["compare", *words])
 
 
 OPTIONS = ("--model", "linear", "--epochs", "2", "--folds", "2", "--seeds", "1")
@@ -373,6 +385,46 @@ def test_the_command(run: Any, tmp_path: Path) -> None:
         assert text in done.output
     assert f"report: {report}" in done.output.replace("\n", "") and report.read_text().startswith("<!DOCTYPE html>")
     assert json.loads(numbers_file.read_text())["command"].startswith("lossary compare iris --loss")
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_help_fits_and_shows_examples_whole(run: Any, columns: int) -> None:
+    said = run("--help", env={"COLUMNS": str(columns)}).output
+    assert all(len(line) <= columns for line in said.splitlines())
+    assert len(examples_in(said)) >= 4
+
+
+def examples_in(said: str) -> list[list[str]]:
+    """The arguments of every example of a help text that stands on a line of its own."""
+    lines = [shlex.split(line) for line in said.splitlines()]
+    return [words[2:] for words in lines if words[:2] == ["lossary", "compare"]]
+
+
+def test_the_examples_of_the_help_run(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = "\n".join(f"{i % 7},{i % 5},{i + 0.5}" for i in range(40))
+    Path("houses.csv").write_text(f"rooms,floor,price\n{lines}\n")
+    for words in examples_in(run("--help").output):
+        done = run(*words, "--epochs", "1", "--folds", "2", "--seeds", "1", "--rows", "150")
+        assert done.exit_code == 0, f"{words}: {done.output}"
+    assert {path.name for path in tmp_path.iterdir()} == {"houses.csv", "houses.html", "iris.json"}
+
+
+def test_ctrl_c_leaves_one_line_and_no_file(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import lossary.compare as module
+
+    honest, calls = module._train, []
+
+    def train(*args: Any) -> Any:
+        calls.append(args)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return honest(*args)
+
+    monkeypatch.setattr(module, "_train", train)
+    done = run("iris", *OPTIONS, "--report", str(tmp_path / "r.html"), "--json", str(tmp_path / "r.json"))
+    assert done.exit_code == 130 and not list(tmp_path.iterdir())
+    assert re.fullmatch(r"stopped after 2 of \d+ trainings; no file was written\n", done.output)
 
 
 @pytest.mark.parametrize(

@@ -79,8 +79,8 @@ def test_mixed_columns(tmp_path: Path, kind: str) -> None:
     assert data.X[:3, 1:5].tolist() == [[0, 0, 1, 0], [0, 1, 0, 1], [1, 0, 0, 0]]
     said = "\n".join(data.notes)
     for sentence in (
-        "colour encoded as 3 0/1 columns",
-        "side encoded as 1 0/1 column",
+        "colour encoded as 3 columns of 0 and 1",
+        "side encoded as 1 column of 0 and 1",
         "id, words dropped: different in every row",
         "day dropped: dates or times",
         "same dropped: the same in every row",
@@ -145,6 +145,69 @@ def test_the_task_can_be_said() -> None:
     assert load(frame.with_columns(t=pl.col("t") + 1), "t", "positive").task == "positive"
 
 
+# --- files as people write them -------------------------------------------------------------------------------------
+
+
+def rows(*columns: str, n: int = 60) -> str:
+    """Lines of a file; a column is written with `{i}` for the number of its row."""
+    return "\n".join(",".join(columns).format(i=i, half=i / 2 + 0.1, odd=i % 2, three=i % 3) for i in range(n)) + "\n"
+
+
+def test_the_target_that_was_taken_is_said(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "x,Label\n" + rows("{half}", "{odd}"))
+    told = "target: Label, by its name; --target chooses another column"
+    assert told in load(path).notes and told not in load(path, "Label").notes
+    assert load("linnerud").notes[0] == "target: Weight; --target can be Waist or Pulse instead"
+    assert not load("linnerud", "Pulse").notes and not load("iris").notes
+
+
+def test_a_mark_of_unicode_semicolons_and_decimal_commas(tmp_path: Path) -> None:
+    text = "\ufeffx;kind;y\n" + rows("{half};{three};{odd}").replace(".", ",")
+    data = load(write(tmp_path / "a.csv", text))
+    assert data.features == ("x", "kind") and data.task == "binary"
+    assert np.allclose(data.X[:, 0], np.arange(60) / 2 + 0.1)
+    assert "x: decimal commas read as points" in data.notes
+
+
+def test_quoted_newlines_and_separators(tmp_path: Path) -> None:
+    text = '"a; b;\nc",note,y\n' + rows("{half}", '"line {three}\nnext; line"', "{odd}")
+    data = load(write(tmp_path / "a.csv", text))
+    assert data.features[0] == "a; b;\nc" and len(data.y) == 60
+    assert data.features[1:] == tuple(f"note=line {k}\nnext; line" for k in range(3))
+
+
+def test_spaces_around_names_and_values(tmp_path: Path) -> None:
+    data = load(write(tmp_path / "a.csv", " x , gap, y \n" + rows("{half} ", " NA", " {odd}")))
+    assert data.features == ("x",) and data.target == "y" and data.classes == ("0", "1")
+    assert "gap dropped: no value is known" in data.notes
+    with pytest.raises(DataError, match="two columns have the same name but for spaces"):
+        load(write(tmp_path / "a.csv", "x,x ,y\n" + rows("{half}", "{i}", "{odd}")))
+
+
+def test_two_columns_of_one_name(tmp_path: Path) -> None:
+    data = load(write(tmp_path / "a.csv", "x,x,x,y\n" + rows("{half}", "{three}", "{half}", "{odd}")))
+    assert data.features == ("x", "x (2)", "x (3)")
+    assert "3 columns are called x; here they are x, x (2), x (3)" in data.notes
+    text = "x,y,y\n" + rows("{half}", "{odd}", "{odd}")
+    with pytest.raises(DataError, match="has 2 columns called y; rename all but the one to predict"):
+        load(write(tmp_path / "a.csv", text))  # a second target among the features would give the answer away
+    assert load(tmp_path / "a.csv", "x").features == ("y", "y (2)")
+
+
+def test_a_text_in_a_row_that_is_left_out_makes_no_text_of_a_column(tmp_path: Path) -> None:
+    data = load(write(tmp_path / "a.csv", "x,y\n" + rows("{half}", "{odd}") + "total,\n"))
+    assert data.features == ("x",) and data.X.shape == (60, 1)
+
+
+def test_truth_values_and_answers(tmp_path: Path) -> None:
+    text = "x,flag,answer\n" + rows("{half}", "{odd}", "{odd}").replace(",0,0", ",false,no").replace(
+        ",1,1", ",true,yes"
+    )
+    data = load(write(tmp_path / "a.csv", text), "answer")
+    assert data.classes == ("no", "yes") and (data.X[:, 1] == data.y).all() and data.continuous == (True, False)
+    assert load(tmp_path / "a.csv", "flag").task == "binary"
+
+
 # --- refusals -------------------------------------------------------------------------------------------------------
 
 NORMAL = "x,y\n" + "\n".join(f"{i}.5,{i * i}.25" for i in range(12))
@@ -170,6 +233,7 @@ NORMAL = "x,y\n" + "\n".join(f"{i}.5,{i * i}.25" for i in range(12))
         ("x,y\n1,a\n2,b\n", None, "regression", "y holds text (a, b ...), not numbers"),
         (NORMAL, None, "count", "y holds 0.25, which is no count"),
         ("x,y\n1,-2\n2,3\n", None, "positive", "y holds -2, which is not positive"),
+        (NORMAL, None, "zzz", 'no task called "zzz": there are auto, binary, multiclass, regression'),
         (NORMAL, None, "clas", 'no task called "clas": did you mean multiclass?'),
         ("x,y\n" + "\n".join(f"{i},name {i}" for i in range(120)), None, "auto", "120 different values in 120 rows"),
     ],
@@ -186,6 +250,7 @@ def test_a_file_that_cannot_be_learned_from(
     ("source", "said"),
     [
         ("irsi", 'no data set called "irsi": did you mean iris?'),
+        ("nope", 'no data set called "nope"; there are breast_cancer, diabetes, digits, iris, linnerud, wine (or'),
         ("nowhere/a.csv", "no file nowhere/a.csv"),
         ((np.zeros((3, 2)), np.zeros(4)), "got shapes (3, 2) and (4,)"),
         ((np.zeros((3, 2)),), "expected a pair (X, y)"),
@@ -206,7 +271,7 @@ def test_unreadable_files(tmp_path: Path) -> None:
         load(broken)
     broken = tmp_path / "a.csv"
     broken.write_bytes(b"x,y\n\xff\xfe\xfa,1\n2,3\n")
-    with pytest.raises(DataError, match=r"a\.csv cannot be read as CSV in UTF-8"):
+    with pytest.raises(DataError, match=r"a\.csv cannot be read as CSV in UTF-8: it is in another encoding; save it"):
         load(broken)
     with pytest.raises(DataError, match=r"did you mean a\.csv\?"):
         load(tmp_path / "b.csv")

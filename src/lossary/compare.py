@@ -109,7 +109,9 @@ def read_loss(text: str | Loss) -> Candidate:
 
 
 def _candidate(loss: Loss, params: dict[str, Any]) -> Candidate:
-    shown = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in params.items())
+    # As short as tells it from every other number: two losses never share a label.
+    short = {k: f"{v:g}" if isinstance(v, float) and float(f"{v:g}") == v else str(v) for k, v in params.items()}
+    shown = ", ".join(f"{k}={v}" for k, v in short.items())
     return Candidate(f"{loss.name}({shown})" if shown else loss.name, loss, params)
 
 

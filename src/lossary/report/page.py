@@ -11,6 +11,7 @@ import numpy as np
 
 from lossary.catalogue import Loss, get
 from lossary.compare import VALIDATION, Comparison, Row
+from lossary.data import counted
 from lossary.errors import require
 from lossary.plots import curve, targets
 from lossary.report import plots
@@ -40,6 +41,7 @@ def render(result: Comparison) -> str:
     labels = sorted((row.label for row in result.rows), key=len, reverse=True)
     loss_name = re.compile(r"(?<![\w(])(" + "|".join(re.escape(str(markup.escape(x))) for x in labels) + r")(?![\w(])")
     room.filters["named"] = lambda text: markup(loss_name.sub(r"<b>\1</b>", str(markup.escape(text))))
+    room.filters["counted"] = counted
     room.filters["breakable"] = lambda name: markup(
         str(markup.escape(name)).replace("_", "_<wbr>").replace("(", "<wbr>(")
     )
@@ -186,7 +188,8 @@ def _hidden(widths: tuple[int, ...]) -> str:
 def _facts(result: Comparison) -> list[tuple[str, str]]:
     """Return how it was done, as pairs of a word and a sentence."""
     data, s = result.data, result.settings
-    facts = [("Data", f"{data.name}: {data.rows:,} rows, {data.columns} feature columns; target {data.target}")]
+    size = f"{counted(data.rows, 'row')}, {counted(data.columns, 'feature column')}"
+    facts = [("Data", f"{data.name}: {size}; target {data.target}")]
     if data.decision:
         facts.append(("Task", data.decision))
     if data.classes:
@@ -208,15 +211,15 @@ def _facts(result: Comparison) -> list[tuple[str, str]]:
     facts.append(
         (
             "Training",
-            f"{by}; at most {s.epochs} epochs; stopped after {s.patience} epochs without a better loss on the "
-            f"validation part, {100 * VALIDATION:g} % of the training fold, and the best epoch kept. The held-out fold "
-            "is never looked at",
+            f"{by}; at most {counted(s.epochs, 'epoch')}; stopped after {counted(s.patience, 'epoch')} without a "
+            f"better loss on the validation part, {100 * VALIDATION:g} % of the training fold, and the best epoch "
+            "kept. The held-out fold is never looked at",
         )
     )
     facts.append(
         (
             "Folds",
-            f"{s.folds} folds, drawn with {s.seeds} seed{'s' * (s.seeds != 1)}"
+            f"{s.folds} folds, drawn with {counted(s.seeds, 'seed')}"
             + (", stratified by class" if data.classes else "")
             + "; features standardised by the training fold"
             + (

@@ -14,6 +14,8 @@ from html import escape
 
 import numpy as np
 
+from lossary.data import counted
+
 Point = tuple[float, float]
 
 _FEW = 5  # rows in a bin of confidence below which its accuracy says little
@@ -234,7 +236,7 @@ def reliability(table: Sequence[Sequence[float]], name: str) -> str:
     for x, y, count in places:
         px, py = panel.at(x, y)
         radius = 2.2 + 6 * math.sqrt(count / most)
-        tip = f"confidence {x:.3f}, accuracy {y:.3f}, {count:.0f} rows"
+        tip = f"confidence {x:.3f}, accuracy {y:.3f}, {counted(count, 'row')}"
         circle = f'<circle class="bin{" few" if count < _FEW else ""}" cx="{px:.1f}" cy="{py:.1f}" r="{radius:.1f}">'
         body.append(f"{circle}<title>{escape(tip)}</title></circle>")
     return panel.svg("".join(body), f"{name}: accuracy by confidence")
