@@ -123,6 +123,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[LossaryError], list[str]]] = {
         DomainError,
         ["weight", "-1"],
     ),
+    "infinite weight": (lambda: lossary.mean([1.0], weight=[np.inf]), DomainError, ["weight: got inf", "finite"]),
     "weight of another shape": (
         lambda: lossary.mean(np.zeros((3, 2)), weight=[1.0, 1.0, 1.0]),
         ShapeError,

@@ -24,8 +24,9 @@ def coefficients(xp: Any, shape: tuple[int, ...], dtype: Any, weight: Any = None
     like = mask if weight is None else weight
     w = xp.cast(_spread(xp, 1.0 if weight is None else weight, "weight", shape, like), dtype)
     seen = None if weight is None else xp.readable(w)
-    if seen is not None and not (seen >= 0).all():
-        raise DomainError(f"weight: expected numbers >= 0, got {seen.min()}: a negative weight rewards the error")
+    if seen is not None and not ((seen >= 0) & (seen < math.inf)).all():
+        wrong = seen[~((seen >= 0) & (seen < math.inf))].flat[0]
+        raise DomainError(f"weight: got {wrong:g}, expected finite numbers >= 0 (a negative weight rewards the error)")
     if mask is not None:
         keep = _spread(xp, mask, "mask", shape, like)
         seen = xp.readable(keep)
