@@ -491,16 +491,66 @@ def test_a_target_of_zero_has_a_divergence_and_a_gradient() -> None:
     assert all(g.isfinite().all() for g in grads)
 
 
-def test_large_scores_do_not_overflow_the_soft_margin() -> None:
-    z = torch.tensor([-1000.0])
-    (value, (grad,)), (ours, (our_grad,)) = differs(lambda f, z: f.soft_margin_loss(z, torch.ones(1)), z)
-    assert value == INF and grad.isnan() and ours == 1000 and our_grad == -1
+DIFFERENT: dict[str, tuple[Callable[[Any, Any], Any], list[Any], float, float]] = {
+    # what: the call, its first argument, torch's value, ours
+    "a row without a class": (lambda f, z: f.cross_entropy(z, torch.tensor([0])), [[-INF, -INF]], NAN, INF),
+    "a class of weight 0 and probability 0": (
+        lambda f, z: f.nll_loss(z, torch.tensor([1, 0]), weight=torch.tensor([1.0, 0.0])),
+        [[0.0, -INF], [-1.0, -2.0]],
+        NAN,
+        1.0,
+    ),
+    "soft margin, -1000": (lambda f, z: f.soft_margin_loss(z, torch.ones(1)), [-1000.0], INF, 1000.0),
+    "a logit of inf": (lambda f, z: f.binary_cross_entropy_with_logits(z, torch.ones(1)), [INF], NAN, 0.0),
+    "a label with a logit of inf": (
+        lambda f, z: f.multilabel_soft_margin_loss(z, torch.tensor([[1.0, 0.0]])),
+        [[INF, -INF]],
+        NAN,
+        0.0,
+    ),
+    "a log-rate of -inf and no count": (lambda f, z: f.poisson_nll_loss(z, torch.zeros(1)), [-INF], NAN, 0.0),
+    "a rate of 0 and no count": (
+        lambda f, z: f.poisson_nll_loss(z, torch.zeros(1), log_input=False, eps=0.0),
+        [0.0],
+        NAN,
+        0.0,
+    ),
+    "very long vectors": (
+        lambda f, z: f.cosine_embedding_loss(z, torch.tensor([[1e25, 1.0]]), torch.tensor([1])),
+        [[1e25, 0.0]],
+        NAN,
+        0.0,
+    ),
+    "nearly parallel vectors": (
+        lambda f, z: f.cosine_embedding_loss(z, torch.tensor([[1.0, 1e-4]]), torch.tensor([1])),
+        [[1.0, 0.0]],
+        0.0,
+        5e-9,
+    ),
+    "a score that is NaN": (lambda f, z: f.multi_margin_loss(z, torch.tensor([0])), [[0.0, NAN]], 0.0, NAN),
+    "a label's score that is NaN": (
+        lambda f, z: f.multilabel_margin_loss(z, torch.tensor([[0, -1]])),
+        [[0.0, NAN]],
+        0.0,
+        NAN,
+    ),
+}
 
 
-def test_infinite_logits_of_the_binary_loss_have_their_limits() -> None:
-    z, y = torch.tensor([INF, -INF]), torch.tensor([1.0, 0.0])
-    (value, _), (ours, (grad,)) = differs(lambda f, z: f.binary_cross_entropy_with_logits(z, y), z)
-    assert value.isnan() and ours == 0 and grad.tolist() == [0.0, 0.0]
+@pytest.mark.parametrize("what", DIFFERENT)
+def test_values_where_torch_overflows_or_loses_a_nan(what: str) -> None:
+    f, given, expected, wanted = DIFFERENT[what]
+    (value, _), (ours, (grad,)) = differs(f, torch.tensor(given))
+    torch.testing.assert_close(value, torch.tensor(expected), equal_nan=True)
+    torch.testing.assert_close(ours, torch.tensor(wanted), equal_nan=True, rtol=1e-3, atol=0)
+    assert grad.isfinite().all()
+
+
+def test_the_target_of_probabilities_at_an_end_has_the_gradient_of_the_value() -> None:
+    f = lambda f, y: f.binary_cross_entropy(torch.zeros(1), y)  # noqa: E731
+    (value, (grad,)), (ours, (our_grad,)) = differs(f, torch.ones(1))
+    assert value == ours == 100
+    assert grad == INF and our_grad == 100
 
 
 def test_small_integers_do_not_wrap() -> None:
@@ -516,22 +566,31 @@ def test_half_precision_is_rounded_once() -> None:
     assert F.mse_loss(pred, zeros, weight=torch.tensor([0.5, 1.0]).half()).item() == 30000.0
 
 
-def test_class_weights_may_be_learned() -> None:
-    weight = torch.ones(3, requires_grad=True)
-    F.cross_entropy(torch.randn(2, 3), labels, weight=weight).backward()
-    assert weight.grad is not None
+@pytest.mark.parametrize("name", ["cross_entropy", "nll_loss", "multi_margin_loss"])
+def test_class_weights_may_be_learned(name: str) -> None:
+    data = batch()
+    rows, labels, weight = data["rows"], data["labels"], data["weight"].requires_grad_()
     with pytest.raises((RuntimeError, AssertionError)):
-        theirs.cross_entropy(torch.randn(2, 3), labels, weight=weight).backward()
-    assert torch.autograd.gradcheck(
-        lambda w: F.cross_entropy(batch()["rows"], batch()["labels"], weight=w, label_smoothing=0.1),
-        batch()["weight"].requires_grad_(),
-    )
+        getattr(theirs, name)(rows, labels, weight=weight).backward()
+    assert torch.autograd.gradcheck(lambda w: getattr(F, name)(rows, labels, weight=w), weight)
+
+
+def test_a_variance_is_not_looked_at_in_a_trace() -> None:
+    many = torch.tensor([[1.0], [-1.0]])
+    of = lambda f: torch.func.vmap(lambda v: f.gaussian_nll_loss(torch.ones(1), torch.zeros(1), v))  # noqa: E731
+    with pytest.raises(RuntimeError):
+        of(theirs)(many)
+    raised = theirs.gaussian_nll_loss(torch.ones(1), torch.zeros(1), torch.zeros(1))
+    torch.testing.assert_close(of(F)(many), torch.stack([torch.tensor(0.5), raised]))
 
 
 def test_second_derivatives_that_torch_does_not_have() -> None:
     data = batch()
     rows = data["rows"].requires_grad_()
     f = lambda z: F.multi_margin_loss(z, data["labels"], p=2)  # noqa: E731
+    once = torch.autograd.grad(theirs.multi_margin_loss(rows, data["labels"], p=2), rows, create_graph=True)[0]
+    with pytest.raises(RuntimeError):
+        torch.autograd.grad(once.sum(), rows)
     (curvature,) = torch.autograd.grad(torch.autograd.grad(f(rows), rows, create_graph=True)[0].sum(), rows)
     assert curvature.isfinite().all()
     assert torch.autograd.gradgradcheck(f, rows)
