@@ -594,7 +594,7 @@ def _verdict(result: Comparison) -> Iterator[str]:
 
 
 def _change(lost: float, m: Metric) -> str:
-    return f"{'lost' if lost >= 0 else 'gained'} {m.show(abs(lost))}"
+    return f"is {'worse' if lost > 0 else 'better'} by {m.show(abs(lost))}" if lost else "is as good"
 
 
 def _lost(row: Row, m: Metric) -> float:
@@ -762,11 +762,11 @@ def _settings(given: Mapping[str, Any]) -> Settings:
             raise ParameterError(f"{name}: got {getattr(chosen, name)}, expected {least} or more")
     if chosen.backend not in BACKENDS:
         hint = suggest(chosen.backend, BACKENDS)
-        raise ParameterError(f"backend: got {chosen.backend}, expected one of {', '.join(BACKENDS)}{hint}")
-    if not chosen.learning_rate > 0:
-        raise ParameterError(f"learning_rate: got {chosen.learning_rate:g}, expected a number above 0")
-    if not chosen.l2 >= 0:
-        raise ParameterError(f"l2: got {chosen.l2:g}, expected 0 or more")
+        raise ParameterError(f'backend: got "{chosen.backend}", expected one of {", ".join(BACKENDS)}{hint}')
+    if not 0 < chosen.learning_rate < np.inf:
+        raise ParameterError(f"learning_rate: got {chosen.learning_rate:g}, expected a number in (0, inf)")
+    if not 0 <= chosen.l2 < np.inf:
+        raise ParameterError(f"l2: got {chosen.l2:g}, expected a number in [0, inf)")
     _ = chosen.hidden
     return chosen
 

@@ -478,7 +478,8 @@ def splits(data: Dataset, folds: int, seeds: int) -> list[Split]:
         raise ParameterError(f"seeds: got {seeds}, expected 1 or more")
     if n < 2 * folds:
         raise DataError(
-            f"{data.name} has {n} rows, too few for {folds} folds; use --folds {max(2, n // 2)} or more rows"
+            f"{data.name} has {n} rows, too few for {folds} folds; use "
+            + (f"--folds {n // 2}, or more rows" if n >= 4 else "more rows")
         )
     if data.categorical:
         members = np.bincount(data.y, minlength=len(data.classes))

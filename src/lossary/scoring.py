@@ -158,9 +158,9 @@ FOR_NUMBERS = (
             in_units=True,
         )
         for q, meaning in (
-            (0.1, "too high costs nine times too low"),
+            (0.1, "a prediction too high costs nine times one too low"),
             (0.5, "half the MAE"),
-            (0.9, "too low costs nine times too high"),
+            (0.9, "a prediction too low costs nine times one too high"),
         )
     ),
 )

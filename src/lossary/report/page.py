@@ -223,7 +223,8 @@ def _facts(result: Comparison) -> list[tuple[str, str]]:
             + (", stratified by class" if data.classes else "")
             + "; features standardised by the training fold"
             + (
-                "; targets seen by the loss in units of their median absolute deviation, measured in their own"
+                "; targets scaled for the loss by their median and spread, or by their mean size where their zero "
+                "matters to it; errors given in the units of the target"
                 if data.task == "regression"
                 else ""
             ),
