@@ -199,6 +199,20 @@ def test_a_text_in_a_row_that_is_left_out_makes_no_text_of_a_column(tmp_path: Pa
     assert data.features == ("x",) and data.X.shape == (60, 1)
 
 
+def test_a_column_without_a_name_is_called_by_its_place(tmp_path: Path) -> None:
+    data = load(write(tmp_path / "a.csv", "x,,y,\n" + rows("{half}", "{three}", "{odd}", "")))
+    assert data.features == ("x", "column 2") and "column 4 dropped: no value is known" in data.notes
+
+
+@pytest.mark.parametrize("kind", [pl.Categorical, pl.Enum(["z", "m", "b", "a"])], ids=str)
+def test_categories_in_an_order_of_their_own(kind: Any) -> None:
+    written = ["z", "a", "m", "b"] * 10
+    frame = pl.DataFrame({"x": np.arange(40) / 3, "kind": pl.Series(written, dtype=kind)})
+    data = load(frame, "kind")
+    assert [data.classes[k] for k in data.y] == written
+    assert load(frame, "x").features == ("kind=a", "kind=b", "kind=m", "kind=z")
+
+
 def test_truth_values_and_answers(tmp_path: Path) -> None:
     text = "x,flag,answer\n" + rows("{half}", "{odd}", "{odd}").replace(",0,0", ",false,no").replace(
         ",1,1", ",true,yes"

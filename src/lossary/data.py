@@ -184,11 +184,12 @@ def _tidy(name: str, frame: Any, separator: str, target: str | None, notes: list
     pl = require("polars")
     renamed: dict[str, str] = {}
     repeated: dict[str, list[str]] = {}
-    for column in frame.columns:
+    for place, column in enumerate(frame.columns, 1):
         plain, again, number = column.partition("_duplicated_")  # how polars calls the second column of a name
         plain = plain.strip()
-        renamed[column] = f"{plain} ({int(number) + 2})" if again and number.isdigit() else column.strip()
-        if again:
+        second = bool(plain) and again and number.isdigit()
+        renamed[column] = f"{plain} ({int(number) + 2})" if second else column.strip() if plain else f"column {place}"
+        if second:
             repeated.setdefault(plain, [plain]).append(renamed[column])
     if len(set(renamed.values())) < len(renamed):
         raise DataError(f"{name}: two columns have the same name but for spaces; rename one")
@@ -312,12 +313,15 @@ def _target(series: Any, task: str) -> tuple[Array, tuple[str, ...], str, str]:
     name, n = series.name, series.len()
     if series.dtype.is_temporal() or series.dtype.is_nested():
         raise DataError(f"{name} holds {_kind(series.dtype)}, which cannot be predicted; choose another with --target")
+    pl = require("polars")
+    if series.dtype in (pl.Categorical, pl.Enum):
+        series = series.cast(pl.String)  # an order of their own is not the one that `searchsorted` below relies on
     levels = series.unique().sort()
     different = levels.len()
     if different == 1:
         raise DataError(f"{name} is {_show(levels[0])} in every row: a constant target leaves nothing to learn")
     numeric = series.dtype.is_numeric()
-    numbers = series.cast(require("polars").Float64).to_numpy() if numeric else None
+    numbers = series.cast(pl.Float64).to_numpy() if numeric else None
     whole = numbers is not None and bool((numbers == np.floor(numbers)).all())
     decision = ""
     if task == "auto":
@@ -399,7 +403,7 @@ def _feature(series: Any, notes: list[str], dropped: dict[str, list[str]]) -> li
         odd = text.filter(readable.is_null() & text.is_not_null())
         if not odd.len():  # the text that made texts of them stood in a row that is left out
             return _feature(readable, notes, dropped)
-        if odd.len() < 0.1 * n:
+        if odd.len() < 0.5 * n:
             return drop(f"numbers, but also texts such as {_show(odd[0])}; clean those to use it")
         if len(levels) == n:
             return drop("different in every row, so it looks like an identifier")
