@@ -18,6 +18,7 @@ help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/.ready-app  ## train a few losses on handwritten digits, and write a report to read in a browser
+	@mkdir -p $(dir $(REPORT))
 	$(BIN)/lossary compare digits --report $(REPORT)
 	@echo "The report is in $(REPORT): open it in a browser."
 

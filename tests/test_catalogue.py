@@ -35,7 +35,7 @@ def cases(loss: Loss, seed: int, count: int) -> list[tuple[list[Any], dict[str, 
         for i in range(count):
             arrays = random_arrays(loss, rng, BATCH, alternative=alternative)
             if loss.coupling:
-                arrays[-1] = np.array([0, 1, 0, 1 + i % 2])  # everyone has a partner, then somebody has none
+                arrays[-1] = np.array([0, 1, 0, 1 - i % 2])  # one partner for each; then none for one, two for others
             made.append((arrays, random_params(loss, rng, default=(1.0, 0.0, 0.5)[min(i, 2)])))
     return made
 

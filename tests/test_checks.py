@@ -123,6 +123,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[LossaryError], list[str]]] = {
         DomainError,
         ["weight", "-1"],
     ),
+    "infinite weight": (lambda: lossary.mean([1.0], weight=[np.inf]), DomainError, ["weight: got inf", "finite"]),
     "weight of another shape": (
         lambda: lossary.mean(np.zeros((3, 2)), weight=[1.0, 1.0, 1.0]),
         ShapeError,
@@ -180,3 +181,15 @@ def test_arrays_may_be_named() -> None:
 def test_a_check_may_be_left_out() -> None:
     value, _ = lossary.binary_cross_entropy_with_logits.value_and_grad([0.0], [2.0], check=False)
     assert np.isfinite(value).all()
+
+
+def test_parameters_and_batches_of_another_shape_are_refused_by_name() -> None:
+    with pytest.raises(
+        ShapeError, match=r"class_weight: got shape \(3,\), expected one number for each of the 2 classes"
+    ):
+        lossary.softmax_cross_entropy([[1.0, 2.0]], [0], class_weight=[1.0, 2.0, 3.0])
+    with pytest.raises(ShapeError, match=r"delta: got shape \(2,\), expected one number, or the shape \(3,\)"):
+        lossary.huber([1.0, 2.0, 3.0], [0.0, 0.0, 0.0], delta=[1.0, 2.0])
+    assert lossary.huber([3.0, 3.0], [0.0, 0.0], delta=[1.0, 2.0]).tolist() == [2.5, 4.0]
+    with pytest.raises(ShapeError, match=r"embeddings: got shape \(1, 2, 2\), expected \(b, d\), where b is the batch"):
+        lossary.supcon([[[1.0, 0.0], [0.0, 1.0]]], [[0, 1]])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import lossary
+from lossary.__main__ import main
 from lossary.cli.app import app
 from lossary.cli.arrays import by_name, read_array, read_params
 from lossary.words import width
+from lossary.words_zh import LIKELIHOODS, SUMMARIES
 
 EVERY = lossary.names()
 
@@ -58,6 +61,27 @@ def test_list_selects() -> None:
     assert "softmax_focal" in said("list", "--task", "multiclass", "--search", "imbalance")
     record = json.loads(said("list", "--json"))[0]
     assert record["formula"] and record["references"] and isinstance(record["parameters"], dict)
+
+
+def test_list_and_show_speak_chinese() -> None:
+    lines = said("list", "--lang", "zh").splitlines()
+    assert lines[0].split() == ["名称", "大类", "输入", "目标", "简介"] and f"共 {len(EVERY)} 个" in lines[-1]
+    assert {width(line[: line.index(SUMMARIES[line.split()[0]])]) for line in lines[1:-1]} == {
+        width(lines[0][: lines[0].index("简介")])
+    }, "the columns stand under each other"
+    assert "实数" in next(line for line in lines if line.startswith("zero_one")), "alternatives are told one by one"
+    assert json.loads(said("list", "--search", "mse", "--lang", "zh", "--json"))[0]["summary"] in SUMMARIES.values()
+    page = said("show", "huber", "--lang", "zh", "--no-plot")
+    assert page.startswith(f"huber  {SUMMARIES['huber']}\n") and LIKELIHOODS["huber"] in page
+    for columns in (40, 80):
+        assert all(width(line) <= columns for line in said("list", "--lang", "zh", columns=columns).splitlines()[:-1])
+
+
+def test_chinese_words_are_searched_in_chinese() -> None:
+    found = [r["name"] for r in json.loads(said("list", "--search", "离群值 影响", "--lang", "zh", "--json"))]
+    assert found and all("离群值" in SUMMARIES[name] for name in found)
+    assert "huber" in said("list", "--search", "稳健", "--lang", "zh")
+    assert "leave one of them out" in refused("list", "--search", "稳健")
 
 
 def test_list_suggests() -> None:
@@ -133,11 +157,31 @@ def test_probabilities_are_refused_where_their_logarithms_belong() -> None:
     assert "These are probabilities (rows sum to 1): pass their logarithm" in message
 
 
+def test_what_became_infinite_stands_on_the_board_without_a_warning() -> None:
+    for pred in ("nan 1", "inf 1", "-inf,1", "1e308 -1e308"):
+        assert "mean = sum / N → " in said("explain", "squared_error", "--pred", pred, "--target", "0 0")
+    assert "sum(weight) (sum of the weights) = inf" in said(*HUBER, "--weight", "1e308", "1e308")
+
+
+def test_class_weights_on_a_command_line(tmp_path: Path) -> None:
+    np.save(tmp_path / "weights.npy", [2.0, 1.0])
+    told = [said(*SOFTMAX, *words) for words in (
+        ["--class-weight", "2", "1"], ["--class-weight", "[2, 1]"], ["--param", "class_weight=[2, 1]"],
+        ["--class-weight", f"@{tmp_path}/weights.npy"],
+    )]  # fmt: skip
+    assert len(set(told)) == 1 and "mean = sum / N → 2.626523" in told[0]
+    assert "class_weight * wanted" in said("show", "softmax_cross_entropy", "--param", "class_weight=[2, 1]")
+
+
 def test_arrays_from_files(tmp_path: Path) -> None:
     np.save(tmp_path / "pred.npy", np.array([1.0, 2.0]))
     (tmp_path / "target.csv").write_text("1.5,2.5\n")
     text = said("explain", "huber", "--pred", f"@{tmp_path}/pred.npy", "--target", f"@{tmp_path}/target.csv")
     assert "mean = sum / N → 0.125" in text
+
+
+HUBER = ["explain", "huber", "--pred", "1 2", "--target", "0 0"]
+SOFTMAX = ["explain", "softmax_cross_entropy", "--logits", "[[1, 2]]", "--labels", "[0]"]
 
 
 @pytest.mark.parametrize(
@@ -150,17 +194,58 @@ def test_arrays_from_files(tmp_path: Path) -> None:
         (["explain", "huber", "--pred", "1", "--logits", "1", "--target", "1"], "pred is given twice"),
         (["explain", "huber", "--pred", "1", "--target", "1", "--delt", "2"], "did you mean delta?"),
         (["explain", "huber", "--pred", "1", "--target", "1", "--param", "delta"], "expected name=value"),
-        (["explain", "huber", "--pred", "@no.npy", "--target", "1"], "cannot read no.npy"),
+        (["explain", "huber", "--pred", "@no.npy", "--target", "1"], "cannot read 'no.npy': No such file"),
         (["explain", "huber", "--pred", "@no.xls", "--target", "1"], "expected a file ending in .npy, .csv or .txt"),
         (["explain", "huber", "--pred", "1", "--target", "1", "--reduction", "men"], "did you mean mean?"),
         (["explain", "huber", "--pred", "1", "--target", "1", "--lang", "fr"], "expected one of en, zh"),
         (["show", "huber", "--param", "delta=-1"], "delta: got -1, expected a number in (0, inf)"),
         (["show", "huber", "--plot", "curve.pdf"], "expected a name ending in .png, .svg, .html"),
+        (["show", "huber", "--plot", ""], "expected a name ending in .png, .svg, .html"),
+        (["show", "huber", "--plot", "/nowhere/curve.svg"], "cannot write '/nowhere/curve.svg': No such file"),
+        (["show", "huber", "--param", "delta=[1, 2]"], "a page shows one number at a time"),
+        ([*HUBER, "--param", "delta=1", "--param", "delta=2"], "delta is given twice"),
+        ([*HUBER, "--delta", "1", "--param", "delta=2"], "delta is given twice, by --delta and by --param"),
+        ([*HUBER, "--param", "weight=1"], "weight is no parameter of huber; write --weight instead"),
+        ([*HUBER, "--param", "lang=zh"], "write --lang instead"),
+        ([*HUBER, "--param", "pred=1"], "write --pred instead"),
+        ([*HUBER, "--param", "loss=mse"], 'no parameter "loss"'),
+        ([*HUBER, "--param", "delta=" + "(" * 5000], "expected a number in (0, inf)"),
+        ([*HUBER, "--weight", "1 2 3"], "weight: got shape (3,), expected the shape of the values, (2,)"),
+        ([*HUBER, "--mask", "1 0 1"], "mask: got shape (3,)"),
+        (["explain", "huber", "--pred", " ", "--target", "1"], "holds no number"),
+        (["explain", "huber", "--pred", "[[1, 2], [3]]", "--target", "1"], "its rows have different lengths"),
+        (["explain", "huber", "--pred", "[" * 100_000, "--target", "1"], "its brackets are nested too deeply"),
+        (["explain", "huber", "--pred", "[null, 1]", "--target", "1"], "could not convert string to float: 'null'"),
+        ([*SOFTMAX, "--class-weight", "1", "2", "3"], "expected one number for each of the 2 classes"),
+        (["explain", "supcon", "--embeddings", "[[[1, 0]]]", "--labels", "[[0]]"], "expected (b, d), where b is"),
+        (["explain", "batch_hard_triplet", "--embeddings", "[[1], [2]]", "--labels", "[0]"], "dimension b is 2"),
+        (["explain", "triplet_margin", "--anchor", "1 2", "--positive", "1 2"], "missing negative"),
+        (["explain", "generalized_dice", "--pred", "0 1", "--target", "0 1"], "at least 2 dimensions (k, n)"),
         (["check", "hubber"], 'unknown loss "hubber": did you mean'),
     ],
 )
 def test_refusals_are_one_clear_line(words: list[str], message: str) -> None:
     assert message in refused(*words)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.npy", b"", "expected an array of numbers written by numpy.save"),
+        ("binary.npy", bytes(range(200)), "expected an array of numbers written by numpy.save"),
+        ("empty.csv", b"", "expected rows of numbers, without a header"),
+        ("binary.csv", bytes(range(256)), "expected rows of numbers, without a header"),
+        ("header.csv", b"a,b\n1,2\n", "expected rows of numbers, without a header"),
+        ("unequal.csv", b"1,2\n3\n", "expected rows of numbers, without a header"),
+        ("folder.csv/x", b"", "cannot read"),
+    ],
+)
+def test_files_that_hold_no_array(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(content)
+    given = tmp_path / name.split("/")[0]
+    answer = refused("explain", "huber", "--pred", f"@{given}", "--target", "1 2")
+    assert f"pred: cannot read '{given}'" in answer and message in answer
 
 
 def test_unknown_commands_and_options_are_told_apart() -> None:
@@ -191,13 +276,30 @@ def test_reading_of_arrays_and_parameters() -> None:
     assert read_params(["a=1e-3", "b=False", "c=none", "d=word", "e=[1, 2]"]) == {
         "a": 1e-3, "b": False, "c": None, "d": "word", "e": [1, 2],
     }  # fmt: skip
+    pasted = read_array("[[1., nan], [-inf, True]]", "x")  # as Python prints it
+    np.testing.assert_array_equal(pasted, [[1.0, np.nan], [-np.inf, 1.0]])
+    assert read_array("-1，2", "x").tolist() == [-1, 2], "a comma of a Chinese keyboard"
+    assert read_array("[1, 99999999999999999999999]", "x").tolist() == [1.0, 1e23]
+    assert read_array("[]", "x").shape == (0,) and read_array("-1e-3,2E5", "x").tolist() == [-1e-3, 2e5]
     assert by_name(["--a=1", "2", "x", "--lang", "zh"], {"--lang"}) == ["--array", "a=1 2", "x", "--lang", "zh"]
 
 
 @pytest.mark.parametrize("command", ["list", "show", "explain", "check"])
-def test_help_teaches_by_examples(command: str) -> None:
-    text = said(command, "--help", columns=100)
-    assert "Examples" in text and f"lossary {command} " in text.split("Examples")[1]
+def test_help_teaches_by_examples_that_run(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = said(command, "--help", columns=80)
+    examples = [line.strip() for line in text.splitlines() if line.startswith(f"  lossary {command} ")]
+    assert len(examples) > 1 and "\n  lossary" in text.split("Examples:")[1]
+    monkeypatch.chdir(tmp_path)
+    np.save("pred.npy", np.ones(2))
+    Path("target.csv").write_text("1,2\n")
+    for example in examples:
+        said(*shlex.split(example)[1:])
+
+
+def test_the_first_page_names_every_command_with_what_it_is_for() -> None:
+    text = said("--help", columns=80)
+    for command in ("list", "show", "explain", "check", "compare"):
+        assert re.search(rf"^  lossary {command} .*\S  +\w.*\w$", re.sub(" +$", "", text, flags=re.M), re.M)
 
 
 # --- as a process ---------------------------------------------------------------------------------------------------
@@ -216,6 +318,50 @@ def test_as_a_module_piped() -> None:
     assert process("--version").stdout == f"lossary {lossary.__version__}\n"
     wrong = process("show", "focall")
     assert wrong.returncode == 2 and wrong.stderr.startswith('error: unknown loss "focall": did you mean')
+
+
+def test_a_terminal_that_knows_few_letters_is_no_crash() -> None:
+    done = process("explain", "huber", "--pred", "3", "--target", "0", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert done.returncode == 0 and "mean = sum / N ? 2.5" in done.stdout
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "40", "x"])
+def test_any_width_will_do(columns: str) -> None:
+    done = process("show", "huber", "--no-plot", COLUMNS=columns)
+    assert done.returncode == 0 and not done.stderr and "residual" in done.stdout
+    assert not re.search(" $", done.stdout, re.M), "lines end where their text does"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
+def test_an_output_that_cannot_be_written_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "lossary", "list"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1 and done.stderr == "error: the output cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("words", [["list"], ["show", "huber", "--no-plot"], HUBER, ["--help"]], ids=lambda w: w[0])
+def test_a_command_loads_only_what_it_needs(words: list[str]) -> None:
+    code = """
+import sys
+from lossary.__main__ import main
+try:
+    main()
+finally:
+    sys.stderr.write(" ".join({name.partition(".")[0] for name in sys.modules}))
+"""
+    loaded = set(process(*words, code=code).stderr.split())
+    assert "lossary" in loaded and not loaded & {"matplotlib", "plotext", "sklearn", "polars", "jinja2", "torch"}
+
+
+def test_ctrl_c_is_quiet(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lossary, "check_grad", interrupted)
+    monkeypatch.setattr(sys, "argv", ["lossary", "check", "huber"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 130 and "".join(capfd.readouterr()).strip() == ""
 
 
 def test_without_the_extra_it_says_what_to_install() -> None:

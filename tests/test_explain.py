@@ -6,6 +6,8 @@ import ast
 import inspect
 import re
 import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +17,11 @@ import lossary
 from lossary import numerics, similarity
 from lossary.catalogue import Loss
 from lossary.errors import DomainError, ParameterError
+from lossary.plots import curve
 from lossary.testing import random_arrays
 from lossary.trace import assigned, function_tree, watching
-from lossary.words import FACTS, PHRASES, quantity, readable, width
+from lossary.words import FACTS, PHRASES, fact, likelihood, phrase, quantity, readable, summary, width
+from lossary.words_zh import LIKELIHOODS, SUMMARIES
 
 ALL = [lossary.get(name) for name in lossary.names()]
 every_loss = pytest.mark.parametrize("loss", ALL, ids=lambda loss: loss.name)
@@ -155,9 +159,18 @@ def test_every_quantity_and_fact_has_a_chinese_word(loss: Loss) -> None:
             f"{loss.name}: no Chinese word for {name!r}: add it, or the part of it that is missing, to _CHINESE in "
             "src/lossary/words.py"
         )
-    for fact in (loss.family, *loss.properties, *loss.tasks, loss.input):
-        mathematics = not fact[0].isalpha()
-        assert mathematics or fact in FACTS, f"{loss.name}: no Chinese word for the fact {fact!r} in FACTS of words.py"
+    for told in (loss.family, *loss.properties, *loss.tasks, loss.input):
+        mathematics = not told[0].isalpha()
+        assert mathematics or told in FACTS, f"{loss.name}: no Chinese word for the fact {told!r} in FACTS of words.py"
+
+
+@every_loss
+def test_every_axis_has_chinese_words(loss: Loss) -> None:
+    axis = curve(loss).axis
+    chinese = phrase(axis, "zh") if axis in PHRASES else fact(axis, "zh")
+    assert re.search("[\u4e00-\u9fff]", chinese) and not re.search("[a-z]", chinese), (
+        f"{loss.name}: no Chinese words for the axis {axis!r}: add them to FACTS in src/lossary/words.py"
+    )
 
 
 def test_every_helper_local_has_a_chinese_word() -> None:
@@ -170,6 +183,50 @@ def test_every_helper_local_has_a_chinese_word() -> None:
                         f"{module.__name__}.{function.__name__}: no Chinese word for {name!r}: add it to _CHINESE in "
                         "src/lossary/words.py"
                     )
+
+
+PAGES = Path(__file__).resolve().parent.parent / "docs" / "losses"
+
+
+def published() -> list[str]:
+    """The losses that have a page: a loss just added has none until `make docs`, and speaks English until then."""
+    return sorted(path.stem for path in PAGES.glob("*.md") if path.stem in lossary.names())
+
+
+@pytest.mark.parametrize("name", published())
+def test_every_published_loss_is_told_in_chinese(name: str) -> None:
+    assert name in SUMMARIES, (
+        f"{name} has no Chinese summary: add one to SUMMARIES in src/lossary/words_zh.py, a sentence that says what "
+        f'"{lossary.get(name).summary}" says'
+    )
+    assert name in LIKELIHOODS or not lossary.get(name).likelihood, (
+        f"{name} has no Chinese likelihood: add one to LIKELIHOODS in src/lossary/words_zh.py for "
+        f'"{lossary.get(name).likelihood}"'
+    )
+
+
+def test_the_chinese_texts_say_what_the_english_ones_say() -> None:
+    for texts, english in ((SUMMARIES, summary), (LIKELIHOODS, likelihood)):
+        for name, chinese in texts.items():
+            assert name in lossary.names(), f"words_zh.py: {name!r} is no loss of the catalogue: rename or remove it"
+            told = english(lossary.get(name))
+            assert told, f"words_zh.py: {name} has no likelihood any more: remove it"
+            told = told.replace("One minus", "1 minus")
+            for what, pattern in (("names", r"`[a-z]\w*`"), ("numbers", r"\d+"), ("functions", r"[A-Za-z]+\(")):
+                found, wanted = (sorted({*re.findall(pattern, text)}) for text in (chinese, told))
+                assert found == wanted, f"words_zh.py: {name}: the {what} are {found}, in English {wanted}"
+            assert re.search("[\u4e00-\u9fff]", chinese) and told != chinese
+    assert all(text.endswith("。") for text in SUMMARIES.values())
+
+
+def test_the_board_and_its_notebook_page_speak_chinese_and_fall_back_to_english() -> None:
+    board = lossary.explain("huber", [3.0], [0.0], lang="zh")
+    assert (
+        str(board).splitlines()[0] == f"huber: {SUMMARIES['huber']}" and SUMMARIES["huber"] in board._repr_markdown_()
+    )
+    new = replace(lossary.huber, name="not_yet_told")
+    assert summary(new, "zh") == new.summary and likelihood(new, "zh") == new.likelihood
+    assert likelihood(lossary.mape, "zh") == ""
 
 
 @every_loss
@@ -211,6 +268,17 @@ def test_a_branch_that_was_not_taken_is_not_shown_and_one_that_was_is() -> None:
     assert {s.name: s.expression for s in capped.steps}["scaled"] == "capped / temperature"
 
 
+@every_loss
+def test_every_name_in_an_expression_stands_on_the_board(loss: Loss) -> None:
+    board = lossary.explain(loss, *arrays_for(loss))
+    known = {step.name for step in board.steps} | set(loss.defaults) | {"sum", "keep", "inf", "pi"}
+    for step in board.steps:
+        readable_names = re.sub(r"∂\w*²?/∂\w+²?", "0", step.expression)
+        for node in ast.walk(ast.parse(readable_names or "0", mode="eval")):
+            if isinstance(node, ast.Name) and not re.search(rf"\b{node.id}\(", readable_names):
+                assert node.id in known, f"{loss.name}: {step.name} = {step.expression} uses {node.id}"
+
+
 def test_a_guard_is_shown_only_where_it_had_something_to_do() -> None:
     usual = lossary.explain("softmax_cross_entropy", LOGITS, [0, 0])
     masked = lossary.explain("softmax_cross_entropy", [[-np.inf, 0.0]], [1])
@@ -223,6 +291,12 @@ def test_wrong_requests_are_answered_with_a_sentence() -> None:
         lossary.explain("huber", [1.0], [0.0], lang="cn")  # type: ignore[arg-type]
     with pytest.raises(KeyError, match="did you mean residual"):
         lossary.explain("huber", [1.0], [0.0])["residul"]
+
+
+def test_tensors_are_read_as_arrays() -> None:
+    torch = pytest.importorskip("torch")
+    board = lossary.explain("huber", torch.tensor([3.0], requires_grad=True), torch.tensor([0.0]))
+    assert float(board.value) == 2.5 and isinstance(board["residual"], np.ndarray)
 
 
 def test_markdown_for_notebooks() -> None:

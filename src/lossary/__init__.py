@@ -26,3 +26,11 @@ from lossary.transforms import value_and_grad as value_and_grad
 from lossary.weights import class_weights as class_weights
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    if name == "nn":  # the PyTorch drop-ins: torch is imported when they are asked for, not before
+        import lossary.nn
+
+        return lossary.nn
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

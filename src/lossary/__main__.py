@@ -16,6 +16,8 @@ def main() -> None:
             f"error: the command line needs {missing.name}, which is not installed: pip install 'lossary[app]'\n"
         )
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
     run()
 
 

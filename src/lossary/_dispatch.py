@@ -13,12 +13,12 @@ _FOREIGN = {"jax": "JAX", "jaxlib": "JAX", "tensorflow": "TensorFlow", "mlx": "M
 def backend(*arrays: Any) -> Any:
     """Return the backend module for the given arrays."""
     for array in arrays:
-        root = type(array).__module__.partition(".")[0]
-        if root == "torch":
+        if hasattr(array, "requires_grad") and hasattr(array, "detach"):
+            # A tensor of torch, told by what it does: a compiler does not see which module a parameter's class is from.
             from lossary.backends import torch
 
             return torch
-        framework = _FOREIGN.get(root)
+        framework = _FOREIGN.get(type(array).__module__.partition(".")[0])
         if framework is not None:
             raise ArgumentError(
                 f"{framework} arrays are not supported by this version; convert with numpy.asarray(x) "

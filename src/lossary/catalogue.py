@@ -8,12 +8,13 @@ together with the facts from which checks, tests, documents and command-line pag
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from lossary.errors import UnknownLossError, suggest
+from lossary.errors import UnknownLossError, did_you_mean, nearest, suggest
 from lossary.facts import Domain, Signature, admits, parse_domain, parse_signatures
 
 if TYPE_CHECKING:
@@ -61,6 +62,12 @@ class Loss:
         from lossary.transforms import values
 
         return values(self, arrays, params)
+
+    def value(self, *arrays: Any, **options: Any) -> Any:
+        """Return the value under weights, a mask and a reduction; see `lossary.value_and_grad` for the options."""
+        from lossary.transforms import value
+
+        return value(self, *arrays, **options)
 
     def value_and_grad(self, *arrays: Any, **options: Any) -> tuple[Any, Any]:
         """Return the value and the gradient with respect to `wrt`; see `lossary.value_and_grad` for the options."""
@@ -298,24 +305,28 @@ def dress(record: Loss) -> Loss:
     # Read now what every call needs, so that a compiler tracing a call finds facts and not their parsers.
     for fact in ("signatures", "argument_domains", "parameter_domains"):
         getattr(record, fact)
+    for signature in (*record.signatures, *(record.coupling.signatures if record.coupling else ())):
+        _ = signature.rank
     return record
 
 
 def get(name: str) -> Loss:
-    """Return the loss of that name or alias.
+    """Return the loss of that name or alias; names of classes and the suffix ``loss`` are understood.
 
     Raises `UnknownLossError` with the nearest names.
 
-    >>> get("mse").name
-    'squared_error'
+    >>> get("mse").name, get("HuberLoss").name, get("cross_entropy_loss").name
+    ('squared_error', 'huber', 'softmax_cross_entropy')
     """
-    key = name.strip().lower().replace("-", "_")
-    key = _ALIASES.get(key, key)
-    if key not in _RECORDS:
-        raise UnknownLossError(
-            f'unknown loss "{name}"{suggest(key, [*_RECORDS, *_ALIASES]) or ". See lossary.names() for all."}'
-        )
-    return _RECORDS[key]
+    # CamelCase to snake_case: a capital starts a word after a small letter, or before one ("MSELoss").
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name.strip())
+    key = words.lower().replace("-", "_")
+    for attempt in (key, key.removesuffix("_loss")):
+        found = _ALIASES.get(attempt, attempt)
+        if found in _RECORDS:
+            return _RECORDS[found]
+    meant = dict.fromkeys(_ALIASES.get(near, near) for near in nearest(key, [*_RECORDS, *_ALIASES]))
+    raise UnknownLossError(f'unknown loss "{name}"{did_you_mean(list(meant)[:3]) or ". See lossary.names() for all."}')
 
 
 def names(**facts: Any) -> list[str]:

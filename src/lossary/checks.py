@@ -46,8 +46,8 @@ def bind_arrays(loss: Loss, given: Sequence[Any], keywords: dict[str, Any]) -> l
     return [arrays[name] for name in loss.arguments]
 
 
-def parameters(loss: Loss, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all parameters of a loss, checked against their ranges; lists become arrays."""
+def parameters(loss: Loss, given: Mapping[str, Any], ranges: bool = True) -> dict[str, Any]:
+    """Return all parameters of a loss, numbers checked against their ranges unless told otherwise."""
     for name in given:
         if name not in loss.defaults:
             if name in _SAID_ELSEWHERE:
@@ -58,10 +58,10 @@ def parameters(loss: Loss, given: Mapping[str, Any]) -> dict[str, Any]:
             hint = suggest(name, known) or (f": it has {', '.join(known)}" if known else ": it has none")
             raise ArgumentError(f'{loss.name}: no parameter "{name}"{hint}')
     full = {**loss.defaults, **loss.bound, **given}
-    return {name: _parameter(loss, name, value) for name, value in full.items()}
+    return {name: _parameter(loss, name, value, ranges) for name, value in full.items()}
 
 
-def _parameter(loss: Loss, name: str, value: Any) -> Any:
+def _parameter(loss: Loss, name: str, value: Any, ranges: bool) -> Any:
     text = loss.parameters.get(name)
     if text is None or value is None:
         if value is None and loss.defaults[name] is not None:
@@ -81,7 +81,7 @@ def _parameter(loss: Loss, name: str, value: Any) -> Any:
     if hasattr(value, "detach"):  # a tensor, perhaps on a device and learned: its values are not looked at
         return value
     if isinstance(value, (int, float)):
-        if domain.contains(value):
+        if not ranges or domain.contains(value):
             return int(value) if domain.kind in ("count", "integer") else value
         raise ParameterError(f"{loss.name}: {name}: got {value:g}, expected a number in {domain.text}")
     try:
@@ -108,11 +108,29 @@ def shapes(loss: Loss, signatures: Sequence[Signature], arrays: Sequence[Any]) -
     All arrays have the same leading (batch) dimensions; one whole example without any is repeated. Nothing else is
     broadcast: ``(N, 1)`` against ``(N,)`` would silently compare everything with everything.
     """
+    if loss.coupling:
+        for name, core, array in zip(loss.arguments, signatures[0].inputs, arrays, strict=True):
+            if array.ndim > len(core):
+                raise ShapeError(
+                    f"{loss.name}: {name}: got shape {tuple(array.shape)}, expected ({', '.join(core)}), where "
+                    f"{core[0]} is the batch: its examples are compared with each other, so call once for each batch"
+                )
     for number, signature in enumerate(signatures):
         loops = [a.ndim - len(core) for a, core in zip(arrays, signature.inputs, strict=True)]
         if all(n in (0, loops[0]) for n in loops) and loops[0] >= 0:
             return number, _batch(loss, signature, arrays)
     return 0, _batch(loss, signatures[0], arrays)
+
+
+def parameter_shapes(loss: Loss, params: Mapping[str, Any], batch: tuple[int, ...], classes: int, rank: int) -> None:
+    """Raise `ShapeError` for a parameter of several numbers that are not one per class, or one per value."""
+    for name, value in params.items():
+        shape = tuple(getattr(value, "shape", ()))
+        full = (*batch, classes) if rank else batch
+        fits = len(shape) <= len(full) and all(a in (1, b) for a, b in zip(shape[::-1], full[::-1], strict=False))
+        if not fits and rank < 2:
+            expected = f"one number for each of the {classes} classes" if rank else f"one number, or the shape {batch}"
+            raise ShapeError(f"{loss.name}: {name}: got shape {shape}, expected {expected}")
 
 
 def _batch(loss: Loss, signature: Signature, arrays: Sequence[Any]) -> tuple[int, ...]:

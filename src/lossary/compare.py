@@ -26,14 +26,16 @@ from numpy.typing import NDArray
 import lossary
 from lossary import scoring
 from lossary.catalogue import Loss, get, names
-from lossary.data import BUNDLED, CLASS_TASKS, Dataset, Scaling, Split, Stress, hold_out, load, splits
-from lossary.errors import ArgumentError, DataError, LossaryError, ParameterError, require, suggest
+from lossary.data import BUNDLED, CLASS_TASKS, Dataset, Scaling, Split, Stress, hold_out, load, sample, splits
+from lossary.errors import ArgumentError, DataError, LossaryError, NonFiniteError, ParameterError, require, suggest
 from lossary.scoring import Metric, metric, metrics_for
+from lossary.training.loop import BACKENDS
 
 Array = NDArray[Any]
 
 _POINTS = 400  # points of a residual plot
-_VALIDATION = 0.15  # share of a training fold that early stopping watches
+_ENORMOUS = 1e100  # what lies beyond is no prediction, though it may be a number
+VALIDATION = 0.15  # share of a training fold that early stopping watches
 
 
 # --- what is asked --------------------------------------------------------------------------------------------------
@@ -50,11 +52,13 @@ class Settings:
     seeds: int = 2
     learning_rate: float = 0.003
     batch_size: int = 0
-    l2: float = 1e-4
+    l2: float = 0.0
     label_noise: float = 0.0
     outliers: float = 0.0
     imbalance: float = 1.0
     metric: str = ""
+    rows: int = 20_000
+    backend: str = "numpy"
 
     @property
     def stress(self) -> Stress:
@@ -105,7 +109,9 @@ def read_loss(text: str | Loss) -> Candidate:
 
 
 def _candidate(loss: Loss, params: dict[str, Any]) -> Candidate:
-    shown = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in params.items())
+    # As short as tells it from every other number: two losses never share a label.
+    short = {k: f"{v:g}" if isinstance(v, float) and float(f"{v:g}") == v else str(v) for k, v in params.items()}
+    shown = ", ".join(f"{k}={v}" for k, v in short.items())
     return Candidate(f"{loss.name}({shown})" if shown else loss.name, loss, params)
 
 
@@ -189,7 +195,7 @@ def head_for(loss: Loss, data: Dataset) -> Head:
     what = f"{len(data.classes)} classes" if data.categorical else "numbers"
     own = f"is for {' or '.join(loss.tasks)} tasks" if loss.tasks else f"takes {', '.join(loss.arguments)}"
     raise DataError(
-        f"{loss.name} {own}, but {data.target} holds {what}; losses that fit: {', '.join(fitting) or 'none'}"
+        f"{loss.name} {own}, but {data.target} holds {what}; losses that fit: {_series(fitting, 12) or 'none'}"
     )
 
 
@@ -230,17 +236,14 @@ def _same_gradients(candidates: Sequence[Candidate], data: Dataset) -> tuple[lis
         y = head.encode(data.y[rows], *head.units(data.y))
         outputs = np.random.default_rng(1).normal(0, 2, (len(rows), head.outputs))
         prediction = outputs if head.kind == "row" else outputs[:, 0]
-        grad = np.asarray(candidate.loss.grad(prediction, y, **_supplied(candidate.loss, data.y, data))).ravel()
+        try:
+            grad = np.asarray(candidate.loss.grad(prediction, y, **_supplied(candidate.loss, data.y, data))).ravel()
+        except LossaryError:  # training will say why, in this loss's own row
+            grad = np.zeros(outputs.size)
         size = float(np.linalg.norm(grad))
         direction = grad / size if size else grad
-        twin = next(
-            (
-                c
-                for c, h, d in kept
-                if h.convention == head.convention and h.unit == head.unit and np.abs(d - direction).max() < 1e-9
-            ),
-            None,
-        )
+        like = [(c, d) for c, h, d in kept if size and h.convention == head.convention and h.unit == head.unit]
+        twin = next((c for c, d in like if np.abs(d - direction).max() < 1e-9), None)
         if twin is None:
             kept.append((candidate, head, direction))
         else:
@@ -268,7 +271,7 @@ def _fold(data: Dataset, split: Split, stress: Stress, incomplete: Array) -> _Fo
     rng = np.random.default_rng([split.seed, split.fold])
     kept, y = stress.apply(data.y[split.train], data, rng)
     train = split.train[kept]
-    fit, valid = hold_out(y, data.categorical, _VALIDATION, rng)
+    fit, valid = hold_out(y, data.categorical, VALIDATION, rng)
     scaling = Scaling.of(data.X[train[fit]], incomplete)
     X = scaling(data.X[train])
     return _Fold(split, X[fit], y[fit], X[valid], y[valid], scaling(data.X[split.test]), data.y[split.test])
@@ -305,19 +308,30 @@ def _train(candidate: Candidate, head: Head, data: Dataset, fold: _Fold, setting
         patience=settings.patience,
         seed=fold.split.seed,
         progress=False,
+        backend=settings.backend,  # type: ignore[arg-type]  # one of BACKENDS: `_settings` has looked
         **_supplied(candidate.loss, fold.y, data),
     )
-    outputs = model.predict(fold.X_test)
+    with np.errstate(all="ignore"):
+        outputs = model.predict(fold.X_test)
+    _check_size(outputs, settings)
     if data.categorical:
         probabilities = head.probabilities(outputs, model.predict(fold.X_valid), fold.y_valid)
         decisions = scoring.as_rows(outputs).argmax(axis=1)
     else:
         decisions = head.numbers(outputs, centre, spread)
         probabilities = np.zeros((len(decisions), 0))
-        if not np.isfinite(decisions).all():
-            raise ParameterError("its predictions on the held-out rows are infinite")
+        _check_size(decisions, settings)
     scores = {m.key: m.of(fold.y_test, decisions, probabilities) for m in metrics_for(data.categorical)}
     return _Outcome(scores, history, fold.y_test, decisions, probabilities)
+
+
+def _check_size(numbers: Array, settings: Settings) -> None:
+    furthest = float(np.abs(numbers).max())
+    if not furthest <= _ENORMOUS:
+        raise NonFiniteError(
+            f"the predictions of held-out rows reach {furthest:.3g}; lower the learning rate (it was "
+            f"{settings.learning_rate:g})"
+        )
 
 
 # --- what comes out -------------------------------------------------------------------------------------------------
@@ -389,7 +403,7 @@ class Table:
     notes: list[str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """The outcome: one `Row` per loss, best first by the main metric. Printing it shows a table and a verdict."""
 
@@ -441,11 +455,13 @@ class Comparison:
         if not self.trained:
             return []
         best, *others = self.trained
+        # One row decided otherwise moves a share by this much: no fold knows it better.
+        row = self.settings.folds / self.data.rows if self.categorical and not self.metric.probabilistic else 0.0
         found = []
-        for row in others:
-            paired = [sign * (b - o) for b, o in zip(best.scores[key], row.scores[key], strict=True)]
-            low, high = scoring.paired_interval(paired, self.test_to_train)
-            found.append(Difference(row.label, float(np.mean(paired)), low, high))
+        for other in others:
+            paired = [sign * (b - o) for b, o in zip(best.scores[key], other.scores[key], strict=True)]
+            low, high = scoring.paired_interval(paired, self.test_to_train, least=row)
+            found.append(Difference(other.label, float(np.mean(paired)), low, high))
         return found
 
     @property
@@ -457,6 +473,9 @@ class Comparison:
     def sentences(self) -> list[str]:
         """The verdict, one sentence at a time."""
         return list(_verdict(self))
+
+    def __repr__(self) -> str:
+        return f"<comparison of {len(self.rows)} losses on {self.data.name}; print it for the table>"
 
     def __str__(self) -> str:
         titles, lines = table_cells(self)
@@ -535,8 +554,9 @@ def _verdict(result: Comparison) -> Iterator[str]:
     stress = result.settings.stress.describe()
     under = f", with {stress}" if stress else ""
     score, spread = m.pair(best.mean(m.key), best.spread(m.key))
+    reached = "has the best" if result.trained[1:] else "reaches this"
     yield (
-        f"On {data.name} ({data.rows:,} rows){under}, {best.label} has the best {m.words}: {score} ± {spread} "
+        f"On {data.name} ({data.rows:,} rows){under}, {best.label} {reached} {m.words}: {score} ± {spread} "
         f"(mean and standard deviation of {len(result.runs)} held-out folds)."
     )
     differences = result.differences()
@@ -574,7 +594,7 @@ def _verdict(result: Comparison) -> Iterator[str]:
 
 
 def _change(lost: float, m: Metric) -> str:
-    return f"{'lost' if lost >= 0 else 'gained'} {m.show(abs(lost))}"
+    return f"is {'worse' if lost > 0 else 'better'} by {m.show(abs(lost))}" if lost else "is as good"
 
 
 def _lost(row: Row, m: Metric) -> float:
@@ -587,7 +607,7 @@ def _series(words: Sequence[str], limit: int = 6) -> str:
     shown = list(words[:limit])
     if len(words) > limit:
         shown.append(f"{len(words) - limit} more")
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+    return "".join(shown) if len(shown) < 2 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
@@ -649,7 +669,8 @@ def compare(
     json, report: files to write the numbers and the report to; checked before anything is trained.
     progress: called with runs done, runs in all, and what is running.
     settings: fields of `Settings`: model, epochs, patience, folds, seeds, learning_rate, batch_size (0 chooses by the
-        number of rows), l2, label_noise, outliers, imbalance, metric.
+        number of rows), l2, label_noise, outliers, imbalance, metric, rows (how many are used at most; 0 for all),
+        backend ("numpy", or "torch" to train the same networks with PyTorch: the numbers agree to rounding).
 
     A loss whose training fails is a row that says so. Raises `DataError`, `UnknownLossError`, `ParameterError` or
     `ArgumentError` for what cannot be compared, before the first training.
@@ -659,11 +680,12 @@ def compare(
     (['softmax_cross_entropy'], 2)
     """
     began = time.perf_counter()
-    for path in (json, report):
-        if path is not None:
-            check_writable(path)
+    _check_paths(data, json, report)
     chosen = _settings(settings)
-    table = load(data, target, task)
+    versions = {"lossary": lossary.__version__, "numpy": np.__version__, "python": platform.python_version()}
+    if chosen.backend == "torch":
+        versions["torch"] = str(require("torch", "torch").__version__)
+    table = sample(load(data, target, task), chosen.rows)
     stress = chosen.stress
     stress.check(table)
     chosen = replace(chosen, metric=metric(chosen.metric or _main_metric(table, stress), table.categorical).key)
@@ -708,7 +730,7 @@ def compare(
         runs=[[s.seed, s.fold] for s in planned],
         left_out=left_out,
         command=_command(data, losses, target, task, settings),
-        versions={"lossary": lossary.__version__, "numpy": np.__version__, "python": platform.python_version()},
+        versions=versions,
         seconds=time.perf_counter() - began,
         test_to_train=float(np.mean([len(s.test) / len(s.train) for s in planned])),
     )
@@ -718,19 +740,33 @@ def compare(
     return result
 
 
+def _check_paths(data: Any, *paths: str | Path | None) -> None:
+    """Refuse files that cannot be written, or that would take the place of another."""
+    taken = {Path(data).resolve()} if isinstance(data, (str, Path)) else set()
+    for path in paths:
+        if path is not None:
+            check_writable(path)
+            if Path(path).resolve() in taken:
+                raise ParameterError(f"{path} is used twice; give the data, the report and the numbers a file each")
+            taken.add(Path(path).resolve())
+
+
 def _settings(given: Mapping[str, Any]) -> Settings:
     known = list(Settings.__dataclass_fields__)
     for name in given:
         if name not in known:
             raise ArgumentError(f'compare: no setting "{name}"{suggest(name, known) or ": it has " + ", ".join(known)}')
     chosen = Settings(**given)
-    for name, least in (("epochs", 1), ("patience", 1), ("batch_size", 0)):
+    for name, least in (("epochs", 1), ("patience", 1), ("batch_size", 0), ("rows", 0)):
         if getattr(chosen, name) < least:
             raise ParameterError(f"{name}: got {getattr(chosen, name)}, expected {least} or more")
-    if not chosen.learning_rate > 0:
-        raise ParameterError(f"learning_rate: got {chosen.learning_rate:g}, expected a number above 0")
-    if not chosen.l2 >= 0:
-        raise ParameterError(f"l2: got {chosen.l2:g}, expected 0 or more")
+    if chosen.backend not in BACKENDS:
+        hint = suggest(chosen.backend, BACKENDS)
+        raise ParameterError(f'backend: got "{chosen.backend}", expected one of {", ".join(BACKENDS)}{hint}')
+    if not 0 < chosen.learning_rate < np.inf:
+        raise ParameterError(f"learning_rate: got {chosen.learning_rate:g}, expected a number in (0, inf)")
+    if not 0 <= chosen.l2 < np.inf:
+        raise ParameterError(f"l2: got {chosen.l2:g}, expected a number in [0, inf)")
     _ = chosen.hidden
     return chosen
 

@@ -8,6 +8,7 @@ task that was read off the target says why in `Dataset.decision`, and a table th
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,22 +81,24 @@ def load(source: Any, target: str | None = None, task: str = "auto") -> Dataset:
     lossary.errors.DataError: no data set called "irsi": did you mean iris? ...
     """
     if task != "auto" and task not in TASKS:
-        raise DataError(f'no task called "{task}"{suggest(task, TASKS)} The tasks are auto, {", ".join(TASKS)}.')
+        hint = suggest(task, TASKS) or f": there are auto, {', '.join(TASKS)}"
+        raise DataError(f'no task called "{task}"{hint}')
     if isinstance(source, Dataset):
         return source
     if isinstance(source, tuple):
-        name, frame, target = "arrays", *_frame_of_arrays(source, target)
-        return _prepare(name, frame, target, task)
+        return _prepare("arrays", *_frame_of_arrays(source, target), task)
     if not isinstance(source, (str, Path)):
         if target is None:
             raise DataError("a data frame needs target=, the column to predict")
         return _prepare("data frame", source, target, task)
     if str(source) in BUNDLED:
-        return _prepare(str(source), *_bundled(str(source), target), task)
+        frame, own, notes = _bundled(str(source), target)
+        return _prepare(str(source), frame, own, task, notes)
     path = Path(source)
     if not path.is_file():
         raise DataError(_no_such(str(source), path))
-    return _prepare(path.stem, _read(path), target, task)
+    frame, notes = _read(path, target)
+    return _prepare(path.stem, frame, target, task, notes)
 
 
 def _no_such(text: str, path: Path) -> str:
@@ -104,11 +107,12 @@ def _no_such(text: str, path: Path) -> str:
     if path.suffix or len(path.parts) > 1:
         beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         return f"no file {text}{suggest(path.name, beside)}"
-    hint = suggest(text, BUNDLED)
-    return f'no data set called "{text}"{hint} The bundled ones are {", ".join(BUNDLED)}; or give a CSV or Parquet file'
+    hint = suggest(text, BUNDLED) or f"; there are {', '.join(BUNDLED)}"
+    return f'no data set called "{text}"{hint} (or give a CSV or Parquet file)'
 
 
-def _bundled(name: str, target: str | None) -> tuple[Any, str]:
+def _bundled(name: str, target: str | None) -> tuple[Any, str, list[str]]:
+    """Return the table, the column to predict, and what there is to say about that choice."""
     pl, datasets = require("polars"), require("sklearn.datasets")
     bunch = getattr(datasets, f"load_{name}")()
     columns = {str(n): bunch.data[:, i] for i, n in enumerate(bunch.feature_names)}
@@ -121,14 +125,16 @@ def _bundled(name: str, target: str | None) -> tuple[Any, str]:
             )
         if chosen in measures:
             columns[chosen] = bunch.target[:, measures.index(chosen)]
-        return pl.DataFrame(columns), chosen
+        others = " or ".join(measure for measure in measures if measure != chosen)
+        told = [] if target else [f"target: {chosen}; --target can be {others} instead"]
+        return pl.DataFrame(columns), chosen, told
     if name in ("digits", "diabetes"):
         own, values = ("digit" if name == "digits" else "progression"), bunch.target
     else:
         kinds = np.asarray(bunch.target_names).astype(str)
         own = {"iris": "species", "wine": "cultivar", "breast_cancer": "diagnosis"}[name]
         values = kinds[bunch.target]
-    return pl.DataFrame({**columns, own: values}), target or own
+    return pl.DataFrame({**columns, own: values}), target or own, []
 
 
 def _frame_of_arrays(pair: tuple[Any, ...], target: str | None) -> tuple[Any, str]:
@@ -142,36 +148,83 @@ def _frame_of_arrays(pair: tuple[Any, ...], target: str | None) -> tuple[Any, st
     return pl.DataFrame({**{f"x{i}": X[:, i] for i in range(X.shape[1])}, name: y}), name
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path, target: str | None) -> tuple[Any, list[str]]:
+    """Return the table of a file, and what was decided on the way."""
     pl = require("polars")
     if path.stat().st_size == 0:
         raise DataError(f"{path.name} is empty")
+    notes: list[str] = []
     try:
-        if path.suffix.lower() in (".parquet", ".pq"):
-            return pl.read_parquet(path)
-        header = _first_line(path)
-        separator = max(",;\t|", key=header.count)
-        frame = pl.read_csv(
-            path, separator=separator, null_values=_NULLS, try_parse_dates=True, infer_schema_length=None
-        )
+        if _is_parquet(path):
+            frame = pl.read_parquet(path)
+        else:
+            header = _header(path)
+            separator = max(",;\t|", key=header.count)
+            frame = pl.read_csv(
+                path, separator=separator, null_values=_NULLS, try_parse_dates=True, infer_schema_length=None
+            )
+            if all(_is_number(name) for name in frame.columns):
+                raise DataError(
+                    f"{path.name}: the first line holds only numbers ({', '.join(frame.columns[:4])}"
+                    f"{', ...' * (frame.width > 4)}); a line with the names of the columns is expected there"
+                )
+            frame = _tidy(path.name, frame, separator, target, notes)
     except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
         reason = (str(error).splitlines() or ["no reason given"])[0].rstrip(".")
+        if "found more fields" in reason:
+            reason = "a row has more fields than the first line has names"
+        if "utf-8" in reason.lower():
+            reason = "it is in another encoding; save it in UTF-8"
         raise DataError(f"{path.name} cannot be read as {_format(path)}: {reason}") from error
-    if all(_is_number(name) for name in frame.columns):
-        raise DataError(
-            f"{path.name}: the first line holds only numbers ({', '.join(frame.columns[:4])} ...); "
-            "a line with the names of the columns is expected there"
-        )
+    return frame, notes
+
+
+def _tidy(name: str, frame: Any, separator: str, target: str | None, notes: list[str]) -> Any:
+    """Undo what is in the way in CSV files as people write them: spaces, decimal commas, one name for two columns."""
+    pl = require("polars")
+    renamed: dict[str, str] = {}
+    repeated: dict[str, list[str]] = {}
+    for place, column in enumerate(frame.columns, 1):
+        plain, again, number = column.partition("_duplicated_")  # how polars calls the second column of a name
+        plain = plain.strip()
+        second = bool(plain) and again and number.isdigit()
+        renamed[column] = f"{plain} ({int(number) + 2})" if second else column.strip() if plain else f"column {place}"
+        if second:
+            repeated.setdefault(plain, [plain]).append(renamed[column])
+    if len(set(renamed.values())) < len(renamed):
+        raise DataError(f"{name}: two columns have the same name but for spaces; rename one")
+    frame = frame.rename(renamed)
+    for plain, found in repeated.items():
+        if target == plain or (target is None and plain.lower() in _TARGET_NAMES):
+            raise DataError(f"{name} has {len(found)} columns called {plain}; rename all but the one to predict")
+        notes.append(f"{len(found)} columns are called {plain}; here they are {', '.join(found)}")
+    commas = []
+    for series in frame.select(pl.col(pl.String)):
+        text = series.str.strip_chars()
+        text = text.set(text.is_in(_NULLS).fill_null(False), None)
+        numbers = text.cast(pl.Float64, strict=False)
+        if separator != "," and numbers.null_count() > text.null_count():
+            numbers = text.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
+            commas += [series.name] if numbers.null_count() == text.null_count() else []
+        frame = frame.with_columns(numbers if numbers.null_count() == text.null_count() else text)
+    if commas:
+        notes.append(f"{_listed(commas)}: decimal commas read as points")
     return frame
 
 
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() in (".parquet", ".pq")
+
+
 def _format(path: Path) -> str:
-    return "Parquet" if path.suffix.lower() in (".parquet", ".pq") else "CSV in UTF-8"
+    return "Parquet" if _is_parquet(path) else "CSV in UTF-8"
 
 
-def _first_line(path: Path) -> str:
-    with path.open(encoding="utf-8-sig") as file:
-        return file.readline()
+def _header(path: Path) -> str:
+    """Return the line of names without what is quoted: separators and ends of lines there are none."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        beginning = file.read(1 << 16)
+    return (re.sub(r'"[^"]*"', "", beginning).splitlines() or [""])[0]
 
 
 def _is_number(text: str) -> bool:
@@ -185,31 +238,35 @@ def _is_number(text: str) -> bool:
 # --- from a table to numbers ----------------------------------------------------------------------------------------
 
 
-def _prepare(name: str, frame: Any, target: str | None, task: str) -> Dataset:
-    """Turn a table into a `Dataset`, or say why it cannot be."""
+def _prepare(name: str, frame: Any, target: str | None, task: str, told: Sequence[str] = ()) -> Dataset:
+    """Turn a table into a `Dataset`, or say why it cannot be; `told` are notes from reading it."""
     if not frame.width:
         raise DataError(f"{name} has no columns")
     column = _target_column(name, frame.columns, target)
+    notes = [*told] if target else [f"target: {column}, by its name; --target chooses another column", *told]
     if not frame.height:
         raise DataError(f"{name} has a header but no rows")
-    notes: list[str] = []
     frame = _complete_targets(name, frame, column, notes)
     if frame.height == 1:
         raise DataError(f"{name} has one row with a known {column}; nothing can be learned from one row")
     y, classes, chosen, decision = _target(frame[column], task)
     features: list[tuple[str, Array, bool]] = []
+    dropped: dict[str, list[str]] = {}
     for series in frame.drop(column):
-        features.extend(_feature(series, notes))
+        features.extend(_feature(series, notes, dropped))
+    lost = [f"{_listed(columns)} dropped: {why}" for why, columns in dropped.items()]
+    notes += lost
     if not features:
-        why = "; ".join(notes) or f"{column} is the only one"
+        why = "; ".join(lost) or f"{column} is the only one"
         raise DataError(f"{name} has no usable feature column: {why}")
     X = np.stack([values for _, values, _ in features], axis=1)
     missing = np.isnan(X)
-    notes += [
-        f"{features[i][0]}: {_many(int(missing[:, i].sum()), 'missing value')} filled with the median of the training "
-        "fold; an extra 0/1 column says where"
-        for i in np.flatnonzero(missing.any(axis=0))
-    ]
+    gaps = [f"{features[i][0]} ({missing[:, i].sum():,})" for i in np.flatnonzero(missing.any(axis=0))]
+    if gaps:
+        notes.append(
+            "missing values filled with the median of the training fold, and marked by a further 0/1 column: "
+            + _listed(gaps)
+        )
     return Dataset(
         name=name,
         X=X,
@@ -227,9 +284,9 @@ def _prepare(name: str, frame: Any, target: str | None, task: str) -> Dataset:
 def _target_column(name: str, columns: Sequence[str], target: str | None) -> str:
     if target is None:
         usual = [c for c in columns if c.lower() in _TARGET_NAMES]
-        if len(usual) == 1:
-            return usual[0]
-        raise DataError(f"{name}: say which column to predict with --target; it has {_listed(columns)}")
+        if len(usual) != 1:
+            raise DataError(f"{name}: say which column to predict with --target; it has {_listed(columns)}")
+        target = usual[0]
     if target not in columns:
         hint = suggest(target, columns) or f"; it has {_listed(columns)}"
         raise DataError(f'{name} has no column "{target}"{hint}')
@@ -247,7 +304,7 @@ def _complete_targets(name: str, frame: Any, column: str, notes: list[str]) -> A
     if dropped == frame.height:
         raise DataError(f"{name}: {column} is missing in every row; choose another column with --target")
     if dropped:
-        notes.append(f"{_many(dropped, 'row')} without a known {column} dropped")
+        notes.append(f"{counted(dropped, 'row')} without a known {column} dropped")
     return frame.filter(known)
 
 
@@ -256,22 +313,25 @@ def _target(series: Any, task: str) -> tuple[Array, tuple[str, ...], str, str]:
     name, n = series.name, series.len()
     if series.dtype.is_temporal() or series.dtype.is_nested():
         raise DataError(f"{name} holds {_kind(series.dtype)}, which cannot be predicted; choose another with --target")
+    pl = require("polars")
+    if series.dtype in (pl.Categorical, pl.Enum):
+        series = series.cast(pl.String)  # an order of their own is not the one that `searchsorted` below relies on
     levels = series.unique().sort()
     different = levels.len()
     if different == 1:
         raise DataError(f"{name} is {_show(levels[0])} in every row: a constant target leaves nothing to learn")
     numeric = series.dtype.is_numeric()
-    numbers = series.cast(require("polars").Float64).to_numpy() if numeric else None
+    numbers = series.cast(pl.Float64).to_numpy() if numeric else None
     whole = numbers is not None and bool((numbers == np.floor(numbers)).all())
     decision = ""
     if task == "auto":
         task, decision = _guess(name, different, numbers, whole)
     if task in CLASS_TASKS:
         if task == "binary" and different != 2:
-            raise DataError(f"{name} has {different} different values, a binary target has 2; try --task multiclass")
+            raise DataError(f"{name} has {different:,} different values, a binary target has 2; try --task multiclass")
         if different > max(100, n // 5):
             raise DataError(
-                f"{name} has {different} different values in {n} rows: too many to be classes"
+                f"{name} has {different:,} different values in {n:,} rows: too many to be classes"
                 + ("; try --task regression" if numeric else "; it looks like an identifier or free text")
             )
         classes = tuple(_show(level) for level in levels)
@@ -294,65 +354,67 @@ def _guess(name: str, different: int, numbers: Array | None, whole: bool) -> tup
     if different == 2:
         return "binary", f"binary, because {name} has 2 different values"
     if numbers is None:
-        return "multiclass", f"multiclass, because {name} holds {different} different texts"
+        return "multiclass", f"multiclass, because {name} holds {different:,} different texts"
     if whole and different <= _CLASSES:
         return (
             "multiclass",
-            f"multiclass, because {name} holds {different} different whole numbers (or --task regression)",
+            f"multiclass, because {name} holds {different:,} different whole numbers (or --task regression)",
         )
     if whole and numbers.min() >= 0:
-        return "regression", f"regression, because {name} holds {different} different numbers (or --task count)"
-    return "regression", f"regression, because {name} holds {different} different numbers"
+        return "regression", f"regression, because {name} holds {different:,} different numbers (or --task count)"
+    return "regression", f"regression, because {name} holds {different:,} different numbers"
 
 
-def _feature(series: Any, notes: list[str]) -> list[tuple[str, Array, bool]]:
+def _feature(series: Any, notes: list[str], dropped: dict[str, list[str]]) -> list[tuple[str, Array, bool]]:
     """Return the columns of numbers a column of the table becomes: name, values, whether it is continuous."""
     pl = require("polars")
     name, n = series.name, series.len()
 
     def drop(why: str) -> list[tuple[str, Array, bool]]:
-        notes.append(f"{name} dropped: {why}")
+        dropped.setdefault(why, []).append(name)
         return []
 
     if series.null_count() == n:
         return drop("no value is known")
     if series.dtype.is_temporal():
-        return drop(f"it holds {_kind(series.dtype)}; make numbers of them (a year, a duration) to use it")
+        return drop(f"{_kind(series.dtype)}; make numbers of them (a year, a duration) to use it")
     if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
-        return drop(f"it holds {_kind(series.dtype)}")
+        return drop(_kind(series.dtype))
     if series.dtype.is_numeric() or series.dtype == pl.Boolean:
         values = series.cast(pl.Float64).to_numpy().astype(np.float64, copy=True)
         infinite = int(np.isinf(values).sum())
         if infinite:
             values[np.isinf(values)] = np.nan
-            notes.append(f"{name}: {_many(infinite, 'infinite value')} taken as missing")
+            notes.append(f"{name}: {counted(infinite, 'infinite value')} taken as missing")
         known = values[~np.isnan(values)]
         if not known.size:
             return drop("no value is known")
         if (known == known[0]).all() and known.size == n:
-            return drop("it is the same in every row")
+            return drop("the same in every row")
         if series.dtype.is_integer() and _is_identifier(name, known, n):
-            return drop("it is different in every row and looks like an identifier")
+            return drop("different in every row, so it looks like an identifier")
         return [(name, values, series.dtype != pl.Boolean)]
     text = series.cast(pl.String)
     levels = text.drop_nulls().unique().sort().to_list()
     if len(levels) == 1 and not text.null_count():
-        return drop("it is the same in every row")
+        return drop("the same in every row")
     if len(levels) > _LEVELS:
         readable = text.cast(pl.Float64, strict=False)
         odd = text.filter(readable.is_null() & text.is_not_null())
-        if odd.len() < 0.1 * n:
-            return drop(f"it holds numbers, but also texts such as {_show(odd[0])}; clean those to use it")
+        if not odd.len():  # the text that made texts of them stood in a row that is left out
+            return _feature(readable, notes, dropped)
+        if odd.len() < 0.5 * n:
+            return drop(f"numbers, but also texts such as {_show(odd[0])}; clean those to use it")
         if len(levels) == n:
-            return drop("its texts are different in every row; it looks like an identifier")
-        return drop(f"it has {len(levels)} different texts, more than the {_LEVELS} that are encoded")
+            return drop("different in every row, so it looks like an identifier")
+        return drop(f"{len(levels)} different texts, more than the {_LEVELS} that are encoded")
     if text.null_count():
-        notes.append(f"{name}: {_many(text.null_count(), 'missing value')} encoded as a level of its own")
+        notes.append(f"{name}: {counted(text.null_count(), 'missing value')} encoded as a level of its own")
     shown = levels[1:] if len(levels) == 2 and not text.null_count() else levels
     encoded = [(f"{name}={level}", (text == level).fill_null(False).to_numpy().astype(float), False) for level in shown]
     if text.null_count():
         encoded.append((f"{name} missing", text.is_null().to_numpy().astype(float), False))
-    notes.append(f"{name} encoded as {_many(len(encoded), '0/1 column')}")
+    notes.append(f"{name} encoded as {counted(len(encoded), 'column')} of 0 and 1")
     return encoded
 
 
@@ -378,8 +440,15 @@ def _show(value: Any) -> str:
     return str(value)
 
 
-def _many(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'s' * (count != 1)}"
+def counted(count: float, noun: str) -> str:
+    """Write how many there are of something.
+
+    >>> counted(1, "row"), counted(1797, "row"), counted(2, "loss")
+    ('1 row', '1,797 rows', '2 losses')
+    """
+    written = f"{count:,.0f}"
+    plural = "es" if noun.endswith("s") else "s"
+    return f"{written} {noun}{plural * (written != '1')}"
 
 
 def _listed(words: Sequence[str], limit: int = 12) -> str:
@@ -413,15 +482,16 @@ def splits(data: Dataset, folds: int, seeds: int) -> list[Split]:
         raise ParameterError(f"seeds: got {seeds}, expected 1 or more")
     if n < 2 * folds:
         raise DataError(
-            f"{data.name} has {n} rows, too few for {folds} folds; use --folds {max(2, n // 2)} or more rows"
+            f"{data.name} has {n} rows, too few for {folds} folds; use "
+            + (f"--folds {n // 2}, or more rows" if n >= 4 else "more rows")
         )
     if data.categorical:
         members = np.bincount(data.y, minlength=len(data.classes))
         rarest = int(members.argmin())
         if members[rarest] < folds:
             raise DataError(
-                f"{data.target}: class {data.classes[rarest]} has {_many(int(members[rarest]), 'member')}, fewer than "
-                f"the {folds} folds; "
+                f"{data.target}: class {data.classes[rarest]} has {counted(int(members[rarest]), 'member')}, fewer "
+                f"than the {folds} folds; "
                 + (f"use --folds {members[rarest]}, or " if members[rarest] > 1 else "")
                 + "merge or remove the class"
             )
@@ -449,6 +519,19 @@ def hold_out(y: Array, categorical: bool, share: float, rng: np.random.Generator
     if not valid.size:
         valid = rng.permutation(len(y))[:1]
     return np.setdiff1d(np.arange(len(y)), valid), valid
+
+
+def sample(data: Dataset, rows: int) -> Dataset:
+    """Return about that many rows drawn at random, the same ones every time; all if there are no more or `rows` is 0.
+
+    Classes keep their shares, and the notes say what was done.
+    """
+    n = len(data.y)
+    if not 0 < rows < n:
+        return data
+    _, drawn = hold_out(data.y, data.categorical, rows / n, np.random.default_rng(0))
+    note = f"{len(drawn):,} of {n:,} rows drawn at random; --rows 0 takes all"
+    return replace(data, X=data.X[drawn], y=data.y[drawn], notes=(note, *data.notes))
 
 
 @dataclass(frozen=True)

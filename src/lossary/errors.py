@@ -48,11 +48,11 @@ class DataError(LossaryError, ValueError):
     """A data set that cannot be read or cannot be learned from as it is."""
 
 
-def suggest(word: str, known: Iterable[str], *, limit: int = 3) -> str:
-    """Return ``": did you mean a, b?"`` for the known names close to `word`, or nothing.
+def nearest(word: str, known: Iterable[str]) -> list[str]:
+    """Return the known names that `word` may have meant, the likeliest first.
 
-    >>> suggest("focall", ["sigmoid_focal", "softmax_focal", "huber"])
-    ': did you mean sigmoid_focal, softmax_focal?'
+    >>> nearest("hubber", ["pseudo_huber", "huber", "hinge"])
+    ['huber', 'pseudo_huber']
     """
     names = list(known)
     wanted = word.lower().replace("-", "_")
@@ -61,11 +61,30 @@ def suggest(word: str, known: Iterable[str], *, limit: int = 3) -> str:
     for name in names:
         for part in {name, *name.split("_")}:
             parts.setdefault(part, []).append(name)
-    close: list[str] = []
-    for match in difflib.get_close_matches(wanted, parts, n=limit, cutoff=0.7):
-        close.extend(name for name in parts[match] if name not in close)
-    close.extend(n for n in names if len(wanted) > 2 and wanted in n and n not in close)
-    return f": did you mean {', '.join(close[:limit])}?" if close else ""
+    close: dict[str, None] = {}
+    # If the whole word is like nothing, one of its own parts may be ("mse_los").
+    for attempt in (wanted, *(part for part in wanted.split("_") if len(part) > 2)):
+        for match in difflib.get_close_matches(attempt, parts, n=3, cutoff=0.7):
+            likely = sorted(parts[match], key=lambda name: -difflib.SequenceMatcher(None, wanted, name).ratio())
+            close.update(dict.fromkeys(likely))
+        close.update(dict.fromkeys(name for name in names if len(attempt) > 2 and attempt in name))
+        if close:
+            break
+    return list(close)
+
+
+def suggest(word: str, known: Iterable[str], *, limit: int = 3) -> str:
+    """Return ``": did you mean a, b?"`` for the known names close to `word`, or nothing.
+
+    >>> suggest("focall", ["sigmoid_focal", "softmax_focal", "huber"])
+    ': did you mean sigmoid_focal, softmax_focal?'
+    """
+    return did_you_mean(nearest(word, known)[:limit])
+
+
+def did_you_mean(names: list[str]) -> str:
+    """Return the question that follows a wrong name, or nothing if there is nothing to offer."""
+    return f": did you mean {', '.join(names)}?" if names else ""
 
 
 def require(module: str, extra: str = "app") -> Any:

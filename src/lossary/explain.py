@@ -19,7 +19,7 @@ from lossary.errors import ParameterError, suggest
 from lossary.reduction import Reduction
 from lossary.trace import Run, Step, watching
 from lossary.transforms import Call, prepare, value_and_grad
-from lossary.words import LANGS, Lang, phrase, quantity, readable, width
+from lossary.words import LANGS, Lang, phrase, quantity, readable, summary, width
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,13 +59,13 @@ class Explanation:
         return found[-1]  # a name assigned twice means its last value, as it does in the definition
 
     def __str__(self) -> str:
-        lines = [f"{self.loss.name}: {self.loss.summary}"]
+        lines = [f"{self.loss.name}: {summary(self.loss, self.lang)}"]
         for section in self.sections:
             lines += ["", section.title, *(f"  {line}" for line in _lines(section, self.lang))]
         return "\n".join(lines)
 
     def _repr_markdown_(self) -> str:
-        parts = [f"**{self.loss.name}**: {self.loss.summary}"]
+        parts = [f"**{self.loss.name}**: {summary(self.loss, self.lang)}"]
         for section in self.sections:
             parts.append(f"#### {section.title}")
             if section.key == "formula":
@@ -308,14 +308,14 @@ def table(value: Any, lang: Lang = "en") -> Iterator[str]:
     """
     array = np.asarray(value)
     if array.ndim == 0:
-        yield _format(array.reshape(1), single=True)[0]
+        yield _format(array.reshape(1), lang, single=True)[0]
         return
     if array.ndim > 1 and array.shape[-1] == 1:  # one number a row reads better along the line
         array = array[..., 0]
     array = array.reshape(-1, array.shape[-1]) if array.size else array.reshape(1, 0)
     hidden_rows, hidden = max(len(array) - _ROWS, 0), max(array.shape[-1] - _COLUMNS, 0)
     shown = array[:_ROWS, :_COLUMNS]
-    texts = _format(shown.ravel())
+    texts = _format(shown.ravel(), lang)
     wide = max((len(t) for t in texts), default=0)
     columns = shown.shape[-1]
     for row in range(len(shown)):
@@ -326,10 +326,10 @@ def table(value: Any, lang: Lang = "en") -> Iterator[str]:
         yield "... " + phrase("{hidden} more rows", lang, hidden=hidden_rows)
 
 
-def _format(numbers: Any, single: bool = False) -> list[str]:
+def _format(numbers: Any, lang: Lang, single: bool = False) -> list[str]:
     """Return numbers as texts with the same decimals: as many as they need, four (or six, alone) if they need more."""
     if numbers.dtype.kind == "b":
-        return ["yes" if b else "no" for b in numbers]
+        return [phrase("yes" if b else "no", lang) for b in numbers]
     if numbers.dtype.kind in "iu":
         return [str(n) for n in numbers]
     finite = np.abs(numbers[np.isfinite(numbers) & (numbers != 0)]).astype(np.float64)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Literal
 
 Core = tuple[str, ...]
@@ -27,7 +27,7 @@ class Signature:
 
     inputs: tuple[Core, ...]
 
-    @property
+    @cached_property
     def rank(self) -> int:
         """Number of core dimensions of the largest argument: 0 for a pointwise loss, 1 for a loss on rows."""
         return max(len(core) for core in self.inputs)

@@ -22,9 +22,12 @@ def absent(option: Any, neutral: float = 0) -> bool:
 
 
 def times(xp: Any, weight: Any, x: Any) -> Any:
-    """Return ``weight * x`` where a weight of 0 gives exactly 0, whatever `x` is: ``0 * inf = 0``, ``0 * nan = 0``."""
-    nothing = weight == 0
-    return xp.where(nothing, xp.zeros_like(x), weight * xp.where(nothing, xp.zeros_like(x), x))
+    """Return ``weight * x`` where a weight of 0 gives 0, whatever `x` is: ``0 * inf = 0``, ``0 * nan = 0``.
+
+    Where `x` is finite the product is an ordinary one: its derivative in the weight is `x` at a weight of 0 too.
+    """
+    lost = (weight == 0) & ~xp.isfinite(x)
+    return weight * xp.where(lost, xp.zeros_like(x), x)
 
 
 def divide(xp: Any, a: Any, b: Any) -> Any:
@@ -35,8 +38,8 @@ def divide(xp: Any, a: Any, b: Any) -> Any:
 
 def xlogy(xp: Any, x: Any, y: Any) -> Any:
     """Return ``x * log(y)`` with ``0 * log 0 = 0``."""
-    nothing = x == 0
-    return x * xp.log(xp.where(nothing, xp.ones_like(x * y), y))
+    lost = (x == 0) & ~((y > 0) & xp.isfinite(y))
+    return x * xp.log(xp.where(lost, xp.ones_like(x * y), y))
 
 
 # --- kinks ----------------------------------------------------------------------------------------------------------

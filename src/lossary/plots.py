@@ -459,7 +459,7 @@ def _picture(lines: Sequence[Curve], kind: str, lang: Lang) -> bytes:
             *axes[0].get_legend_handles_labels(), loc="outside upper left", frameon=False, ncols=min(len(lines), 3)
         )
         out = io.BytesIO()
-        plain = {"Date": None} if kind == ".svg" else {}
+        plain: Any = {"Date": None, "Creator": None} if kind == ".svg" else {}
         figure.savefig(out, format=kind[1:], dpi=160, transparent=kind == ".svg", metadata=plain)
     return _adaptive(out.getvalue()) if kind == ".svg" else out.getvalue()
 
@@ -500,7 +500,7 @@ def _terminal(lines: Sequence[Curve], lang: Lang, width: int, colour: bool) -> s
     figure.clear()
     plotext.terminal.limit(False, False)
     figure.legend(x=width // 2, ha="center")
-    figure.theme("default" if colour else "colorless")
+    figure.theme("simple" if colour else "colorless")
     figure.canvas("default")
     figure.plot_size(max(width, 30), max(min(width // 4, 24), 12))
     for number, (label, x, numbers) in enumerate(drawn):

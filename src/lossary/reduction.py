@@ -24,8 +24,9 @@ def coefficients(xp: Any, shape: tuple[int, ...], dtype: Any, weight: Any = None
     like = mask if weight is None else weight
     w = xp.cast(_spread(xp, 1.0 if weight is None else weight, "weight", shape, like), dtype)
     seen = None if weight is None else xp.readable(w)
-    if seen is not None and not (seen >= 0).all():
-        raise DomainError(f"weight: expected numbers >= 0, got {seen.min()}: a negative weight rewards the error")
+    if seen is not None and not ((seen >= 0) & (seen < math.inf)).all():
+        wrong = seen[~((seen >= 0) & (seen < math.inf))].flat[0]
+        raise DomainError(f"weight: got {wrong:g}, expected finite numbers >= 0 (a negative weight rewards the error)")
     if mask is not None:
         keep = _spread(xp, mask, "mask", shape, like)
         seen = xp.readable(keep)
@@ -50,8 +51,9 @@ def weigh(xp: Any, values: Any, weights: Any) -> Any:
     """Return the weighted values: exactly 0 where the weight is 0."""
     if weights is None:
         return values
-    nothing = weights == 0
-    return xp.where(nothing, xp.zeros_like(values), values * weights)
+    if isinstance(weights, float) and weights:
+        return values * weights
+    return xp.where(weights == 0, xp.zeros_like(values), values * weights)
 
 
 def scale(

@@ -51,7 +51,9 @@ class Metric:
         >>> metric("accuracy", True).show(0.97345), metric("mae", False).show(47.6193)
         ('0.973', '47.6')
         """
-        return f"{value:.3g}" if self.in_units and abs(value) < 1000 else f"{value:.{0 if self.in_units else 3}f}"
+        if not self.in_units or not value:
+            return f"{value:.3f}"
+        return _rounded(value, 2 - math.floor(math.log10(abs(value))))
 
     def pair(self, mean: float, spread: float) -> tuple[str, str]:
         """Write a mean and its spread to the same decimals: those that the spread leaves meaning in.
@@ -61,8 +63,17 @@ class Metric:
         """
         if not self.in_units or not spread > 0:
             return self.show(mean), self.show(spread)
-        decimals = max(0, 1 - math.floor(math.log10(spread)))
-        return f"{mean:.{decimals}f}", f"{spread:.{decimals}f}"
+        decimals = 1 - math.floor(math.log10(spread))
+        return _rounded(mean, decimals), _rounded(spread, decimals)
+
+
+def _rounded(value: float, decimals: int) -> str:
+    """Write a number to so many decimals; a negative count rounds to tens, hundreds, ...
+
+    >>> _rounded(1223799.0, -4), _rounded(3.14159, 2)
+    ('1,220,000', '3.14')
+    """
+    return f"{round(value, decimals):,.{max(0, decimals)}f}"
 
 
 def _sk(name: str, **options: Any) -> Callable[[Array, Array], float]:
@@ -147,9 +158,9 @@ FOR_NUMBERS = (
             in_units=True,
         )
         for q, meaning in (
-            (0.1, "too high costs nine times too low"),
+            (0.1, "a prediction too high costs nine times one too low"),
             (0.5, "half the MAE"),
-            (0.9, "too low costs nine times too high"),
+            (0.9, "a prediction too low costs nine times one too high"),
         )
     ),
 )
@@ -187,18 +198,19 @@ def temperature_and_bias(scores: Array, labels: Array) -> tuple[float, Array]:
     """Return the scale and biases that make the likeliest logits of scores on a validation part.
 
     For one score per row this is Platt's scaling (a scale and an offset), for several it is temperature scaling (a
-    scale and no offset). The scale is searched between e^-6 and e^6.
+    scale and no offset). The scale is searched between e^-6 and e^6, in units of one over the spread of the scores.
     """
     rows = as_rows(scores)
-    scales = np.exp(np.linspace(-6, 6, 121))
+    unit = float(scores.std()) or 1.0
+    scales = np.exp(np.linspace(-6, 6, 121)) / unit
     if scores.shape[1] > 1:
         costs = [float(-numerics.target_log_probability(xp, rows * s, labels[:, None])[3].mean()) for s in scales]
         return float(scales[int(np.argmin(costs))]), np.zeros(rows.shape[1])
     platt = require("sklearn.linear_model").LogisticRegression(C=100.0)
     if len(np.unique(labels)) < 2:
         return 1.0, np.zeros(2)
-    platt.fit(scores, labels)
-    return float(platt.coef_[0, 0]), np.array([0.0, float(platt.intercept_[0])])
+    platt.fit(scores / unit, labels)
+    return float(platt.coef_[0, 0]) / unit, np.array([0.0, float(platt.intercept_[0])])
 
 
 def confusion(truth: Array, decisions: Array, classes: int) -> Array:
@@ -209,12 +221,15 @@ def confusion(truth: Array, decisions: Array, classes: int) -> Array:
 # --- certainty ------------------------------------------------------------------------------------------------------
 
 
-def paired_interval(differences: Sequence[float], test_to_train: float, level: float = 0.95) -> tuple[float, float]:
+def paired_interval(
+    differences: Sequence[float], test_to_train: float, *, least: float = 0.0, level: float = 0.95
+) -> tuple[float, float]:
     """Return the interval of a mean difference between two losses over repeated folds.
 
     The corrected resampled t-test of Nadeau and Bengio (2003, doi:10.1023/A:1024068626366): the training sets of the
     folds overlap, so the differences are not independent and their variance of the mean is taken as
     ``s^2 (1/J + n_test/n_train)`` for J runs rather than ``s^2 / J``. A single run gives no interval: it is infinite.
+    A deviation s below `least` is chance, and taken as `least`: a few folds may well agree to the last row.
 
     >>> low, high = paired_interval([0.02, 0.03, 0.01, 0.02, 0.02], 0.25)
     >>> round(low, 4), round(high, 4)
@@ -224,6 +239,6 @@ def paired_interval(differences: Sequence[float], test_to_train: float, level: f
     if len(runs) < 2:
         return -np.inf, np.inf
     reach = float(require("scipy.stats").t.ppf((1 + level) / 2, len(runs) - 1))
-    half = reach * float(runs.std(ddof=1)) * (1 / len(runs) + test_to_train) ** 0.5
+    half = reach * max(least, float(runs.std(ddof=1))) * (1 / len(runs) + test_to_train) ** 0.5
     centre = float(runs.mean())
     return centre - half, centre + half

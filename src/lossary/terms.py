@@ -33,13 +33,14 @@ class WeightedSum:
 
     @property
     def first_nonfinite(self) -> str | None:
-        """Name of the first term whose raw value or contribution is NaN or infinite; None if all are finite.
+        """Name of the first term whose raw value, or else whose contribution, is NaN or infinite; None if none is.
 
         A term of weight 0 is named too: its value does not reach the total, but it is worth knowing.
         """
-        for name in self.raw:
-            if not (math.isfinite(_number(self.raw[name])) and math.isfinite(_number(self.weighted[name]))):
-                return name
+        for part in (self.raw, self.weighted):  # where terms are multiplied, one spoils the contributions of all
+            for name, value in part.items():
+                if not math.isfinite(_number(value)):
+                    return name
         return None
 
     def __float__(self) -> float:

@@ -216,6 +216,15 @@ class _Statement:
     texts: dict[str, str] = field(default_factory=dict)
     calls: list[Run] = field(default_factory=list)
 
+    def mentions(self) -> Iterator[str]:
+        """Yield every expression of the statement, those inside the functions it called included."""
+        yield from self.texts.values()
+        for run in self.calls:
+            for parts, _ in run.outputs:
+                yield from parts
+            for statement in run.statements.values():
+                yield from statement.mentions()
+
 
 @dataclass(eq=False)
 class Run:
@@ -326,9 +335,30 @@ class Run:
                 found += _shown(statement)
         return found
 
-    def output(self, number: int, steps: list[Step]) -> list[str]:
-        """Return the expressions of what was yielded; one that was named just before is taken out of `steps`."""
-        return [_resolved(text, steps) for text in self.outputs[number][0]]
+    def output(self, number: int, steps: list[Step], *, renamed: bool = False) -> list[str]:
+        """Return the expressions of what was yielded or returned.
+
+        What was named only to be yielded is taken out of `steps`: its expression is shown once. With `renamed`, the
+        parts of a tuple get new names together, so that one may refer to another.
+        """
+        parts = self.outputs[number][0]
+        others = [
+            text for at, (texts, _) in enumerate(self.outputs) for text in texts if at != number % len(self.outputs)
+        ]
+        others += [] if renamed else parts
+        shown = {
+            text: text if self._used(text, others, renamed) else _resolved(text, steps) for text in dict.fromkeys(parts)
+        }
+        return [shown[text] for text in parts]
+
+    def _used(self, name: str, others: list[str], renamed: bool) -> bool:
+        """Whether a local is needed on the board for anything but being yielded."""
+        word = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
+        texts = [text for text in others if text != name]
+        for statement in self.statements.values():
+            if name not in statement.texts and not (renamed and isinstance(statement.node, ast.Return)):
+                texts += statement.mentions()
+        return any(word.search(text) for text in texts)
 
 
 def _shown(statement: _Statement) -> list[Step]:
@@ -354,13 +384,15 @@ def _returned(run: Run, steps: list[Step], names: list[str], texts: dict[str, st
     """Return the expressions of what a call returned, under the caller's names, in an order that can be followed."""
     own = {step.name for step in steps}
     inside = run.outputs[-1][0]
-    found = dict(zip(names, zip(inside, run.output(-1, steps), strict=True), strict=False))
-    renamed = {inner: name for name, (inner, _) in found.items() if inner in own and inner != name}
+    found = dict(zip(names, zip(inside, run.output(-1, steps, renamed=True), strict=True), strict=False))
+    renamed = {inner: name for name, (inner, text) in found.items() if text != inner in own and inner != name}
     for inner, name in renamed.items():
         found = {n: (i, re.sub(rf"\b{inner}\b", name, text)) for n, (i, text) in found.items()}
     # What the helper had named itself comes first: the rest may follow from it.
     ordered = sorted(found.items(), key=lambda item: item[1][0] not in own)
-    return {name: text for name, (_, text) in ordered if name in texts}
+    # What the helper needed itself stands among its steps; under the same name it need not be shown again.
+    known = {step.name for step in steps}
+    return {name: text for name, (_, text) in ordered if name in texts and not (text == name and name in known)}
 
 
 def _items(source: ast.expr, count: int) -> list[ast.expr]:

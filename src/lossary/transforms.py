@@ -94,7 +94,7 @@ class Call:
             spread = self.xp.broadcast_to(scaled, self.batch + self._padded(full[len(self.batch) :])).reshape(full)
             if given.ndim == len(core) and self.batch:  # one example was repeated over the batch: its shares add up
                 spread = spread.sum(axis=tuple(range(len(self.batch))))
-            restored.append(self.xp.cast(self.xp.own(spread), self.xp.gradient_dtype(given, self.dtype)))
+            restored.append(self.xp.cast(self.xp.own(spread, self.given), self.xp.gradient_dtype(given, self.dtype)))
         return tuple(restored)
 
     def _padded(self, core: tuple[int, ...]) -> tuple[int, ...]:
@@ -103,13 +103,8 @@ class Call:
 
 def _scaled(xp: Any, derivative: Any, factor: Any, inner: int) -> Any:
     """Multiply by a factor per example, exactly 0 where the factor is 0."""
-    if factor is None:
-        return derivative
-    if isinstance(factor, float) or not factor.shape:
-        return derivative * factor
-    spread = factor.reshape(factor.shape + (1,) * inner)
-    nothing = spread == 0
-    return xp.where(nothing, xp.zeros_like(derivative), derivative * spread)
+    shape = getattr(factor, "shape", ())
+    return reduction.weigh(xp, derivative, factor.reshape(shape + (1,) * inner) if shape else factor)
 
 
 def prepare(
@@ -130,7 +125,7 @@ def prepare(
     xp = _dispatch.backend(*listed, weight, mask)
     like = next((x for x in listed if hasattr(x, "dtype")), None)
     arrays = [xp.asarray(x, f"{loss.name}: {name}", like) for name, x in zip(loss.arguments, listed, strict=True)]
-    params = checks.parameters(loss, params)
+    params = checks.parameters(loss, params, ranges=check)
     signatures = loss.coupling.signatures if loss.coupling else loss.signatures
     alternative, batch = checks.shapes(loss, signatures, arrays)
     signature = signatures[alternative]
@@ -147,6 +142,8 @@ def prepare(
     weights = reduction.coefficients(xp, batch, dtype, weight, mask)
     keep = None if weights is None else weights != 0
 
+    classes = arrays[0].shape[-1] if signature.rank else 1
+    checks.parameter_shapes(loss, params, batch, classes, signature.rank)
     ready = []
     for name, core, array, allowed in zip(loss.arguments, signature.inputs, arrays, domains, strict=True):
         if allowed.kind == "index":
@@ -177,14 +174,29 @@ def _row(array: Any, core: tuple[str, ...], signature: Signature) -> Any:
 
 def values(loss: Loss, given: Sequence[Any], params: Mapping[str, Any], check: bool = True) -> Any:
     """Return one value per example."""
-    call = prepare(loss, given, params, check=check, later=True)
-    if call.weights is None:
-        fused = call.xp.fused(call, "each")
-        if fused is not None:
-            return fused.value[()]
-    call.check_values()
-    value = call.xp.evaluate(call)
-    return call.xp.own(reduction.weigh(call.xp, call.values(value), call.weights))[()]
+    return _value(prepare(loss, given, params, check=check, later=True), "none", None)
+
+
+def value(
+    loss: Loss,
+    *arrays: Any,
+    weight: Any = None,
+    mask: Any = None,
+    reduction: Reduction = "none",
+    denominator: Any = None,
+    check: bool = True,
+    **params: Any,
+) -> Any:
+    """Return the value under weights, a mask and a reduction, in a form that a framework can differentiate.
+
+    The options are those of `value_and_grad`. Unlike weights given to `lossary.mean` afterwards, they are known to the
+    checks, to which a masked entry may be anything, and to losses that compare the examples of a batch.
+
+    >>> import lossary
+    >>> float(value(lossary.squared_error, [1.0, 2.0], [0.0, 0.0], mask=[True, False], reduction="mean"))
+    1.0
+    """
+    return _value(prepare(loss, arrays, params, weight, mask, check, later=True), reduction, denominator)
 
 
 def value_and_grad(
@@ -208,8 +220,8 @@ def value_and_grad(
     reduction: ``"none"``: value per example, and the gradient of their sum. ``"sum"``. ``"mean"``:
         ``sum(w * v) / sum(w)``. A loss with `ignore_index` leaves those rows out of both sums.
     denominator: replaces ``sum(w)`` under ``"mean"``.
-    check: look at the values, not only at the shapes. Without it, arrays outside the loss's domain give what the
-        formula gives there.
+    check: look at the values, not only at the shapes. Without it, arrays and parameters outside the loss's domain
+        give what the formula gives there.
     params: the loss's parameters.
 
     Returns the value, and one gradient (a tuple if `wrt` names several arrays), each in its array's shape and type.
@@ -220,16 +232,16 @@ def value_and_grad(
     (2.5, array([1., 2.]))
     """
     call = prepare(loss, arrays, params, weight, mask, check, later=True)
-    fused = _fused(call, 1, reduction, denominator)
-    if fused is not None:
-        return fused
+    done = _fused(call, "each" if reduction == "none" else "sum", 1, reduction, denominator)
+    if done is not None:
+        return done.value[()], done.derivatives if len(done.derivatives) > 1 else done.derivatives[0]
     call.check_values()
     value, derivatives, coupled = call.pull(1)
     reduced, factor = _reduce(call, value, reduction, denominator)
     if coupled is not None:
         rows = tuple(_scaled(call.xp, d, factor, call.inner) for d in derivatives[0])
         with call.xp.quiet():
-            grad = call.xp.own(coupled.send(rows))
+            grad = call.xp.own(coupled.send(rows), call.given)
         return reduced, call.xp.cast(grad, call.xp.gradient_dtype(call.given[0], call.dtype))
     grads = call.restore(derivatives[0], factor)
     return reduced, grads if len(grads) > 1 else grads[0]
@@ -254,9 +266,9 @@ def hess(
     if loss.derivatives < 2:
         raise ArgumentError(f"{loss.name}: has no Hessian: its definition gives value and gradient only")
     call = prepare(loss, arrays, params, weight, mask, check, later=True)
-    fused = _fused(call, 2, reduction, denominator)
-    if fused is not None:
-        return fused[1]
+    done = _fused(call, None, 2, reduction, denominator)
+    if done is not None:
+        return done.derivatives if len(done.derivatives) > 1 else done.derivatives[0]
     call.check_values()
     value, derivatives, _ = call.pull(2)
     _, factor = _reduce(call, value, reduction, denominator)
@@ -270,33 +282,39 @@ def _reduce(call: Call, value: Any, how: Reduction, denominator: Any) -> tuple[A
     weighted = reduction.weigh(xp, call.values(value), weights)
     count = reduction.scale(xp, call.batch, call.dtype, weights, how, denominator)
     if how == "none":
-        return xp.own(weighted)[()], weights
+        return xp.own(weighted, call.given)[()], weights
     summed = reduction.reduce_sum(xp, weighted, call.dtype)
     if how == "sum":
         return summed, weights
     return reduction.average(summed, count), reduction.average(1.0 if weights is None else weights, count)
 
 
-def _fused(call: Call, order: int, how: Reduction, denominator: Any) -> tuple[Any, Any] | None:
+def _value(call: Call, how: Reduction, denominator: Any) -> Any:
+    """Return the reduced value, by a kernel where there is one."""
+    done = _fused(call, "each" if how == "none" else "sum", 0, how, denominator)
+    if done is not None:
+        return done.value[()]
+    call.check_values()
+    return _reduce(call, call.xp.evaluate(call), how, denominator)[0]
+
+
+def _fused(call: Call, value: str | None, order: int, how: Reduction, denominator: Any) -> Any:
     """Return the reduced value and the derivatives of one order from a kernel, or None if there is none for the call.
 
-    A Hessian comes without a value: nobody asks for it.
+    Under `how` ``"none"`` there is a value for each example, and where nobody asks for a value, none.
     """
     xp = call.xp
     count = reduction.scale(xp, call.batch, call.dtype, call.weights, how, denominator)
-    kind = None if order == 2 else "each" if how == "none" else "sum"
-    done = xp.fused(call, kind, order, reduction.average(1.0, count))
+
+    def finish(summed: Any) -> Any:
+        summed = xp.scalar(summed, call.dtype)
+        return reduction.average(summed, count) if how == "mean" else summed
+
+    done = xp.fused(call, value, order, reduction.average(1.0, count), finish)
     if done is None:
         return None
-    grads = tuple(
-        xp.cast(d, xp.gradient_dtype(call.given[call.loss.arguments.index(name)], call.dtype))
-        for name, d in zip(call.loss.wrt, done.derivatives, strict=True)
-    )
-    derivatives = grads if len(grads) > 1 else grads[0]
-    if kind != "sum":
-        return (None if kind is None else done.value[()]), derivatives
-    summed = xp.scalar(done.value, call.dtype)
-    return (reduction.average(summed, count) if how == "mean" else summed), derivatives
+    types = [xp.gradient_dtype(call.given[call.loss.arguments.index(name)], call.dtype) for name in call.loss.wrt]
+    return replace(done, derivatives=tuple(map(xp.cast, done.derivatives, types)))
 
 
 def bind(loss: Loss, params: Mapping[str, Any]) -> Loss:

@@ -1,4 +1,4 @@
-"""Words for people: quantities, facts and headings in English and Chinese, and formulas in plain Unicode.
+"""Words for people: quantities, facts, headings and losses in English and Chinese, and formulas in plain Unicode.
 
 An English word is the identifier itself. A Chinese one is looked up as a whole, then put together from its parts, as
 Chinese compounds are: ``log_probabilities`` is 对数 + 概率. A new local in a definition needs at most one new entry; a
@@ -9,7 +9,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+from lossary.words_zh import LIKELIHOODS, SUMMARIES
+
+if TYPE_CHECKING:
+    from lossary.catalogue import Loss
 
 Lang = Literal["en", "zh"]
 LANGS: tuple[Lang, ...] = ("en", "zh")
@@ -127,7 +132,7 @@ _CHINESE = {
     "joint": "联合", "given": "给定", "mean_rate": "平均速率", "guess": "猜测", "best": "最佳", "worst": "最差",
     "better": "更好", "winner": "胜者", "loser": "败者", "winning": "获胜", "losing": "失利", "ordered": "有序",
     "reversed": "反转", "forward": "正向", "backward": "反向", "reverse": "反向", "symmetric": "对称",
-    "pull_up": "上拉", "pull_down": "下拉",
+    "pull_up": "上拉", "pull_down": "下拉", "taken": "取用值", "lost": "是否归零",
 }  # fmt: skip
 
 # --- facts and headings ---------------------------------------------------------------------------------------------
@@ -151,8 +156,9 @@ FACTS = {
 }  # fmt: skip
 
 PHRASES = {
-    "Notes": "说明", "signature": "形状签名", "differentiated": "可求导", "residual": "残差", "margin": "间隔",
-    "angle": "夹角", "{loss}: value and gradient against the {axis}": "{loss}：值与梯度，横轴为{axis}",
+    "yes": "是", "no": "否", "Notes": "说明", "signature": "形状签名", "differentiated": "可求导", "residual": "残差",
+    "margin": "间隔", "angle": "夹角",
+    "{loss}: value and gradient against the {axis}": "{loss}：值与梯度，横轴为{axis}",
     "{loss}: value against the {axis}": "{loss}：值，横轴为{axis}", "Formula": "公式", "Inputs": "输入",
     "Parameters": "参数", "Step by step": "逐步计算", "From batch to rows": "由批到行",
     "Value of each example": "每个样本的损失值", "Sum": "求和", "Mean": "求平均",
@@ -168,7 +174,9 @@ PHRASES = {
     "The mean of nothing is 0.": "没有任何样本时，平均值规定为 0。", "{hidden} more rows": "另有 {hidden} 行",
     "{hidden} more numbers": "另有 {hidden} 个数", "Properties": "性质", "Tasks": "适用任务", "Likelihood": "似然推导",
     "References": "文献", "Aliases": "别名", "Related": "相关", "Definition": "定义", "default": "默认值",
-    "value": "值", "gradient": "梯度", "curvature": "曲率",
+    "value": "值", "gradient": "梯度", "curvature": "曲率", "name": "名称", "family": "大类", "input": "输入",
+    "target": "目标", "summary": "简介", ", ": "、",
+    "{count} losses. A page for each: lossary show NAME": "共 {count} 个损失函数。各自的详情：lossary show NAME",
 }  # fmt: skip
 
 
@@ -195,13 +203,43 @@ def _part(word: str) -> str | None:
 
 
 def fact(word: str, lang: Lang = "en") -> str:
-    """Return the words for a family, a convention, a property or a task; mathematics such as ``[0, 1]`` stays."""
-    return FACTS.get(word, word) if lang == "zh" else word
+    """Return the words for a family, a convention, a property, a task or an axis; mathematics such as ``[0, 1]`` stays.
+
+    >>> fact("logit of the true class", "zh"), fact("log_rate (target 2)", "zh"), fact("[0, 1]", "zh")
+    ('真实类别的对数几率', '速率的对数（目标 2）', '[0, 1]')
+    """
+    if lang == "en":
+        return word
+    what, of, whom = word.partition(" of the ")
+    if of and whom in _WHOM:
+        return _WHOM[whom] + FACTS.get(what, what)
+    held = re.fullmatch(r"(\w+) \(target (.+)\)", word)
+    if held:
+        return f"{quantity(held[1], lang) or held[1]}（目标 {held[2]}）"
+    return FACTS.get(word, word)
+
+
+_WHOM = {"true class": "真实类别的", "first class": "第一类的", "truth": "真实答案的"}
 
 
 def phrase(text: str, lang: Lang = "en", **numbers: object) -> str:
     """Return a heading or a sentence, with its numbers put in."""
     return (PHRASES[text] if lang == "zh" else text).format(**numbers)
+
+
+def summary(loss: Loss, lang: Lang = "en") -> str:
+    """Return what a loss is, in a sentence: in English where nobody has said it in the language yet.
+
+    >>> import lossary
+    >>> summary(lossary.huber, "zh")
+    '离目标不超过 `delta` 时为二次函数，超出后为线性函数。'
+    """
+    return SUMMARIES.get(loss.name, loss.summary) if lang == "zh" else loss.summary
+
+
+def likelihood(loss: Loss, lang: Lang = "en") -> str:
+    """Return the noise model of a loss with its derivation, empty if it has none; in English where need be."""
+    return LIKELIHOODS.get(loss.name, loss.likelihood) if lang == "zh" and loss.likelihood else loss.likelihood
 
 
 def width(text: str) -> int:

@@ -6,13 +6,12 @@ Inside a definition a reduction runs over the last axis and keeps it: ``xp.sum(r
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy import (  # noqa: F401  (the namespace's own names, re-exported as they are)
     abs,
-    broadcast_to,
     cos,
     exp,
     expm1,
@@ -188,9 +187,14 @@ def scalar(x: Any, dtype: Any) -> Any:
     return dtype.type(x)
 
 
-def own(x: Array) -> Array:
-    """An array that shares memory with no input and may be written to by the caller."""
-    return x if x.flags.owndata and x.flags.writeable else x.copy()
+def own(x: Array, given: Sequence[Array]) -> Array:
+    """The array itself if it can be handed to the caller: writable, and sharing memory with none of the inputs."""
+    return x if x.flags.writeable and not any(np.may_share_memory(x, g) for g in given) else x.copy()
+
+
+def broadcast_to(x: Array, shape: tuple[int, ...]) -> Array:
+    """Repeat along new axes and those of length 1, as a view."""
+    return x if x.shape == shape else np.broadcast_to(x, shape)
 
 
 def stack_rows(rows: list[Array]) -> Array:
@@ -208,12 +212,16 @@ def evaluate(call: Call) -> Array:
     return call.pull(0)[0]
 
 
-def fused(call: Call, value: Any, order: int = 0, scale: Any = 1.0) -> Any:
-    """Return what a kernel computes of a call in one pass over its arrays, or None where there is none for it."""
+def fused(call: Call, value: Any, order: int, scale: Any, finish: Callable[[Any], Any]) -> Any:
+    """Return what a kernel computes of a call in one pass over its arrays, or None where there is none for it.
+
+    A sum is handed to `finish`, which makes the reduced value of it.
+    """
     from lossary.kernels import table
 
     kernel = table.find(call.loss)
-    return None if kernel is None else kernel(call, table.Wanted(value, order, call.weights, float(scale)))
+    done = None if kernel is None else kernel(call, table.Wanted(value, order, call.weights, float(scale)))
+    return done if done is None or value != "sum" else replace(done, value=finish(done.value))
 
 
 def quiet() -> Any:

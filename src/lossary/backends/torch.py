@@ -7,7 +7,7 @@ Ordinary tensor operations throughout, so the same lines run on the CPU, on CUDA
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -185,37 +185,11 @@ def scalar(x: Tensor, dtype: torch.dtype) -> Tensor:
     return x.to(dtype)
 
 
-def fused(call: Call, value: Any, order: int = 0, scale: Any = 1.0) -> Any:
-    """Return what a kernel computes of a call in one pass over its tensors, or None where there is none for it.
-
-    Values come with their gradient under autograd. Derivatives asked for by name are plain numbers, so where a tensor
-    is being differentiated they are left to ordinary operations.
-    """
-    names = tuple(name for name, held in call.params.items() if isinstance(held, Tensor))
-    tensors = (*call.arrays, *(call.params[name] for name in names))
-    if not all(map(_plain, tensors)) or torch.compiler.is_compiling():
-        return None
-    from lossary.kernels import table
-
-    kernel = table.find(call.loss)
-    if kernel is None:
-        return None
-    tracked = [i for i, x in enumerate(tensors) if x.requires_grad] if torch.is_grad_enabled() else []
-    wrt = tuple(call.loss.arguments.index(name) for name in call.loss.wrt)
-    if tracked and (order or any(i not in wrt for i in tracked)):
-        return None
-    weights = call.weights
-    if weights is not None and (not _plain(weights) or (weights.requires_grad and torch.is_grad_enabled())):
-        return None
-    done = _by_kernel(kernel, call, value, order, weights, scale)
-    if done is None or not tracked:
-        return done
-    return replace(done, value=_Fused.apply(_Spec(call, names, wrt), kernel, [done.value], *tensors))
-
-
-def own(x: Tensor) -> Tensor:
-    """A tensor that shares memory with no input."""
-    return x.clone(memory_format=torch.contiguous_format)
+def own(x: Tensor, given: Sequence[Tensor]) -> Tensor:
+    """The tensor itself if it can be handed to the caller: dense, and no view of an input."""
+    bases = [g if g._base is None else g._base for g in given]
+    shared = any(x is g or x._base is base for g, base in zip(given, bases, strict=True))
+    return x.clone(memory_format=torch.contiguous_format) if shared else x.contiguous()
 
 
 def quiet() -> Any:
@@ -256,11 +230,6 @@ class _Spec:
         return self.call.on(arrays, {**self.call.params, **dict(zip(self.names, extra, strict=True))})
 
 
-def _tracked(x: Tensor) -> bool:
-    forward = torch.autograd.forward_ad
-    return x.requires_grad or (forward._current_level >= 0 and forward.unpack_dual(x).tangent is not None)
-
-
 def evaluate(call: Call) -> Tensor:
     """Return a call's values, differentiable by the definition's own gradient.
 
@@ -270,11 +239,16 @@ def evaluate(call: Call) -> Tensor:
     names = tuple(name for name, value in call.params.items() if isinstance(value, Tensor))
     tensors = (*call.arrays, *(call.params[name] for name in names))
     wrt = tuple(call.loss.arguments.index(name) for name in call.loss.wrt)
-    tracked = [i for i, tensor in enumerate(tensors) if _tracked(tensor)]
+    forward_mode = torch.autograd.forward_ad._current_level >= 0
+    tracked = [i for i, tensor in enumerate(tensors) if tensor.requires_grad or (forward_mode and _has_tangent(tensor))]
     if not tracked or any(i not in wrt for i in tracked):
         return call.pull(0)[0]
-    function = _Traced if torch.compiler.is_compiling() else _Eager
-    return function.apply(_Spec(call, names, wrt), *tensors)
+    transformed = forward_mode or (not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active())
+    return (_Transformed if transformed else _Autograd).apply(_Spec(call, names, wrt), *tensors)
+
+
+def _has_tangent(x: Tensor) -> bool:
+    return torch.autograd.forward_ad.unpack_dual(x).tangent is not None
 
 
 def _gradients(spec: _Spec, tensors: Sequence[Tensor], upstream: Tensor) -> tuple[Tensor | None, ...]:
@@ -282,12 +256,15 @@ def _gradients(spec: _Spec, tensors: Sequence[Tensor], upstream: Tensor) -> tupl
     call = spec.on(tensors)
     _, derivatives, coupled = call.pull(1)
     rows = tuple(_weighed(derivative, upstream) for derivative in derivatives[0])
-    if coupled is not None:
-        rows = (coupled.send(rows),)
-    grads: list[Tensor | None] = [None] * len(tensors)
-    for at, grad in zip(spec.wrt, rows, strict=True):
-        grads[at] = broadcast_to(grad, tensors[at].shape)
-    return tuple(grads)
+    return _placed(spec, tensors, (coupled.send(rows),) if coupled is not None else rows)
+
+
+def _placed(spec: _Spec, tensors: Sequence[Tensor], grads: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
+    """Return one gradient for every tensor: those of `wrt` in their places, None elsewhere."""
+    placed: list[Tensor | None] = [None] * len(tensors)
+    for at, grad in zip(spec.wrt, grads, strict=True):
+        placed[at] = broadcast_to(grad, tensors[at].shape)
+    return tuple(placed)
 
 
 def _weighed(derivative: Tensor, upstream: Tensor) -> Tensor:
@@ -296,8 +273,34 @@ def _weighed(derivative: Tensor, upstream: Tensor) -> Tensor:
     return where(lost, zeros_like(derivative), derivative) * upstream
 
 
-class _Traced(torch.autograd.Function):
-    """Values with the definition's gradient, as `torch.compile` accepts it: without forward mode."""
+class _Autograd(torch.autograd.Function):
+    """Values with the definition's gradient, which is taken along on the way and kept for the way back.
+
+    A second derivative computes the gradient again, in operations that autograd can see.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, spec: _Spec, *tensors: Tensor) -> Tensor:
+        coupled = spec.call.loss.coupling is not None
+        value, derivatives, _ = spec.on(tensors).pull(0 if coupled else 1)
+        ctx.spec, ctx.count = spec, len(tensors)
+        ctx.save_for_backward(*tensors, *(() if coupled else derivatives[0]))
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> Any:
+        tensors, kept = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
+        if torch.is_grad_enabled() or not kept:
+            return None, *_gradients(ctx.spec, tensors, upstream)
+        nothing = upstream == 0
+        grads = [(derivative * upstream).masked_fill_(nothing, 0) for derivative in kept]
+        return None, *_placed(ctx.spec, tensors, grads)
+
+
+class _Transformed(torch.autograd.Function):
+    """The same as the transforms of `torch.func` and forward mode want it, which the compiler in turn refuses."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(spec: _Spec, *tensors: Tensor) -> Tensor:
@@ -307,22 +310,11 @@ class _Traced(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         ctx.spec, *tensors = inputs
         ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> Any:
         return None, *_gradients(ctx.spec, ctx.saved_tensors, upstream)
-
-
-class _Eager(_Traced):
-    """The same with forward-mode differentiation and `vmap`."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        ctx.spec, *tensors = inputs
-        ctx.save_for_backward(*tensors)
-        ctx.save_for_forward(*tensors)
 
     @staticmethod
     def jvp(ctx: Any, _: Any, *tangents: Tensor | None) -> Tensor:
@@ -338,11 +330,11 @@ class _Eager(_Traced):
         value, derivatives, _ = call.pull(1)
         change = zeros_like(value)
         for at, derivative in zip(spec.wrt, derivatives[0], strict=True):
-            if tangents[at] is not None:
-                moved = derivative * tangents[at]
-                for axis in range(call.inner):
-                    if moved.shape[-1 - axis] != value.shape[-1 - axis]:
-                        moved = sum(moved, -1 - axis)
+            tangent = tangents[at]
+            if tangent is not None:
+                moved = derivative * tangent
+                for axis in range(1, call.inner + 1):
+                    moved = sum(moved, -axis) if moved.shape[-axis] != value.shape[-axis] else moved
                 change = change + moved
         return change
 
@@ -352,14 +344,48 @@ class _Eager(_Traced):
 _NUMPY = {torch.float32: "float32", torch.float64: "float64"}
 
 
+def fused(call: Call, value: Any, order: int, scale: Any, finish: Callable[[Any], Any]) -> Any:
+    """Return what a kernel computes of a call in one pass over its tensors, or None where there is none for it.
+
+    Values come with their gradient under autograd. Derivatives asked for by name are plain numbers, so where a tensor
+    is being differentiated they are left to ordinary operations.
+    """
+    if torch.compiler.is_compiling():
+        return None
+    names = tuple(name for name, held in call.params.items() if isinstance(held, Tensor))
+    tensors = (*call.arrays, *(call.params[name] for name in names))
+    factors = () if call.weights is None else (call.weights,)
+    if not all(map(_plain, (*tensors, *factors))) or torch._C._are_functorch_transforms_active():
+        return None
+    from lossary.kernels import table
+
+    kernel = table.find(call.loss)
+    if kernel is None:
+        return None
+    wrt = tuple(call.loss.arguments.index(name) for name in call.loss.wrt)
+    tracked: list[int] = []
+    if torch.is_grad_enabled():
+        tracked = [i for i, x in enumerate((*tensors, *factors)) if x.requires_grad]
+        if isinstance(scale, Tensor) and scale.requires_grad:
+            return None
+    if tracked and (order or any(i not in wrt for i in tracked)):
+        return None
+    if not tracked:
+        return _by_kernel(kernel, call, value, order, call.weights, scale, finish)
+    # The gradient is taken along where what comes back will be one number, which is nearly always 1.
+    done = _by_kernel(kernel, call, value, int(value == "sum"), call.weights, scale, finish)
+    if done is None:
+        return None
+    return replace(done, value=_Fused.apply(_Spec(call, names, wrt), kernel, scale, done, *tensors))
+
+
 def _plain(x: Tensor) -> bool:
     """Whether a tensor is ordinary memory of the CPU, and nothing but autograd watches it."""
     return (
         (type(x) is Tensor or type(x) is torch.nn.Parameter)
         and x.device.type == "cpu"
         and x.layout == torch.strided
-        and not (x.is_neg() or x.is_conj())
-        and not torch._C._are_functorch_transforms_active()
+        and not x.is_neg()
         and torch.autograd.forward_ad._current_level < 0
     )
 
@@ -368,7 +394,9 @@ def _memory(x: Tensor) -> Any:
     return x.detach().numpy()
 
 
-def _by_kernel(kernel: Any, call: Call, value: Any, order: int, weights: Any, scale: Any = 1.0) -> Any:
+def _by_kernel(
+    kernel: Any, call: Call, value: Any, order: int, weights: Any, scale: Any, finish: Callable[[Any], Any]
+) -> Any:
     """Run a kernel on the memory of tensors; its results are tensors on memory of NumPy's, which faults less often."""
     from lossary.kernels.table import Outcome, Wanted
 
@@ -384,33 +412,40 @@ def _by_kernel(kernel: Any, call: Call, value: Any, order: int, weights: Any, sc
     if value == "each":
         values = torch.from_numpy(values)
     elif value == "sum":
-        values = torch.tensor(values, dtype=torch.float64)
+        values = finish(torch.tensor(values, dtype=torch.float64))
     return Outcome(values, tuple(torch.from_numpy(d) for d in done.derivatives))
 
 
 class _Fused(torch.autograd.Function):
-    """Values that a kernel has computed, with the gradient of a kernel; differentiated twice, the definition's."""
+    """What a kernel has computed, with the gradient of a kernel; differentiated twice, the definition's."""
 
     @staticmethod
-    def forward(ctx: Any, spec: _Spec, kernel: Any, value: list[Tensor], *tensors: Tensor) -> Tensor:
-        ctx.spec, ctx.kernel = spec, kernel
-        ctx.save_for_backward(*tensors)
-        return value.pop()
+    def forward(ctx: Any, spec: _Spec, kernel: Any, scale: Any, done: Any, *tensors: Tensor) -> Tensor:
+        ctx.spec, ctx.kernel, ctx.scale, ctx.count = spec, kernel, scale, len(tensors)
+        ctx.save_for_backward(*tensors, *done.derivatives)
+        return done.value
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> Any:
-        spec, tensors = ctx.spec, ctx.saved_tensors
+        spec, tensors, kept = ctx.spec, ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
+        nothing = (None,) * 4
+        if kept and not torch.is_grad_enabled():
+            by = float(upstream)
+            # Times 0 is 0 wherever the derivative is finite; elsewhere the loss has no slope to speak of.
+            grads = kept if by == 1 else [d * by if by else zeros_like(d) for d in kept]
+            return *nothing, *_placed(spec, tensors, grads)
         call = spec.on(tensors)
-        done = None
         if not torch.is_grad_enabled() and _plain(upstream):
-            alike = not any(upstream.stride()) or upstream.numel() == 1  # what a mean or a sum sends back
-            factor = float(upstream.reshape(-1)[0]) if alike and upstream.numel() else 1.0
-            weights = None if alike and factor else upstream
-            done = _by_kernel(ctx.kernel, replace(call, check=False), None, 1, weights, factor if alike else 1.0)
-        if done is None:
-            spread = upstream.reshape(upstream.shape + (1,) * call.inner)
-            return None, None, None, *_gradients(spec, tensors, spread)
-        grads: list[Tensor | None] = [None] * len(tensors)
-        for at, grad in zip(spec.wrt, done.derivatives, strict=True):
-            grads[at] = grad
-        return None, None, None, *grads
+            factor, alike = 1.0, upstream.numel() and not any(upstream.stride())  # what a mean or a sum sends back
+            if alike:
+                factor = float(upstream[(0,) * upstream.ndim])
+            weights = call.weights if alike and factor else _product(call.weights, upstream)
+            done = _by_kernel(ctx.kernel, replace(call, check=False), None, 1, weights, factor or 1.0, float)
+            if done is not None:
+                return *nothing, *_placed(spec, tensors, done.derivatives)
+        spread = _product(call.weights, upstream * ctx.scale).expand(call.batch)
+        return *nothing, *_gradients(spec, tensors, spread.reshape(spread.shape + (1,) * call.inner))
+
+
+def _product(weights: Tensor | None, upstream: Tensor) -> Tensor:
+    return upstream if weights is None else weights * upstream

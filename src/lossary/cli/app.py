@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
+import errno
+import io
 import os
 import sys
 from typing import Annotated, Any
@@ -12,21 +13,21 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 import lossary
-from lossary.cli.catalogue import register
+from lossary.cli import catalogue, compare
 from lossary.errors import LossaryError
 
 _WELCOME = """
 The reference library of loss functions: value, gradient and curvature of each, written once.
 
-Find a loss, read its page, see a number worked out, check a gradient:
+Examples:
 
-    lossary list --task binary
+    lossary list --task binary                 the losses that suit a task
+    lossary show huber                         a page: formula, facts, curve
+    lossary explain huber --pred 3 --target 0  a number worked out, step by step
+    lossary check huber                        gradients against differences
+    lossary compare digits                     one model trained with each loss
 
-    lossary show huber --param delta=2
-
-    lossary explain squared_error --pred "[1, 2, 3]" --target "[2, 2.5, 3.5]"
-
-    lossary check softmax_cross_entropy
+Your own CSV or Parquet file can take the place of `digits`. `lossary COMMAND --help` has more examples.
 """
 
 
@@ -70,20 +71,29 @@ def _options(
     pass
 
 
-register(app)
-if importlib.util.find_spec("lossary.cli.compare"):
-    from lossary.cli import compare
+catalogue.register(app)
+compare.register(app)
 
-    compare.register(app)
+
+_UNWRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EBADF, errno.EIO)
 
 
 def run() -> None:
     """Run the command line; a reader that has left (``| head``) or Ctrl-C ends it without a word."""
+    if sys.stdout is None:  # closed by the shell: ``lossary list >&-``
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without these letters shows a question mark
+            stream.reconfigure(errors="replace")
     try:
         app(prog_name="lossary")
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
+    except OSError as wrong:
+        if wrong.errno not in _UNWRITABLE:
+            raise
+        if not isinstance(wrong, BrokenPipeError):
+            sys.stderr.write(f"error: the output cannot be written: {wrong.strerror}\n")
         # What is still in the buffer would fail again at exit: let it go nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(1)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ast
 import json
+import os.path
+import re
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,38 +24,64 @@ _TARGET = ("target", "targets", "labels", "label", "y")
 def read_array(text: str, name: str) -> Any:
     """Return the array a text stands for.
 
-    JSON (``"[[1, 2], [3, 4]]"``), numbers with spaces or commas between them (``"1 2 3"``), or a file (``@scores.npy``,
-    ``@scores.csv``).
+    Lists (``"[[1, 2], [3, nan]]"``), numbers with spaces or commas between them (``"1 2 3"``), or a file
+    (``@scores.npy``, ``@scores.csv``).
 
     >>> read_array("1, 2.5 3", "pred"), read_array("[[1, 2]]", "pred").shape
     (array([1. , 2.5, 3. ]), (1, 2))
     """
     if text.startswith("@"):
-        return _read_file(Path(text[1:]), name)
+        return _read_file(Path(os.path.expanduser(text[1:])), name)
+    plain = text.replace("，", ",").strip()  # the comma of a Chinese keyboard
+    shown = repr(text if len(text) <= 60 else text[:60] + "...")
     try:
-        if text.lstrip().startswith("["):
-            return np.asarray(json.loads(text))
-        words = [word.strip() for word in text.replace(",", " ").split()]
-        if words and all(w.lower() in ("true", "false") for w in words):
-            return np.array([w.lower() == "true" for w in words])
-        whole = all(w.lstrip("+-").isdigit() for w in words)
-        numbers = np.array([int(w) if whole else float(w) for w in words])
-        return numbers if len(words) != 1 else numbers[0]
+        if plain.startswith("["):
+            return _nested(plain)
+        numbers = [_number(word) for word in plain.replace(",", " ").split()]
     except ValueError as wrong:
         raise ArgumentError(
-            f"{name}: {text!r} is not an array ({wrong}); write it as \"[1, 2, 3]\", '1 2 3' or @file.npy"
+            f"{name}: {shown} is not an array ({wrong}); write it as \"[1, 2, 3]\", '1 2 3' or @file.npy"
         ) from None
+    if not numbers:
+        raise ArgumentError(f'{name}: {shown} holds no number; write "[]" for an array of none')
+    return np.array(numbers) if len(numbers) > 1 else np.array(numbers)[0]
+
+
+def _number(word: str) -> bool | int | float:
+    """Return the number of a word; a whole one stays whole while 64 bits hold it."""
+    if word.lower() in ("true", "false"):
+        return word.lower() == "true"
+    return int(word) if re.fullmatch(r"[+-]?\d{1,18}", word) else float(word)
+
+
+def _nested(text: str) -> Any:
+    """Return the array of a nested list, as JSON or Python write it: ``nan``, ``1.`` and ``True`` are numbers too."""
+    try:
+        listed = json.loads(re.sub(r"[^\[\],\s]+", lambda word: json.dumps(_number(word[0])), text))
+    except RecursionError:
+        raise ValueError("its brackets are nested too deeply") from None
+    try:
+        return np.asarray(listed)
+    except ValueError:
+        raise ValueError("its rows have different lengths") from None
 
 
 def _read_file(path: Path, name: str) -> Any:
+    kind = path.suffix.lower()
+    if kind not in (".npy", ".csv", ".txt"):
+        raise DataError(f"{name}: cannot read {str(path)!r}: expected a file ending in .npy, .csv or .txt")
     try:
-        if path.suffix == ".npy":
+        if kind == ".npy":
             return np.load(path, allow_pickle=False)
-        if path.suffix in (".csv", ".txt"):
-            return np.loadtxt(path, delimiter="," if path.suffix == ".csv" else None)
-    except (OSError, ValueError) as wrong:
-        raise DataError(f"{name}: cannot read {path}: {wrong}") from None
-    raise DataError(f"{name}: cannot read {path}: expected a file ending in .npy, .csv or .txt")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # of a file without a number
+            # Spreadsheets begin a file with a byte-order mark.
+            return np.loadtxt(path, delimiter="," if kind == ".csv" else None, encoding="utf-8-sig")
+    except OSError as wrong:
+        raise DataError(f"{name}: cannot read {str(path)!r}: {wrong.strerror or 'no such file'}") from None
+    except (ValueError, EOFError, UserWarning):
+        wanted = "an array of numbers written by numpy.save" if kind == ".npy" else "rows of numbers, without a header"
+        raise DataError(f"{name}: cannot read {str(path)!r}: expected {wanted}") from None
 
 
 def read_params(pairs: Iterable[str]) -> dict[str, Any]:
@@ -66,17 +95,22 @@ def read_params(pairs: Iterable[str]) -> dict[str, Any]:
         name, equals, text = pair.partition("=")
         if not equals or not name.strip():
             raise ParameterError(f"--param: got {pair!r}, expected name=value, such as --param delta=2")
-        found[name.strip()] = _value(text.strip())
+        if name.strip() in found:
+            raise ParameterError(f"--param: {name.strip()} is given twice")
+        found[name.strip()] = _value(text.strip(), name.strip())
     return found
 
 
-def _value(text: str) -> Any:
+def _value(text: str, name: str) -> Any:
     words = {"true": True, "false": False, "none": None, "inf": float("inf")}
     if text.lower() in words:
         return words[text.lower()]
+    words_of_numbers = text.split()
+    if text.startswith("@") or (len(words_of_numbers) > 1 and all(map(_is_number, words_of_numbers))):
+        return read_array(text, name)
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, MemoryError, RecursionError):  # the last two: brackets without end
         return text
 
 
@@ -129,7 +163,7 @@ def assign(loss: Loss, pairs: Iterable[str]) -> tuple[dict[str, Any], dict[str, 
         if meant is not None:
             arrays[meant] = read_array(text, meant)
         elif name in loss.defaults:
-            params[name] = _value(text)
+            params[name] = _value(text, name)
         else:
             known = [*loss.arguments, *loss.defaults]
             hint = suggest(name, known) or f": it takes {', '.join(known)}"

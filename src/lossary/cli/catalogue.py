@@ -13,7 +13,6 @@ import numpy as np
 import typer
 from rich import box
 from rich.console import Console
-from rich.padding import Padding
 from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
@@ -22,10 +21,10 @@ from typer.core import TyperCommand
 import lossary
 from lossary.catalogue import TASKS, Loss, get, names, search
 from lossary.cli.arrays import assign, by_name, read_array, read_params
-from lossary.errors import LossaryError, ParameterError, UnknownLossError, suggest
+from lossary.errors import ArgumentError, LossaryError, ParameterError, UnknownLossError, suggest
 from lossary.testing import random_arrays, random_params
 from lossary.trace import Step
-from lossary.words import LANGS, Lang, fact, phrase, quantity, readable
+from lossary.words import LANGS, Lang, fact, likelihood, phrase, quantity, readable, summary, width
 
 _NAME = typer.Argument(metavar="NAME", help="A loss, by its name or an alias.")
 _PARAM = typer.Option("--param", "-p", metavar="NAME=VALUE", help="Fix a parameter; repeat for several.")
@@ -43,7 +42,9 @@ def register(app: typer.Typer) -> None:
 def _console(pipe: int = 120) -> Console:
     """Return a console as wide as the terminal; a pipe has no width and is given one."""
     piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return Console(highlight=False, width=pipe if piped else None)
+    console = Console(highlight=False, width=pipe if piped else None)
+    console.width = max(console.width, 20)  # COLUMNS=0 is said where nobody knows the width
+    return console
 
 
 def _language(lang: str) -> Lang:
@@ -59,43 +60,57 @@ def list_losses(
     family: Annotated[str | None, typer.Option(help="Only this family, such as regression or margin.")] = None,
     task: Annotated[str | None, typer.Option(help="Only losses that can be trained on this task.")] = None,
     search: Annotated[str | None, typer.Option(help="Only losses that mention every one of these words.")] = None,
+    lang: Annotated[str, _LANG] = "en",
     json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,
 ) -> None:
     """List the losses, best match first if searched.
 
+    In a terminal each loss is one line, cut to fit; in a pipe the lines are whole.
+
     Examples:
 
         lossary list --family regression
-
         lossary list --task multiclass --search imbalance
-
         lossary list --json
     """
-    found = _selected(family, task, search)
+    tongue = _language(lang)
+    found = [get(name) for name in _selected(family, task, search, tongue)]
     if json:
-        typer.echo(jsonlib.dumps([_facts(get(name)) for name in found], indent=2, ensure_ascii=False))
+        typer.echo(jsonlib.dumps([_facts(loss, tongue) for loss in found], indent=2, ensure_ascii=False))
         return
     console = _console(pipe=400)
     facts = ("name", "family", "input", "target", "summary") if console.width >= 110 else ("name", "input", "summary")
-    rows = [facts, *(tuple(_facts(get(name))[fact] or "-" for fact in facts) for name in found)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(facts) - 1)]
+    rows = [[phrase(heading, tongue) for heading in facts]]
+    for loss in found:
+        told = _facts(loss, tongue)
+        rows.append([_words(told[f] or "-", tongue) if f in _WORDS else told[f] for f in facts])
+    widths = [max(width(row[i]) for row in rows) for i in range(len(facts) - 1)]
     for number, row in enumerate(rows):
-        cells = [cell.ljust(wide) for cell, wide in zip(row, widths, strict=False)]
+        cells = [cell + " " * (wide - width(cell)) for cell, wide in zip(row, widths, strict=False)]
         line = Text.assemble(
             (cells[0], "bold cyan"), "  ", "  ".join([*cells[1:], row[-1]]), style="" if number else "dim"
         )
         line.truncate(console.width, overflow="ellipsis")  # one line a loss, so that it can be searched and counted
         console.print(line)
-    console.print(Text(f"{len(found)} losses. A page for each: lossary show NAME", style="dim"))
+    last = phrase("{count} losses. A page for each: lossary show NAME", tongue, count=len(found))
+    console.print(Text(last, style="dim"))
 
 
-def _selected(family: str | None, task: str | None, words: str | None) -> list[str]:
+_WORDS = ("family", "input", "target")  # facts that are words of a small vocabulary, which has a translation
+
+
+def _words(text: str, lang: Lang) -> str:
+    """Return the words for a fact, or for the alternatives of one."""
+    return " | ".join(fact(each, lang) for each in text.split(" | "))
+
+
+def _selected(family: str | None, task: str | None, words: str | None, lang: Lang) -> list[str]:
     families = list(dict.fromkeys(get(name).family for name in names()))
     for what, given, known in (("family", family, families), ("task", task, list(TASKS))):
         if given is not None and given not in known:
             hint = suggest(given, known) or f"; there are {', '.join(known)}"
             raise UnknownLossError(f'unknown {what} "{given}"{hint}')
-    found = search(words) if words else names()
+    found = names() if not words else search(words) or [n for n in names() if _mentions(get(n), words, lang)]
     kept = [n for n in found if family in (None, get(n).family) and (task is None or task in get(n).tasks)]
     if not kept:
         vocabulary = {word for n in names() for word in (n, *get(n).aliases, *n.split("_"))}
@@ -105,13 +120,20 @@ def _selected(family: str | None, task: str | None, words: str | None) -> list[s
     return kept
 
 
-def _facts(loss: Loss) -> dict[str, Any]:
+def _mentions(loss: Loss, words: str, lang: Lang) -> bool:
+    """Return whether every word is among those a loss is told with in a language."""
+    facts = (fact(f, lang) for f in (loss.family, *loss.tasks, *loss.properties))
+    text = " ".join((summary(loss, lang), likelihood(loss, lang), *facts)).lower()
+    return bool(words.strip()) and all(word in text for word in words.lower().split())
+
+
+def _facts(loss: Loss, lang: Lang) -> dict[str, Any]:
     return {
         "name": loss.name,
         "family": loss.family,
         "input": loss.input,
         "target": loss.target,
-        "summary": loss.summary,
+        "summary": summary(loss, lang),
         "signature": (loss.coupling or loss).signature,
         "arrays": list(loss.arguments),
         "parameters": dict(loss.parameters),
@@ -135,37 +157,50 @@ def show(
 ) -> None:
     """Show the page of a loss: formula, conventions, derivatives, parameters, sources, and its curve.
 
+    The curve is drawn with characters, or into a file with --plot.
+
     Examples:
 
         lossary show huber --param delta=2
-
         lossary show softmax_cross_entropy --lang zh --no-plot
-
         lossary show pinball --plot pinball.svg
     """
     tongue = _language(lang)
     loss = get(name)
     params = read_params(param or ())
+    for key, given in params.items():
+        if np.ndim(given) and key in loss.parameter_domains and not loss.parameter_domains[key][1]:
+            raise ParameterError(f"{loss.name}: {key}: got {given}; a page shows one number at a time")
     loss = loss.bind(**params) if params else loss
     console = _console()
-    drawing = _drawing(console, loss, plot, tongue) if plot or not no_plot else ""
-    console.print(Text.assemble((loss.name, "bold cyan"), f"  {loss.summary}"))
+    drawing = _drawing(console, loss, plot, tongue) if plot is not None or not no_plot else ""
+    _say(console, Text.assemble((loss.name, "bold cyan"), f"  {summary(loss, tongue)}"))
     for heading, lines in _page(loss, tongue):
         if lines:
             console.print(Text(f"\n{phrase(heading, tongue)}", style="bold"))
             for line in lines:
                 text = line.lstrip()
-                console.print(Padding(Text(text), (0, 0, 0, 2 + len(line) - len(text)), expand=False))
+                _say(console, Text(text), indent=2 + len(line) - len(text))
     if drawing:
         console.print(Text.from_ansi(f"\n{drawing}"), soft_wrap=True)
+
+
+def _say(console: Console, text: Text, indent: int = 0) -> None:
+    """Print a paragraph with every line of it indented, and none longer than its words."""
+    for line in text.wrap(console, max(console.width - indent, 10)):
+        line.rstrip()
+        console.print(Text(" " * indent) + line, soft_wrap=True)
 
 
 def _drawing(console: Console, loss: Loss, file: str | None, lang: Lang) -> str:
     """Return the curve as text, or the name of the file it was drawn into."""
     from lossary import plots
 
-    if file:
-        return plots.plot(loss, file, lang=lang)
+    if file is not None:
+        try:
+            return plots.plot(loss, file, lang=lang)
+        except OSError as wrong:
+            raise ArgumentError(f"--plot: cannot write {file!r}: {wrong.strerror}") from None
     try:
         return plots.plot(loss, width=min(console.width, 88), colour=console.color_system is not None, lang=lang)
     except LossaryError as refusal:  # a page is still a page without its curve
@@ -179,10 +214,10 @@ def _page(loss: Loss, lang: Lang) -> Iterable[tuple[str, list[str]]]:
     shape = f"{phrase('signature', lang)}: {(loss.coupling or loss).signature}"
     yield "Inputs", [*(_array(loss, a, lang) for a in loss.arguments), shape]
     yield "Parameters", [line for p in loss.defaults for line in _parameter(loss, p, lang)]
-    yield "Likelihood", [loss.likelihood] if loss.likelihood else []
+    yield "Likelihood", [likelihood(loss, lang)] if loss.likelihood else []
     kinds = [fact(loss.family, lang), *(fact(p, lang) for p in sorted(loss.properties))]
-    yield "Properties", [", ".join(kinds)]
-    yield "Tasks", [", ".join(fact(t, lang) for t in loss.tasks)] if loss.tasks else []
+    yield "Properties", [phrase(", ", lang).join(kinds)]
+    yield "Tasks", [phrase(", ", lang).join(fact(t, lang) for t in loss.tasks)] if loss.tasks else []
     yield "Notes", _notes(loss)
     yield "References", list(loss.references)
     yield "Aliases", [", ".join(loss.aliases)] if loss.aliases else []
@@ -191,7 +226,8 @@ def _page(loss: Loss, lang: Lang) -> Iterable[tuple[str, list[str]]]:
 
 def _definition(loss: Loss) -> list[str]:
     """Return the expressions of the definition, as it computes them for usual arguments."""
-    arrays = random_arrays(loss, np.random.default_rng(0))
+    classes = next((len(v) for k, v in loss.bound.items() if np.ndim(v) and loss.parameter_domains[k][1]), 4)
+    arrays = random_arrays(loss, np.random.default_rng(0), sizes={"c": classes})
     board = lossary.explain(loss, *arrays, reduction="none")
     lines: list[str] = []
     for section in board.sections:
@@ -216,11 +252,8 @@ def _array(loss: Loss, name: str, lang: Lang) -> str:
     if name == loss.arguments[-1] and loss.target and not loss.coupling and name not in loss.domains:
         convention, domain = "", loss.target
     words = [fact(convention, lang)] if convention and convention != domain else []
-    words += [
-        " | ".join(fact(d, lang) for d in domain.split(" | ")),
-        *([phrase("differentiated", lang)] if name in loss.wrt else []),
-    ]
-    return f"{_label(name, lang)}: {', '.join(words)}"
+    words += [_words(domain, lang), *([phrase("differentiated", lang)] if name in loss.wrt else [])]
+    return f"{_label(name, lang)}: {phrase(', ', lang).join(words)}"
 
 
 def _label(name: str, lang: Lang) -> str:
@@ -288,36 +321,45 @@ def explain(
     Examples:
 
         lossary explain squared_error --pred 1 2 3 --target 2 2.5 3.5
-
-        lossary explain softmax_cross_entropy --logits "[[2, 1, 0], [0, 0, 3]]" --labels "[0, 2]"
-
-        lossary explain huber --pred @pred.npy --target @target.npy --param delta=2 --weight "[1, 0.5]" --lang zh
+        lossary explain softmax_cross_entropy --logits "[[2, 1, 0]]" --labels "[0]"
+        lossary explain huber --pred 1 5 --target 2 2 --delta 3 --weight 1 0.5
+        lossary explain huber --pred @pred.npy --target @target.csv --lang zh
     """
     tongue = _language(lang)
     loss = get(name)
     arrays, params = assign(loss, array or ())
-    board = lossary.explain(
-        loss,
-        **arrays,
-        weight=None if weight is None else read_array(weight, "weight"),
-        mask=None if mask is None else read_array(mask, "mask"),
-        reduction=reduction,  # type: ignore[arg-type]  # checked where it is used
-        denominator=denominator,
-        lang=tongue,
-        **{**params, **read_params(param or ())},
-    )
+    fixed = read_params(param or ())
+    for key in fixed:
+        if key in params:
+            raise ArgumentError(f"{loss.name}: {key} is given twice, by --{key.replace('_', '-')} and by --param")
+        if key not in loss.defaults and (key in _OPTIONS or key in loss.arguments):
+            raise ArgumentError(f"--param: {key} is no parameter of {loss.name}; write --{key} instead")
+    loss = loss.bind(**params, **fixed) if params or fixed else loss
+    with np.errstate(all="ignore"):  # what became infinite stands on the board
+        board = lossary.explain(
+            loss,
+            **arrays,
+            weight=None if weight is None else read_array(weight, "weight"),
+            mask=None if mask is None else read_array(mask, "mask"),
+            reduction=reduction,  # type: ignore[arg-type]  # checked where it is used
+            denominator=denominator,
+            lang=tongue,
+        )
     console = _console()
     headings = {section.title for section in board.sections}
     for line in str(board).splitlines():
         console.print(Text(line, style="bold" if line in headings else ""), soft_wrap=True)
 
 
+_OPTIONS = ("weight", "mask", "reduction", "denominator", "lang")
+
+
 # --- check ----------------------------------------------------------------------------------------------------------
 
 
 def check(
-    name: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Losses; all if none is given.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the random inputs.")] = 0,
+    name: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Losses; all if none is given.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random inputs.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print the outcomes as JSON.")] = False,
 ) -> None:
     """Hold gradients and Hessians against finite differences, on random inputs drawn from each loss's domains.
@@ -327,7 +369,6 @@ def check(
     Examples:
 
         lossary check huber softmax_cross_entropy
-
         lossary check --seed 7 --json
     """
     losses = [get(n) for n in name or names()]

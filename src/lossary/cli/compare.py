@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from lossary.cli.catalogue import _console
 from lossary.compare import Comparison, Settings, compare, table_cells
 
 _DEFAULT = Settings()
+_TRAINING = "How it is trained"
+_STRESS = "Stress: what is done to the training rows first"
 
 
 def register(app: typer.Typer) -> None:
@@ -22,77 +26,138 @@ def compare_losses(
         str,
         typer.Argument(
             metavar="DATA",
-            help="digits, iris, wine, breast_cancer, diabetes, linnerud; or a CSV or Parquet file.",
+            help="breast_cancer, diabetes, digits, iris, linnerud or wine; or a CSV or Parquet file.",
         ),
     ],
-    target: Annotated[str | None, typer.Option(metavar="COL", help="The column to predict.")] = None,
     loss: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME[:param=value,...]", help="A loss to compare; repeat. All that suit if not given."),
+        typer.Option(metavar="NAME[:p=v,...]", help="A loss to compare; repeat. Without it, all that suit."),
     ] = None,
-    task: Annotated[str, typer.Option(help="auto, binary, multiclass, regression, count or positive.")] = "auto",
-    model: Annotated[str, typer.Option(help="linear, or mlp and its widths: mlp:64,64.")] = _DEFAULT.model,
-    epochs: Annotated[int, typer.Option(help="Passes over the training rows, at most.")] = _DEFAULT.epochs,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COL", help="The column to predict. Without it, the one called target, label or the like."
+        ),
+    ] = None,
+    task: Annotated[
+        str, typer.Option(metavar="TASK", help="auto, binary, multiclass, regression, count or positive.")
+    ] = "auto",
+    metric: Annotated[
+        str, typer.Option(metavar="NAME", help="Sort by it. Without it: accuracy, balanced_accuracy or rmse.")
+    ] = _DEFAULT.metric,
+    rows: Annotated[
+        int, typer.Option(metavar="N", help="Rows used at most, drawn at random; 0 for all.")
+    ] = _DEFAULT.rows,
+    model: Annotated[
+        str, typer.Option(metavar="MODEL", help="linear, or mlp and its widths: mlp:64,64.", rich_help_panel=_TRAINING)
+    ] = _DEFAULT.model,
+    epochs: Annotated[
+        int, typer.Option(metavar="N", help="Passes over the training rows, at most.", rich_help_panel=_TRAINING)
+    ] = _DEFAULT.epochs,
     patience: Annotated[
-        int, typer.Option(help="Stop after so many epochs without a better validation loss.")
+        int,
+        typer.Option(
+            metavar="N", help="Stop after N epochs without a better validation loss.", rich_help_panel=_TRAINING
+        ),
     ] = _DEFAULT.patience,
-    folds: Annotated[int, typer.Option(help="Parts of the rows; each is held out once.")] = _DEFAULT.folds,
-    seeds: Annotated[int, typer.Option(help="How often all folds are drawn anew.")] = _DEFAULT.seeds,
-    learning_rate: Annotated[float, typer.Option(help="Step size of Adam.")] = _DEFAULT.learning_rate,
-    batch_size: Annotated[int, typer.Option(help="Rows per step; 0 chooses by their number.")] = _DEFAULT.batch_size,
-    l2: Annotated[float, typer.Option(help="Strength of the L2 penalty.")] = _DEFAULT.l2,
+    folds: Annotated[
+        int, typer.Option(metavar="N", help="Parts of the rows; each is held out once.", rich_help_panel=_TRAINING)
+    ] = _DEFAULT.folds,
+    seeds: Annotated[
+        int, typer.Option(metavar="N", help="How often all folds are drawn anew.", rich_help_panel=_TRAINING)
+    ] = _DEFAULT.seeds,
+    learning_rate: Annotated[
+        float, typer.Option(metavar="X", help="Step size of Adam.", rich_help_panel=_TRAINING)
+    ] = _DEFAULT.learning_rate,
+    batch_size: Annotated[
+        int, typer.Option(metavar="N", help="Rows per step; 0 chooses by their number.", rich_help_panel=_TRAINING)
+    ] = _DEFAULT.batch_size,
+    l2: Annotated[
+        float, typer.Option(metavar="X", help="Strength of the L2 penalty.", rich_help_panel=_TRAINING)
+    ] = _DEFAULT.l2,
+    backend: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="numpy or torch; the numbers agree to rounding.", rich_help_panel=_TRAINING),
+    ] = _DEFAULT.backend,
     label_noise: Annotated[
-        float, typer.Option(metavar="P", help="Share of training labels moved to another class.")
+        float,
+        typer.Option(
+            metavar="P", help="Share of labels moved to another class.", rich_help_panel=_STRESS, show_default=False
+        ),
     ] = _DEFAULT.label_noise,
     outliers: Annotated[
-        float, typer.Option(metavar="P", help="Share of training targets made gross outliers.")
+        float,
+        typer.Option(
+            metavar="P", help="Share of numbers made gross outliers.", rich_help_panel=_STRESS, show_default=False
+        ),
     ] = _DEFAULT.outliers,
     imbalance: Annotated[
-        float, typer.Option(metavar="R", help="Thin the training classes out to 1:R.")
+        float,
+        typer.Option(metavar="R", help="Thin the classes out to 1:R.", rich_help_panel=_STRESS, show_default=False),
     ] = _DEFAULT.imbalance,
-    metric: Annotated[
-        str, typer.Option(help="The measure to sort by; accuracy, balanced_accuracy or rmse if not given.")
-    ] = _DEFAULT.metric,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all numbers as JSON.")] = None,
-    report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write the report: one page.")] = None,
+    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report, one HTML page.")] = None,
 ) -> None:
     """Train the same model with different losses, and say which came out ahead and how sure that is.
 
     Same splits, same initial weights, same optimiser: only the loss differs. Held-out rows are scored by measures that
-    do not depend on the loss. With --label-noise, --outliers or --imbalance only training rows are disturbed.
+    do not depend on the loss, and stay as they are under stress.
+
+    Examples:
+
+        lossary compare digits
+        lossary compare diabetes --loss huber:delta=1 --loss huber:delta=3
+        lossary compare houses.csv --target price --report houses.html
+        lossary compare wine --label-noise 0.2 --model linear
+        lossary compare iris --backend torch --json iris.json
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        line = bar.add_task("reading", total=None)
+    progress_to = Console(stderr=True)
+    reached = (0, 0)
+    bar = Progress(*columns, console=progress_to, transient=True, disable=not progress_to.is_terminal)
+    line = bar.add_task("reading", total=None)
 
-        def show(done: int, total: int, what: str) -> None:
-            bar.update(line, completed=done, total=total, description=what.replace("[", r"\["))
+    def show(done: int, total: int, what: str) -> None:
+        nonlocal reached
+        reached = (done, total)
+        bar.update(line, completed=done, total=total, description=what.replace("[", r"\["))
 
-        result = compare(
-            data,
-            loss or (),
-            target=target,
-            task=task,
-            json=json,
-            report=report,
-            progress=show,
-            model=model,
-            epochs=epochs,
-            patience=patience,
-            folds=folds,
-            seeds=seeds,
-            learning_rate=learning_rate,
-            batch_size=batch_size,
-            l2=l2,
-            label_noise=label_noise,
-            outliers=outliers,
-            imbalance=imbalance,
-            metric=metric,
+    try:
+        with bar:
+            result = compare(
+                data,
+                loss or (),
+                target=target,
+                task=task,
+                json=json,
+                report=report,
+                progress=show,
+                model=model,
+                epochs=epochs,
+                patience=patience,
+                folds=folds,
+                seeds=seeds,
+                learning_rate=learning_rate,
+                batch_size=batch_size,
+                l2=l2,
+                label_noise=label_noise,
+                outliers=outliers,
+                imbalance=imbalance,
+                metric=metric,
+                rows=rows,
+                backend=backend,
+            )
+    except KeyboardInterrupt:
+        done, total = reached
+        # Files are written when all is trained, each whole or not at all.
+        typer.echo(
+            f"stopped after {done} of {total} trainings; no file was written" if done < total else "stopped", err=True
         )
-    _print(result, Console())
+        raise
+    _print(result, _console())
     for kind, path in (("report", report), ("numbers", json)):
         if path is not None:
             typer.echo(f"{kind}: {path}")
@@ -111,6 +176,9 @@ def _print(result: Comparison, console: Any) -> None:
     titles, lines = table_cells(result)
     best = [None, *(result.best_by(m.key) for m in result.metrics)]
     shown = _fitting(titles, lines, console.width)
+    if len(shown) < len(titles):  # too narrow for everything: the spreads go first
+        lines = [[*line[:2], *(re.sub(r" ±[^†]*", "", cell) for cell in line[2:])] for line in lines]
+        shown = _fitting(titles, lines, console.width)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for i in shown:
         table.add_column(Text(titles[i]), justify="right" if i else "left", no_wrap=True)

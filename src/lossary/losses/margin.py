@@ -329,7 +329,7 @@ def multilabel_margin(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     >>> lossary.multilabel_margin([[0.1, 0.2, 0.4, 0.8]], [[1, 0, 0, 1]])
     array([0.85])
     """
-    pairs = target[..., :, None] * (1 - target)[..., None, :]
+    pairs = target[..., :, None] * xp.astype(target == 0, pred)[..., None, :]
     violation = 1 - (pred[..., :, None] - pred[..., None, :])
     shortfall = xp.sum(numerics.times(xp, pairs, numerics.positive_part(xp, violation)))[..., 0]
     yield xp.sum(shortfall) / pred.shape[-1]

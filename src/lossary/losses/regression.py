@@ -159,11 +159,12 @@ def smooth_l1(xp: Any, pred: Any, target: Any, *, beta: float = 1.0) -> Iterator
     residual = pred - target
     size = xp.abs(residual)
     clipped = xp.minimum(size, beta)
+    width = beta * xp.ones_like(residual)
     # The part of the parabola reached, from 0 at the centre to 1 at its edge; with beta = 0 there is no parabola.
-    reached = xp.where(size < beta, numerics.divide(xp, clipped, beta + 0 * clipped), xp.ones_like(residual))
+    reached = xp.where(size < beta, numerics.divide(xp, clipped, width), xp.ones_like(residual))
     yield size - clipped + 0.5 * clipped * reached
     yield xp.sign(residual) * reached
-    yield xp.where(size < beta, numerics.divide(xp, xp.ones_like(residual), beta + 0 * clipped), 0 * clipped)
+    yield xp.where(size < beta, numerics.divide(xp, xp.ones_like(width), width), xp.zeros_like(width))
 
 
 @loss(
@@ -232,10 +233,9 @@ def log_cosh(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     # Near 0, cosh - 1 is a product of two small numbers and log1p keeps its digits; far away exp(-2 size) vanishes.
     small = xp.where(near, size, xp.zeros_like(size))
     centre = xp.log1p(-0.5 * xp.expm1(small) * xp.expm1(-small))
-    tail = xp.exp(-2 * size)
-    yield xp.where(near, centre, size + xp.log1p(tail) - 0.6931471805599453)
+    yield xp.where(near, centre, size + xp.log1p(xp.exp(-2 * size)) - 0.6931471805599453)
     yield xp.tanh(residual)
-    yield 4 * tail / (1 + tail) / (1 + tail)
+    yield numerics.sech_squared(xp, residual)
 
 
 @loss(

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from lossary.catalogue import Loss, get
-from lossary.compare import Comparison, Row
+from lossary.compare import VALIDATION, Comparison, Row
+from lossary.data import counted
 from lossary.errors import require
 from lossary.plots import curve, targets
 from lossary.report import plots
@@ -40,7 +41,10 @@ def render(result: Comparison) -> str:
     labels = sorted((row.label for row in result.rows), key=len, reverse=True)
     loss_name = re.compile(r"(?<![\w(])(" + "|".join(re.escape(str(markup.escape(x))) for x in labels) + r")(?![\w(])")
     room.filters["named"] = lambda text: markup(loss_name.sub(r"<b>\1</b>", str(markup.escape(text))))
-    room.filters["breakable"] = lambda name: markup(str(markup.escape(name)).replace("_", "_<wbr>"))
+    room.filters["counted"] = counted
+    room.filters["breakable"] = lambda name: markup(
+        str(markup.escape(name)).replace("_", "_<wbr>").replace("(", "<wbr>(")
+    )
     template = room.from_string(files("lossary.report").joinpath("page.html.jinja").read_text("utf-8"))
     drawn = {name: [(k, row, markup(svg)) for k, row, svg in found] for name, found in _drawings(result).items()}
     curves = _curves(result)
@@ -109,7 +113,8 @@ def _gaps(result: Comparison) -> dict[str, Any]:
     m = result.metric
     # One wide interval may run off the axis, so that the others stay readable.
     reach = 4 * float(np.median([max(abs(d.high), abs(d.low)) for d in found]))
-    low, high = max(min(0.0, *(d.low for d in found)), -reach), min(max(d.high for d in found), reach)
+    low = max(min(0.0, *(d.low for d in found)), -reach)
+    high = max(min(max(d.high for d in found), reach), *(d.behind for d in found))
     low, high = plots.span([low, high], 0.04)
     return {
         "ticks": _ticks(low, high),
@@ -158,6 +163,8 @@ def _curves(result: Comparison) -> list[str]:
         held = re.search(r"\(target (.+)\)", line.axis)
         # A relative error has no size without a target; seen from that target it is a function of the residual too.
         shift = float(held[1]) if held and result.data.task == "regression" else 0.0
+        if shift:
+            line = curve(loss, target=shift, points=160, span=(shift - 4, shift + 4), **row.params)
         axes.append("residual" if shift else line.axis)
         across = (line.x - shift).tolist()
         values.append((k, across, line.value.tolist()))
@@ -173,42 +180,57 @@ def _two_sided(loss: Loss) -> bool:
     return targets(loss)[0] is not None
 
 
+def _hidden(widths: tuple[int, ...]) -> str:
+    layers = "one hidden layer" if len(widths) == 1 else f"{len(widths)} hidden layers"
+    return f"{layers} of {' and '.join(map(str, widths))}"
+
+
 def _facts(result: Comparison) -> list[tuple[str, str]]:
     """Return how it was done, as pairs of a word and a sentence."""
     data, s = result.data, result.settings
-    facts = [("Data", f"{data.name}: {data.rows:,} rows, {data.columns} feature columns; target {data.target}")]
+    size = f"{counted(data.rows, 'row')}, {counted(data.columns, 'feature column')}"
+    facts = [("Data", f"{data.name}: {size}; target {data.target}")]
     if data.decision:
         facts.append(("Task", data.decision))
     if data.classes:
         sizes = ", ".join(f"{c} ({n:,})" for c, n in list(zip(data.classes, data.members, strict=True))[:20])
         facts.append(("Classes", sizes + (f" and {len(data.classes) - 20} more" if len(data.classes) > 20 else "")))
-    model = "a linear model" if s.model == "linear" else f"a network with hidden layers of {s.model[4:]} ReLU units"
+    model = "a linear model" if s.model == "linear" else f"a network with {_hidden(s.hidden)} ReLU units"
     facts.append(
         (
             "Model",
-            f"{model}, the same initial weights for every loss; L2 penalty {s.l2:g}; Adam with step size "
-            f"{s.learning_rate:g}, whose steps do not depend on the scale of a gradient",
+            f"{model}, the same initial weights for every loss; "
+            + (f"L2 penalty {s.l2:g}; " if s.l2 else "")
+            + f"Adam with step size {s.learning_rate:g}, whose steps do not depend on the scale of a gradient",
         )
     )
+    if s.backend == "torch":
+        by = f"by PyTorch {result.versions['torch']}, with its autograd and torch.optim"
+    else:
+        by = "by NumPy, with the hand-written gradients"
     facts.append(
         (
             "Training",
-            f"at most {s.epochs} epochs; stopped after {s.patience} without a better validation loss, on 15 % of the "
-            "training fold, and the best epoch kept. The held-out fold is never looked at",
+            f"{by}; at most {counted(s.epochs, 'epoch')}; stopped after {counted(s.patience, 'epoch')} without a "
+            f"better loss on the validation part, {100 * VALIDATION:g} % of the training fold, and the best epoch "
+            "kept. The held-out fold is never looked at",
         )
     )
     facts.append(
         (
             "Folds",
-            f"{s.folds} folds, drawn with {s.seeds} seed{'s' * (s.seeds != 1)}"
+            f"{s.folds} folds, drawn with {counted(s.seeds, 'seed')}"
             + (", stratified by class" if data.classes else "")
             + "; features standardised by the training fold"
             + (
-                "; targets seen by the loss in units of their median absolute deviation, measured in their own"
+                "; targets scaled for the loss by their median and spread, or by their mean size where their zero "
+                "matters to it; errors given in the units of the target"
                 if data.task == "regression"
                 else ""
             ),
         )
     )
-    facts.append(("Stress", s.stress.describe() + "; held-out rows stay clean" if s.stress else "none"))
+    facts.append(
+        ("Stress", f"{s.stress.describe()}, validation part included; held-out rows stay clean" if s.stress else "none")
+    )
     return facts

@@ -14,7 +14,11 @@ from html import escape
 
 import numpy as np
 
+from lossary.data import counted
+
 Point = tuple[float, float]
+
+_FEW = 5  # rows in a bin of confidence below which its accuracy says little
 
 
 def ticks(low: float, high: float, about: int = 4, *, whole: bool = False) -> list[float]:
@@ -27,8 +31,8 @@ def ticks(low: float, high: float, about: int = 4, *, whole: bool = False) -> li
         return [low]
     raw = (high - low) / about
     size = 10.0 ** math.floor(math.log10(raw))
-    step = min((s * size for s in (1, 2, 2.5, 5, 10)), key=lambda s: abs(s - raw))
-    step = max(1.0, float(round(step))) if whole else step
+    steps = [s * size for s in ((1, 2, 5, 10) if whole else (1, 2, 2.5, 5, 10))]
+    step = max(min(steps, key=lambda s: abs(math.log(s / raw))), 1.0 if whole else 0.0)
     first = math.ceil(low / step - 1e-9)
     return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
@@ -37,7 +41,8 @@ def short(number: float) -> str:
     """Write a number of an axis."""
     if number == 0 or abs(number) < 1e-12:
         return "0"
-    text = f"{number:.3g}" if 1e-3 <= abs(number) < 1e5 else f"{number:.1e}".replace("e+0", "e").replace("e-0", "e-")
+    plain = 1e-3 <= abs(number) < 1e5
+    text = f"{number:.3g}" if plain else f"{number:.2g}".replace("e+0", "e").replace("e-0", "e-")
     return text.replace("-", "\N{MINUS SIGN}")
 
 
@@ -227,14 +232,13 @@ def reliability(table: Sequence[Sequence[float]], name: str) -> str:
     most = max((row[0] for row in filled), default=1.0)
     body = [panel.axes("confidence", "accuracy"), panel.line([(low, low), (1.0, 1.0)], "ideal")]
     places = [(row[1] / row[0], row[2] / row[0], row[0]) for row in filled]
-    body.append(panel.line([(x, y) for x, y, _ in places], "link"))
+    body.append(panel.line([(x, y) for x, y, count in places if count >= _FEW], "link"))
     for x, y, count in places:
         px, py = panel.at(x, y)
         radius = 2.2 + 6 * math.sqrt(count / most)
-        tip = f"confidence {x:.3f}, accuracy {y:.3f}, {count:.0f} rows"
-        body.append(
-            f'<circle class="bin" cx="{px:.1f}" cy="{py:.1f}" r="{radius:.1f}"><title>{escape(tip)}</title></circle>'
-        )
+        tip = f"confidence {x:.3f}, accuracy {y:.3f}, {counted(count, 'row')}"
+        circle = f'<circle class="bin{" few" if count < _FEW else ""}" cx="{px:.1f}" cy="{py:.1f}" r="{radius:.1f}">'
+        body.append(f"{circle}<title>{escape(tip)}</title></circle>")
     return panel.svg("".join(body), f"{name}: accuracy by confidence")
 
 

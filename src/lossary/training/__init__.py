@@ -4,7 +4,8 @@ Training a network is three steps, repeated. **Forward**: from inputs to predict
 wrong they are; that number is a loss of the catalogue. **Backward**: the chain rule, from the loss's hand-written
 gradient through the layers in reverse, says how that number would change with every parameter. **Step**: move each
 parameter a little against its gradient, ``W -= lr * grad``. There is no automatic differentiation here and nothing
-hidden: `fit` shows the three steps, numbered, and every layer derives its own backward in three lines of comment.
+hidden: `loop.ByHand` shows the three steps, numbered, and every layer derives its own backward in three lines of
+comment. `fit(..., backend="torch")` lets PyTorch take the same three steps instead.
 
 >>> import numpy as np
 >>> from lossary.training import Adam, fit, mlp

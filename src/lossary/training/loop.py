@@ -1,8 +1,8 @@
 """The training loop: forward to a loss, backward to gradients, one step downhill; again.
 
-The heart of this file are the three numbered comments in `fit`. What stands around them is what a careful person does
-by hand: look at the data first, shuffle reproducibly, keep count honestly, notice when it stops improving, and stop
-with a useful sentence at the first number that is not one.
+The heart of this file are the three numbered comments in `ByHand`. What stands around them, in `fit`, is what a careful
+person does by hand: look at the data first, shuffle reproducibly, keep count honestly, notice when it stops improving,
+and stop with a useful sentence at the first number that is not one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -28,11 +28,14 @@ from lossary.errors import (
     ParameterError,
     ShapeError,
     require,
+    suggest,
 )
 from lossary.losses.penalty import l2_penalty
 from lossary.training.layers import Array, Layer, Parameter
 from lossary.training.optimisers import Adam, Optimiser
 from lossary.training.schedules import Schedule, constant
+
+BACKENDS = ("numpy", "torch")
 
 # --- what is kept of a training -------------------------------------------------------------------------------------
 
@@ -253,6 +256,68 @@ def _trainable(model: Layer, loss: Loss | str, params: dict[str, Any]) -> _Task:
     return _Task(record, tuple(others), own)
 
 
+# --- the three steps ------------------------------------------------------------------------------------------------
+
+
+class Steps(Protocol):
+    """What differs between a network that is derived by hand and one that a framework derives; `fit` does the rest."""
+
+    def learn(self, batch: _Batch) -> float:
+        """Return the mean loss of a batch, and leave in every parameter's `grad` how it would change with it."""
+        ...
+
+    def step(self, rate: float) -> None:
+        """Move the parameters against the gradient of the latest batch, penalty included."""
+        ...
+
+    def measure(self, batch: _Batch) -> float:
+        """Return the mean loss of examples that are not learned from."""
+        ...
+
+
+class ByHand:
+    """The three steps in NumPy, with the gradients that are written down in the losses and in the layers."""
+
+    def __init__(self, model: Layer, task: _Task, descent: Optimiser, l2: float) -> None:
+        self._model, self._task, self._l2 = model, task, l2
+        self._parameters = list(model.parameters)
+        self._directions = descent.directions(self._parameters)
+
+    def learn(self, batch: _Batch) -> float:
+        """Go forward and backward."""
+        # 1. Forward: from the inputs to predictions, and to one number that says how wrong they are.
+        outputs = self._model.forward(batch.X)
+        value, grad = self._task.value_and_grad(outputs, batch)
+
+        # 2. Backward: the chain rule, from the loss's own gradient through the layers in reverse, leaves in every
+        #    parameter's `grad` how the loss would change with it.
+        self._model.backward(grad)
+        return float(value)
+
+    def step(self, rate: float) -> None:
+        """Step downhill."""
+        # 3. Step: against the gradient, downhill. W -= lr * grad
+        for parameter, direction in zip(self._parameters, next(self._directions), strict=True):
+            parameter.value -= rate * direction
+
+    def measure(self, batch: _Batch) -> float:
+        """Go forward only."""
+        return float(self._task.value_and_grad(self._model.predict(batch.X), batch)[0])
+
+
+def _steps(backend: str, model: Layer, task: _Task, descent: Optimiser, l2: float) -> Steps:
+    if backend not in BACKENDS:
+        raise ParameterError(
+            f"backend: got {backend!r}, expected one of {', '.join(BACKENDS)}{suggest(str(backend), BACKENDS)}"
+        )
+    if backend == "numpy":
+        return ByHand(model, task, descent, l2)
+    require("torch", "torch")
+    from lossary.training.torch import Autograd
+
+    return Autograd(model, task, descent, l2)
+
+
 # --- the loop -------------------------------------------------------------------------------------------------------
 
 
@@ -273,12 +338,13 @@ def fit(
     seed: int | np.random.Generator = 0,
     progress: bool | Literal["auto"] = "auto",
     callback: Callable[[Epoch], Any] | None = None,
+    backend: Literal["numpy", "torch"] = "numpy",
     **loss_params: Any,
 ) -> History:
     """Train a network in place to make a loss small, and return what happened.
 
     What falls is ``mean of the loss over a batch + l2 * sum of W^2 / 2``, batch after batch; the gradients are the
-    hand-written ones of the loss and of the layers.
+    hand-written ones of the loss and of the layers, or, on request, those of PyTorch.
 
     Parameters
     ----------
@@ -302,6 +368,8 @@ def fit(
         random state is neither read nor changed.
     progress: True shows a progress bar (needs the app extra), ``"auto"`` only on a terminal, False never.
     callback: called with each `Epoch`; a true answer ends the training.
+    backend: ``"numpy"``, or ``"torch"`` to have PyTorch train the same weights with autograd and ``torch.optim``: see
+        `lossary.training.torch`. The numbers are the same to rounding.
     loss_params: parameters of the loss, and the arrays it takes beside prediction and target, such as `class_counts`.
 
     Raises `NonFiniteError` at the first infinite or NaN number, naming the batch, the example and the term it came
@@ -327,13 +395,13 @@ def fit(
     if not 0 <= l2 < math.inf:
         raise ParameterError(f"l2: got {l2!r}, expected a number in [0, inf)")
     size = len(data.rows) if batch_size is None else int(batch_size)
-    steps = math.ceil(len(data.rows) / size)
+    batches = math.ceil(len(data.rows) / size)
     descent = optimiser or Adam()
     factor_at = schedule or constant()
     rng = np.random.default_rng(seed)
 
     parameters = list(model.parameters)
-    directions = descent.directions(parameters)
+    steps = _steps(backend, model, task, descent, l2)
     rate = descent.lr
     records: list[Epoch] = []
     best: Epoch | None = None
@@ -347,41 +415,31 @@ def fit(
             loss_sum = weight_sum = penalty_sum = norm_sum = 0.0
             # An overflow is not something to warn of here: it is looked for, and then explained.
             with np.errstate(all="ignore"):
-                for step, batch in enumerate(data.cut(size, rng)):
-                    # 1. Forward: from the inputs to predictions, and to one number that says how wrong they are.
-                    outputs = model.forward(batch.X)
-                    value, grad = task.value_and_grad(outputs, batch)
-
-                    # 2. Backward: the chain rule, from the loss's own gradient through the layers in reverse, leaves
-                    #    in every parameter's `grad` how the loss would change with it. The penalty adds its share.
-                    model.backward(grad)
+                for number, batch in enumerate(data.cut(size, rng), 1):
+                    value = steps.learn(batch)
                     penalty = _add_penalty(parameters, l2)
-
                     norm = _norm(parameters)
-                    if not math.isfinite(float(value) + penalty + norm):
-                        where = f"epoch {epoch}, batch {step + 1} of {steps}"
+                    if not math.isfinite(value + penalty + norm):
+                        where = f"epoch {epoch}, batch {number} of {batches}"
                         raise NonFiniteError(_diagnosis(where, model, task, batch, l2, rate))
+                    rate = descent.lr * _factor(factor_at, epoch - 1 + (number - 0.5) / batches)
+                    steps.step(rate)
 
-                    # 3. Step: against the gradient, downhill. W -= lr * grad
-                    rate = descent.lr * _factor(factor_at, epoch - 1 + (step + 0.5) / steps)
-                    for parameter, direction in zip(parameters, next(directions), strict=True):
-                        parameter.value -= rate * direction
-
-                    loss_sum += float(value) * batch.count
+                    loss_sum += value * batch.count
                     weight_sum += batch.count
                     penalty_sum += penalty
                     norm_sum += norm
 
                 validated = None
                 if held_out is not None:
-                    validated = float(task.value_and_grad(model.predict(held_out.X), held_out)[0])
+                    validated = steps.measure(held_out)
                     if not math.isfinite(validated):
                         where = f"epoch {epoch}, validation"
                         raise NonFiniteError(_diagnosis(where, model, task, held_out, 0.0, rate))
 
             seconds = time.perf_counter() - began
             record = Epoch(
-                epoch, loss_sum / weight_sum, penalty_sum / steps, validated, norm_sum / steps, rate, seconds
+                epoch, loss_sum / weight_sum, penalty_sum / batches, validated, norm_sum / batches, rate, seconds
             )
             records.append(record)
             show(record)

@@ -1,0 +1,36 @@
+"""`torch.nn` with Lossary's losses: ``from lossary import nn`` instead of ``from torch import nn`` is the migration.
+
+The loss modules torch has are replaced by ones of the same name and semantics that compute with the catalogue's
+mathematics (`lossary.nn.modules`); every other loss of the catalogue is a module beside them (`lossary.nn.catalogue`).
+All the rest of `torch.nn`, from `Module` to `Transformer`, is found here as it is. See `docs/torch.md`.
+
+>>> import torch
+>>> from lossary import nn
+>>> model, criterion = nn.Linear(3, 2), nn.CrossEntropyLoss(label_smoothing=0.1)
+>>> isinstance(criterion, torch.nn.CrossEntropyLoss)
+True
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lossary.errors import require
+
+require("torch", "torch")
+
+import torch.nn as _theirs  # noqa: E402  (first the sentence that says how to install it)
+
+from lossary.nn import functional as functional  # noqa: E402
+from lossary.nn.catalogue import *  # noqa: E402, F403
+from lossary.nn.distributed import *  # noqa: E402, F403
+from lossary.nn.modules import *  # noqa: E402, F403
+from lossary.nn.multitask import *  # noqa: E402, F403
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_theirs, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *dir(_theirs)})

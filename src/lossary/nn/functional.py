@@ -1,0 +1,879 @@
+"""The loss functions of `torch.nn.functional`, by the same names, with the catalogue's mathematics.
+
+Arguments, defaults, broadcasting, reductions, warnings and types are torch's; value and gradient come from the
+catalogue's definitions. Where the two differ, and why, is said in `docs/torch.md` and `docs/numerics.md`. Everything
+else of `torch.nn.functional` is found here unchanged, so ``from lossary.nn import functional as F`` is enough.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as theirs
+from torch import Tensor
+
+from lossary import numerics
+from lossary.backends import torch as xp
+from lossary.catalogue import Loss, get
+from lossary.nn._reduction import (
+    chosen,
+    common_dtype,
+    in_range,
+    need_float,
+    reduced,
+    refuse,
+    shape,
+)
+from lossary.transforms import values as transformed
+
+__all__ = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cosine_embedding_loss",
+    "cross_entropy",
+    "gaussian_nll_loss",
+    "hinge_embedding_loss",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
+    "margin_ranking_loss",
+    "mse_loss",
+    "multi_margin_loss",
+    "multilabel_margin_loss",
+    "multilabel_soft_margin_loss",
+    "nll_loss",
+    "poisson_nll_loss",
+    "smooth_l1_loss",
+    "soft_margin_loss",
+    "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
+]
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(theirs, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *dir(theirs)})
+
+
+# Looked up once, so that a compiler tracing a call finds records and not the catalogue.
+_ABSOLUTE, _SQUARED, _SMOOTH_L1, _HUBER = map(get, ("absolute_error", "squared_error", "smooth_l1", "huber"))
+_SOFTMAX, _NLL, _KL = map(get, ("softmax_cross_entropy", "nll", "kl_divergence"))
+_BINARY, _BINARY_LOGITS = map(get, ("binary_cross_entropy", "binary_cross_entropy_with_logits"))
+_POISSON, _POISSON_RATE, _GAUSSIAN = map(get, ("poisson_nll", "poisson_nll_rate", "gaussian_nll"))
+_HINGE_EMBEDDING, _RANKING, _COSINE = map(get, ("hinge_embedding", "margin_ranking", "cosine_embedding"))
+_MULTI_MARGIN, _MULTILABEL, _SOFT_MARGIN = map(get, ("multi_margin", "multilabel_margin", "logistic_margin"))
+
+
+def _values(loss: Loss, *arrays: Tensor, **params: Any) -> Tensor:
+    """One value per example, of whatever numbers are given: torch checks shapes and types, not domains."""
+    return transformed(loss, arrays, params, check=False)
+
+
+# --- regression -----------------------------------------------------------------------------------------------------
+
+
+def _alike(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Broadcast input and target, with torch's warning if that changes anything."""
+    if target.shape != input.shape:
+        warnings.warn(
+            f"Using a target size ({target.size()}) that is different to the input size ({input.size()}). "
+            "This will likely lead to incorrect results due to broadcasting. "
+            "Please ensure they have the same size.",
+            stacklevel=3,
+        )
+    expanded, expanded_target = torch.broadcast_tensors(input, target)
+    return expanded, expanded_target
+
+
+def _weighed(
+    values: Tensor, input: Tensor, weight: Tensor | None, reduction: str, dtype: torch.dtype, *, by_weight: bool
+) -> Tensor:
+    """Reduce under optional weights, which the mean divides by, or does not."""
+    if weight is None:
+        return reduced(values, reduction, dtype)
+    if weight.shape != input.shape:
+        refuse(f"weight: got shape {shape(weight)}, expected that of input, {shape(input)}")
+    count = weight.sum() if by_weight else None
+    return reduced(values * weight, reduction, torch.promote_types(dtype, weight.dtype), count)
+
+
+def l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    """The absolute error; see `torch.nn.functional.l1_loss`, `lossary.absolute_error`.
+
+    `weight` has the shape of the input, and the mean divides by its sum. Complex numbers are compared by the modulus of
+    their difference.
+
+    >>> import torch
+    >>> l1_loss(torch.tensor([1.0, 5.0]), torch.zeros(2), weight=torch.tensor([3.0, 1.0])).item()
+    2.0
+    """
+    expanded, expanded_target = _alike(input, target)
+    reduction = chosen(size_average, reduce, reduction)
+    dtype = common_dtype(expanded, expanded_target)
+    if dtype.is_complex:
+        size = torch.abs(expanded - expanded_target)
+        return _weighed(
+            _values(_ABSOLUTE, size, torch.zeros_like(size)), input, weight, reduction, size.dtype, by_weight=True
+        )
+    if not dtype.is_floating_point:  # whole numbers stay exact, and small types do not wrap
+        expanded, expanded_target = expanded.double(), expanded_target.double()
+    return _weighed(_values(_ABSOLUTE, expanded, expanded_target), input, weight, reduction, dtype, by_weight=True)
+
+
+def mse_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    """The squared error; see `torch.nn.functional.mse_loss`, `lossary.squared_error`.
+
+    `weight` has the shape of the input, and the mean divides by its sum.
+
+    >>> import torch
+    >>> mse_loss(torch.tensor([1.0, 3.0]), torch.zeros(2)).item()
+    5.0
+    """
+    expanded, expanded_target = _alike(input, target)
+    reduction = chosen(size_average, reduce, reduction)
+    dtype = common_dtype(expanded, expanded_target)
+    need_float("mse_loss", input=input if input.is_floating_point() else target)
+    return _weighed(_values(_SQUARED, expanded, expanded_target), input, weight, reduction, dtype, by_weight=True)
+
+
+def smooth_l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    beta: float = 1.0,
+) -> Tensor:
+    """The absolute error with a parabola in its corner; see `torch.nn.functional.smooth_l1_loss`, `lossary.smooth_l1`.
+
+    >>> import torch
+    >>> smooth_l1_loss(torch.tensor([3.0]), torch.zeros(1), beta=2.0).item()
+    2.0
+    """
+    expanded, expanded_target = _alike(input, target)
+    reduction = chosen(size_average, reduce, reduction)
+    dtype = common_dtype(expanded, expanded_target)
+    need_float("smooth_l1_loss", input=input if input.is_floating_point() else target)
+    if beta < 0:
+        refuse(f"smooth_l1_loss: beta: got {beta}, expected a number >= 0")
+    return reduced(_values(_SMOOTH_L1, expanded, expanded_target, beta=beta), reduction, dtype)
+
+
+def huber_loss(
+    input: Tensor,
+    target: Tensor,
+    reduction: str = "mean",
+    delta: float = 1.0,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Quadratic up to `delta`, linear beyond; see `torch.nn.functional.huber_loss`, `lossary.huber`.
+
+    `weight` has the shape of the input; here, unlike in `mse_loss`, the mean divides by the number of entries.
+
+    >>> import torch
+    >>> huber_loss(torch.tensor([3.0]), torch.zeros(1), delta=2.0).item()
+    4.0
+    """
+    expanded, expanded_target = _alike(input, target)
+    reduction = chosen(None, None, reduction)
+    need_float("huber_loss", input=input)
+    if not delta > 0:
+        refuse(f"huber_loss: delta: got {delta}, expected a number > 0")
+    values = _values(_HUBER, expanded, expanded_target, delta=delta)
+    return _weighed(values, input, weight, reduction, common_dtype(input), by_weight=False)
+
+
+# --- classes --------------------------------------------------------------------------------------------------------
+
+
+def _labels(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Check scores with the classes along dimension 1, and class indices; put the classes last."""
+    if input.ndim == 0:
+        refuse(f"{name}: input: got a single number, expected at least one dimension, of classes")
+    if target.dtype not in (torch.int64, torch.uint8):
+        refuse(f"{name}: target: got {target.dtype}, expected class indices as int64 (or uint8): target.long()")
+    if input.ndim == 1:
+        scores, expected = input, ()
+        target = target.reshape(()) if target.shape == (1,) else target
+    else:
+        scores, expected = input.movedim(1, -1), (*input.shape[:1], *input.shape[2:])
+    if target.shape != torch.Size(expected):
+        refuse(f"{name}: target: got shape {shape(target)}, expected {expected} for an input of shape {shape(input)}")
+    return scores, target.long()
+
+
+def _class_weight(name: str, weight: Tensor | None, classes: int, like: Tensor | None = None) -> None:
+    """Refuse weights that are not one for each class, or not of the type of the scores."""
+    if weight is not None and like is not None and common_dtype(weight) != common_dtype(like):
+        refuse(f"{name}: weight: got {weight.dtype}, expected the type of input, {like.dtype}")
+    if weight is not None and weight.shape != (classes,):
+        refuse(f"{name}: weight: got shape {shape(weight)}, expected one number for each of the {classes} classes")
+
+
+def _by_label(
+    loss: Loss,
+    name: str,
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignore_index: int,
+    reduction: str,
+    **params: Any,
+) -> Tensor:
+    """A loss on rows and class indices, reduced as torch does: the mean divides by the weights of the labels."""
+    need_float(name, input=input)
+    scores, labels = _labels(name, input, target)
+    classes = scores.shape[-1]
+    _class_weight(name, weight, classes, input)
+    good = in_range(name, labels, classes, ignore_index)
+    values = _values(loss, scores, labels, class_weight=weight, ignore_index=ignore_index, **params)
+    # A label out of range on a device that nobody looks at: visibly wrong, and no process is lost.
+    values = torch.where(good, values, math.nan)
+    kept = labels != ignore_index
+    if weight is None:
+        count = kept.sum()
+    else:
+        of_labels = weight[torch.where(kept & good, labels, 0)]
+        count = torch.where(kept, of_labels, torch.zeros_like(of_labels)).sum()
+    return reduced(values, reduction, common_dtype(input), count)
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Minus the log-probability of the class, classes along dimension 1; see `torch.nn.functional.nll_loss`.
+
+    The mean divides by the sum of the weights of the labels that are not ignored, and is NaN if all are.
+
+    >>> import torch
+    >>> log_probs = torch.tensor([[0.25, 0.75], [0.5, 0.5]]).log()
+    >>> round(nll_loss(log_probs, torch.tensor([1, -100])).exp().item(), 6)
+    1.333333
+    """
+    reduction = chosen(size_average, reduce, reduction)
+    return _by_label(_NLL, "nll_loss", input, target, weight, ignore_index, reduction)
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Softmax cross-entropy of logits, classes along dimension 1; see `torch.nn.functional.cross_entropy`.
+
+    The target holds class indices, or, in the shape of the input, a probability for every class. The mean of the first
+    kind divides by the weights of the labels that are not ignored (NaN if all are), that of the second by the number
+    of examples. A logit of ``-inf`` is a masked class: it takes no smoothing mass, and a probability of 0 there costs
+    nothing (torch: ``inf``, NaN).
+
+    >>> import torch
+    >>> cross_entropy(torch.tensor([[0.0, 1000.0], [0.0, 0.0]]), torch.tensor([0, -100])).item()
+    1000.0
+    """
+    reduction = chosen(size_average, reduce, reduction)
+    if label_smoothing > 1:
+        refuse(f"cross_entropy: label_smoothing: got {label_smoothing}, expected a number in [0, 1]")
+    smoothing = max(label_smoothing, 0.0)  # torch takes anything below 0 for none
+    if input.shape != target.shape:
+        return _by_label(
+            _SOFTMAX, "cross_entropy", input, target, weight, ignore_index, reduction, label_smoothing=smoothing
+        )
+    need_float("cross_entropy", input=input, target=target)
+    if input.ndim == 0:
+        refuse("cross_entropy: input: got a single number, expected at least one dimension, of classes")
+    if ignore_index >= 0:
+        refuse(f"cross_entropy: ignore_index={ignore_index}: the target holds probabilities, no class indices")
+    scores, wanted = (input, target) if input.ndim == 1 else (input.movedim(1, -1), target.movedim(1, -1))
+    _class_weight("cross_entropy", weight, scores.shape[-1])
+    values = _values(_SOFTMAX, scores, wanted, class_weight=weight, label_smoothing=smoothing)
+    return reduced(values, reduction, common_dtype(input, target, *([] if weight is None else [weight])))
+
+
+def _nowhere(condition: Tensor) -> bool:
+    """Whether a rare case is known not to occur: where looking costs nothing, and outside of a trace."""
+    seen = xp.readable(condition)
+    return seen is not None and not seen.any()
+
+
+def _same_size(name: str, input: Tensor, target: Tensor) -> None:
+    if target.shape != input.shape:
+        refuse(f"{name}: target: got shape {shape(target)}, expected that of input, {shape(input)}")
+
+
+def _onto(name: str, argument: str, x: Tensor, input: Tensor) -> Tensor:
+    """Broadcast an argument to the shape of the input, which it must not enlarge."""
+    try:
+        return torch.broadcast_to(x, input.shape)
+    except RuntimeError:
+        refuse(f"{name}: {argument}: got shape {shape(x)}, which does not broadcast to that of input, {shape(input)}")
+
+
+# From here on torch's gradient of `binary_cross_entropy` is no longer 1 / (p (1 - p)), but 1e12.
+_STEEPEST = 1e12
+_HIGHEST = 100.0
+
+
+def binary_cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Cross-entropy of probabilities and yes/no targets; see `torch.nn.functional.binary_cross_entropy`.
+
+    Logarithms stop at -100 and the slope at 1e12, as in torch; `lossary.binary_cross_entropy` is exact.
+
+    >>> import torch
+    >>> binary_cross_entropy(torch.tensor([0.0, 0.5]), torch.ones(2), reduction="none")
+    tensor([100.0000,   0.6931])
+    """
+    reduction = chosen(size_average, reduce, reduction)
+    _same_size("binary_cross_entropy", input, target)
+    need_float("binary_cross_entropy", input=input, target=target)
+    if target.dtype != input.dtype:
+        refuse(f"binary_cross_entropy: target: got {target.dtype}, expected the type of input, {input.dtype}")
+    for name, x in (("input", input), ("target", target)):
+        seen = xp.readable(x)
+        if seen is not None and not ((seen >= 0) & (seen <= 1)).all():
+            logits = "; logits belong into binary_cross_entropy_with_logits" if name == "input" else ""
+            refuse(f"binary_cross_entropy: {name}: expected numbers in [0, 1]{logits}")
+    dtype = common_dtype(input)
+    input, target = _wide(input), _wide(target)
+    values = _bounded_binary(input, target)
+    if weight is not None:
+        values = values * _onto("binary_cross_entropy", "weight", weight, input)
+    return reduced(values, reduction, dtype)
+
+
+def _on_cpu(x: Tensor) -> bool:
+    """Losses that torch composes of smaller operations follow autocast's rules for those, which devices disagree on."""
+    return x.device.type == "cpu"
+
+
+def _wide(x: Tensor) -> Tensor:
+    """Return half precision as float32, and whole numbers, which might wrap, as the default float."""
+    if x.is_floating_point() or x.is_complex():
+        return x.float() if x.is_floating_point() and x.dtype.itemsize < 4 else x
+    return x.to(torch.get_default_dtype())
+
+
+def _bounded_binary(probs: Tensor, target: Tensor) -> Tensor:
+    edge = probs * (1 - probs) < 1 / _STEEPEST
+    if _nowhere(edge):
+        return _values(_BINARY, probs, target)
+    here = probs.detach()
+    costs = [_values(_BINARY, here, torch.full_like(here, y)).clamp(max=_HIGHEST) for y in (0.0, 1.0)]
+    # Of value 0, and of the slope (p - y) 1e12: torch's gradient there is not that of its value.
+    moved = probs - here
+    slope = _STEEPEST * moved * (here - target + 0.5 * moved)
+    bounded = target * costs[1] + (1 - target) * costs[0] + slope
+    inside = _values(_BINARY, torch.where(edge, 0.5, probs), target)
+    return torch.where(edge, bounded, inside)
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """Cross-entropy of log-odds and yes/no targets; see `torch.nn.functional.binary_cross_entropy_with_logits`.
+
+    `weight` multiplies the values and `pos_weight` the cost of positives; the mean divides by neither.
+
+    >>> import torch
+    >>> binary_cross_entropy_with_logits(torch.tensor([1000.0, -1000.0]), torch.zeros(2), reduction="none")
+    tensor([1000.,    0.])
+    """
+    name = "binary_cross_entropy_with_logits"
+    reduction = chosen(size_average, reduce, reduction)
+    _same_size(name, input, target)
+    need_float(name, input=input, target=target)
+    positive = 1.0 if pos_weight is None else _onto(name, "pos_weight", pos_weight, input)
+    values = _values(_BINARY_LOGITS, input, target, pos_weight=positive)
+    if weight is not None:
+        values = values * _onto(name, "weight", weight, input)
+    return reduced(values, reduction, common_dtype(target))
+
+
+# --- distributions --------------------------------------------------------------------------------------------------
+
+
+def kl_div(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    log_target: bool = False,
+) -> Tensor:
+    """Kullback-Leibler divergence class by class, input as log-probabilities; see `torch.nn.functional.kl_div`.
+
+    The value is one for each *class*; ``"batchmean"`` sums them and divides by the first dimension of the input, which
+    for rows is the divergence. ``"mean"`` divides by the classes too, and warns. A target of 0 costs nothing and has a
+    gradient that is not NaN.
+
+    >>> import torch
+    >>> kl_div(torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[1.0, 0.0]]), reduction="batchmean")
+    tensor(0.6931)
+    """
+    if size_average is None and reduce is None and reduction == "mean":
+        warnings.warn(
+            "reduction: 'mean' divides the total loss by both the batch size and the support size."
+            "'batchmean' divides only by the batch size, and aligns with the KL div math definition."
+            "'mean' will be changed to behave the same as 'batchmean' in the next major release.",
+            stacklevel=2,
+        )
+    reduction = chosen(size_average, reduce, reduction, "batchmean")
+    need_float("kl_div", input=input, target=target)
+    dtype = common_dtype(input, target)
+    log_probs, wanted = (_wide(x)[..., None] for x in torch.broadcast_tensors(input, target))  # each class its own row
+    if log_target:
+        ratio = _values(_KL, log_probs - wanted, torch.ones_like(wanted))
+        values = numerics.times(xp, wanted[..., 0].exp(), ratio)
+    else:
+        values = _values(_KL, log_probs, wanted)
+    if reduction == "batchmean":
+        return reduced(values, "sum", dtype) if input.ndim == 0 else reduced(values, "mean", dtype, input.shape[0])
+    return reduced(values, reduction, dtype)
+
+
+def poisson_nll_loss(
+    input: Tensor,
+    target: Tensor,
+    log_input: bool = True,
+    full: bool = False,
+    size_average: bool | None = None,
+    eps: float = 1e-8,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """The cost of a count under a Poisson law, given its log-rate or rate; see `torch.nn.functional.poisson_nll_loss`.
+
+    `full` adds Stirling's approximation of ``log(target!)`` where the target exceeds 1, as torch does;
+    `lossary.poisson_nll` adds the exact one.
+
+    >>> import torch
+    >>> poisson_nll_loss(torch.tensor([0.0]), torch.tensor([3.0])).item()
+    1.0
+    """
+    reduction = chosen(size_average, reduce, reduction)
+    log_rate, count = torch.broadcast_tensors(input, target)
+    dtype = _at_least_float(common_dtype(input, target))
+    if log_input:
+        values = _values(_POISSON, log_rate, count)
+    else:
+        values = _values(_POISSON_RATE, _wide(log_rate) + eps, count) - eps
+    return reduced(values + _stirling(count.to(values.dtype)) if full else values, reduction, dtype)
+
+
+def _stirling(count: Tensor) -> Tensor:
+    """Stirling's approximation of log(count!), and 0 for counts up to 1."""
+    large = count > 1
+    safe = torch.where(large, count, 1.0)
+    return torch.where(large, numerics.xlogy(xp, safe, safe) - safe + 0.5 * torch.log(2 * math.pi * safe), 0.0)
+
+
+def gaussian_nll_loss(
+    input: Tensor,
+    target: Tensor,
+    var: Tensor | float,
+    full: bool = False,
+    eps: float = 1e-6,
+    reduction: str = "mean",
+) -> Tensor:
+    """The cost of a target under a Gaussian of predicted mean and variance.
+
+    See `torch.nn.functional.gaussian_nll_loss`, `lossary.gaussian_nll`.
+
+    A variance below `eps` is raised to it, and its gradient passes all the same.
+
+    >>> import torch
+    >>> gaussian_nll_loss(torch.tensor([3.0]), torch.tensor([1.0]), 1.0).item()
+    2.0
+    """
+    if isinstance(var, float):
+        var = torch.full_like(input, var)
+    if var.shape != input.shape:
+        if input.shape[:-1] == var.shape:
+            var = var.unsqueeze(-1)
+        elif var.ndim != input.ndim or [b for a, b in zip(input.shape, var.shape, strict=True) if a != b] != [1]:
+            refuse(
+                f"gaussian_nll_loss: var: got shape {shape(var)}, expected that of input, {shape(input)}, the same "
+                "without the last dimension, or with one dimension of length 1"
+            )
+    seen = xp.readable(var)
+    if seen is not None and (seen < 0).any():
+        refuse("gaussian_nll_loss: var: got negative numbers; a variance is >= 0")
+    reduction = chosen(None, None, reduction)
+    need_float("gaussian_nll_loss", var=var)
+    dtype = common_dtype(input, target, var, autocast=not _on_cpu(var))
+    # Where it is raised: of value eps, and of the slope 1 in var.
+    raised = torch.where(var < eps, eps + (var - var.detach()), var)
+    mean, wanted, variance = torch.broadcast_tensors(input, target, raised)
+    return reduced(_values(_GAUSSIAN, mean, wanted, variance, full=full), reduction, dtype)
+
+
+# --- margins --------------------------------------------------------------------------------------------------------
+
+
+def _pushed_when_met(values: Tensor, violation: Tensor) -> Tensor:
+    """Give the values of a hinge the gradient of the violation where a margin is met exactly.
+
+    The definitions leave such an example alone; torch still pushes. That matters where all scores start out equal.
+    """
+    met = violation == 0
+    if _nowhere(met):
+        return values
+    return values + torch.where(met, violation - violation.detach(), torch.zeros_like(violation))
+
+
+def _ranked(first: Tensor, second: Tensor, target: Tensor, margin: float) -> Tensor:
+    """Values of the margin ranking of tensors of one shape, with torch's end of the kink."""
+    first, second, target = (_wide(x) for x in (first, second, target))
+    values = _values(_RANKING, first, second, target, margin=margin)
+    return _pushed_when_met(values, margin - target * (first - second))
+
+
+def margin_ranking_loss(
+    input1: Tensor,
+    input2: Tensor,
+    target: Tensor,
+    margin: float = 0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Of two scores the first should be higher (1) or lower (-1); see `torch.nn.functional.margin_ranking_loss`.
+
+    >>> import torch
+    >>> x = torch.zeros(1, requires_grad=True)
+    >>> margin_ranking_loss(x, torch.zeros(1), torch.ones(1)).backward()
+    >>> x.grad                         # equal scores are pushed apart; the catalogue's margin_ranking leaves them
+    tensor([-1.])
+    """
+    reduction = chosen(size_average, reduce, reduction)
+    if not input1.ndim == input2.ndim == target.ndim:
+        refuse(
+            f"margin_ranking_loss: expected tensors with equally many dimensions, got shapes {shape(input1)}, "
+            f"{shape(input2)} and {shape(target)}"
+        )
+    dtype = _at_least_float(common_dtype(input1, input2, target))
+    first, second, sign = torch.broadcast_tensors(input1, input2, target)
+    return reduced(_ranked(first, second, sign, margin), reduction, dtype)
+
+
+def _at_least_float(dtype: torch.dtype) -> torch.dtype:
+    return dtype if dtype.is_floating_point or dtype.is_complex else torch.get_default_dtype()
+
+
+def hinge_embedding_loss(
+    input: Tensor,
+    target: Tensor,
+    margin: float = 1.0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """A distance, small for pairs that match (1), beyond the margin for others (-1).
+
+    See `torch.nn.functional.hinge_embedding_loss`. A target that is neither is charged for both.
+
+    >>> import torch
+    >>> hinge_embedding_loss(torch.tensor([0.3, 0.3]), torch.tensor([1, -1]), reduction="none")
+    tensor([0.3000, 0.7000])
+    """
+    reduction = chosen(size_average, reduce, reduction)
+    dtype = common_dtype(input)
+    distance, label = torch.broadcast_tensors(_wide(input) if input.is_floating_point() else input.double(), target)
+    similar = _values(_HINGE_EMBEDDING, distance, torch.ones_like(distance))
+    apart = _values(_HINGE_EMBEDDING, distance, -torch.ones_like(distance), margin=margin)
+    apart = _pushed_when_met(apart, margin - distance)
+    nothing = torch.zeros_like(distance)
+    values = torch.where(label != -1, similar, nothing) + torch.where(label != 1, apart, nothing)
+    return reduced(values, reduction, dtype)
+
+
+def soft_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Logistic loss with labels -1 and 1; see `torch.nn.functional.soft_margin_loss`, `lossary.logistic_margin`.
+
+    Finite for any finite input, where torch overflows.
+
+    >>> import torch
+    >>> soft_margin_loss(torch.tensor([-1000.0]), torch.ones(1)).item()
+    1000.0
+    """
+    reduction = chosen(size_average, reduce, reduction)
+    need_float("soft_margin_loss", input=input)
+    sign = _onto("soft_margin_loss", "target", target, input)
+    return reduced(_values(_SOFT_MARGIN, input, sign), reduction, common_dtype(input))
+
+
+def multilabel_soft_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Binary cross-entropy averaged over labels; see `torch.nn.functional.multilabel_soft_margin_loss`.
+
+    The classes are the last dimension of the input.
+
+    >>> import torch
+    >>> multilabel_soft_margin_loss(torch.tensor([[0.0, 1000.0]]), torch.tensor([[1.0, 0.0]])).round().item()
+    500.0
+    """
+    if input.ndim == 0:
+        refuse("multilabel_soft_margin_loss: input: got a single number, expected at least one dimension, of classes")
+    reduction = chosen(size_average, reduce, reduction)
+    need_float("multilabel_soft_margin_loss", input=input)
+    dtype = common_dtype(input, target, *([] if weight is None else [weight]), autocast=False)
+    values = _values(_BINARY_LOGITS, *torch.broadcast_tensors(input, target))
+    if weight is not None:
+        values = values * weight
+    classes = input.ndim - 1  # where torch counts them, before anything is broadcast
+    return reduced(values.sum(classes) / input.shape[classes], reduction, dtype)
+
+
+def _rows(name: str, input: Tensor) -> Tensor:
+    """Give scores of one or several examples the shape (N, C)."""
+    if input.ndim > 2 or (input.ndim > 0 and input.shape[-1] == 0):
+        refuse(f"{name}: input: got shape {shape(input)}, expected (N, C) or (C,) with at least one class")
+    return input.reshape(-1, input.shape[-1] if input.ndim else 1)
+
+
+def multi_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Every class within the margin of the right one is charged; see `torch.nn.functional.multi_margin_loss`.
+
+    >>> import torch
+    >>> multi_margin_loss(torch.tensor([[1.0, 0.5, 0.0, -3.0]]), torch.tensor([0])).item()
+    0.125
+    """
+    name = "multi_margin_loss"
+    reduction = chosen(size_average, reduce, reduction)
+    if p not in (1, 2):
+        refuse(f"{name}: p: got {p}, expected 1 or 2")
+    need_float(name, input=input)
+    rows = _rows(name, input)
+    _class_weight(name, weight, rows.shape[-1], input)
+    if target.ndim > 1 or target.numel() != len(rows) or (input.ndim > 1 and target.ndim == 0):
+        refuse(f"{name}: target: got shape {shape(target)}, expected one label for each of the {len(rows)} examples")
+    if target.dtype != torch.int64:
+        refuse(f"{name}: target: got {target.dtype}, expected class indices as int64: target.long()")
+    labels = target.reshape(-1)
+    good = in_range(name, labels, rows.shape[-1])
+    values = _values(_MULTI_MARGIN, rows, labels, p=p, margin=margin, class_weight=weight)
+    return _of_rows(torch.where(good, values, math.nan).reshape(target.shape), reduction, common_dtype(input))
+
+
+def _of_rows(values: Tensor, reduction: str, dtype: torch.dtype) -> Tensor:
+    """Reduce; these two losses of torch give 0 for the mean of nothing."""
+    return reduced(values, "sum" if values.numel() == 0 and reduction == "mean" else reduction, dtype)
+
+
+def multilabel_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Every label listed should outscore every other class by 1; see `torch.nn.functional.multilabel_margin_loss`.
+
+    A target row lists class indices and ends at the first -1.
+
+    >>> import torch
+    >>> multilabel_margin_loss(torch.tensor([[0.1, 0.2, 0.4, 0.8]]), torch.tensor([[3, 0, -1, 1]]))
+    tensor(0.8500)
+    """
+    name = "multilabel_margin_loss"
+    reduction = chosen(size_average, reduce, reduction)
+    need_float(name, input=input)
+    rows = _rows(name, input)
+    if target.shape != input.shape and not (input.ndim == 0 and target.shape == (1,)):
+        refuse(f"{name}: target: got shape {shape(target)}, expected that of input, {shape(input)}")
+    if target.dtype != torch.int64:
+        refuse(f"{name}: target: got {target.dtype}, expected class indices as int64, ended by -1: target.long()")
+    listed = target.reshape(rows.shape)
+    good = in_range(name, listed, rows.shape[-1], low=-1)
+    present = ((listed < 0).cumsum(-1) == 0) & good
+    times_listed = torch.zeros_like(rows).scatter_add(-1, torch.where(present, listed, 0), present.to(rows.dtype))
+    values = torch.where(good.all(-1), _values(_MULTILABEL, rows, times_listed), math.nan)
+    return _of_rows(values.reshape(input.shape[:-1]), reduction, common_dtype(input))
+
+
+# --- embeddings -----------------------------------------------------------------------------------------------------
+
+_COSINE_EPSILON = 9.999999960041972e-13  # 1e-12 as the float32 that torch holds it in, for any type
+
+
+def cosine_embedding_loss(
+    input1: Tensor,
+    input2: Tensor,
+    target: Tensor,
+    margin: float = 0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Pairs that match (1) should point the same way, others (-1) should not; see `torch.nn.functional`.
+
+    1e-12 is added to the squared length of every vector, as in torch. A target that is neither costs nothing.
+
+    >>> import torch
+    >>> cosine_embedding_loss(torch.tensor([1.0, 0.0]), torch.tensor([2.0, 0.0]), torch.tensor(-1)).item()
+    1.0
+    """
+    reduction = chosen(size_average, reduce, reduction)
+    if target.ndim > 1 or not input1.ndim == input2.ndim == target.ndim + 1:
+        refuse(
+            "cosine_embedding_loss: expected vectors and one label, or rows of vectors and as many labels; got shapes "
+            f"{shape(input1)}, {shape(input2)} and {shape(target)}"
+        )
+    dtype = _at_least_float(common_dtype(input1, input2))
+    first, second = (_wide(x) for x in torch.broadcast_tensors(input1, input2))
+    # One more component for each vector, orthogonal to everything of the other: the cosine is then torch's.
+    own, others = (first.new_full((*first.shape[:-1], 1), size) for size in (math.sqrt(_COSINE_EPSILON), 0.0))
+    first, second = torch.cat([first, own, others], -1), torch.cat([second, others, own], -1)
+    apart = _values(_COSINE, first, second, torch.ones_like(first[..., 0]))
+    apart, label = torch.broadcast_tensors(apart, target)
+    nothing = torch.zeros_like(apart)
+    too_close = _ranked(1 - apart, nothing, -torch.ones_like(apart), -margin)
+    values = torch.where(label == 1, apart, torch.where(label == -1, too_close, nothing))
+    return reduced(values, reduction, dtype)
+
+
+def triplet_margin_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    margin: float = 1.0,
+    p: float = 2,
+    eps: float = 1e-6,
+    swap: bool = False,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """The anchor should be nearer to its positive than to its negative; see `torch.nn.functional.triplet_margin_loss`.
+
+    Distances are `torch.nn.functional.pairwise_distance`, which adds `eps` to every component of a difference.
+
+    >>> import torch
+    >>> triplet_margin_loss(torch.zeros(2), torch.tensor([1.0, 0.0]), torch.tensor([0.0, 3.0])).item()
+    0.0
+    """
+    reduction = chosen(size_average, reduce, reduction)
+    triplet = (anchor, positive, negative)
+    values = _triplet("triplet_margin_loss", triplet, partial(_distance, p=p, eps=eps), margin, swap)
+    return reduced(values, reduction, _distance_dtype(*triplet))
+
+
+def _distance_dtype(*vectors: Tensor, autocast: bool = True) -> torch.dtype:
+    dtype = _at_least_float(common_dtype(*vectors, autocast=autocast))
+    return vectors[0].new_empty(0, dtype=dtype).real.dtype if dtype.is_complex else dtype
+
+
+def _distance(first: Tensor, second: Tensor, p: float = 2, eps: float = 1e-6) -> Tensor:
+    return theirs.pairwise_distance(_wide(first), _wide(second), p, eps)
+
+
+def triplet_margin_with_distance_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    *,
+    distance_function: Callable[[Tensor, Tensor], Tensor] | None = None,
+    margin: float = 1.0,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> Tensor:
+    """The triplet margin with any distance; see `torch.nn.functional.triplet_margin_with_distance_loss`.
+
+    >>> import torch
+    >>> squared = lambda a, b: ((a - b) ** 2).sum(-1)
+    >>> points = torch.zeros(2), torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.5])
+    >>> triplet_margin_with_distance_loss(*points, distance_function=squared, margin=2.0).item()
+    0.75
+    """
+    reduction = chosen(None, None, reduction)
+    triplet = (anchor, positive, negative)
+    values = _triplet("triplet_margin_with_distance_loss", triplet, distance_function or _distance, margin, swap)
+    answer = values.dtype if distance_function else _distance_dtype(*triplet, autocast=not _on_cpu(anchor))
+    return reduced(values, reduction, answer)
+
+
+def _triplet(
+    name: str,
+    triplet: tuple[Tensor, Tensor, Tensor],
+    distance: Callable[[Tensor, Tensor], Tensor],
+    margin: float,
+    swap: bool,
+) -> Tensor:
+    """Rank the distance to the negative above that to the positive, in the type of the distances."""
+    anchor, positive, negative = triplet
+    if margin <= 0:
+        refuse(f"{name}: margin: got {margin}, expected a number > 0")
+    if not anchor.ndim == positive.ndim == negative.ndim:
+        refuse(f"{name}: expected tensors with equally many dimensions, got shapes {[shape(x) for x in triplet]}")
+    near, far = distance(anchor, positive), distance(anchor, negative)
+    if swap:
+        far = torch.minimum(far, distance(positive, negative))
+    dtype = _at_least_float(common_dtype(near, far, autocast=False))
+    near, far = torch.broadcast_tensors(near, far)
+    return _ranked(near, far, -torch.ones_like(near), margin).to(dtype)

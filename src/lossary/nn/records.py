@@ -1,0 +1,343 @@
+"""Modules made from records: what `torch.nn` would call a loss, for every loss of the catalogue and of the user.
+
+A record knows the arrays, the parameters with their ranges and defaults, and the words. That is all a module is made
+of, so none is written by hand: `module_class` derives the class from the record, `RecordLoss` evaluates it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from lossary import checks, numerics, transforms
+from lossary.backends import torch as xp
+from lossary.catalogue import Loss
+from lossary.errors import ArgumentError, ParameterError, ShapeError
+from lossary.facts import Domain
+from lossary.reduction import Reduction, coefficients, scale
+
+Tensor = torch.Tensor
+
+__all__ = ["ClassifierLoss", "RecordLoss", "class_name", "constants", "module_class", "module_name"]
+
+# Words that are not written like other words.
+_SPELLING = {
+    "aam": "AAM",
+    "am": "AM",
+    "arcface": "ArcFace",
+    "cosface": "CosFace",
+    "gce": "GCE",
+    "iou": "IoU",
+    "js": "JS",
+    "kl": "KL",
+    "mape": "MAPE",
+    "msle": "MSLE",
+    "nll": "NLL",
+    "nt": "NT",
+    "simclr": "SimCLR",
+    "supcon": "SupCon",
+}
+
+
+def class_name(name: str, ending: str = "Loss") -> str:
+    """Return the name of a module in torch's style, for the name or alias of a loss.
+
+    >>> [class_name(name) for name in ("sigmoid_focal", "nt_xent", "js_divergence", "poly_loss")]
+    ['SigmoidFocalLoss', 'NTXentLoss', 'JSDivergenceLoss', 'PolyLoss']
+    """
+    words = name.removesuffix(f"_{ending.lower()}").split("_")
+    return "".join(_SPELLING.get(word, word[:1].upper() + word[1:]) for word in words) + ending
+
+
+def module_name(loss: Loss) -> str:
+    """Return the name of a loss's module: a penalty is called one.
+
+    >>> import lossary
+    >>> module_name(lossary.l1_penalty), module_name(lossary.elastic_net)
+    ('L1Penalty', 'ElasticNetPenalty')
+    """
+    return class_name(loss.name, "Penalty" if loss.family == "penalty" else "Loss")
+
+
+def constants(loss: Loss) -> tuple[str, ...]:
+    """Return the arrays that are facts of a task rather than of a batch, such as `class_counts`.
+
+    A module is given them once and holds them as buffers.
+
+    >>> import lossary
+    >>> constants(lossary.class_balanced), constants(lossary.softmax_cross_entropy)
+    (('class_counts',), ())
+    """
+    return tuple(name for name in loss.arguments if name.startswith("class_") and name not in loss.wrt)
+
+
+class RecordLoss(torch.nn.Module):
+    """A loss as a module: its parameters held, its arrays awaited, its values reduced.
+
+    Parameters
+    ----------
+    loss: a record, of the catalogue or entered with `lossary.catalogue.loss`.
+    constants: the loss's arrays that belong to the task (`class_counts`), in order or by name; they become buffers.
+    reduction: ``"mean"``: ``sum(w * v) / sum(w)`` over kept entries. ``"sum"``. ``"none"``: one value per example.
+    params: the loss's parameters. One that is a tensor (a weight per class) becomes a buffer and moves with the
+        module; a `torch.nn.Parameter` is learned.
+
+    Raises `ArgumentError` for a parameter the loss has not, `ParameterError` for one outside its range.
+
+    >>> import lossary
+    >>> criterion = RecordLoss(lossary.huber, delta=2.0)
+    >>> criterion, criterion(torch.tensor([3.0]), torch.tensor([0.0]))
+    (HuberLoss(delta=2.0, reduction='mean'), tensor(4.))
+    """
+
+    loss: Loss
+
+    def __init__(self, loss: Loss, *constants: Any, reduction: Reduction = "mean", **params: Any) -> None:
+        super().__init__()
+        scale(xp, (), torch.float32, None, reduction)  # refuses what is no reduction
+        self.loss = loss
+        self.reduction = reduction
+        self._hold_constants(constants, params)
+        self._hold_parameters(params)
+
+    def _hold_constants(self, given: Sequence[Any], params: dict[str, Any]) -> None:
+        wanted = constants(self.loss)
+        if len(given) > len(wanted):
+            expected = f"{len(wanted)} ({', '.join(wanted)})" if wanted else "none"
+            known = f": {', '.join(self.loss.defaults)}" if self.loss.defaults else ""
+            raise ArgumentError(
+                f"{self._get_name()}: got {len(given)} positional arguments, expected {expected}; "
+                f"parameters are keywords{known}"
+            )
+        held = dict(zip(wanted, given, strict=False))
+        for name in wanted:
+            if name in params:
+                held[name] = params.pop(name)
+            if name not in held:
+                raise ArgumentError(f"{self._get_name()}: missing {name}: one number per class, a fact of the task")
+            self.register_buffer(name, torch.as_tensor(held[name]).clone())
+
+    def _hold_parameters(self, params: dict[str, Any]) -> None:
+        seen = {k: v.detach().cpu().numpy() if isinstance(v, Tensor) else v for k, v in params.items()}
+        for name, value in checks.parameters(self.loss, seen).items():
+            held = params[name] if isinstance(params.get(name), Tensor) else value
+            if isinstance(held, torch.nn.Parameter):
+                self.register_parameter(name, held)
+            elif hasattr(held, "shape") or self.loss.parameter_domains[name][1]:
+                self.register_buffer(name, None if held is None else torch.as_tensor(held).clone())
+            else:
+                setattr(self, name, held)
+
+    def held(self) -> dict[str, Any]:
+        """Return the loss's parameters as they are now; attributes of the module may be set at any time."""
+        return {name: getattr(self, name) for name in self.loss.defaults}
+
+    def forward(
+        self, *arrays: Tensor, weight: Tensor | None = None, mask: Tensor | None = None, **named: Tensor
+    ) -> Tensor:
+        """Return the reduced loss of the arrays.
+
+        `weight` are numbers >= 0 and `mask` is true where an example counts, each with the shape of the values (or 1
+        along an axis). An example that is left out adds exactly 0 to the value and to the gradient, whatever it holds.
+        """
+        fixed = constants(self.loss)
+        awaited = [name for name in self.loss.arguments if name not in fixed]
+        if len(arrays) > len(awaited):
+            raise ArgumentError(
+                f"{self._get_name()}: got {len(arrays)} arrays, expected {len(awaited)} ({', '.join(awaited)})"
+                + (f"; {', '.join(fixed)} is held by the module" if fixed else "")
+            )
+        given = dict(zip(awaited, arrays, strict=False))
+        twice = [name for name in named if name in given]
+        if twice:
+            raise ArgumentError(f"{self._get_name()}: {twice[0]} is given twice, by position and by name")
+        for name in fixed:
+            given[name] = getattr(self, name)
+        return self._evaluate(given | named, weight, mask)
+
+    def _evaluate(self, arrays: dict[str, Any], weight: Tensor | None, mask: Tensor | None) -> Tensor:
+        return transforms.value(self.loss, weight=weight, mask=mask, reduction=self.reduction, **arrays, **self.held())
+
+    def _get_name(self) -> str:
+        return module_name(self.loss)
+
+    def extra_repr(self) -> str:
+        """Return the parameters as they are shown in the module's representation."""
+        shown = [*constants(self.loss), *(name for name, value in self.held().items() if value is not None)]
+        return ", ".join(f"{name}={_shown(getattr(self, name))}" for name in [*shown, "reduction"])
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"{tuple(value.shape)}" if value.ndim else f"{value.item():g}"
+    return repr(value)
+
+
+class ClassifierLoss(RecordLoss):
+    """A loss on cosines between embeddings and classes, with the direction of each class as its learned weight.
+
+    Embeddings and class weights are scaled to length 1, multiplied, and the cosines are given to the loss. A zero
+    vector has cosine 0 with everything and no gradient. The weight is a parameter of the module: hand
+    ``criterion.parameters()`` to an optimiser beside those of the network.
+
+    Parameters
+    ----------
+    embedding_size, classes: the shape of the weight is ``(classes, embedding_size)``.
+    reduction, params: as for every module of a loss.
+    device, dtype: where and in which type the weight is made.
+
+    >>> import lossary
+    >>> criterion = ClassifierLoss(lossary.cosface, embedding_size=2, classes=3, margin=0.0, scale=1.0)
+    >>> criterion.weight.shape, criterion.similarities(torch.tensor([0.0, 0.0])).tolist()
+    (torch.Size([3, 2]), [0.0, 0.0, 0.0])
+    """
+
+    def __init__(
+        self,
+        loss: Loss,
+        embedding_size: int,
+        classes: int,
+        *,
+        reduction: Reduction = "mean",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        **params: Any,
+    ) -> None:
+        super().__init__(loss, reduction=reduction, **params)
+        for name, size in (("embedding_size", embedding_size), ("classes", classes)):
+            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+                raise ParameterError(f"{self._get_name()}: {name}: got {size!r}, expected a whole number >= 1")
+        self.embedding_size, self.classes = embedding_size, classes
+        self.weight = torch.nn.Parameter(torch.empty(classes, embedding_size, device=device, dtype=dtype))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the class weights anew: directions spread evenly over the sphere."""
+        torch.nn.init.normal_(self.weight)
+
+    def similarities(self, embeddings: Tensor) -> Tensor:
+        """Return the cosine of every embedding with every class; the largest is the prediction."""
+        if embeddings.shape[-1] != self.embedding_size:
+            raise ShapeError(
+                f"{self._get_name()}: embeddings: got shape {tuple(embeddings.shape)}, expected the last dimension to "
+                f"be {self.embedding_size}, the embedding_size of the module"
+            )
+        dtype = xp.compute_dtype([embeddings, self.weight])
+        return xp.matmul(_directions(embeddings.to(dtype)), _directions(self.weight.to(dtype)).T)
+
+    def forward(
+        self, embeddings: Tensor, target: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """Return the reduced loss; `weight` and `mask` are of examples, with the shape of `target`."""
+        batch = tuple(embeddings.shape[:-1])
+        weights = coefficients(xp, batch, torch.float32, weight, mask)
+        left_out = target.new_zeros(batch, dtype=torch.bool) if weights is None else weights == 0
+        if self.ignore_index is not None:
+            left_out = left_out | (target == self.ignore_index)
+        # What is left out must not reach the class weights either, and 0 * NaN would.
+        embeddings = embeddings.masked_fill(left_out[..., None], 0)
+        return self._evaluate({"pred": self.similarities(embeddings), "target": target}, weight, mask)
+
+    def extra_repr(self) -> str:
+        """Return the sizes, then the parameters of the loss."""
+        return f"{self.embedding_size}, {self.classes}, {super().extra_repr()}"
+
+
+def _directions(x: Tensor) -> Tensor:
+    """Scale rows to length 1; a zero vector stays one, and autograd is never led through its square root."""
+    empty = (x == 0).all(-1, keepdim=True)
+    directions, _ = numerics.unit(xp, torch.where(empty, 1.0, x))
+    return torch.where(empty, 0.0, directions)
+
+
+# --- the class of a record ------------------------------------------------------------------------------------------
+
+
+def module_class(loss: Loss, base: type[RecordLoss], module: str) -> type[RecordLoss]:
+    """Return the class of a loss's modules: a `base` that knows its loss, with signatures and words of its own."""
+
+    def __init__(self: Any, *given: Any, **params: Any) -> None:  # noqa: N807 (it becomes the method)
+        base.__init__(self, loss, *given, **params)
+
+    def forward(self: Any, *arrays: Any, **options: Any) -> Any:
+        return base.forward(self, *arrays, **options)
+
+    made = _signature(base.__init__, constants(loss), loss, skip=2)
+    called = _signature(base.forward, [a for a in loss.arguments if a not in constants(loss)], None, skip=0)
+    __init__.__signature__ = _with_self(made)  # type: ignore[attr-defined]
+    forward.__signature__ = called  # type: ignore[attr-defined]
+    forward.__doc__ = base.forward.__doc__
+    name = module_name(loss)
+    for function in (__init__, forward):
+        function.__module__, function.__qualname__ = module, f"{name}.{function.__name__}"
+    return type(
+        name,
+        (base,),
+        {
+            "__doc__": _doc(loss, base),
+            "__init__": __init__,
+            "__module__": module,
+            "__signature__": made,
+            "forward": forward,
+            "loss": loss,
+        },
+    )
+
+
+def _with_self(signature: inspect.Signature) -> inspect.Signature:
+    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return signature.replace(parameters=[own, *signature.parameters.values()])
+
+
+def _signature(function: Any, arrays: Sequence[str], loss: Loss | None, skip: int) -> inspect.Signature:
+    """Return a base's signature with `*arrays` and `**params` replaced by what they stand for."""
+    signature = inspect.signature(function)
+    found = list(signature.parameters.values())[skip:]
+    before, after = [], []
+    for parameter in found:
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+            note = "Tensor" if loss is None else "Sequence[float] | Tensor"
+            before += [inspect.Parameter(name, kind, annotation=note) for name in arrays]
+        elif parameter.kind is parameter.KEYWORD_ONLY:
+            after.append(parameter)
+        elif parameter.kind is not parameter.VAR_KEYWORD:
+            before.append(parameter)
+    for name, default in (loss.defaults if loss else {}).items():
+        domain = loss.parameter_domains.get(name) if loss else None
+        note = _annotation(*domain, default) if domain else "Any"
+        before.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=note))
+    return signature.replace(parameters=[*before, *after], return_annotation=signature.return_annotation)
+
+
+_TYPES = {"count": "int", "integer": "int", "index": "int", "flag": "bool"}
+
+
+def _annotation(domain: Domain, per_class: bool, default: Any) -> str:
+    if domain.kind == "one of":
+        text = f"Literal[{', '.join(map(repr, domain.choices))}]"
+    elif per_class:
+        text = "Sequence[float] | Tensor"
+    else:
+        text = _TYPES.get(domain.kind, "float | Tensor")
+    return f"{text} | None" if default is None else text
+
+
+def _doc(loss: Loss, base: type[RecordLoss]) -> str:
+    """Write a class's docstring: the loss's own words, then what the record says of its arrays and parameters."""
+    words = loss.doc.partition(">>>")[0].strip()
+    facts = [
+        f"For one example: {loss.formula}",
+        f"Shapes: {loss.coupling.signature if loss.coupling else loss.signature}",
+    ]
+    ranges = [f"{name}: {text}" for name, text in loss.parameters.items() if name != "ignore_index"]
+    if ranges:
+        facts.append("Parameters: " + ", ".join(ranges))
+    if base is not RecordLoss:
+        facts.append(inspect.cleandoc(base.__doc__ or "").partition("\n\nParameters")[0])
+    if loss.references:
+        facts.append("References: " + "; ".join(loss.references))
+    return "\n\n".join([words, *facts]) + "\n"

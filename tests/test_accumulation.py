@@ -1,0 +1,151 @@
+"""Micro-batches and workers of unequal size give the whole batch's gradient, because sum and weight travel apart."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lossary
+
+torch = pytest.importorskip("torch")
+
+import torch.distributed as dist  # noqa: E402
+import torch.multiprocessing as mp  # noqa: E402
+
+from lossary.nn.distributed import data_parallel_mean  # noqa: E402
+
+PAD = 0
+CLASSES = 7
+
+
+def sentences() -> tuple[Any, Any]:
+    """Two padded sentences of 10 and 2 tokens, as features and as labels."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 12, 5, generator=generator, dtype=torch.float64)
+    labels = torch.randint(1, CLASSES, (2, 12), generator=generator)
+    labels[0, 10:], labels[1, 2:] = PAD, PAD
+    return x, labels
+
+
+def network() -> Any:
+    torch.manual_seed(0)
+    return torch.nn.Linear(5, CLASSES, dtype=torch.float64)
+
+
+def values(model: Any, x: Any, labels: Any) -> Any:
+    return lossary.softmax_cross_entropy(model(x), labels, ignore_index=PAD)
+
+
+def whole_gradient() -> tuple[float, list[Any]]:
+    x, labels = sentences()
+    model = network()
+    loss = lossary.mean(values(model, x, labels), mask=labels != PAD)
+    loss.backward()
+    return loss.item(), [p.grad for p in model.parameters()]
+
+
+def assert_same(found: list[Any], expected: list[Any]) -> None:
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-14, atol=1e-15)
+
+
+def test_micro_batches_of_10_and_2_tokens_give_the_gradient_of_the_batch() -> None:
+    x, labels = sentences()
+    mask = labels != PAD
+    assert mask.sum(1).tolist() == [10, 2]
+    loss, expected = whole_gradient()
+    model, parts = network(), []
+    for i in range(2):
+        part = lossary.mean(
+            values(model, x[i : i + 1], labels[i : i + 1]), mask=mask[i : i + 1], denominator=mask.sum()
+        )
+        part.backward()
+        parts.append(part.item())
+    assert sum(parts) == pytest.approx(loss, rel=1e-15)
+    assert_same([p.grad for p in model.parameters()], expected)
+
+
+def test_sums_and_weights_may_be_divided_when_all_have_arrived() -> None:
+    x, labels = sentences()
+    loss, expected = whole_gradient()
+    model, sums, counts = network(), [], []
+    for i in range(2):
+        summed, count = lossary.total(values(model, x[i : i + 1], labels[i : i + 1]), mask=labels[i : i + 1] != PAD)
+        summed.backward()
+        sums.append(summed.item())
+        counts.append(float(count))
+    assert counts == [10.0, 2.0]
+    assert sum(sums) / sum(counts) == pytest.approx(loss, rel=1e-15)
+    assert_same([p.grad / sum(counts) for p in model.parameters()], expected)
+
+
+def test_the_mean_of_means_would_be_another_gradient() -> None:
+    """What frameworks do by default, so that a test that passed by accident would be noticed."""
+    x, labels = sentences()
+    _, expected = whole_gradient()
+    model = network()
+    for i in range(2):
+        (lossary.mean(values(model, x[i : i + 1], labels[i : i + 1]), mask=labels[i : i + 1] != PAD) / 2).backward()
+    assert not torch.allclose(model.weight.grad, expected[0], rtol=0.1)
+
+
+def test_without_workers_it_is_the_mean() -> None:
+    v = torch.tensor([1.0, 4.0, float("nan")], requires_grad=True)
+    mask = torch.tensor([True, True, False])
+    mean = data_parallel_mean(v, weight=torch.tensor([3.0, 1.0, 1.0]), mask=mask)
+    mean.backward()
+    assert mean.item() == 1.75 and v.grad.tolist() == [0.75, 0.25, 0.0]
+
+
+# --- two processes ---------------------------------------------------------------------------------------------------
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def work(rank: int, port: int, folder: str) -> None:
+    """One of two workers: its sentence, the mean of both, its gradient averaged as by DDP, and summed by hand."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    try:
+        x, labels = sentences()
+        x, labels = x[rank : rank + 1], labels[rank : rank + 1]
+        mask = labels != PAD
+
+        parallel = torch.nn.parallel.DistributedDataParallel(network())
+        loss = data_parallel_mean(values(parallel, x, labels), mask=mask)
+        loss.backward()
+        averaged = [p.grad for p in parallel.parameters()]
+
+        model = network()
+        data_parallel_mean(values(model, x, labels), mask=mask, averaged=False).backward()
+        summed = [p.grad for p in model.parameters()]
+        for grad in summed:
+            dist.all_reduce(grad)
+
+        model = network()
+        nothing = data_parallel_mean(values(model, x, labels), mask=torch.zeros_like(mask))
+        nothing.backward()
+        results = {"loss": loss.item(), "averaged": averaged, "summed": summed, "nothing": nothing.item()}
+        torch.save({**results, "zero": [p.grad for p in model.parameters()]}, Path(folder) / f"{rank}.pt")
+    finally:
+        dist.destroy_process_group()
+
+
+@pytest.mark.skipif(not (dist.is_available() and dist.is_gloo_available()), reason="this build of torch has no gloo")
+def test_two_workers_give_the_gradient_of_the_batch(tmp_path: Path) -> None:
+    mp.spawn(work, args=(free_port(), str(tmp_path)), nprocs=2)
+    loss, expected = whole_gradient()
+    for rank in range(2):
+        results = torch.load(tmp_path / f"{rank}.pt")
+        assert results["loss"] == pytest.approx(loss, rel=1e-15)
+        assert_same(results["averaged"], expected)
+        assert_same(results["summed"], expected)
+        assert results["nothing"] == 0.0
+        assert all((grad == 0).all() for grad in results["zero"])
