@@ -198,6 +198,18 @@ def test_read_only_inputs_and_inputs_of_other_types() -> None:
         np.testing.assert_array_equal(found[1], expected[1])
 
 
+@pytest.mark.parametrize("classes", [8, 80])
+def test_one_target_or_one_row_of_logits_repeated(classes: int) -> None:
+    logits, _, soft = made(np.float32, (20, classes))
+    repeated = np.broadcast_to(soft[3], soft.shape)
+    found, expected = (
+        rows.softmax_rows(logits, target, rows.Plan(), dtype=np.float32) for target in (repeated, repeated.copy())
+    )
+    np.testing.assert_array_equal(found.values, expected.values)
+    np.testing.assert_array_equal(found.grad, expected.grad)
+    agree(lossary.softmax_cross_entropy, [np.broadcast_to(logits[0], logits.shape), np.arange(20) % 8], np.float32)
+
+
 @pytest.mark.parametrize("shape", [(0, 5), (4, 0, 3)])
 def test_no_rows(shape: tuple[int, ...]) -> None:
     logits = np.empty(shape, np.float32)
@@ -382,3 +394,49 @@ def test_the_decided_answers_hold_with_the_kernel_at_every_size() -> None:
         [*command, tests], cwd=here.parent, env=environment, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stdout[-4000:]
+
+
+# --- tensors --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FAMILY)
+@pytest.mark.parametrize("kind", ["float32", "float64", "bfloat16"])
+def test_tensors_are_computed_by_the_same_kernel(name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    loss, calls = lossary.get(name), []
+    evaluate = rows.softmax_rows
+    monkeypatch.setattr(rows, "softmax_rows", lambda *a, **k: calls.append(k["gradient"]) or evaluate(*a, **k))
+    logits, labels, _ = made(np.float32, (30, 12))
+    logits = np.tanh(logits) if loss.input == "similarity" else logits
+    leaf = torch.from_numpy(logits).to(getattr(torch, kind)).requires_grad_()
+    arrays = [leaf, torch.from_numpy(labels)]
+    if "class_counts" in loss.arguments:
+        arrays.append(torch.arange(12).to(leaf.dtype))
+    with torch.no_grad():
+        quiet = loss(*arrays)
+    value = loss(*arrays)
+    weights = torch.linspace(-1, 1, 30, dtype=value.dtype)
+    value.backward(weights)
+    assert calls and calls[-1], "the gradient came from the kernel"
+    assert not quiet.requires_grad and torch.equal(quiet, value.detach())
+    monkeypatch.undo()
+    monkeypatch.setattr(table, "available", lambda: False)
+    table._find.cache_clear()
+    try:
+        plain = leaf.detach().clone().requires_grad_()
+        expected = loss(plain, *arrays[1:])
+        expected.backward(weights)
+    finally:
+        monkeypatch.undo()
+        table._find.cache_clear()
+    accuracy = 1e-4 if kind != "bfloat16" else 2e-2
+    torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(leaf.grad, plain.grad, rtol=accuracy, atol=1e-5 if kind != "bfloat16" else 1e-2)
+
+
+def test_a_second_derivative_of_tensors_is_the_definitions() -> None:
+    torch = pytest.importorskip("torch")
+    leaf = torch.randn(6, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    labels = torch.arange(6)
+    assert torch.autograd.gradcheck(lambda z: lossary.softmax_cross_entropy(z, labels), leaf)
+    assert torch.autograd.gradgradcheck(lambda z: lossary.softmax_cross_entropy(z, labels), leaf)

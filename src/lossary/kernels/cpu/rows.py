@@ -18,18 +18,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic, overload
+from numba import extending, njit, types
 
 from lossary import numerics
 from lossary.kernels.cpu import scalar, threads
-from lossary.kernels.cpu.scalar import plus, select
 from lossary.kernels.table import Outcome, Wanted, least
 
 # Along a row sums are taken in pieces of this many classes, each in as many partial sums as the machine has lanes, and
@@ -38,21 +36,26 @@ PIECE = 1024
 STRIPS = 32  # the same across lanes: as many classes make a partial sum
 # Rows shorter than this go side by side.
 SHORT = 48
-# Entries of a tile: with its costs it stays in the first-level cache for few classes, in the second for many.
-TILE = 8192
-LEAST_LANES, MOST_LANES = 16, 1024  # a vector register of float32; beyond, nothing is gained
+TILE = 32768  # entries of a tile: with its costs it stays in the second-level cache
+LEAST_LANES, MOST_LANES = 16, 2048  # from a vector register of float32 to where nothing more is gained
 LEAST = 2048  # entries from which the kernel is used; below, NumPy is as fast
 LEAST_SHARED = 65536  # entries from which threads are used: their start costs some tens of microseconds
 
 LIKELIHOOD, FOCAL, POLY, POWER = 0, 1, 2, 3  # functions of the label's log-probability
 
+_Decorator = Callable[[Any], Any]
+intrinsic: _Decorator = extending.intrinsic
+overload: Any = extending.overload
+plus: Any = scalar.plus
+select: Any = scalar.select
+
 _PARTS: dict[str, Any] = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 # Contraction (a * b + c in one rounding) is the only licence given to the compiler; where a sum may be taken in any
 # order, `plus` says so on the spot. Nothing is assumed of NaN, infinities or the sign of zero.
-plain = njit(**_PARTS, fastmath={"contract"})
+plain: _Decorator = njit(**_PARTS, fastmath={"contract"})
 # The same expressions give the same bits wherever they stand: an index and its one-hot row agree exactly.
-strict = njit(**_PARTS)
-whole = njit(nogil=True, cache=True, error_model="numpy")
+strict: _Decorator = njit(**_PARTS)
+whole: _Decorator = njit(nogil=True, cache=True, error_model="numpy")
 
 
 # --- bits -----------------------------------------------------------------------------------------------------------
@@ -314,6 +317,14 @@ def _spread_gradient(
 def _largest_lanes(scores: Any, top: Any) -> None:
     for i in range(scores.size):
         top[i] = select(scores[i] > top[i], scores[i], top[i])
+
+
+@strict
+def _ground(top: Any) -> None:
+    """A row of nothing but -inf has no largest score to subtract: 0 takes its place."""
+    nothing = top.dtype.type(0)
+    for i in range(top.size):
+        top[i] = select(top[i] == -np.inf, nothing, top[i])
 
 
 @plain
@@ -800,9 +811,11 @@ def tiled_rows(
         block, low = tile // tiles, tile % tiles * width
         count = min(width, inner - low)
         first = block * inner + low
-        for i in range(count):
-            lanes[FACTOR, i] = factor[(first + i) * factor_step] * (common * scale)
-
+        if factor_step:
+            _take(factor[first : first + count], lanes[FACTOR, :count])
+            _multiply_all(lanes[FACTOR, :count], common * scale)
+        else:
+            _fill(lanes[FACTOR, :count], factor[0] * (common * scale))
         own = labels[first : first + count] if labels.size else labels
         suspect |= _outside(own, classes, lanes[FACTOR])
         _gather(x, block * x_steps[0] + low * x_steps[2], x_steps[1], x_steps[2], scores, width, classes, count)
@@ -828,12 +841,10 @@ def tiled_rows(
                 for c in range(k if right else 0):
                     right = right and scores[c * width + i] != base[i]
                 correct[first + i] = right
-        for i in range(count):
-            base[i] = nothing if base[i] == -np.inf else base[i]
-
-        for field in range(_SUMS):
-            _erase(part[field])
-            _erase(sums[field])
+        _ground(base)
+        for field in range(2 if costs is None and not entropy.size else _SUMS):  # the first two are always needed
+            _erase(part[field, :count])
+            _erase(sums[field, :count])
         if costs is not None:
             if not targets.size:
                 _erase(costs)
@@ -1030,7 +1041,7 @@ def layout(array: Any) -> Layout | None:
         step = _collapsed(batch, steps)
         if step is None:
             return None
-        return Layout(_flat(array, span), 1, math.prod(batch), (0, 1, step or classes), 0)
+        return Layout(_flat(array, span), 1, math.prod(batch), (0, 1, step), 0)
     # The classes are not innermost: as many trailing axes of the batch as possible are walked side by side.
     split = len(batch)
     while split and _collapsed(batch[split - 1 :], steps[split - 1 :]) in (0, 1):
@@ -1094,7 +1105,7 @@ def softmax_rows(
     further = {name: np.zeros(rows, bool if name == "correct" else dtype) for name in outputs}
     if place is None:  # no rows, or no classes
         grad = np.zeros(logits.shape, logits.dtype) if gradient else None
-        return Rows(values.reshape(batch), grad, *(_shaped(further.get(n), batch) for n in _FURTHER), False)
+        return Rows(values.reshape(batch), grad, *_shaped(further, batch), False)
     number = dtype.type
     indexed = target.dtype.kind in "iu" and target.ndim == len(batch)
     labels = np.ascontiguousarray(target, np.int64).reshape(-1) if indexed else np.empty(0, np.int64)
@@ -1130,11 +1141,10 @@ def softmax_rows(
     results = [further.get(name, np.empty(0, bool if name == "correct" else dtype)) for name in _FURTHER]
 
     if short:
-        width = max(LEAST_LANES, min(MOST_LANES, TILE // classes // LEAST_LANES * LEAST_LANES))
-        width = min(width, -(-place.inner // LEAST_LANES) * LEAST_LANES)
+        width = _width(classes, place.inner)
         tiles = place.outer * -(-place.inner // width)
 
-        def run(first: int, last: int) -> int:
+        def run(first: int, last: int) -> Any:
             area = classes * width
             kept = area if plan.soft_cap or plan.smoothing else 0
             scratch = np.empty(area, dtype), np.empty(kept, dtype), np.empty(area, dtype) if dense else None
@@ -1147,7 +1157,7 @@ def softmax_rows(
     else:
         tiles = rows
 
-        def run(first: int, last: int) -> int:
+        def run(first: int, last: int) -> Any:
             scratch = np.empty(classes, dtype), np.empty(classes, dtype) if dense else None
             return long_rows(
                 place.flat, place.steps[2], *common, soft_steps[2], *options, plan.kind,
@@ -1157,14 +1167,21 @@ def softmax_rows(
 
     few = rows * classes < LEAST_SHARED
     suspect = threads.share(run, tiles, 1 if few else count or threads.default_count())
-    return Rows(values.reshape(batch), grad, *(_shaped(further.get(name), batch) for name in _FURTHER), bool(suspect))
+    return Rows(values.reshape(batch), grad, *_shaped(further, batch), bool(suspect))
+
+
+def _width(classes: int, rows: int) -> int:
+    """Return the lanes of a tile: an odd multiple of the least, so that its strips do not share the cache's sets."""
+    most = min(MOST_LANES, TILE // classes, rows)
+    return LEAST_LANES * (max(1, -(-most // LEAST_LANES)) | 1)
 
 
 _FURTHER = ("lse", "entropy", "correct")
 
 
-def _shaped(array: Any, batch: tuple[int, ...]) -> Any:
-    return None if array is None else array.reshape(batch)
+def _shaped(further: dict[str, Any], batch: tuple[int, ...]) -> tuple[Any, Any, Any]:
+    lse, entropy, correct = (further[name].reshape(batch) if name in further else None for name in _FURTHER)
+    return lse, entropy, correct
 
 
 def _like(array: Any, place: Layout, batch: tuple[int, ...]) -> Any:
@@ -1192,14 +1209,15 @@ def _gradient(logits: Any, place: Layout, batch: tuple[int, ...], wanted: bool, 
 # --- the losses of the family ---------------------------------------------------------------------------------------
 
 
-def _evaluate(call: Any, wanted: Wanted, plan: Plan | None) -> Outcome | None:
-    if plan is None or wanted.order > 1 or np.dtype(call.dtype).name not in ("float32", "float64"):
+def _evaluate(call: Any, wanted: Wanted, plan: Plan) -> Outcome | None:
+    dtype = np.dtype(call.dtype)
+    if wanted.order > 1 or dtype.name not in ("float32", "float64"):
         return None
-    logits, target = call.given[0], call.arrays[1]
-    if logits.ndim != len(call.batch) + 1 or logits.dtype.kind != "f" or logits.dtype.itemsize > call.dtype.itemsize:
+    given, logits, target = call.given[0], call.arrays[0], call.arrays[1]
+    if given.ndim != len(call.batch) + 1:  # one row repeated over the batch: its gradients add up
         return None
-    if logits.dtype.itemsize == call.dtype.itemsize or logits.dtype != np.float16:
-        logits = call.arrays[0]
+    if isinstance(given, np.ndarray) and given.dtype == np.float16 and dtype == np.float32:
+        logits = given  # widened in registers
     if logits.size < least(LEAST):
         return None
     known = all(allowed.kind == "index" or not allowed.bounded for allowed in call.domains)
@@ -1211,7 +1229,7 @@ def _evaluate(call: Any, wanted: Wanted, plan: Plan | None) -> Outcome | None:
         logits,
         target,
         plan,
-        dtype=call.dtype,
+        dtype=dtype,
         weights=wanted.weights,
         scale=wanted.scale,
         gradient=wanted.order == 1,
@@ -1275,8 +1293,8 @@ def adjusted(call: Any, wanted: Wanted) -> Outcome | None:
     numbers, counts = _numbers(call, "tau"), call.arrays[2]
     if numbers is None or counts.ndim != 1:
         return None
-    with call.xp.quiet():
-        shift = numerics.times(call.xp, numbers[0] * np.ones_like(counts), np.log(counts))
+    with np.errstate(divide="ignore"):
+        shift = numerics.times(np, numbers[0] * np.ones_like(counts), np.log(counts))
     return _evaluate(call, wanted, Plan(shift=shift))
 
 
@@ -1285,8 +1303,8 @@ def balanced(call: Any, wanted: Wanted) -> Outcome | None:
     numbers, counts = _numbers(call, "beta"), call.arrays[2]
     if numbers is None or counts.ndim != 1:
         return None
-    with call.xp.quiet():
-        weight = numerics.effective_number_weights(call.xp, counts, numbers[0])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        weight = numerics.effective_number_weights(np, counts, numbers[0])
     return _evaluate(call, wanted, Plan(class_weight=weight))
 
 
