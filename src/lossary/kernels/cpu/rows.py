@@ -1209,7 +1209,7 @@ def _gradient(logits: Any, place: Layout, batch: tuple[int, ...], wanted: bool, 
 # --- the losses of the family ---------------------------------------------------------------------------------------
 
 
-def _evaluate(call: Any, wanted: Wanted, plan: Plan) -> Outcome | None:
+def _evaluate(make: Callable[[Any], Plan | None], call: Any, wanted: Wanted) -> Outcome | None:
     dtype = np.dtype(call.dtype)
     if wanted.order > 1 or dtype.name not in ("float32", "float64"):
         return None
@@ -1218,7 +1218,8 @@ def _evaluate(call: Any, wanted: Wanted, plan: Plan) -> Outcome | None:
         return None
     if isinstance(given, np.ndarray) and given.dtype == np.float16 and dtype == np.float32:
         logits = given  # widened in registers
-    if logits.size < least(LEAST):
+    plan = make(call) if logits.size >= least(LEAST) else None
+    if plan is None:
         return None
     known = all(allowed.kind == "index" or not allowed.bounded for allowed in call.domains)
     if not known:
@@ -1244,71 +1245,90 @@ def _evaluate(call: Any, wanted: Wanted, plan: Plan) -> Outcome | None:
     return Outcome(value, (done.grad,) if wanted.order else ())
 
 
+@dataclass(frozen=True)
+class RowKernel:
+    """The kernel of a loss of the family: the plan it makes of a call, or None where the call is not for it."""
+
+    plan: Callable[[Any], Plan | None]
+
+    def __call__(self, call: Any, wanted: Wanted) -> Outcome | None:
+        """Compute a call on NumPy arrays, or return None if it is not for this kernel."""
+        return _evaluate(self.plan, call, wanted)
+
+
 def _numbers(call: Any, *names: str) -> list[float] | None:
     """Return parameters as numbers, or None if one of them is not."""
     found = [call.params[name] for name in names]
     return [float(v) for v in found] if all(isinstance(v, (int, float)) for v in found) else None
 
 
-def cross_entropy(call: Any, wanted: Wanted) -> Outcome | None:
+def _of_counts(call: Any, formula: Callable[..., Any], number: float) -> Any:
+    """Return numbers per class made of class counts; a call on tensors may hold their memory as NumPy sees it."""
+    counts = call.arrays[2]
+    if isinstance(counts, np.ndarray):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return formula(np, counts, number)
+    return formula(call.xp, counts, number)
+
+
+def _shift(xp: Any, counts: Any, tau: float) -> Any:
+    return numerics.times(xp, tau * xp.ones_like(counts), xp.log(counts))
+
+
+@RowKernel
+def cross_entropy(call: Any) -> Plan | None:
     """Minus the log-likelihood of a label or a distribution, with every option."""
     numbers = _numbers(call, "label_smoothing", "temperature", "z_loss")
     cap, weight = call.params["soft_cap"], call.params["class_weight"]
-    if numbers is None or not isinstance(cap, (int, float, type(None))) or (weight is not None and np.ndim(weight) > 1):
+    if numbers is None or not isinstance(cap, (int, float, type(None))) or getattr(weight, "ndim", 0) > 1:
         return None
     smoothing, temperature, z_loss = numbers
-    plan = Plan(
-        class_weight=weight,
-        smoothing=smoothing,
-        scale=1 / temperature,
-        z_loss=z_loss,
-        soft_cap=cap or 0.0,
-        stray=0.0,
+    return Plan(
+        class_weight=weight, smoothing=smoothing, scale=1 / temperature, z_loss=z_loss, soft_cap=cap or 0.0, stray=0.0
     )
-    return _evaluate(call, wanted, plan)
 
 
-def focal(call: Any, wanted: Wanted) -> Outcome | None:
+@RowKernel
+def focal(call: Any) -> Plan | None:
     """Right examples turned down."""
     numbers, weight = _numbers(call, "gamma"), call.params["class_weight"]
-    if numbers is None or (weight is not None and np.ndim(weight) > 1):
-        return None
-    return _evaluate(call, wanted, Plan(FOCAL, numbers[0], weight))
+    return None if numbers is None or getattr(weight, "ndim", 0) > 1 else Plan(FOCAL, numbers[0], weight)
 
 
-def poly(call: Any, wanted: Wanted) -> Outcome | None:
+@RowKernel
+def poly(call: Any) -> Plan | None:
     """The first term of the expansion reweighted."""
     numbers = _numbers(call, "epsilon")
-    return None if numbers is None else _evaluate(call, wanted, Plan(POLY, numbers[0]))
+    return None if numbers is None else Plan(POLY, numbers[0])
 
 
-def power(call: Any, wanted: Wanted) -> Outcome | None:
+@RowKernel
+def power(call: Any) -> Plan | None:
     """A power of the probability in place of its logarithm."""
     numbers = _numbers(call, "q")
-    return None if numbers is None else _evaluate(call, wanted, Plan(POWER, numbers[0]))
+    return None if numbers is None else Plan(POWER, numbers[0])
 
 
-def adjusted(call: Any, wanted: Wanted) -> Outcome | None:
+@RowKernel
+def adjusted(call: Any) -> Plan | None:
     """Logits shifted by the log of the class counts."""
-    numbers, counts = _numbers(call, "tau"), call.arrays[2]
-    if numbers is None or counts.ndim != 1:
+    numbers = _numbers(call, "tau")
+    if numbers is None or call.arrays[2].ndim != 1:
         return None
-    with np.errstate(divide="ignore"):
-        shift = numerics.times(np, numbers[0] * np.ones_like(counts), np.log(counts))
-    return _evaluate(call, wanted, Plan(shift=shift))
+    return Plan(shift=_of_counts(call, _shift, numbers[0]))
 
 
-def balanced(call: Any, wanted: Wanted) -> Outcome | None:
+@RowKernel
+def balanced(call: Any) -> Plan | None:
     """Classes weighted by their effective number."""
-    numbers, counts = _numbers(call, "beta"), call.arrays[2]
-    if numbers is None or counts.ndim != 1:
+    numbers = _numbers(call, "beta")
+    if numbers is None or call.arrays[2].ndim != 1:
         return None
-    with np.errstate(divide="ignore", invalid="ignore"):
-        weight = numerics.effective_number_weights(np, counts, numbers[0])
-    return _evaluate(call, wanted, Plan(class_weight=weight))
+    return Plan(class_weight=_of_counts(call, numerics.effective_number_weights, numbers[0]))
 
 
-def angular(call: Any, wanted: Wanted) -> Outcome | None:
+@RowKernel
+def angular(call: Any) -> Plan | None:
     """The label's angle enlarged."""
     numbers, easy = _numbers(call, "margin", "scale"), call.params["easy_margin"]
     if numbers is None:
@@ -1316,13 +1336,14 @@ def angular(call: Any, wanted: Wanted) -> Outcome | None:
     margin, scale = numbers
     cos, sin = math.cos(margin), math.sin(margin)
     bounds = (0.0, 0.0) if easy else (-cos, margin * sin)
-    return _evaluate(call, wanted, Plan(scale=scale, margin=(cos, sin, *bounds)))
+    return Plan(scale=scale, margin=(cos, sin, *bounds))
 
 
-def cosine(call: Any, wanted: Wanted) -> Outcome | None:
+@RowKernel
+def cosine(call: Any) -> Plan | None:
     """The label's cosine made smaller."""
     numbers = _numbers(call, "margin", "scale")
     if numbers is None:
         return None
     margin, scale = numbers
-    return _evaluate(call, wanted, Plan(scale=scale, margin=(1.0, 0.0, math.inf, margin)))
+    return Plan(scale=scale, margin=(1.0, 0.0, math.inf, margin))
