@@ -42,6 +42,7 @@ INNER: dict[str, set[str]] = {
 LATER: dict[str, set[str]] = {
     "catalogue": {"transforms"},  # a record evaluates itself by the transforms, which are built on records
     "_dispatch": {"backends"},  # the one upward door
+    "backends": {"kernels"},  # a call that is large enough looks for a kernel
 }
 # What may be imported from outside the package, beyond the standard library.
 NO_FRAMEWORK = {"losses", "numerics", "similarity", "catalogue", "facts", "errors", "reduction", "_dispatch"}

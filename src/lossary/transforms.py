@@ -45,9 +45,7 @@ class Call:
             self.loss.arguments, self.signature.inputs, self.given, self.domains, strict=True
         ):
             per_example = array.ndim > len(core) or not self.batch
-            checks.domain(
-                self.xp, self.loss, name, allowed, array, keep if per_example else None, classes, self.exempt
-            )
+            checks.domain(self.xp, self.loss, name, allowed, array, keep if per_example else None, classes, self.exempt)
 
     def steps(self) -> Any:
         """Start the definition on uncoupled arrays."""

@@ -351,7 +351,7 @@ def fused(call: Call, value: Any, order: int, scale: Any, finish: Callable[[Any]
     is being differentiated they are left to ordinary operations.
     """
     if torch.compiler.is_compiling():
-        return None
+        return None if order else _as_operator(call, value, finish)
     names = tuple(name for name, held in call.params.items() if isinstance(held, Tensor))
     tensors = (*call.arrays, *(call.params[name] for name in names))
     factors = () if call.weights is None else (call.weights,)
@@ -377,6 +377,56 @@ def fused(call: Call, value: Any, order: int, scale: Any, finish: Callable[[Any]
     if done is None:
         return None
     return replace(done, value=_Fused.apply(_Spec(call, names, wrt), kernel, scale, done, *tensors))
+
+
+def _as_operator(call: Call, value: Any, finish: Callable[[Any], Any]) -> Any:
+    """Return the values of a loss on the CPU through an operator that the compiler does not look into."""
+    if call.signature.rank == 1 and call.loss.coupling is None:
+        return _rows_as_operator(call, value, finish)
+    tensors = (*call.arrays, *(held for held in call.params.values() if isinstance(held, Tensor)))
+    wrt = [call.loss.arguments.index(name) for name in call.loss.wrt]
+    others = [x for i, x in enumerate(tensors) if i not in wrt] + ([] if call.weights is None else [call.weights])
+    if (
+        any(x.device.type != "cpu" or x.dtype != call.dtype for x in tensors)
+        or call.dtype not in _NUMPY
+        or torch._C._are_functorch_transforms_active()
+        or any(x.requires_grad for x in others)
+        or not _worth_an_operator(call)
+    ):
+        return None
+    from lossary.kernels.cpu import torch_ops
+    from lossary.kernels.table import Outcome
+
+    arguments = torch_ops.packed(call.loss, call.arrays, call.params)
+    if arguments is None:
+        return None
+    if value == "each":
+        done = torch_ops.values(*arguments)
+        return Outcome(done if call.weights is None else where(call.weights == 0, 0, done * call.weights), ())
+    return Outcome(finish(torch_ops.summed(call.weights, *arguments)[0]), ())
+
+
+def _rows_as_operator(call: Call, value: Any, finish: Callable[[Any], Any]) -> Any:
+    from lossary.kernels import table
+
+    if not table.available():
+        return None
+    from lossary.kernels.cpu import torch_rows
+
+    done = torch_rows.traced(call)
+    if done is None:
+        return None
+    if call.weights is not None:
+        done = where(call.weights == 0, zeros_like(done), done * call.weights)
+    return table.Outcome(done if value == "each" else finish(done.sum(dtype=torch.float64)), ())
+
+
+def _worth_an_operator(call: Call) -> bool:
+    from lossary.kernels import table
+
+    if call.signature.rank or call.loss.coupling is not None or not table.available():
+        return False
+    return math.prod(call.batch) >= table.least(table.LEAST)
 
 
 def _plain(x: Tensor) -> bool:

@@ -39,6 +39,12 @@ class Node:
     def __bool__(self) -> bool:
         raise UnsupportedError("an `if` on data has no straight-line form")
 
+    def __neg__(self) -> Node:
+        return self.graph.negative(self)
+
+    def __invert__(self) -> Node:
+        return self.graph.node("~", (self,), "truth")
+
     # NumPy must not take an operator over.
     __array_ufunc__ = None
     __hash__ = object.__hash__
@@ -60,9 +66,6 @@ for _name, _symbol in {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==",
 for _name, _symbol in {"and": "&", "or": "|"}.items():
     setattr(Node, f"__{_name}__", _binary(_symbol))
     setattr(Node, f"__r{_name}__", _binary(_symbol, swapped=True))
-Node.__neg__ = lambda self: self.graph.negative(self)  # type: ignore[attr-defined]
-Node.__invert__ = lambda self: self.graph.node("~", (self,), "truth")  # type: ignore[attr-defined]
-
 _COMPARISONS = {"<", "<=", ">", ">=", "==", "!="}
 
 
@@ -125,7 +128,8 @@ class Graph:
     def negative(self, x: Node) -> Node:
         """Change the sign; twice is not at all."""
         if x.operation == "negative":
-            return x.parts[0]
+            first: Node = x.parts[0]
+            return first
         return self.node("negative", (x,), x.kind)
 
 
@@ -171,7 +175,7 @@ class Namespace:
 
     def isfinite(self, x: Node) -> Node:
         """Whether this is neither infinite nor NaN."""
-        return self.abs(x) < math.inf
+        return self.graph.binary("<", self.abs(x), math.inf)
 
 
 def _call(name: str, count: int) -> Callable[..., Node]:
@@ -191,8 +195,9 @@ for _name, _count in FUNCTIONS.items():
 
 
 # Names that the template around the loop uses.
-RESERVED = set("T INF NAN BLOCK abs where power floor load store plus types block run uniforms njit cfunc".split())
-RESERVED |= set("i first last length start stop number example_weight derivative_scale factor block_sum suspect sums found".split())
+_TEMPLATE = """T INF NAN BLOCK abs where power floor load store plus types block run uniforms njit cfunc i first last
+length start stop number example_weight derivative_scale factor block_sum suspect sums found"""
+RESERVED = frozenset(_TEMPLATE.split())
 
 
 # --- a definition, traced -------------------------------------------------------------------------------------------
@@ -388,7 +393,7 @@ def _python(x: Any) -> str:
 
 
 def outside(domain: Domain, x: str) -> str:
-    """The condition, on a scalar called `x`, of lying outside a domain, as `lossary.checks` has it; "" if there is none.
+    """The condition, on a scalar called `x`, of lying outside a domain, as `lossary.checks` has it, or "".
 
     NaN lies in every interval: it is an outcome to be found and named, not a misuse.
     """

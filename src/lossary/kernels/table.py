@@ -59,17 +59,24 @@ TABLE: dict[tuple[str, str], tuple[str, str]] = {
     ("cosface", "cpu"): (_ROWS, "cosine"),
 }
 
+# Elements from which a pointwise kernel is used; below, NumPy is as fast and needs no compiler.
+LEAST = 16384
 
-@cache
+
+# ``LOSSARY_KERNELS=off`` computes everything by the definitions, ``LOSSARY_KERNELS=always`` even the smallest arrays by
+# kernels. Both are read once, when the first call looks for a kernel.
+_SWITCH = os.environ.get("LOSSARY_KERNELS", "")
+_AVAILABLE = _SWITCH != "off" and importlib.util.find_spec("numba") is not None
+
+
 def available() -> bool:
-    """Whether kernels can be compiled, and are not switched off by ``LOSSARY_KERNELS=off``."""
-    return os.environ.get("LOSSARY_KERNELS", "") != "off" and importlib.util.find_spec("numba") is not None
+    """Whether kernels can be compiled, and are not switched off."""
+    return _AVAILABLE
 
 
-@cache
 def least(default: int) -> int:
-    """The size, in elements, from which a kernel is used: ``LOSSARY_KERNELS=always`` makes it 0."""
-    return 0 if os.environ.get("LOSSARY_KERNELS", "") == "always" else default
+    """The size, in elements, from which a kernel is used."""
+    return 0 if _SWITCH == "always" else default
 
 
 def find(loss: Loss, device: str = "cpu") -> Kernel | None:

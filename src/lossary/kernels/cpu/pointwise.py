@@ -20,11 +20,10 @@ import numpy as np
 from lossary.catalogue import Loss, get
 from lossary.kernels import codegen
 from lossary.kernels.cpu import store, threads
-from lossary.kernels.table import Outcome, Wanted, least
+from lossary.kernels.table import LEAST, Outcome, Wanted, least
 
 BLOCK = 4096
 _BUFFERED = 8 * BLOCK  # elements that pass through a buffer at a time
-LEAST = 16384  # elements from which a kernel is used; below, NumPy is as fast and needs no compiler
 _LEAST_SHARED = 65536  # elements from which threads are used: their start costs some tens of microseconds
 
 TYPES = {"float32": ("f32", ctypes.c_float), "float64": ("f64", ctypes.c_double)}
@@ -100,66 +99,67 @@ def run(first, last, length, {names}, sums):
 
 def write(variant: Variant) -> tuple[str, codegen.Program]:
     """Return the source of a kernel, and the program it holds."""
-    loss, order = variant.loss, variant.order
+    loss, order, weighted = variant.loss, variant.order, variant.weighted
     orders = ({0} if variant.value else set()) | ({order} if order else set())
     program = codegen.trace(loss, dict(variant.static), variant.uniform, variant.arrays, order, orders)
-    body = [f"{name} = load({name}_at, i)" for name in program.arguments]
+    inputs = [*program.arguments, *(["example_weight"] if weighted else [])]
+    body = [f"{name} = load({name}_at, i)" for name in inputs]
     tests = _tests(variant, program)
     if tests:
-        kept = " & (example_weight != T(0.0))" if variant.weighted else ""
-        if variant.weighted:
-            body.append("example_weight = load(example_weight_at, i)")
-        body.append(f"suspect |= types.int32(({tests}){kept})")
-    elif variant.weighted:
-        body.append("example_weight = load(example_weight_at, i)")
+        body.append(f"suspect |= types.int32(({tests}){' & (example_weight != T(0.0))' if weighted else ''})")
     body += program.lines
+
+    def by_weight(result: str, factor: str) -> str:
+        return f"where(example_weight == T(0.0), T(0.0), {result} * {factor})" if weighted else result
+
     outputs = []
     if variant.value:
-        (value,) = program.results[0]
-        weighed = f"where(example_weight == T(0.0), T(0.0), example_weight * {value})" if variant.weighted else value
+        weighed = by_weight(program.results[0][0], "example_weight")
         if variant.value == "each":
             outputs.append("value_out")
             body.append(f"store(value_out, i, {weighed})")
         else:
             body.append(f"block_sum = plus(block_sum, types.float64({weighed}))")
     if order:
-        if variant.weighted:
-            body.append("factor = example_weight * derivative_scale")
+        body.append(f"factor = {'example_weight * ' if weighted else ''}derivative_scale")
         for number, derivative in enumerate(program.results[order]):
-            scaled = f"where(example_weight == T(0.0), T(0.0), {derivative} * factor)"
             outputs.append(f"derivative_{number}_out")
-            body.append(
-                f"store(derivative_{number}_out, i, {scaled if variant.weighted else f'{derivative} * derivative_scale'})"
-            )
-    suffix = TYPES[variant.dtype][0]
-    renamed = {"where": "select", "abs": "absolute"}
-    shared = {"where", "abs", "sqrt", "maximum", "minimum"}
-    used = sorted(set(program.functions) | {"load", "store", "plus", "Unaliased"} | ({"where"} if variant.weighted else set()))
-    imports = ["from lossary.kernels.cpu.scalar import ("]
-    for name in used:
-        own = renamed.get(name, name)
-        own = own if name in shared or name in ("load", "store", "plus", "Unaliased") else f"{own}_{suffix}"
-        imports.append(f"    {own}{'' if own == name else f' as {name}'},")
-    imports.append(")")
-    if "floor(" in tests:
-        imports.append("from math import floor")
-    arguments = [f"{name}_at" for name in program.arguments] + (["example_weight_at"] if variant.weighted else []) + outputs
+            scaled = by_weight(derivative, "factor") if weighted else f"{derivative} * factor"
+            body.append(f"store(derivative_{number}_out, i, {scaled})")
+
+    arguments = [f"{name}_at" for name in inputs] + outputs
     uniforms = [name for name, _ in program.uniforms] + (["derivative_scale"] if order else [])
-    pointers = ["types.CPointer(T)"] * len(arguments) + ["T"] * len(uniforms)
     source = _HEADER.format(
         name=loss.name,
         what=_what(variant),
         dtype=variant.dtype,
         where=f"{loss.define.__module__}.{loss.define.__qualname__}",
-        imports="\n".join(imports),
+        imports=_imports(program, variant, tests),
         block=BLOCK,
         parameters=", ".join(variant.uniform),
         uniforms="".join(f"{expression}, " for _, expression in program.uniforms),
         names=", ".join([*arguments, *uniforms]),
-        types=", ".join([*pointers, "types.CPointer(types.float64)"]),
+        types=", ".join(
+            ["types.CPointer(T)"] * len(arguments) + ["T"] * len(uniforms) + ["types.CPointer(types.float64)"]
+        ),
         body="\n".join(f"        {line}" for line in body),
     )
     return source, program
+
+
+# What a generated module calls under another name than it has there, and what is the same for both types.
+_RENAMED = {"where": "select", "abs": "absolute"}
+_OF_ANY_TYPE = {"abs", "where", "sqrt", "maximum", "minimum", "load", "store", "plus", "Unaliased"}
+
+
+def _imports(program: codegen.Program, variant: Variant, tests: str) -> str:
+    used = {*program.functions, "load", "store", "plus", "Unaliased", *(["where"] if variant.weighted else [])}
+    lines = ["from lossary.kernels.cpu.scalar import ("]
+    for name in sorted(used):
+        own = _RENAMED.get(name, name) if name in _OF_ANY_TYPE else f"{name}_{TYPES[variant.dtype][0]}"
+        lines.append(f"    {own}{'' if own == name else f' as {name}'},")
+    lines.append(")")
+    return "\n".join([*(["from math import floor"] if "floor(" in tests else []), *lines])
 
 
 def _tests(variant: Variant, program: codegen.Program) -> str:
@@ -279,9 +279,7 @@ def compute(
     static = tuple((name, value) for name, value in numbers.items() if name not in uniform)
     extra = tuple(name for name in arrays if name not in loss.arguments)
     weighted = wanted.weights is not None
-    compiled = _compile(
-        Variant(loss, dtype.name, static, uniform, extra, wanted.order, wanted.value, weighted, check)
-    )
+    compiled = _compile(Variant(loss, dtype.name, static, uniform, extra, wanted.order, wanted.value, weighted, check))
     return None if compiled is None else _run(compiled, loss, arrays, numbers, batch, dtype, wanted)
 
 
@@ -387,8 +385,9 @@ class _Source:
             np.copyto(buffer[: end - begin], self.flat[begin:end], casting="unsafe")
         else:
             at = 0
-            flags = ["external_loop", "buffered", "ranged"]
-            with np.nditer(self.array, flags=flags, order="C", buffersize=_BUFFERED) as pieces:
+            flags: Any = ["external_loop", "buffered", "ranged"]
+            walk: Any = np.nditer(self.array, flags=flags, order="C", buffersize=_BUFFERED)
+            with walk as pieces:
                 pieces.iterrange = (begin, end)
                 for piece in pieces:
                     np.copyto(buffer[at : at + piece.size], piece, casting="unsafe")

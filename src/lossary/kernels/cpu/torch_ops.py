@@ -1,0 +1,155 @@
+"""Pointwise kernels as operators of PyTorch, for `torch.compile`: opaque to the compiler, known to autograd.
+
+Outside a compiled region the kernels are called directly (`lossary.backends.torch`), which costs less per call. An
+operator takes a loss by name; parameters that are numbers travel as numbers, options as ``name=True`` and the like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lossary.catalogue import Loss, get
+from lossary.kernels.cpu import pointwise
+from lossary.kernels.table import Wanted
+
+_OPTIONS = {"None": None, "True": True, "False": False}
+NUMPY = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+
+
+def packed(loss: Loss, arrays: Sequence[Tensor], params: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """Return a call as the arguments of an operator; None if a parameter has no place among them."""
+    names, extra, keys, numbers, others = [], [], [], [], []
+    for name, value in params.items():
+        if isinstance(value, Tensor):
+            names.append(name)
+            extra.append(value)
+        elif value is None or isinstance(value, bool):
+            others.append(f"{name}={value}")
+        elif isinstance(value, (int, float, torch.SymFloat, torch.SymInt)):
+            keys.append(name)
+            numbers.append(float(value))
+        else:
+            return None
+    return loss.name, [*arrays, *extra], ",".join(names), numbers, ",".join(keys), ",".join(others)
+
+
+def _compute(
+    wanted: Wanted, loss: str, tensors: Sequence[Tensor], names: str, numbers: Sequence[float], keys: str, others: str
+) -> Any:
+    record = get(loss)
+    arrays = [x.detach().numpy() for x in tensors]
+    labels = [*record.arguments, *filter(None, names.split(","))]
+    options = {name: _OPTIONS[held] for name, _, held in (item.partition("=") for item in others.split(",") if item)}
+    params = {**options, **dict(zip(filter(None, keys.split(",")), numbers, strict=True))}
+    batch = torch.broadcast_shapes(*(x.shape for x in tensors))
+    dtype = NUMPY[tensors[0].dtype]
+    ordered = {name: params[name] for name in record.defaults if name in params}
+    done = pointwise.compute(
+        record, dict(zip(labels, arrays, strict=True)), ordered, tuple(batch), dtype, wanted, check=False
+    )
+    assert done is not None, f"{loss} has no kernel"
+    return done[0]
+
+
+def _tensor(x: Any) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(x))
+
+
+@torch.library.custom_op("lossary::pointwise_values", mutates_args=())
+def values(
+    loss: str, tensors: Sequence[Tensor], names: str, numbers: Sequence[float], keys: str, others: str
+) -> Tensor:
+    """One value per example."""
+    wanted = Wanted("each", 0, threads=torch.get_num_threads())
+    return _tensor(_compute(wanted, loss, tensors, names, numbers, keys, others).value)
+
+
+@torch.library.custom_op("lossary::pointwise_gradient", mutates_args=())
+def gradient(
+    upstream: Tensor,
+    loss: str,
+    tensors: Sequence[Tensor],
+    names: str,
+    numbers: Sequence[float],
+    keys: str,
+    others: str,
+) -> list[Tensor]:
+    """The gradients in the arrays that have one, times what comes back for each example."""
+    wanted = Wanted(None, 1, upstream.detach().numpy(), threads=torch.get_num_threads())
+    return [_tensor(d) for d in _compute(wanted, loss, tensors, names, numbers, keys, others).derivatives]
+
+
+@torch.library.custom_op("lossary::pointwise_sum", mutates_args=())
+def summed(
+    weights: Tensor | None,
+    loss: str,
+    tensors: Sequence[Tensor],
+    names: str,
+    numbers: Sequence[float],
+    keys: str,
+    others: str,
+) -> list[Tensor]:
+    """The weighted sum of the values, and its gradients, in one pass."""
+    factors = None if weights is None else weights.detach().numpy()
+    done = _compute(
+        Wanted("sum", 1, factors, threads=torch.get_num_threads()), loss, tensors, names, numbers, keys, others
+    )
+    total = torch.tensor(done.value, dtype=tensors[0].dtype)
+    return [total, *(_tensor(d) for d in done.derivatives)]
+
+
+@values.register_fake
+def _(loss: str, tensors: Sequence[Tensor], *_rest: Any) -> Tensor:
+    return tensors[0].new_empty(torch.broadcast_shapes(*(x.shape for x in tensors)))
+
+
+@gradient.register_fake
+def _(upstream: Tensor, loss: str, tensors: Sequence[Tensor], *_rest: Any) -> list[Tensor]:
+    shape = torch.broadcast_shapes(*(x.shape for x in tensors))
+    return [tensors[0].new_empty(shape) for _ in get(loss).wrt]
+
+
+@summed.register_fake
+def _(weights: Tensor | None, loss: str, tensors: Sequence[Tensor], *_rest: Any) -> list[Tensor]:
+    shape = torch.broadcast_shapes(*(x.shape for x in tensors))
+    return [tensors[0].new_empty(()), *(tensors[0].new_empty(shape) for _ in get(loss).wrt)]
+
+
+def _placed(loss: str, count: int, grads: Sequence[Tensor]) -> list[Tensor | None]:
+    record = get(loss)
+    placed: list[Tensor | None] = [None] * count
+    for name, grad in zip(record.wrt, grads, strict=True):
+        placed[record.arguments.index(name)] = grad
+    return placed
+
+
+def _keep_inputs(ctx: Any, inputs: Any, output: Any) -> None:
+    ctx.loss, tensors, *ctx.rest = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _values_backward(ctx: Any, upstream: Tensor) -> Any:
+    grads = gradient(upstream, ctx.loss, list(ctx.saved_tensors), *ctx.rest)
+    return None, _placed(ctx.loss, len(ctx.saved_tensors), grads), None, None, None, None
+
+
+values.register_autograd(_values_backward, setup_context=_keep_inputs)
+
+
+def _keep_gradients(ctx: Any, inputs: Any, output: Any) -> None:
+    ctx.loss, ctx.count = inputs[1], len(inputs[2])
+    ctx.save_for_backward(*output[1:])
+
+
+def _sum_backward(ctx: Any, upstreams: Any) -> Any:
+    upstream = upstreams[0]
+    grads = [torch.where(upstream == 0, torch.zeros_like(d), d * upstream) for d in ctx.saved_tensors]
+    return None, None, _placed(ctx.loss, ctx.count, grads), None, None, None, None
+
+
+summed.register_autograd(_sum_backward, setup_context=_keep_gradients)
