@@ -43,6 +43,7 @@ def arrays(shape: tuple[int, ...], dtype: str) -> tuple[Any, Any]:
 
 def contenders(shape: tuple[int, ...], dtype: str, options: bool) -> dict[str, Run]:
     """Return what computes the mean and its gradient, by who does it."""
+    torch._dynamo.reset()  # shapes of earlier cases would count as recompilations
     logits, labels = arrays(shape, dtype)
     weight = torch.linspace(0.5, 2, shape[1]).to(logits.dtype) if options else None
     smoothing = 0.1 if options else 0.0
