@@ -243,11 +243,11 @@ def _exponentials(scores: Any, base: Any) -> Any:
     others, tops = nothing, nothing
     for i in range(scores.size):
         shifted = scores[i] - base
-        exponential = exp(shifted)
+        term = exp(shifted)
         is_top = shifted == nothing
-        others = plus(others, select(is_top, nothing, exponential))
+        others = plus(others, select(is_top, nothing, term))
         tops = plus(tops, select(is_top, one, nothing))
-        scores[i] = exponential
+        scores[i] = term
     return others, tops
 
 
@@ -332,11 +332,11 @@ def _exponentials_lanes(scores: Any, base: Any, others: Any, tops: Any) -> None:
     nothing, one = scores.dtype.type(0), scores.dtype.type(1)
     for i in range(scores.size):
         shifted = scores[i] - base[i]
-        exponential = exp(shifted)
+        term = exp(shifted)
         is_top = shifted == nothing
-        others[i] += select(is_top, nothing, exponential)
+        others[i] += select(is_top, nothing, term)
         tops[i] += select(is_top, one, nothing)
-        scores[i] = exponential
+        scores[i] = term
 
 
 @plain
@@ -441,10 +441,10 @@ def _at_label(lanes: Any, count: int) -> None:
     nothing, one, lowest = score.dtype.type(0), score.dtype.type(1), score.dtype.type(-np.inf)
     for i in range(count):
         shifted = score[i] - base[i]
-        exponential = exp(shifted)
+        power_of_e = exp(shifted)
         here = present[i] != nothing
-        p = exponential * inverse[i]
-        term[i] = exponential
+        p = power_of_e * inverse[i]
+        term[i] = power_of_e
         probability[i] = select(here, p, one)
         complement[i] = select(here, select(shifted == nothing, rest[i], one - p), nothing)
         logarithm[i] = select(here, select(score[i] == lowest, lowest, shifted - log_total[i]), nothing)
