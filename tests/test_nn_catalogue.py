@@ -152,7 +152,7 @@ def test_editors_read_the_same_signatures() -> None:
     generator = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(generator)
     assert generator.STUB.read_text(encoding="utf-8") == generator.stub(), (
-        "the types of lossary.nn are out of date: run `python docs/make_stubs.py` and commit the stub it writes"
+        "the types of lossary.nn are out of date: run `make docs` and commit the stub it writes"
     )
 
 
