@@ -137,6 +137,7 @@ def test_the_rest_of_torch_nn_is_found_here_as_it_is() -> None:
     }
     assert {name for name in replaced if not name.startswith("_")} == {*modules.__all__, "functional", "modules"}
     assert F.relu is theirs.relu
+    assert nn.modules.batchnorm is torch.nn.modules.batchnorm
     assert nn.functional is F
     assert {"Linear", "CrossEntropyLoss"} <= set(dir(nn)) and {"relu", "mse_loss"} <= set(dir(F))
     with pytest.raises(AttributeError, match="NoSuchLoss"):
@@ -204,6 +205,26 @@ def test_compile_fullgraph(case: Case) -> None:
         warnings.simplefilter("ignore")
         compiled = torch.compile(ours, fullgraph=True, backend="aot_eager")
         same(first_grad(compiled, *arguments), first_grad(reference, *arguments))
+
+
+def test_compile_with_sizes_and_constants_that_change_and_with_warnings() -> None:
+    rows, labels = torch.randn(9, 4), torch.tensor([0, 1, 2, 3, 0, 1, 2, 3, 0])
+    torch._dynamo.reset()
+    for criterion in (nn.CrossEntropyLoss(label_smoothing=0.1), nn.KLDivLoss(), nn.HuberLoss(delta=0.5)):
+        target = rows.softmax(-1) if not isinstance(criterion, nn.CrossEntropyLoss) else labels
+        compiled = torch.compile(criterion, fullgraph=True, dynamic=True, backend="aot_eager")
+        for count in (5, 9):
+            found = compiled(rows[:count], target[:count])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                torch.testing.assert_close(found, criterion(rows[:count], target[:count]))
+
+
+def test_a_warning_names_the_line_that_calls() -> None:
+    for f in (lambda: F.mse_loss(torch.ones(2, 1), torch.ones(2)), lambda: F.kl_div(torch.zeros(2), torch.ones(2))):
+        with pytest.warns(UserWarning) as caught:
+            f()
+        assert caught[0].filename == __file__
 
 
 @every_case
