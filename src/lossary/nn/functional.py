@@ -101,8 +101,9 @@ def _weighed(
         return reduced(values, reduction, dtype)
     if weight.shape != input.shape:
         refuse(f"weight: got shape {shape(weight)}, expected that of input, {shape(input)}")
-    count = weight.sum() if by_weight else None
-    return reduced(values * weight, reduction, torch.promote_types(dtype, weight.dtype), count)
+    weighed = values * weight
+    count = weight.sum(dtype=weighed.dtype) if by_weight else None
+    return reduced(weighed, reduction, torch.promote_types(dtype, weight.dtype), count)
 
 
 def l1_loss(
@@ -256,7 +257,7 @@ def _by_label(
         count = kept.sum()
     else:
         of_labels = weight[torch.where(kept & good, labels, 0)]
-        count = torch.where(kept, of_labels, torch.zeros_like(of_labels)).sum()
+        count = torch.where(kept, of_labels, torch.zeros_like(of_labels)).sum(dtype=values.dtype)
     return reduced(values, reduction, common_dtype(input), count)
 
 
