@@ -343,6 +343,32 @@ def test_binary_cross_entropy_stops_where_torchs_does(p: float, y: float, dtype:
     same(first_grad(swapped(F.binary_cross_entropy), target), first_grad(swapped(theirs.binary_cross_entropy), target))
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "options"),
+    [
+        ("binary_cross_entropy_with_logits", ("x", "zero_one"), {"pos_weight": torch.tensor(3.0, dtype=torch.float64)}),
+        ("binary_cross_entropy", ("probs", "zero_one"), {}),
+        ("multilabel_soft_margin_loss", ("rows", "hot"), {}),
+        ("cross_entropy", ("rows", "hot"), {"label_smoothing": 0.1}),
+        ("poisson_nll_loss", ("x", "counts"), {}),
+        ("poisson_nll_loss", ("positive", "counts"), {"log_input": False}),
+        ("huber_loss", ("x", "y"), {}),
+    ],
+)
+def test_gradients_in_targets_of_exactly_zero_and_one(
+    name: str, arguments: tuple[str, str], options: dict[str, Any]
+) -> None:
+    data = batch()
+    results = []
+    for module in (F, theirs):
+        inputs = [data[a].detach().requires_grad_() for a in arguments]
+        value = getattr(module, name)(*inputs, **options)
+        once = torch.autograd.grad(value, inputs, create_graph=True)
+        twice = torch.autograd.grad(sum((g * g).sum() for g in once), inputs, allow_unused=True)
+        results.append([value, *once, *(torch.zeros(()) if g is None else g for g in twice)])
+    same(*results)
+
+
 def test_a_small_variance_is_raised_and_its_gradient_passes() -> None:
     mean, target = torch.tensor([1.0, 2.0, 3.0]), torch.zeros(3)
     var = torch.tensor([0.0, 1e-7, 2.0])
@@ -565,6 +591,17 @@ def test_values_where_torch_overflows_or_loses_a_nan(what: str) -> None:
     torch.testing.assert_close(value, torch.tensor(expected), equal_nan=True)
     torch.testing.assert_close(ours, torch.tensor(wanted), equal_nan=True, rtol=1e-3, atol=0)
     assert grad.isfinite().all()
+
+
+def test_gradients_in_targets_that_torch_does_not_have() -> None:
+    f = lambda f, count: f.poisson_nll_loss(torch.zeros(2), count, full=True)  # noqa: E731
+    (_, (grad,)), (_, (our_grad,)) = differs(f, torch.tensor([0.0, 3.0]))
+    assert grad[0].isnan() and our_grad[0] == 0
+    torch.testing.assert_close(grad[1], our_grad[1])
+    signs = torch.tensor([1.0, -1.0], requires_grad=True)
+    with pytest.raises(RuntimeError, match="not differentiable"):
+        theirs.soft_margin_loss(torch.ones(2), signs)
+    assert torch.autograd.gradcheck(lambda s: F.soft_margin_loss(torch.ones(2).double(), s), signs.double())
 
 
 def test_the_target_of_probabilities_at_an_end_has_the_gradient_of_the_value() -> None:
