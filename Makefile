@@ -31,8 +31,9 @@ test: $(VENV)/.ready-test  ## formatting, lint, types, tests and doctests
 bench: $(VENV)/.ready-test  ## measure against naive NumPy and PyTorch, alternating in one process
 	$(BIN)/python benchmarks/bench.py
 
-docs: $(VENV)/.ready-app  ## write one page per loss into docs/losses, from the catalogue
+docs: $(VENV)/.ready-test  ## write one page per loss into docs/losses, and the stub of its module, from the catalogue
 	$(BIN)/python docs/make_pages.py
+	$(BIN)/python docs/make_stubs.py
 
 clean:  ## remove reports, builds and caches; .venv stays
 	rm -rf out build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

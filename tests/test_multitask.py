@@ -355,3 +355,12 @@ def test_misuse_is_answered_in_sentences() -> None:
         criterion(near=tensor(1.0), far=tensor([1.0, 2.0, 3.0]))
     with pytest.raises(ArgumentError, match="far: got float, expected a tensor"):
         criterion(near=tensor(1.0), far=1.0)
+
+
+@every_weighting
+def test_the_state_moves_with_the_module(weighting: str) -> None:
+    if weighting == "gradnorm":
+        pytest.skip("it takes the gradients of a network, which the meta device does not compute")
+    criterion = MultiTaskLoss(NAMES, weighting).to("meta")
+    near, far = (torch.zeros((), device="meta", requires_grad=True) for _ in NAMES)
+    assert criterion(near=near, far=far).total.device.type == "meta"

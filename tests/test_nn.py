@@ -137,6 +137,7 @@ def test_the_rest_of_torch_nn_is_found_here_as_it_is() -> None:
     }
     assert {name for name in replaced if not name.startswith("_")} == {*modules.__all__, "functional", "modules"}
     assert F.relu is theirs.relu
+    assert nn.modules.batchnorm is torch.nn.modules.batchnorm
     assert nn.functional is F
     assert {"Linear", "CrossEntropyLoss"} <= set(dir(nn)) and {"relu", "mse_loss"} <= set(dir(F))
     with pytest.raises(AttributeError, match="NoSuchLoss"):
@@ -204,6 +205,26 @@ def test_compile_fullgraph(case: Case) -> None:
         warnings.simplefilter("ignore")
         compiled = torch.compile(ours, fullgraph=True, backend="aot_eager")
         same(first_grad(compiled, *arguments), first_grad(reference, *arguments))
+
+
+def test_compile_with_sizes_and_constants_that_change_and_with_warnings() -> None:
+    rows, labels = torch.randn(9, 4), torch.tensor([0, 1, 2, 3, 0, 1, 2, 3, 0])
+    torch._dynamo.reset()
+    for criterion in (nn.CrossEntropyLoss(label_smoothing=0.1), nn.KLDivLoss(), nn.HuberLoss(delta=0.5)):
+        target = rows.softmax(-1) if not isinstance(criterion, nn.CrossEntropyLoss) else labels
+        compiled = torch.compile(criterion, fullgraph=True, dynamic=True, backend="aot_eager")
+        for count in (5, 9):
+            found = compiled(rows[:count], target[:count])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                torch.testing.assert_close(found, criterion(rows[:count], target[:count]))
+
+
+def test_a_warning_names_the_line_that_calls() -> None:
+    for f in (lambda: F.mse_loss(torch.ones(2, 1), torch.ones(2)), lambda: F.kl_div(torch.zeros(2), torch.ones(2))):
+        with pytest.warns(UserWarning) as caught:
+            f()
+        assert caught[0].filename == __file__
 
 
 @every_case
@@ -278,9 +299,9 @@ def test_all_rows_ignored(weight: Any, smoothing: float, reduction: str) -> None
     options = {"weight": weight, "label_smoothing": smoothing, "reduction": reduction}
     labels = torch.full((6,), -100)
     found, grad = first_grad(nn.CrossEntropyLoss(**options), batch()["rows"], labels)
-    expected, _ = first_grad(torch.nn.CrossEntropyLoss(**options), batch()["rows"], labels)
-    same([found], [expected])
-    assert (grad == 0).all() or grad.isnan().all()
+    expected, their_grad = first_grad(torch.nn.CrossEntropyLoss(**options), batch()["rows"], labels)
+    same([found, grad], [expected, their_grad])
+    assert (grad == 0).all()
 
 
 def test_export() -> None:
@@ -320,6 +341,32 @@ def test_binary_cross_entropy_stops_where_torchs_does(p: float, y: float, dtype:
         return  # torch's gradient in the target goes past -100, where its value has stopped
     swapped = lambda f: lambda t: f(probs, t)  # noqa: E731
     same(first_grad(swapped(F.binary_cross_entropy), target), first_grad(swapped(theirs.binary_cross_entropy), target))
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "options"),
+    [
+        ("binary_cross_entropy_with_logits", ("x", "zero_one"), {"pos_weight": torch.tensor(3.0, dtype=torch.float64)}),
+        ("binary_cross_entropy", ("probs", "zero_one"), {}),
+        ("multilabel_soft_margin_loss", ("rows", "hot"), {}),
+        ("cross_entropy", ("rows", "hot"), {"label_smoothing": 0.1}),
+        ("poisson_nll_loss", ("x", "counts"), {}),
+        ("poisson_nll_loss", ("positive", "counts"), {"log_input": False}),
+        ("huber_loss", ("x", "y"), {}),
+    ],
+)
+def test_gradients_in_targets_of_exactly_zero_and_one(
+    name: str, arguments: tuple[str, str], options: dict[str, Any]
+) -> None:
+    data = batch()
+    results = []
+    for module in (F, theirs):
+        inputs = [data[a].detach().requires_grad_() for a in arguments]
+        value = getattr(module, name)(*inputs, **options)
+        once = torch.autograd.grad(value, inputs, create_graph=True)
+        twice = torch.autograd.grad(sum((g * g).sum() for g in once), inputs, allow_unused=True)
+        results.append([value, *once, *(torch.zeros(()) if g is None else g for g in twice)])
+    same(*results)
 
 
 def test_a_small_variance_is_raised_and_its_gradient_passes() -> None:
@@ -546,6 +593,17 @@ def test_values_where_torch_overflows_or_loses_a_nan(what: str) -> None:
     assert grad.isfinite().all()
 
 
+def test_gradients_in_targets_that_torch_does_not_have() -> None:
+    f = lambda f, count: f.poisson_nll_loss(torch.zeros(2), count, full=True)  # noqa: E731
+    (_, (grad,)), (_, (our_grad,)) = differs(f, torch.tensor([0.0, 3.0]))
+    assert grad[0].isnan() and our_grad[0] == 0
+    torch.testing.assert_close(grad[1], our_grad[1])
+    signs = torch.tensor([1.0, -1.0], requires_grad=True)
+    with pytest.raises(RuntimeError, match="not differentiable"):
+        theirs.soft_margin_loss(torch.ones(2), signs)
+    assert torch.autograd.gradcheck(lambda s: F.soft_margin_loss(torch.ones(2).double(), s), signs.double())
+
+
 def test_the_target_of_probabilities_at_an_end_has_the_gradient_of_the_value() -> None:
     f = lambda f, y: f.binary_cross_entropy(torch.zeros(1), y)  # noqa: E731
     (value, (grad,)), (ours, (our_grad,)) = differs(f, torch.ones(1))
@@ -564,6 +622,17 @@ def test_half_precision_is_rounded_once() -> None:
     zeros = torch.zeros(2, dtype=torch.float16)
     assert theirs.mse_loss(pred, zeros, weight=torch.tensor([0.5, 1.0]).half()) == INF
     assert F.mse_loss(pred, zeros, weight=torch.tensor([0.5, 1.0]).half()).item() == 30000.0
+
+
+def test_a_sum_of_half_precision_weights_is_no_half_precision_sum() -> None:
+    ones = torch.ones(3000, dtype=torch.bfloat16)
+    rows, labels = torch.zeros(3000, 2).bfloat16(), torch.zeros(3000, dtype=torch.long)
+    rows[0, 0] = 30.0
+    weight = torch.tensor([1.0, 1.0]).bfloat16()
+    assert F.mse_loss(ones, torch.zeros_like(ones), weight=ones).item() == 1.0
+    found = F.cross_entropy(rows.requires_grad_(), labels, weight=weight)
+    (grad,) = torch.autograd.grad(found, rows)
+    torch.testing.assert_close(grad[1], torch.tensor([-0.5, 0.5]).div(3000).bfloat16(), rtol=8e-3, atol=0)
 
 
 @pytest.mark.parametrize("name", ["cross_entropy", "nll_loss", "multi_margin_loss"])

@@ -152,7 +152,7 @@ def test_editors_read_the_same_signatures() -> None:
     generator = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(generator)
     assert generator.STUB.read_text(encoding="utf-8") == generator.stub(), (
-        "the types of lossary.nn are out of date: run `python docs/make_stubs.py` and commit the stub it writes"
+        "the types of lossary.nn are out of date: run `make docs` and commit the stub it writes"
     )
 
 
@@ -468,3 +468,22 @@ def test_misuse_is_answered_in_sentences() -> None:
 def test_names_of_classes_come_from_names_of_losses() -> None:
     assert class_name("student_t_nll") == "StudentTNLLLoss"
     assert class_name("elastic_net", "Penalty") == "ElasticNetPenalty"
+
+
+# --- other devices ---------------------------------------------------------------------------------------------------
+
+
+@every_loss
+def test_everything_stays_on_the_device_of_its_inputs(record: Loss) -> None:
+    """On the meta device, which computes shapes only, a tensor made elsewhere would be refused."""
+    module, arrays, _ = case(record, 7)
+    away = {n: x.to("meta") for n, x in arrays.items()}
+    keep = torch.ones(BATCH, dtype=torch.bool, device="meta")
+    assert module.to("meta")(**away, mask=keep).device.type == "meta"
+
+
+@ANGULAR
+def test_class_weights_move_with_the_module(made: Any) -> None:
+    module = made(3, 4, ignore_index=-1).to("meta")
+    labels = torch.zeros(2, dtype=torch.long, device="meta")
+    assert module(torch.zeros(2, 3, device="meta"), labels).device.type == "meta"

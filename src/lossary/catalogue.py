@@ -326,7 +326,9 @@ def get(name: str) -> Loss:
         if found in _RECORDS:
             return _RECORDS[found]
     meant = dict.fromkeys(_ALIASES.get(near, near) for near in nearest(key, [*_RECORDS, *_ALIASES]))
-    raise UnknownLossError(f'unknown loss "{name}"{did_you_mean(list(meant)[:3]) or ". See lossary.names() for all."}')
+    raise UnknownLossError(
+        f'unknown loss "{name}"{did_you_mean(list(meant)[:3]) or ". All of them: lossary.names(), or lossary list"}'
+    )
 
 
 def names(**facts: Any) -> list[str]:

@@ -78,12 +78,12 @@ def _parameter(loss: Loss, name: str, value: Any, ranges: bool) -> Any:
         if value not in (True, False):
             raise ParameterError(f"{loss.name}: {name}: got {value!r}, expected True or False")
         return bool(value)
-    if hasattr(value, "detach"):  # a tensor, perhaps on a device and learned: its values are not looked at
-        return value
     if isinstance(value, (int, float)):
         if not ranges or domain.contains(value):
             return int(value) if domain.kind in ("count", "integer") else value
         raise ParameterError(f"{loss.name}: {name}: got {value:g}, expected a number in {domain.text}")
+    if hasattr(value, "detach"):  # a tensor, perhaps on a device and learned: its values are not looked at
+        return value
     try:
         numbers = np.asarray(value, dtype=float)
     except (TypeError, ValueError):
@@ -125,7 +125,8 @@ def shapes(loss: Loss, signatures: Sequence[Signature], arrays: Sequence[Any]) -
 def parameter_shapes(loss: Loss, params: Mapping[str, Any], batch: tuple[int, ...], classes: int, rank: int) -> None:
     """Raise `ShapeError` for a parameter of several numbers that are not one per class, or one per value."""
     for name, value in params.items():
-        shape = tuple(getattr(value, "shape", ()))
+        # A number, which under a compiler may be a symbol that must not be asked for attributes, has no shape.
+        shape = () if isinstance(value, (int, float)) else tuple(getattr(value, "shape", ()))
         full = (*batch, classes) if rank else batch
         fits = len(shape) <= len(full) and all(a in (1, b) for a, b in zip(shape[::-1], full[::-1], strict=False))
         if not fits and rank < 2:

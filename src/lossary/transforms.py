@@ -154,7 +154,8 @@ def prepare(
             if name in loss.wrt and array.ndim == len(core):  # one example, repeated: each repetition has its gradient
                 array = xp.broadcast_to(array, batch + array.shape)
             ready.append(_row(xp.cast(array, dtype), core, signature))
-    params = {k: xp.cast(xp.asarray(v, k, like), dtype) if hasattr(v, "shape") else v for k, v in params.items()}
+    arrays_given = [k for k, v in params.items() if not isinstance(v, (int, float)) and hasattr(v, "shape")]
+    params |= {k: xp.cast(xp.asarray(params[k], k, like), dtype) for k in arrays_given}
     call = Call(loss, xp, arrays, ready, params, signature, batch, dtype, weights, domains, exempt, check)
     if not later:
         call.check_values()

@@ -97,7 +97,7 @@ def eye(n: int, like: Tensor) -> Tensor:
 
 def matmul(x: Tensor, y: Tensor) -> Tensor:
     """Matrix product in the type of its factors: autocast, which narrows it, is for networks and not for losses."""
-    if torch.is_autocast_enabled(x.device.type):
+    if torch.amp.is_autocast_available(x.device.type) and torch.is_autocast_enabled(x.device.type):
         with torch.autocast(x.device.type, enabled=False):
             return torch.matmul(x, y)
     return torch.matmul(x, y)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as jsonlib
-import os
 import re
 import sys
 from collections.abc import Iterable
@@ -21,6 +20,7 @@ from typer.core import TyperCommand
 import lossary
 from lossary.catalogue import TASKS, Loss, get, names, search
 from lossary.cli.arrays import assign, by_name, read_array, read_params
+from lossary.cli.console import output
 from lossary.errors import ArgumentError, LossaryError, ParameterError, UnknownLossError, suggest
 from lossary.testing import random_arrays, random_params
 from lossary.trace import Step
@@ -37,14 +37,6 @@ def register(app: typer.Typer) -> None:
     app.command("show")(show)
     app.command("explain", cls=_ArraysByName)(explain)
     app.command("check")(check)
-
-
-def _console(pipe: int = 120) -> Console:
-    """Return a console as wide as the terminal; a pipe has no width and is given one."""
-    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    console = Console(highlight=False, width=pipe if piped else None)
-    console.width = max(console.width, 20)  # COLUMNS=0 is said where nobody knows the width
-    return console
 
 
 def _language(lang: str) -> Lang:
@@ -78,7 +70,7 @@ def list_losses(
     if json:
         typer.echo(jsonlib.dumps([_facts(loss, tongue) for loss in found], indent=2, ensure_ascii=False))
         return
-    console = _console(pipe=400)
+    console = output(pipe=400)
     facts = ("name", "family", "input", "target", "summary") if console.width >= 110 else ("name", "input", "summary")
     rows = [[phrase(heading, tongue) for heading in facts]]
     for loss in found:
@@ -172,7 +164,7 @@ def show(
         if np.ndim(given) and key in loss.parameter_domains and not loss.parameter_domains[key][1]:
             raise ParameterError(f"{loss.name}: {key}: got {given}; a page shows one number at a time")
     loss = loss.bind(**params) if params else loss
-    console = _console()
+    console = output()
     drawing = _drawing(console, loss, plot, tongue) if plot is not None or not no_plot else ""
     _say(console, Text.assemble((loss.name, "bold cyan"), f"  {summary(loss, tongue)}"))
     for heading, lines in _page(loss, tongue):
@@ -345,7 +337,7 @@ def explain(
             denominator=denominator,
             lang=tongue,
         )
-    console = _console()
+    console = output()
     headings = {section.title for section in board.sections}
     for line in str(board).splitlines():
         console.print(Text(line, style="bold" if line in headings else ""), soft_wrap=True)
@@ -422,7 +414,7 @@ def _print_outcomes(outcomes: list[dict[str, Any]]) -> None:
         hessian = "-" if outcome["hessian"] is None else f"{outcome['hessian']:.1e}"
         verdict = Text("ok", style="green") if outcome["ok"] else Text("WRONG", style="bold red")
         table.add_row(outcome["name"], f"{outcome['gradient']:.1e}", hessian, str(outcome["kinks"]), verdict)
-    console = _console()
+    console = output()
     console.print(table)
     console.print(Text("largest error against finite differences, relative to the derivative (and to 1)", style="dim"))
     for outcome in outcomes:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lossary.cli.catalogue import _console
+from lossary.cli.console import output
 from lossary.compare import Comparison, Settings, compare, table_cells
 
 _DEFAULT = Settings()
@@ -157,7 +157,7 @@ def compare_losses(
             f"stopped after {done} of {total} trainings; no file was written" if done < total else "stopped", err=True
         )
         raise
-    _print(result, _console())
+    _print(result, output())
     for kind, path in (("report", report), ("numbers", json)):
         if path is not None:
             typer.echo(f"{kind}: {path}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import NoReturn
 
 import torch
@@ -30,6 +31,12 @@ def refuse(sentence: str) -> NoReturn:
 def shape(x: Tensor) -> tuple[int, ...]:
     """Return a shape as it reads best in a sentence."""
     return tuple(x.shape)
+
+
+def warn(message: str, depth: int) -> None:
+    """Warn the caller `depth` functions up; a trace, which cannot, goes on in silence."""
+    if not torch.compiler.is_compiling():
+        warnings.warn(message, stacklevel=depth + 1)
 
 
 # --- types -----------------------------------------------------------------------------------------------------------
@@ -102,7 +109,7 @@ def chosen(size_average: bool | None, reduce: bool | None, reduction: str, *furt
     Raises ValueError for a word that is no reduction.
     """
     if size_average is not None or reduce is not None:
-        return _reduction.legacy_get_string(size_average, reduce)
+        return _reduction.legacy_get_string(size_average, reduce, emit_warning=not torch.compiler.is_compiling())
     if reduction in further:
         return reduction
     return ("none", "mean", "sum")[_reduction.get_enum(reduction)]

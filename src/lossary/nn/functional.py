@@ -8,7 +8,6 @@ else of `torch.nn.functional` is found here unchanged, so ``from lossary.nn impo
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -28,6 +27,7 @@ from lossary.nn._reduction import (
     reduced,
     refuse,
     shape,
+    warn,
 )
 from lossary.transforms import values as transformed
 
@@ -83,11 +83,11 @@ def _values(loss: Loss, *arrays: Tensor, **params: Any) -> Tensor:
 def _alike(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Broadcast input and target, with torch's warning if that changes anything."""
     if target.shape != input.shape:
-        warnings.warn(
+        warn(
             f"Using a target size ({target.size()}) that is different to the input size ({input.size()}). "
             "This will likely lead to incorrect results due to broadcasting. "
             "Please ensure they have the same size.",
-            stacklevel=3,
+            depth=3,
         )
     expanded, expanded_target = torch.broadcast_tensors(input, target)
     return expanded, expanded_target
@@ -101,8 +101,9 @@ def _weighed(
         return reduced(values, reduction, dtype)
     if weight.shape != input.shape:
         refuse(f"weight: got shape {shape(weight)}, expected that of input, {shape(input)}")
-    count = weight.sum() if by_weight else None
-    return reduced(values * weight, reduction, torch.promote_types(dtype, weight.dtype), count)
+    weighed = values * weight
+    count = weight.sum(dtype=weighed.dtype) if by_weight else None
+    return reduced(weighed, reduction, torch.promote_types(dtype, weight.dtype), count)
 
 
 def l1_loss(
@@ -256,7 +257,7 @@ def _by_label(
         count = kept.sum()
     else:
         of_labels = weight[torch.where(kept & good, labels, 0)]
-        count = torch.where(kept, of_labels, torch.zeros_like(of_labels)).sum()
+        count = torch.where(kept, of_labels, torch.zeros_like(of_labels)).sum(dtype=values.dtype)
     return reduced(values, reduction, common_dtype(input), count)
 
 
@@ -456,11 +457,11 @@ def kl_div(
     tensor(0.6931)
     """
     if size_average is None and reduce is None and reduction == "mean":
-        warnings.warn(
+        warn(
             "reduction: 'mean' divides the total loss by both the batch size and the support size."
             "'batchmean' divides only by the batch size, and aligns with the KL div math definition."
             "'mean' will be changed to behave the same as 'batchmean' in the next major release.",
-            stacklevel=2,
+            depth=2,
         )
     reduction = chosen(size_average, reduce, reduction, "batchmean")
     need_float("kl_div", input=input, target=target)

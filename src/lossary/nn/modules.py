@@ -45,6 +45,10 @@ __all__ = [
 ]
 
 
+def __getattr__(name: str) -> Any:
+    return getattr(theirs.modules, name)  # `nn.modules.batchnorm` and the like
+
+
 class L1Loss(theirs.L1Loss):
     """The absolute error.
 
