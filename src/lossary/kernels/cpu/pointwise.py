@@ -22,7 +22,7 @@ from lossary.kernels import codegen
 from lossary.kernels.cpu import store, threads
 from lossary.kernels.table import LEAST, Outcome, Wanted, least
 
-BLOCK = 4096
+BLOCK = 4096  # as in `lossary.kernels.cpu.scalar`, which this module does not import: it needs the compiler
 _BUFFERED = 8 * BLOCK  # elements that pass through a buffer at a time
 _LEAST_SHARED = 65536  # elements from which threads are used: their start costs some tens of microseconds
 
@@ -77,16 +77,18 @@ def uniforms({parameters}):
 @njit(error_model="numpy", fastmath={{"contract"}}, pipeline_class=Unaliased)
 def block(start, stop, {names}):
     """One block: returns its sum and whether an element lies outside the domain."""
-    block_sum = 0.0
+    whole_registers()
     suspect = types.int32(0)
-    for i in range(start, stop):
+{values}    for i in range(start, stop):
 {body}
-    return block_sum, suspect
+    block_sum = 0.0
+{sum}    return block_sum, suspect
 
 
 @cfunc(types.int32(types.intp, types.intp, types.intp, {types}), cache=True, error_model="numpy")
 def run(first, last, length, {names}, sums):
     """The blocks from `first` up to `last`; each leaves its sum in `sums`."""
+    whole_registers()
     suspect = types.int32(0)
     for number in range(first, last):
         start = number * BLOCK
@@ -95,6 +97,12 @@ def run(first, last, length, {names}, sums):
         suspect |= found
     return suspect
 '''
+
+# The values of a block are kept aside and summed afterwards: double precision in the main loop would halve its lanes.
+_VALUES = "    values = room(T(0.0))\n"
+_SUM = """    for i in range(stop - start):
+        block_sum = plus(block_sum, types.float64(load(values, i)))
+"""
 
 
 def write(variant: Variant) -> tuple[str, codegen.Program]:
@@ -106,7 +114,7 @@ def write(variant: Variant) -> tuple[str, codegen.Program]:
     body = [f"{name} = load({name}_at, i)" for name in inputs]
     tests = _tests(variant, program)
     if tests:
-        body.append(f"suspect |= types.int32(({tests}){' & (example_weight != T(0.0))' if weighted else ''})")
+        body.append(f"suspect = either(suspect, ({tests}){' & (example_weight != T(0.0))' if weighted else ''})")
     body += program.lines
 
     def by_weight(result: str, factor: str) -> str:
@@ -119,7 +127,7 @@ def write(variant: Variant) -> tuple[str, codegen.Program]:
             outputs.append("value_out")
             body.append(f"store(value_out, i, {weighed})")
         else:
-            body.append(f"block_sum = plus(block_sum, types.float64({weighed}))")
+            body.append(f"store(values, i - start, {weighed})")
     if order:
         body.append(f"factor = {'example_weight * ' if weighted else ''}derivative_scale")
         for number, derivative in enumerate(program.results[order]):
@@ -136,6 +144,8 @@ def write(variant: Variant) -> tuple[str, codegen.Program]:
         where=f"{loss.define.__module__}.{loss.define.__qualname__}",
         imports=_imports(program, variant, tests),
         block=BLOCK,
+        values=_VALUES if variant.value == "sum" else "",
+        sum=_SUM if variant.value == "sum" else "",
         parameters=", ".join(variant.uniform),
         uniforms="".join(f"{expression}, " for _, expression in program.uniforms),
         names=", ".join([*arguments, *uniforms]),
@@ -149,11 +159,34 @@ def write(variant: Variant) -> tuple[str, codegen.Program]:
 
 # What a generated module calls under another name than it has there, and what is the same for both types.
 _RENAMED = {"where": "select", "abs": "absolute"}
-_OF_ANY_TYPE = {"abs", "where", "sqrt", "maximum", "minimum", "load", "store", "plus", "Unaliased"}
+_OF_ANY_TYPE = {
+    "abs",
+    "where",
+    "sqrt",
+    "maximum",
+    "minimum",
+    "load",
+    "store",
+    "plus",
+    "room",
+    "either",
+    "Unaliased",
+    "whole_registers",
+}
 
 
 def _imports(program: codegen.Program, variant: Variant, tests: str) -> str:
-    used = {*program.functions, "load", "store", "plus", "Unaliased", *(["where"] if variant.weighted else [])}
+    used = {
+        *program.functions,
+        "load",
+        "store",
+        "plus",
+        "room",
+        "either",
+        "Unaliased",
+        "whole_registers",
+        *(["where"] if variant.weighted else []),
+    }
     lines = ["from lossary.kernels.cpu.scalar import ("]
     for name in sorted(used):
         own = _RENAMED.get(name, name) if name in _OF_ANY_TYPE else f"{name}_{TYPES[variant.dtype][0]}"

@@ -17,8 +17,12 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import float32, float64, int32, int64, njit, types
+from numba.core import cgutils
 from numba.core.compiler import Compiler
 from numba.extending import intrinsic as _intrinsic
+
+# Elements of a block: what a kernel works on at a time, all of it in the first-level cache.
+BLOCK = 4096
 
 # Contraction (a * b + c in one rounding) never hurts a polynomial. No other fast-math flag is set: `nnan` and `ninf`
 # would lose NaN and infinity, `reassoc` the argument reductions below.
@@ -32,7 +36,7 @@ class Unaliased(Compiler):
     """Compiles a function whose pointers never overlap: LLVM then vectorises without comparing them at run time."""
 
     def __init__(self, *given: Any) -> None:
-        super().__init__(*given)  # type: ignore[no-untyped-call]
+        super().__init__(*given)
         self.state.flags.noalias = True
 
 
@@ -106,6 +110,38 @@ def store(_typing: Any, pointer: Any, index: Any, x: Any) -> Any:
 
 
 @intrinsic
+def whole_registers(_typing: Any) -> Any:
+    """Let the function this stands in use 512-bit registers where there are any; LLVM by itself stops at 256."""
+
+    def generate(context: Any, builder: Any, _signature: Any, _args: Any) -> Any:
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')  # llvmlite knows no such attribute by name
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
+def either(_typing: Any, flag: Any, condition: Any) -> Any:
+    """A flag of 32 bits, raised if a condition holds."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.or_(args[0], builder.zext(args[1], ir.IntType(32)))
+
+    return int32(int32, types.boolean), generate
+
+
+@intrinsic
+def room(_typing: Any, like: Any) -> Any:
+    """A C array of `BLOCK` numbers of a type, on the stack."""
+
+    def generate(context: Any, builder: Any, _signature: Any, _args: Any) -> Any:
+        number = context.get_value_type(like)
+        return builder.bitcast(cgutils.alloca_once(builder, ir.ArrayType(number, BLOCK)), number.as_pointer())
+
+    return types.CPointer(like)(like), generate
+
+
+@intrinsic
 def plus(_typing: Any, total: Any, x: Any) -> Any:
     """``total + x`` where the order of a sum may change: lets the loop keep one partial sum per SIMD lane."""
 
@@ -159,7 +195,8 @@ def sqrt(x):  # type: ignore[no-untyped-def]
 # --- float32 --------------------------------------------------------------------------------------------------------
 # exp: x = n log 2 + r with |r| <= log(2) / 2, a polynomial in r, and 2^n in two factors so that results below the
 # smallest normal number come out right. n is found by adding 1.5 * 2^23, which leaves it in the low bits: unlike a
-# conversion, that is defined for NaN. The polynomials are near-minimax (Chebyshev) fits.
+# conversion, that is defined for NaN. The polynomials are near-minimax (Chebyshev) fits. Numba widens integers to 64
+# bits in arithmetic; ``int32(...)`` around it keeps them as wide as the numbers, hence as many in a register.
 
 _MAGIC_32 = np.float32(12582912.0)
 _MAGIC_BITS_32 = np.int32(0x4B400000)
@@ -180,8 +217,9 @@ def _expm1_polynomial_f32(r):  # type: ignore[no-untyped-def]
 
 @_compiled
 def _scale_f32(x, n):  # type: ignore[no-untyped-def]
-    half = n >> int32(1)
-    return x * from_bits_f32((half + int32(127)) << int32(23)) * from_bits_f32((n - half + int32(127)) << int32(23))
+    half = int32(n >> int32(1))
+    other = int32(n - half)
+    return x * from_bits_f32((half + int32(127)) << int32(23)) * from_bits_f32((other + int32(127)) << int32(23))
 
 
 @_compiled
@@ -192,7 +230,7 @@ def exp_f32(x):  # type: ignore[no-untyped-def]
     n = shifted - _MAGIC_32
     r = x - n * _LN2_HIGH_32
     r = r - n * _LN2_LOW_32
-    return _scale_f32(float32(1) + _expm1_polynomial_f32(r), bits_f32(shifted) - _MAGIC_BITS_32)
+    return _scale_f32(float32(1) + _expm1_polynomial_f32(r), int32(bits_f32(shifted) - _MAGIC_BITS_32))
 
 
 @_compiled
@@ -204,8 +242,8 @@ def expm1_f32(x):  # type: ignore[no-untyped-def]
     n = shifted - _MAGIC_32
     r = x - n * _LN2_HIGH_32
     r = r - n * _LN2_LOW_32
-    k = bits_f32(shifted) - _MAGIC_BITS_32
-    inverse = from_bits_f32(max(int32(127) - k, int32(0)) << int32(23))
+    k = int32(bits_f32(shifted) - _MAGIC_BITS_32)
+    inverse = from_bits_f32(int32(max(int32(int32(127) - k), int32(0))) << int32(23))
     result = _scale_f32((float32(1) - inverse) + _expm1_polynomial_f32(r), k)
     return select(given == float32(0), given, result)
 
@@ -214,9 +252,9 @@ def expm1_f32(x):  # type: ignore[no-untyped-def]
 def _log_of_f32(u, correction):  # type: ignore[no-untyped-def]
     """The logarithm of the normal number u, plus a correction that u has lost to rounding."""
     bits = bits_f32(u)
-    e = (bits - int32(0x3F3504F3)) >> int32(23)
-    scale = from_bits_f32(max(int32(127) - e, int32(0)) << int32(23))
-    f = (from_bits_f32(bits - (e << int32(23))) - float32(1)) + correction * scale
+    e = int32(int32(bits - int32(0x3F3504F3)) >> int32(23))
+    scale = from_bits_f32(int32(max(int32(int32(127) - e), int32(0))) << int32(23))
+    f = (from_bits_f32(bits - int32(e << int32(23))) - float32(1)) + correction * scale
     p = float32(0.06971611471451178)
     p = p * f + float32(-0.11479733846637635)
     p = p * f + float32(0.1168541992348674)

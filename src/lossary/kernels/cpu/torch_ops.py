@@ -130,12 +130,13 @@ def _placed(loss: str, count: int, grads: Sequence[Tensor]) -> list[Tensor | Non
 
 def _keep_inputs(ctx: Any, inputs: Any, output: Any) -> None:
     ctx.loss, tensors, *ctx.rest = inputs
+    ctx.nothing = None if inputs[3] else []
     ctx.save_for_backward(*tensors)
 
 
 def _values_backward(ctx: Any, upstream: Tensor) -> Any:
     grads = gradient(upstream, ctx.loss, list(ctx.saved_tensors), *ctx.rest)
-    return None, _placed(ctx.loss, len(ctx.saved_tensors), grads), None, None, None, None
+    return None, _placed(ctx.loss, len(ctx.saved_tensors), grads), None, ctx.nothing, None, None
 
 
 values.register_autograd(_values_backward, setup_context=_keep_inputs)
@@ -143,13 +144,14 @@ values.register_autograd(_values_backward, setup_context=_keep_inputs)
 
 def _keep_gradients(ctx: Any, inputs: Any, output: Any) -> None:
     ctx.loss, ctx.count = inputs[1], len(inputs[2])
+    ctx.nothing = None if inputs[4] else []  # an empty list is answered by one
     ctx.save_for_backward(*output[1:])
 
 
 def _sum_backward(ctx: Any, upstreams: Any) -> Any:
     upstream = upstreams[0]
     grads = [torch.where(upstream == 0, torch.zeros_like(d), d * upstream) for d in ctx.saved_tensors]
-    return None, None, _placed(ctx.loss, ctx.count, grads), None, None, None, None
+    return None, None, _placed(ctx.loss, ctx.count, grads), None, ctx.nothing, None, None
 
 
 summed.register_autograd(_sum_backward, setup_context=_keep_gradients)
