@@ -185,7 +185,9 @@ def _times_slope_of_cap(source: Any, out: Any, cap: Any) -> None:
     for i in range(out.size):
         tail = exp(-two * abs(_read(source[i]) / cap))
         half = two / (one + tail)
-        out[i] *= tail * half * half
+        held = out[i]
+        # A gradient of exactly 0 stays 0: under a mask the logit may be NaN, and its slope with it.
+        out[i] = held * (tail * half * half) if held != 0 else held
 
 
 @plain
