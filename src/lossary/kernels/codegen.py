@@ -123,7 +123,7 @@ class Graph:
                 for _ in range(int(exponent) - 1):
                     result = self.node("*", (result, x), "number")
                 return result
-        return self.node("power", (x, self.number(exponent)), "number")
+        return self.node("raised", (x, self.number(exponent)), "number")
 
     def negative(self, x: Node) -> Node:
         """Change the sign; twice is not at all."""
@@ -195,7 +195,7 @@ for _name, _count in FUNCTIONS.items():
 
 
 # Names that the template around the loop uses.
-_TEMPLATE = """T INF NAN BLOCK abs where power floor load store plus types block run uniforms njit cfunc i first last
+_TEMPLATE = """T INF NAN BLOCK abs where raised floor load store plus types block run uniforms njit cfunc i first last
 length start stop number example_weight derivative_scale factor block_sum suspect sums found values room either"""
 RESERVED = frozenset(_TEMPLATE.split())
 
@@ -228,7 +228,7 @@ def trace(
 def exponents(loss: Loss, static: Mapping[str, Any], uniform: Sequence[str]) -> tuple[str, ...]:
     """Which uniform parameters are the exponent of a power, as they stand."""
     graph, _ = _run(loss, static, uniform, (), loss.derivatives)
-    powers = [node.parts[1] for node in graph.nodes.values() if node.operation == "power"]
+    powers = [node.parts[1] for node in graph.nodes.values() if node.operation == "raised"]
     roots = [node.parts[0] for node in powers if node.operation == "uniform" and isinstance(node.parts[0], Node)]
     return tuple({root.parts[0] for root in roots if root.operation == "parameter"})
 
