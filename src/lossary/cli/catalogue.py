@@ -57,7 +57,8 @@ def list_losses(
 ) -> None:
     """List the losses, best match first if searched.
 
-    In a terminal each loss is one line, cut to fit; in a pipe the lines are whole.
+    Other names of a loss stand behind its summary. In a terminal each loss is one line, cut to fit; in a pipe the lines
+    are whole.
 
     Examples:
 
@@ -76,6 +77,8 @@ def list_losses(
     for loss in found:
         told = _facts(loss, tongue)
         rows.append([_words(told[f] or "-", tongue) if f in _WORDS else told[f] for f in facts])
+        if loss.aliases:
+            rows[-1][-1] += f" ({', '.join(loss.aliases)})"
     widths = [max(width(row[i]) for row in rows) for i in range(len(facts) - 1)]
     for number, row in enumerate(rows):
         cells = [cell + " " * (wide - width(cell)) for cell, wide in zip(row, widths, strict=False)]
