@@ -489,3 +489,15 @@ def test_a_compiled_call_holds_the_kernel(name: str, kind: str, monkeypatch: pyt
     assert grad.dtype == leaf.dtype
     torch.testing.assert_close(value, expected)
     torch.testing.assert_close(grad, wanted)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"soft_cap": 2.0}, {"z_loss": 0.1, "label_smoothing": 0.1, "temperature": 2.0}]
+)
+@pytest.mark.parametrize("classes", [4, 100], ids=["side by side", "one by one"])
+def test_nan_under_a_mask_reaches_no_gradient(classes: int, options: dict[str, Any]) -> None:
+    logits = np.random.default_rng(0).standard_normal((4, classes))
+    logits[2] = NAN
+    value, gradient = kernel(lossary.softmax_cross_entropy, [logits, np.arange(4)], np.array([1.0, 1, 0, 1]), **options)
+    assert value[2] == 0 and (gradient[2] == 0).all()
+    assert np.isfinite(value).all() and np.isfinite(gradient).all()
