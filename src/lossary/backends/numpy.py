@@ -72,6 +72,11 @@ def one_hot(index: Array, like: Array) -> Array:
     return (index == np.arange(like.shape[-1])).astype(like.dtype)
 
 
+def arange(n: int, like: Array) -> Array:
+    """The numbers 0, ..., n-1 as indices, where `like` is."""
+    return np.arange(n)
+
+
 def eye(n: int, like: Array) -> Array:
     """The identity, as booleans, where `like` is."""
     return np.eye(n, dtype=bool)

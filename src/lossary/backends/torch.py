@@ -90,6 +90,11 @@ def one_hot(index: Tensor, like: Tensor) -> Tensor:
     return (index == torch.arange(like.shape[-1], device=like.device)).to(like.dtype)
 
 
+def arange(n: int, like: Tensor) -> Tensor:
+    """The numbers 0, ..., n-1 as indices, where `like` is."""
+    return torch.arange(n, device=like.device)
+
+
 def eye(n: int, like: Tensor) -> Tensor:
     """The identity, as booleans, where `like` is."""
     return torch.eye(n, dtype=torch.bool, device=like.device)
