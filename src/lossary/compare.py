@@ -30,6 +30,7 @@ from lossary.data import BUNDLED, CLASS_TASKS, Dataset, Scaling, Split, Stress, 
 from lossary.errors import ArgumentError, DataError, LossaryError, NonFiniteError, ParameterError, require, suggest
 from lossary.scoring import Metric, metric, metrics_for
 from lossary.training.loop import BACKENDS
+from lossary.words import aligned
 
 Array = NDArray[Any]
 
@@ -479,12 +480,7 @@ class Comparison:
 
     def __str__(self) -> str:
         titles, lines = table_cells(self)
-        widths = [max(len(line[i]) for line in [titles, *lines]) for i in range(len(titles))]
-        text = [
-            "  ".join(c.ljust(w) if not i else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
-            for line in [titles, *lines]
-        ]
-        return "\n".join([*(t.rstrip() for t in text), "", self.verdict])
+        return "\n".join([*aligned([titles, *lines]), "", self.verdict])
 
     # -- as a file -----------------------------------------------------------------------------------------------------
 

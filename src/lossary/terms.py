@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from lossary.errors import ArgumentError, ParameterError, ShapeError
+from lossary.words import aligned
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,13 +52,8 @@ class WeightedSum:
         for name, weight in self.weights.items():
             rows.append((name, *(f"{_number(x):.6g}" for x in (weight, self.raw[name], self.weighted[name]))))
         rows.append(("total", "", "", f"{float(self):.6g}"))
-        first, *widths = (max(map(len, column)) for column in zip(*rows, strict=True))
-        lines = []
-        for name, *cells in rows:
-            padded = (cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
-            lines.append("  ".join((name.ljust(first), *padded)))
         culprit = self.first_nonfinite
-        return "\n".join(lines + ([f"the first term that is not finite: {culprit}"] if culprit else []))
+        return "\n".join(aligned(rows) + ([f"the first term that is not finite: {culprit}"] if culprit else []))
 
 
 def _number(x: Any) -> float:
