@@ -19,6 +19,9 @@ from lossary.explain import explain as explain
 from lossary.losses import *
 from lossary.reduction import mean as mean
 from lossary.reduction import total as total
+from lossary.sequences import causal_lm_cross_entropy as causal_lm_cross_entropy
+from lossary.sequences import padded_sequence_cross_entropy as padded_sequence_cross_entropy
+from lossary.sequences import sequence_report as sequence_report
 from lossary.terms import weighted_sum as weighted_sum
 from lossary.testing import check_grad as check_grad
 from lossary.transforms import hess as hess
