@@ -28,7 +28,7 @@ pytest.importorskip("numba")
 from numba import njit
 
 from lossary.kernels import codegen, table
-from lossary.kernels.cpu import pointwise, scalar, store, threads
+from lossary.kernels.cpu import compiling, pointwise, scalar, store, threads
 
 POINTWISE = [
     loss
@@ -321,9 +321,37 @@ def test_processes_that_start_at_once_share_a_cache_and_later_ones_find_it(tmp_p
     assert len({found["value"] for found in together}) == 1 and all(not found["said"] for found in together)
     kept = sorted(tmp_path.rglob("huber.py"))
     assert len(kept) == 1 and not list(tmp_path.rglob("*.draft"))  # a mean and a sum are one kernel
-    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nbc")}
-    assert answer(start(tmp_path)) == together[0]
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nbc")} == written, "compiled again"
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.kernel")}
+    assert len(written) == 1
+    assert answer(start(tmp_path)) == {**together[0], "numba": False}, "the compiler is not even imported"
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.kernel")} == written, "compiled again"
+
+
+@pytest.mark.parametrize("damage", [lambda held: held[:1000], lambda held: held[:-1] + b"?", lambda held: b""])
+def test_a_damaged_file_of_the_cache_is_made_anew(damage: Any, tmp_path: Path) -> None:
+    first = answer(start(tmp_path))
+    (path,) = tmp_path.rglob("*.kernel")
+    sound = path.read_bytes()
+    path.write_bytes(damage(sound))
+    again = answer(start(tmp_path))
+    assert again["value"] == first["value"] and again["numba"]
+    assert answer(start(tmp_path))["numba"] is False
+
+
+def test_what_every_kernel_calls_is_part_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An edit of an elementary function makes other files: none compiled of the old one is found again."""
+    monkeypatch.setenv("LOSSARY_CACHE", str(tmp_path))
+    made: list[Path] = []
+    monkeypatch.setattr(store, "_opened", lambda path: made.append(path) or b"")
+    monkeypatch.setattr(store, "_load", lambda held: 1)
+    read = Path.read_bytes
+    for edit in (b"", b"# another constant"):
+        edited = {"scalar.py": edit}
+        monkeypatch.setattr(Path, "read_bytes", lambda path, edited=edited: read(path) + edited.get(path.name, b""))
+        store._ground.cache_clear()
+        store.function("huber", "source", lambda: b"")
+    store._ground.cache_clear()
+    assert len(set(made)) == 2
 
 
 def test_a_cache_that_cannot_be_written_costs_one_warning(tmp_path: Path) -> None:
@@ -459,8 +487,9 @@ def test_the_loop_is_vectorised() -> None:
         )
     )
     made: dict[str, Any] = {}
-    exec(compile(source.replace("cache=True", "cache=False"), "<kernel>", "exec"), made)
-    code = made["run"].inspect_llvm()
+    exec(compile(source, "<kernel>", "exec"), made)
+    kernel = njit(made["run"].signature, **compiling.OPTIONS)(made["run"].function)
+    (code,) = kernel.inspect_llvm().values()
     assert " x float> @llvm.fma" in code or "fmul contract <" in code
 
 

@@ -195,7 +195,7 @@ for _name, _count in FUNCTIONS.items():
 
 
 # Names that the template around the loop uses.
-_TEMPLATE = """T INF NAN BLOCK abs where raised floor load store plus types block run uniforms njit cfunc i first last
+_TEMPLATE = """T INF NAN BLOCK abs where raised floor load store plus types block run uniforms njit entry i first last
 length start stop number example_weight derivative_scale factor block_sum suspect sums found values room either"""
 RESERVED = frozenset(_TEMPLATE.split())
 

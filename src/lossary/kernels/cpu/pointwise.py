@@ -62,8 +62,9 @@ _HEADER = '''"""{name}: {what}, in {dtype}.
 Generated from {where} by lossary; the folder may be deleted at any time.
 """
 
-from numba import cfunc, njit, types
+from numba import njit, types
 from numba import {dtype} as T
+from lossary.kernels.cpu.compiling import entry
 {imports}
 INF, NAN = T(float("inf")), T(float("nan"))
 BLOCK = {block}
@@ -85,7 +86,7 @@ def block(start, stop, {names}):
 {sum}    return block_sum, suspect
 
 
-@cfunc(types.int32(types.intp, types.intp, types.intp, {types}), cache=True, error_model="numpy")
+@entry(types.int32(types.intp, types.intp, types.intp, {types}))
 def run(first, last, length, {names}, sums):
     """The blocks from `first` up to `last`; each leaves its sum in `sums`."""
     whole_registers()
