@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 Definition = Callable[..., Iterator[Any]]
 
+# What must hold between the arrays of one example: ``condition(xp, *arrays, **params)``, called as the definition is,
+# returns whether it does, and numbers to tell of an example where it does not.
+Condition = Callable[..., tuple[Any, Mapping[str, Any]]]
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Loss:
@@ -50,6 +54,7 @@ class Loss:
     derivatives: int = 2
     properties: frozenset[str] = frozenset()
     coupling: Coupling | None = None
+    conditions: Mapping[str, Condition] = field(default_factory=dict)
     bound: Mapping[str, Any] = field(default_factory=dict)
 
     # -- evaluation: the work is in `lossary.transforms`, reached only when called ---------------------------------
@@ -133,6 +138,12 @@ class Loss:
         return self.argument_domains[alternative][self.arguments.index(argument)]
 
     @cached_property
+    def optional(self) -> tuple[str, ...]:
+        """Names of the arrays that may be left out: lengths, where every example is as long as the array."""
+        domains = self.argument_domains[0]
+        return tuple(name for name, allowed in zip(self.arguments, domains, strict=True) if allowed.kind == "length")
+
+    @cached_property
     def argument_domains(self) -> tuple[tuple[Domain, ...], ...]:
         """The domain of every array argument, for each alternative of the signature."""
         if self.coupling:
@@ -189,8 +200,10 @@ def _restore(name: str, bound: Mapping[str, Any]) -> Loss:
     return dress(replace(found, bound=bound)) if bound else found
 
 
-def _has_labels(target: str | None) -> bool:
-    return target is not None and target.startswith("{0, ..., c-1}")
+def _has_labels(record: Loss) -> bool:
+    """Whether an example has one class label, so that examples can be left out by it."""
+    labelled = record.target is not None and record.target.startswith("{0, ..., c-1}")
+    return labelled and any(signature.inputs[1] == () for signature in record.signatures)
 
 
 def _pointwise(record: Loss) -> bool:
@@ -204,9 +217,7 @@ TASKS: dict[str, Callable[[Loss], bool]] = {
     "count": lambda r: r.input == "log-rate" and r.target in ("{0, 1, 2, ...}", "[0, inf)"),
     "positive": lambda r: r.input == "log-rate" and r.target in ("(0, inf)", "[0, inf)"),
     "binary": lambda r: _pointwise(r) and r.input in ("logit", "score") and r.target in ("{0, 1}", "[0, 1]", "{-1, 1}"),
-    "multiclass": lambda r: (
-        r.input in ("logit", "score") and _has_labels(r.target) and "evaluation" not in r.properties
-    ),
+    "multiclass": lambda r: r.input in ("logit", "score") and _has_labels(r) and "evaluation" not in r.properties,
     "multilabel": lambda r: r.signature.startswith("(c),(c)") and r.target in ("{0, 1}", "[0, 1]"),
     "probability": lambda r: r.input in ("probability", "log-probability") and r.family != "segmentation",
     "distribution": lambda r: len(r.wrt) > 1 and r.family == "likelihood",
@@ -235,6 +246,7 @@ def loss(
     derivatives: int = 2,
     properties: tuple[str, ...] = (),
     coupling: Coupling | None = None,
+    conditions: Mapping[str, Condition] | None = None,
 ) -> Callable[[Definition], Loss]:
     r"""Enter a generator in the catalogue under its own name.
 
@@ -257,6 +269,8 @@ def loss(
     properties: ``convex``, ``strongly convex``, ``proper``, ``bounded``, ``symmetric``, ``lipschitz``, ``smooth``,
         ``calibrated``, ``evaluation`` (no useful gradient).
     coupling: how a batch becomes rows, for losses that compare examples with each other.
+    conditions: what must hold between the arrays of an example, in words that follow "expected", with the function that
+        tells whether it does (`Condition`).
     """
 
     def enter(define: Definition) -> Loss:
@@ -272,13 +286,15 @@ def loss(
             aliases=aliases,
             likelihood=likelihood,
             domains=domains or {},
-            parameters=dict(parameters or {}) | ({"ignore_index": "integer"} if _has_labels(target) else {}),
+            parameters=parameters or {},
             derivatives=derivatives,
             properties=frozenset(properties),
             coupling=coupling,
+            conditions=conditions or {},
         )
         first = record.arguments[:1]
-        record = replace(record, wrt=wrt or first)
+        ignored = {"ignore_index": "integer"} if _has_labels(record) else {}
+        record = replace(record, wrt=wrt or first, parameters=dict(record.parameters) | ignored)
         dress(record)
         for name in (record.name, *aliases):
             if name in _RECORDS or name in _ALIASES:
@@ -292,7 +308,9 @@ def loss(
 
 def dress(record: Loss) -> Loss:
     """Give a record the docstring and signature that `help`, notebooks and editors look for."""
-    arrays = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in record.arguments]
+    left_out = {name: None if name in record.optional else inspect.Parameter.empty for name in record.arguments}
+    named = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    arrays = [inspect.Parameter(name, named, default=default) for name, default in left_out.items()]
     held = {**record.defaults, **record.bound}
     keywords = [inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY, default=v) for k, v in held.items()]
     look = {
@@ -303,7 +321,7 @@ def dress(record: Loss) -> Loss:
     for name, value in look.items():
         object.__setattr__(record, name, value)
     # Read now what every call needs, so that a compiler tracing a call finds facts and not their parsers.
-    for fact in ("signatures", "argument_domains", "parameter_domains"):
+    for fact in ("signatures", "argument_domains", "parameter_domains", "optional"):
         getattr(record, fact)
     for signature in (*record.signatures, *(record.coupling.signatures if record.coupling else ())):
         _ = signature.rank

@@ -40,10 +40,10 @@ def bind_arrays(loss: Loss, given: Sequence[Any], keywords: dict[str, Any]) -> l
             if name in arrays:
                 raise ArgumentError(f"{loss.name}: {name} is given twice, by position and by name")
             arrays[name] = keywords.pop(name)
-    missing = [name for name in loss.arguments if name not in arrays]
+    missing = [name for name in loss.arguments if name not in arrays and name not in loss.optional]
     if missing:
         raise ArgumentError(f"{loss.name}: missing {', '.join(missing)}; it takes the arrays {expected}")
-    return [arrays[name] for name in loss.arguments]
+    return [arrays.get(name) for name in loss.arguments]
 
 
 def parameters(loss: Loss, given: Mapping[str, Any], ranges: bool = True) -> dict[str, Any]:
@@ -122,9 +122,26 @@ def shapes(loss: Loss, signatures: Sequence[Signature], arrays: Sequence[Any]) -
     return 0, _batch(loss, signatures[0], arrays)
 
 
+def full_lengths(xp: Any, loss: Loss, signature: Signature, arrays: Sequence[Any], like: Any) -> list[Any]:
+    """Return the arrays with the sizes of their dimensions for the lengths that were left out."""
+    sizes: dict[str, int] = {}
+    for core, array in zip(signature.inputs, arrays, strict=True):
+        if array is not None and array.ndim >= len(core):
+            sizes.update(zip(core, array.shape[array.ndim - len(core) :], strict=True))
+    return [
+        xp.whole(sizes.get(loss.domain(name).dimension, 0), like) if array is None else array
+        for name, array in zip(loss.arguments, arrays, strict=True)
+    ]
+
+
 def parameter_shapes(loss: Loss, params: Mapping[str, Any], batch: tuple[int, ...], classes: int, rank: int) -> None:
     """Raise `ShapeError` for a parameter of several numbers that are not one per class, or one per value."""
     for name, value in params.items():
+        domain, _ = loss.parameter_domains.get(name, (None, False))
+        if domain is not None and domain.kind == "index" and isinstance(value, int) and not 0 <= value < classes:
+            raise ParameterError(
+                f"{loss.name}: {name}: got {value}, expected one of the {classes} classes, {{0, ..., {classes - 1}}}"
+            )
         # A number, which under a compiler may be a symbol that must not be asked for attributes, has no shape.
         shape = () if isinstance(value, (int, float)) else tuple(getattr(value, "shape", ()))
         full = (*batch, classes) if rank else batch
@@ -183,11 +200,20 @@ _TOLERANCE = 5e-3  # how far a row may be from summing to 1: labels are given to
 
 
 def domain(
-    xp: Any, loss: Loss, name: str, allowed: Domain, x: Any, keep: Any, classes: int, exempt: Any = None
+    xp: Any,
+    loss: Loss,
+    name: str,
+    allowed: Domain,
+    x: Any,
+    keep: Any,
+    classes: int,
+    exempt: Any = None,
+    within: Any = None,
 ) -> None:
     """Raise `DomainError` if an array has a kept value outside a domain.
 
-    `keep` is None or true for every example that counts; `exempt` is the label that is ignored.
+    `keep` is None or true for every example that counts; `exempt` is the label that is ignored; `within` is None or
+    true for every entry that lies within the lengths. Of lengths, `classes` is the size of their dimension.
     """
     if not allowed.bounded:
         return
@@ -195,6 +221,10 @@ def domain(
     keep = None if keep is None else xp.readable(keep)
     if x is None or x.size == 0:
         return
+    if keep is not None:
+        keep = keep.reshape(keep.shape + (1,) * (x.ndim - keep.ndim)) if x.ndim >= keep.ndim else None
+    if within is not None:
+        keep = xp.readable(within) if keep is None else keep & xp.readable(within)
     if allowed.kind in ("simplex", "log-simplex"):
         _rows(loss, name, allowed, x, keep)
         return
@@ -202,6 +232,8 @@ def domain(
         ok = (x >= 0) & (x < classes) & (x == np.floor(x)) if x.dtype.kind == "f" else (x >= 0) & (x < classes)
         if exempt is not None:
             ok |= x == exempt
+    elif allowed.kind == "length":
+        ok = (x >= 0) & (x <= classes) & (x == np.floor(x))
     elif allowed.kind == "set":
         ok = np.isin(x, allowed.values)
     elif allowed.kind in ("count", "integer"):
@@ -217,18 +249,48 @@ def domain(
         if allowed.low == -math.inf:
             ok = ~high
     if keep is not None:
-        ok |= ~keep.reshape(keep.shape + (1,) * (x.ndim - keep.ndim)) if x.ndim >= keep.ndim else False
+        ok = ok | ~keep
     if ok.all():
         return
     where = np.argwhere(~ok)
     first = tuple(int(i) for i in where[0])
+    x = np.broadcast_to(x, ok.shape)
     place = f" at index {first if len(first) > 1 else first[0]}" if first else ""
     count = f" and {len(where) - 1} more" if len(where) > 1 else ""
-    shown = f"{{0, ..., {classes - 1}}}" if allowed.kind == "index" else allowed.text
+    shown = {"index": f"{{0, ..., {classes - 1}}}", "length": f"{{0, ..., {classes}}}"}.get(allowed.kind, allowed.text)
     raise DomainError(
         f"{loss.name}: {name}: got {x[first]:g}{place}{count}, expected values in {shown}"
         + _hint(loss, allowed, x, classes)
     )
+
+
+SHOWN = 8  # offending examples that are listed; the others are counted
+
+
+def conditions(xp: Any, loss: Loss, arrays: Sequence[Any], params: Mapping[str, Any], keep: Any, batch: Any) -> None:
+    """Raise `DomainError` if the arrays of an example that counts do not go together, and say which examples."""
+    for expected, condition in loss.conditions.items():
+        holds, numbers = condition(xp, *arrays, **params)
+        seen = xp.readable(holds)
+        if seen is None:
+            return
+        ok = np.broadcast_to(seen, (*batch, *(1,) * (seen.ndim - len(batch)))).reshape(batch)
+        if keep is not None:
+            ok = ok | ~xp.readable(keep)
+        if ok.all():
+            continue
+        where = [tuple(map(int, at)) for at in np.argwhere(~ok)]
+        told = {word: np.broadcast_to(xp.readable(n), seen.shape).reshape(-1) for word, n in numbers.items()}
+        first = int(np.ravel_multi_index(where[0], batch)) if batch else 0
+        detail = ", ".join(f"{word} {n[first if n.size > 1 else 0]:g}" for word, n in told.items())
+        if not batch:
+            raise DomainError(f"{loss.name}: expected {expected}; got {detail}")
+        listed = [str(at[0] if len(at) == 1 else at) for at in where]
+        more = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
+        raise DomainError(
+            f"{loss.name}: expected {expected}; not so in example{'s' * (len(listed) > 1)} "
+            f"{', '.join(listed[:SHOWN])}{more} of {ok.size} ({'in the first: ' if listed[1:] else ''}{detail})"
+        )
 
 
 def ignorable(loss: Loss, arrays: Sequence[Any], domains: Sequence[Domain]) -> Any:
@@ -255,6 +317,8 @@ def _hint(loss: Loss, allowed: Domain, x: Any, classes: int) -> str:
         if high >= classes:
             return f". There are {classes} classes but labels up to {high:g}"
         return ""
+    if allowed.kind == "length":
+        return f". A length counts the entries of dimension {allowed.dimension} that are no padding; it has {classes}"
     if allowed.kind == "set" and set(allowed.values) == {-1.0, 1.0} and values <= {0.0, 1.0}:
         return ". The labels are 0 and 1: pass 2 * target - 1"
     if (allowed.low == 0 and allowed.high == 1) or set(allowed.values) == {0.0, 1.0}:
@@ -279,8 +343,8 @@ def _logit_form(loss: Loss) -> str:
 def _rows(loss: Loss, name: str, allowed: Domain, x: Any, keep: Any) -> None:
     logarithms = allowed.kind == "log-simplex"
     rows = x.astype(np.float64).reshape(-1, x.shape[-1])
-    if keep is not None and keep.ndim == x.ndim - 1:
-        rows = rows[keep.ravel()]
+    if keep is not None:
+        rows = rows[np.broadcast_to(keep[..., 0], x.shape[:-1]).ravel()]
     with np.errstate(all="ignore"):
         sums = (np.exp(rows) if logarithms else rows).sum(axis=-1)
         outside = (rows > _TOLERANCE).any(axis=-1) if logarithms else (rows < 0).any(axis=-1)

@@ -51,7 +51,7 @@ def parse_signatures(text: str) -> tuple[Signature, ...]:
     return tuple(alternatives)
 
 
-Kind = Literal["interval", "set", "index", "count", "integer", "simplex", "log-simplex", "one of", "flag"]
+Kind = Literal["interval", "set", "index", "count", "integer", "simplex", "log-simplex", "one of", "flag", "length"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ class Domain:
     closed: tuple[bool, bool] = (False, False)
     values: tuple[float, ...] = ()
     choices: tuple[str, ...] = ()
+    dimension: str = ""
 
     @property
     def bounded(self) -> bool:
@@ -96,7 +97,8 @@ def parse_domain(text: str) -> Domain:
 
     ``real`` and intervals such as ``[0, 1)``; finite sets ``{-1, 1}``; class indices ``{0, ..., c-1}``; counts
     ``{0, 1, 2, ...}``; any ``integer``; ``simplex`` (rows that are non-negative and sum to 1) and
-    ``log-simplex`` (their logarithms); ``flag`` (true or false); ``one of a, b`` (words).
+    ``log-simplex`` (their logarithms); ``flag`` (true or false); ``one of a, b`` (words); ``length of t``: how many
+    entries of the dimension t an example has, the others being padding.
     """
     if text == "real":
         return Domain(text, "interval")
@@ -106,6 +108,8 @@ def parse_domain(text: str) -> Domain:
         return Domain(text, "index")
     if text == "{0, 1, 2, ...}":
         return Domain(text, "count", 0.0, math.inf, (True, False))
+    if text.startswith("length of "):
+        return Domain(text, "length", 0.0, math.inf, (True, False), dimension=text.removeprefix("length of "))
     if text.startswith("one of "):
         return Domain(text, "one of", choices=tuple(w.strip() for w in text.removeprefix("one of ").split(",")))
     if text.startswith("{"):
@@ -127,6 +131,7 @@ CONVENTIONS = {
     "log-rate": "real",
     "probability": "[0, 1]",
     "log-probability": "(-inf, 0]",
+    "log-likelihood": "real",  # of whatever was drawn: a log-density may be above 0
     "similarity": "[-1, 1]",
     "distance": "[0, inf)",
     "rate": "[0, inf)",

@@ -131,6 +131,14 @@ def logsumexp(xp: Any, z: Any) -> Any:
     return log_softmax(xp, z)[2]
 
 
+def log_add(xp: Any, a: Any, b: Any) -> Any:
+    """Return ``log(exp(a) + exp(b))``; ``-inf`` is the logarithm of nothing and adds nothing, with derivative 0."""
+    larger, smaller = xp.maximum(a, b), xp.minimum(a, b)
+    nothing = smaller == -xp.inf
+    gap = xp.where(nothing, xp.zeros_like(smaller), smaller) - xp.where(nothing, xp.zeros_like(larger), larger)
+    return xp.where(nothing, larger, larger + xp.log1p(xp.exp(gap)))
+
+
 def residual_probabilities(xp: Any, log_probabilities: Any, probabilities: Any, wanted: Any, total: Any = 1) -> Any:
     """Return ``total * probabilities - wanted``, without cancellation where `wanted` (which sums to `total`) is 0 or 1.
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lossary.catalogue import Loss
-from lossary.errors import ArgumentError
+from lossary.errors import ArgumentError, DomainError
 from lossary.facts import Domain
 
 # --- inputs drawn from the records ----------------------------------------------------------------------------------
@@ -23,26 +23,43 @@ from lossary.facts import Domain
 def random_arrays(
     loss: Loss, rng: np.random.Generator, batch: int = 4, sizes: Mapping[str, int] | None = None, alternative: int = 0
 ) -> list[Any]:
-    """Return admissible random float64 arrays for a loss, from its signature and domains alone.
+    """Return admissible random float64 arrays for a loss, from its signature, domains and conditions alone.
+
+    Lengths are anything from 0 to the size of their dimension; what lies beyond them is drawn like the rest.
 
     >>> import lossary
     >>> [a.shape for a in random_arrays(lossary.nll, np.random.default_rng(0), batch=2, sizes={"c": 3})]
     [(2, 3), (2,)]
     """
-    known = {"b": batch, "c": 4, "d": 3, "n": 5, "k": 2} | dict(sizes or {})
+    known = {"b": batch, "c": 4, "d": 3, "n": 5, "k": 2, "t": 4, "s": 2} | dict(sizes or {})
     signature = (loss.coupling.signatures if loss.coupling else loss.signatures)[alternative]
-    lead = () if loss.coupling else (batch,)
-    return [
-        draw(loss.domain(name, alternative), lead + tuple(known[d] for d in core), rng, known["c"])
-        for name, core in zip(loss.arguments, signature.inputs, strict=True)
-    ]
+
+    def drawn(lead: tuple[int, ...]) -> list[Any]:
+        made = []
+        for name, core in zip(loss.arguments, signature.inputs, strict=True):
+            allowed = loss.domain(name, alternative)
+            size = known[allowed.dimension] + 1 if allowed.kind == "length" else known["c"]
+            made.append(draw(allowed, lead + tuple(known[d] for d in core), rng, size))
+        return made
+
+    if loss.coupling or not loss.conditions:
+        return drawn(() if loss.coupling else (batch,))
+    examples: list[list[Any]] = []
+    while len(examples) < batch:  # one that does not meet the conditions is drawn again
+        example = drawn(())
+        try:
+            loss(*example)
+        except DomainError:
+            continue
+        examples.append(example)
+    return [np.stack(column) for column in zip(*examples, strict=True)] if batch else drawn((0,))
 
 
 def draw(domain: Domain, shape: tuple[int, ...], rng: np.random.Generator, classes: int = 4) -> Any:
     """Return random members of a domain."""
     if domain.kind == "set":
         return rng.choice(domain.values, shape)
-    if domain.kind == "index":
+    if domain.kind in ("index", "length"):
         return rng.integers(0, classes, shape)
     if domain.kind == "count":
         return rng.poisson(3.0, shape).astype(float)
@@ -68,11 +85,11 @@ def draw(domain: Domain, shape: tuple[int, ...], rng: np.random.Generator, class
 def random_params(loss: Loss, rng: np.random.Generator, classes: int = 4, default: float = 0.5) -> dict[str, Any]:
     """Return random parameters in their ranges; each keeps its default with probability `default`.
 
-    `ignore_index` always does: which label is left out is no property of the mathematics.
+    A class among them, such as `ignore_index`, always does: which one it is is no property of the mathematics.
     """
     chosen: dict[str, Any] = {}
     for name, (domain, per_class) in loss.parameter_domains.items():
-        if name == "ignore_index" or rng.random() < default:
+        if name == "ignore_index" or domain.kind == "index" or rng.random() < default:
             continue
         drawn = draw(domain, (classes,) if per_class else (), rng)
         chosen[name] = drawn if per_class else drawn.item()
@@ -167,7 +184,7 @@ def check_grad(loss: Loss, *arrays: Any, tolerance: float = 1e-6, **params: Any)
     for name in loss.arguments:
         if name in params:
             named[name] = params.pop(name)
-    if len(named) < len(loss.arguments):
+    if not set(loss.arguments) <= named.keys() | set(loss.optional):
         raise ArgumentError(f"{loss.name}: it takes the arrays {', '.join(loss.arguments)}")
     full = {name: _float64(x) for name, x in named.items()}
 

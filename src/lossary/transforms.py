@@ -17,6 +17,8 @@ from lossary.errors import ArgumentError
 from lossary.facts import Domain, Signature
 from lossary.reduction import Reduction
 
+_WHOLE = ("index", "integer", "length")  # kinds of arrays whose type says nothing about the type to compute in
+
 
 @dataclass(frozen=True)
 class Call:
@@ -39,13 +41,22 @@ class Call:
         """Raise `DomainError` if an array has a value outside its domain, in an example that counts."""
         if not self.check:
             return
-        keep = None if self.weights is None else self.weights != 0
+        xp, loss, keep = self.xp, self.loss, None if self.weights is None else self.weights != 0
         classes = self.given[0].shape[-1] if self.signature.rank else 1
+        lengths, sizes = _lengths(loss, self.signature, self.given)
         for name, core, array, allowed in zip(
-            self.loss.arguments, self.signature.inputs, self.given, self.domains, strict=True
+            loss.arguments, self.signature.inputs, self.given, self.domains, strict=True
         ):
-            per_example = array.ndim > len(core) or not self.batch
-            checks.domain(self.xp, self.loss, name, allowed, array, keep if per_example else None, classes, self.exempt)
+            per_example = keep if array.ndim > len(core) or not self.batch else None
+            inside = None
+            if lengths:
+                classes = sizes[allowed.dimension] if allowed.kind == "length" else self.given[0].shape[-1]
+                looks = allowed.bounded and xp.readable(array) is not None
+                inside = _within(xp, core, lengths, sizes) if looks else None
+            checks.domain(xp, loss, name, allowed, array, per_example, classes, self.exempt, inside)
+        if loss.conditions and all(xp.readable(length) is not None for length in lengths.values()):
+            with xp.quiet():
+                checks.conditions(xp, loss, self.arrays, self.params, keep, self.batch)
 
     def steps(self) -> Any:
         """Start the definition on uncoupled arrays."""
@@ -122,16 +133,21 @@ def prepare(
     listed = checks.bind_arrays(loss, given, params)
     xp = _dispatch.backend(*listed, weight, mask)
     like = next((x for x in listed if hasattr(x, "dtype")), None)
-    arrays = [xp.asarray(x, f"{loss.name}: {name}", like) for name, x in zip(loss.arguments, listed, strict=True)]
+    arrays: list[Any] = [
+        x if x is None and name in loss.optional else xp.asarray(x, f"{loss.name}: {name}", like)
+        for name, x in zip(loss.arguments, listed, strict=True)
+    ]
     params = checks.parameters(loss, params, ranges=check)
     signatures = loss.coupling.signatures if loss.coupling else loss.signatures
+    if loss.optional:
+        arrays = checks.full_lengths(xp, loss, signatures[0], arrays, like)
     alternative, batch = checks.shapes(loss, signatures, arrays)
     signature = signatures[alternative]
     if loss.coupling:
         batch = arrays[0].shape[:1]  # the examples that are coupled are the batch
     domains = [loss.domain(name, alternative) for name in loss.arguments]
 
-    dtype = xp.compute_dtype([a for a, d in zip(arrays, domains, strict=True) if d.kind not in ("index", "integer")])
+    dtype = xp.compute_dtype([a for a, d in zip(arrays, domains, strict=True) if d.kind not in _WHOLE])
     exempt = params.pop("ignore_index", None)
     if exempt is not None:
         labels = checks.ignorable(loss, arrays, domains)
@@ -142,11 +158,18 @@ def prepare(
 
     classes = arrays[0].shape[-1] if signature.rank else 1
     checks.parameter_shapes(loss, params, batch, classes, signature.rank)
+    lengths, sizes = _lengths(loss, signature, arrays)
     ready = []
     for name, core, array, allowed in zip(loss.arguments, signature.inputs, arrays, domains, strict=True):
         if allowed.kind == "index":
-            # Labels under the mask may be anything; -1 is outside every row, hence costs nothing.
-            whole = array if keep is None or not batch else xp.where(keep, array, -xp.ones_like(array))
+            # Labels under the mask, and beyond a length, may be anything; -1 is outside every row, hence costs nothing.
+            counts = None if keep is None or not batch else keep.reshape(keep.shape + (1,) * len(core))
+            inside = _within(xp, core, lengths, sizes) if lengths else None
+            counts = inside if counts is None else counts if inside is None else counts & inside
+            whole = array if counts is None else xp.where(counts, array, -xp.ones_like(array))
+            ready.append(_row(xp.as_index(whole), core, signature))
+        elif allowed.kind == "length":
+            whole = array if keep is None or not batch else xp.where(keep, array, xp.zeros_like(array))
             ready.append(_row(xp.as_index(whole), core, signature))
         elif loss.coupling:
             ready.append(xp.cast(array, dtype) if core[1:] else array)
@@ -160,6 +183,30 @@ def prepare(
     if not later:
         call.check_values()
     return call
+
+
+def _lengths(loss: Loss, signature: Signature, arrays: Sequence[Any]) -> tuple[dict[str, Any], dict[str, int]]:
+    """Return the lengths among the arrays, by the dimension they speak of, and the size of every dimension."""
+    lengths: dict[str, Any] = {}
+    sizes: dict[str, int] = {}
+    if loss.optional:
+        for name, core, array in zip(loss.arguments, signature.inputs, arrays, strict=True):
+            sizes.update(zip(core, array.shape[array.ndim - len(core) :], strict=True))
+            if name in loss.optional:
+                lengths[loss.domain(name).dimension] = array
+    return lengths, sizes
+
+
+def _within(xp: Any, core: tuple[str, ...], lengths: Mapping[str, Any], sizes: Mapping[str, int]) -> Any:
+    """Return which entries of an example lie within the lengths of its dimensions; None where it has none."""
+    found = None
+    for axis, dimension in enumerate(core):
+        if dimension in lengths:
+            length, size = lengths[dimension], sizes[dimension]
+            inside = xp.arange(size, length) < length[..., None]
+            inside = inside.reshape(length.shape + (1,) * axis + (size,) + (1,) * (len(core) - axis - 1))
+            found = inside if found is None else found & inside
+    return found
 
 
 def _row(array: Any, core: tuple[str, ...], signature: Signature) -> Any:

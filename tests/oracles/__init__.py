@@ -20,4 +20,6 @@ from oracles.likelihood import *
 from oracles.divergence import *
 from oracles.metric import *
 from oracles.segmentation import *
+from oracles.sequence import *
 from oracles.penalty import *
+from oracles.preference import *

@@ -87,6 +87,11 @@ def transpose(x: Array) -> Array:
     return np.swapaxes(x, -1, -2)
 
 
+def concat(parts: Sequence[Array], axis: int = -1) -> Array:
+    """Arrays one after another along an axis."""
+    return np.concatenate(parts, axis=axis)
+
+
 def is_index(x: Array) -> bool:
     """Whether an array holds class indices, as opposed to numbers."""
     return x.dtype.kind in "iu"
@@ -201,6 +206,11 @@ def own(x: Array, given: Sequence[Array]) -> Array:
 def broadcast_to(x: Array, shape: tuple[int, ...]) -> Array:
     """Repeat along new axes and those of length 1, as a view."""
     return x if x.shape == shape else np.broadcast_to(x, shape)
+
+
+def whole(n: int, like: Array) -> Array:
+    """A whole number as an index, where `like` is."""
+    return np.asarray(n)
 
 
 def stack_rows(rows: list[Array]) -> Array:

@@ -113,6 +113,11 @@ def transpose(x: Tensor) -> Tensor:
     return x.transpose(-1, -2)
 
 
+def concat(parts: Sequence[Tensor], axis: int = -1) -> Tensor:
+    """Tensors one after another along an axis."""
+    return torch.cat(list(parts), dim=axis)
+
+
 def is_index(x: Tensor) -> bool:
     """Whether a tensor holds class indices, as opposed to numbers."""
     return not x.is_floating_point() and x.dtype != torch.bool
@@ -131,6 +136,11 @@ def trigamma(x: Tensor) -> Tensor:
 def stack_rows(rows: Sequence[Tensor]) -> Tensor:
     """Rows one under the other."""
     return torch.stack(list(rows))
+
+
+def whole(n: int, like: Any) -> Tensor:
+    """A whole number as an index, where `like` is."""
+    return torch.full((), n, dtype=torch.int64, device=like.device if isinstance(like, Tensor) else None)
 
 
 # --- from the caller's arguments to tensors, and back ----------------------------------------------------------------
@@ -244,16 +254,27 @@ def evaluate(call: Call) -> Tensor:
     names = tuple(name for name, value in call.params.items() if isinstance(value, Tensor))
     tensors = (*call.arrays, *(call.params[name] for name in names))
     wrt = tuple(call.loss.arguments.index(name) for name in call.loss.wrt)
-    forward_mode = torch.autograd.forward_ad._current_level >= 0
-    tracked = [i for i, tensor in enumerate(tensors) if tensor.requires_grad or (forward_mode and _has_tangent(tensor))]
+    forward = forward_mode()
+    tracked = [i for i, tensor in enumerate(tensors) if tensor.requires_grad or (forward and _has_tangent(tensor))]
     if not tracked or any(i not in wrt for i in tracked):
         return call.pull(0)[0]
-    transformed = forward_mode or (not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active())
+    transformed = forward or (not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active())
     return (_Transformed if transformed else _Autograd).apply(_Spec(call, names, wrt), *tensors)
+
+
+def forward_mode() -> bool:
+    """Whether tangents are being carried forward."""
+    return torch.autograd.forward_ad._current_level >= 0
 
 
 def _has_tangent(x: Tensor) -> bool:
     return torch.autograd.forward_ad.unpack_dual(x).tangent is not None
+
+
+def gradients(call: Call, upstream: Tensor) -> Sequence[Tensor | None]:
+    """Return the gradient of every array of a call, in operations that can be differentiated again."""
+    spec = _Spec(call, (), tuple(call.loss.arguments.index(name) for name in call.loss.wrt))
+    return _gradients(spec, tuple(call.arrays), upstream.reshape(upstream.shape + (1,) * call.inner))
 
 
 def _gradients(spec: _Spec, tensors: Sequence[Tensor], upstream: Tensor) -> tuple[Tensor | None, ...]:
@@ -441,7 +462,7 @@ def _plain(x: Tensor) -> bool:
         and x.device.type == "cpu"
         and x.layout == torch.strided
         and not x.is_neg()
-        and torch.autograd.forward_ad._current_level < 0
+        and not forward_mode()
     )
 
 
