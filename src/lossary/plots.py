@@ -92,6 +92,8 @@ def _typical(allowed: Domain) -> float:
         return max(allowed.values)
     if allowed.kind == "count":
         return 2.0
+    if allowed.kind == "interval" and math.isinf(allowed.low) and not math.isinf(allowed.high):
+        return allowed.high - 1.0
     if allowed.kind == "interval" and allowed.bounded:
         return 1.0 if math.isinf(allowed.high) or allowed.contains(1.0) else allowed.high
     return 0.0

@@ -134,6 +134,11 @@ _CHINESE = {
     "better": "更好", "winner": "胜者", "loser": "败者", "winning": "获胜", "losing": "失利", "ordered": "有序",
     "reversed": "反转", "forward": "正向", "backward": "反向", "reverse": "反向", "symmetric": "对称",
     "pull_up": "上拉", "pull_down": "下拉", "taken": "取用值", "lost": "是否归零",
+    # preferences, policies and samples
+    "reference_point": "参考点", "centering": "居中强度", "flip_rate": "翻转率", "label_smoothing": "标签平滑",
+    "desirable_weight": "好评权重", "undesirable_weight": "差评权重", "kind_weight": "类型权重", "dual": "双重",
+    "moving": "随策略变动部分", "old_log_probability": "旧策略的对数概率", "clip_low": "裁剪下限",
+    "clip_high": "裁剪上限",
 }  # fmt: skip
 
 # --- facts and headings ---------------------------------------------------------------------------------------------
@@ -142,10 +147,12 @@ FACTS = {
     # families
     "regression": "回归", "classification": "分类", "margin": "间隔", "imbalance": "类别不平衡", "likelihood": "似然",
     "divergence": "散度", "metric": "度量学习", "ranking": "排序", "segmentation": "分割", "sequence": "序列",
-    "penalty": "惩罚项", "contrastive": "对比学习", "generative": "生成", "survival": "生存分析",
+    "penalty": "惩罚项", "preference": "偏好与策略", "sampling": "采样", "contrastive": "对比学习",
+    "generative": "生成", "survival": "生存分析",
     # input conventions and targets
     "real": "实数", "logit": "对数几率", "score": "得分", "embedding": "嵌入向量", "parameter": "参数",
-    "log-rate": "对数速率", "probability": "概率", "log-probability": "对数概率", "similarity": "相似度",
+    "log-rate": "对数速率", "probability": "概率", "log-probability": "对数概率", "log-likelihood": "对数似然",
+    "similarity": "相似度", "affinity": "亲和度",
     "distance": "距离", "rate": "速率", "positive": "正数", "simplex": "概率分布", "log-simplex": "对数概率分布",
     "integer": "整数", "flag": "真或假", "none": "无", "one of": "其中之一",
     # properties
@@ -217,7 +224,8 @@ def fact(word: str, lang: Lang = "en") -> str:
     held = re.fullmatch(r"(\w+) \(target (.+)\)", word)
     if held:
         return f"{quantity(held[1], lang) or held[1]}（目标 {held[2]}）"
-    return FACTS.get(word, word)
+    named = quantity(word, lang) if word.isidentifier() else None  # an axis may be an argument
+    return FACTS.get(word) or named or word
 
 
 _WHOM = {"true class": "真实类别的", "first class": "第一类的", "truth": "真实答案的"}

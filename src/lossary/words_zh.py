@@ -82,6 +82,23 @@ SUMMARIES = {
     "l1_penalty": "每个参数的绝对值；所有参数以同样的力度被拉向 0，其中一些恰好到达 0。",
     "l2_penalty": "每个参数平方的一半，其梯度就是参数本身：优化器称之为权重衰减。",
     "elastic_net": "`l1_penalty` 与 `l2_penalty` 的混合：像前者一样稀疏，像后者一样在相关的输入之间保持稳定。",
+    # preferences
+    "bradley_terry": "在两个回答之间作选择的代价，输入为奖励模型给每个回答的得分。",
+    "dpo": "从两个回答中选出较好的一个，策略自身就是奖励模型（直接偏好优化）。",
+    "robust_dpo": "即使有些样本对的好坏标反了，平均而言仍然正确的 DPO。",
+    "ipo": "被选中的回答对被拒绝的回答的领先量应等于一个给定的数，而不是越大越好。",
+    "dpo_hinge": "以铰链代替 `dpo` 的逻辑代价：领先量达到间隔的样本对不再受力。",
+    "simpo": "按每个词元的平均对数概率从两个回答中选出较好的一个，不需要参考策略。",
+    "cpo": "参考策略为均匀分布的 DPO，另加一个似然项，使被选中的回答保持较高的概率。",
+    "orpo": "在被选中的回答上微调，同时比较它与被拒绝的回答的几率，一步完成。",
+    "kto": "标为好（1）或坏（0）的单个回答，像得与失那样估价：从参考点算起，并且有界。",
+    "policy_gradient": "按优势的大小提高一个动作的概率（REINFORCE）。",
+    "ppo_clip": "按优势的大小提高一个动作的概率，但不会比抽取它时高出太多。",
+    "grpo": "组相对策略优化中一个词元的份额：裁剪后的比值，加上偏离参考策略的代价。",
+    "kl_k1": "所抽动作的对数比值：其均值即散度 KL(policy || reference)，但离散程度很大。",
+    "kl_k2": "所抽动作的对数比值平方的一半：从不为负，略有偏差，而梯度是正确的。",
+    "kl_k3": "所抽动作的对数比值再加一个均值为 0 的项，使其为正：无偏，离散程度也小。",
+    "entropy_bonus": "softmax 的熵的相反数，单位为奈特：乘以小系数加到损失上，使策略不致过早下定论。",
 }
 
 LIKELIHOODS = {
@@ -117,4 +134,10 @@ LIKELIHOODS = {
     "l1_penalty": "每个参数的先验为尺度 1 的拉普拉斯分布：-log p(w) = |w| + log 2",
     "l2_penalty": "每个参数的先验为方差 1 的高斯分布：-log p(w) = w^2 / 2 + log(2 pi) / 2",
     "elastic_net": "介于拉普拉斯与高斯之间的先验：-log p(w) = lambda |w| + (1 - lambda) w^2 / 2 + 常数",
+    "bradley_terry": (
+        "Bradley-Terry 选择：P(chosen beats rejected) = sigmoid(chosen - rejected - margin)；"
+        "有居中项时，两者之和另有高斯先验"
+    ),
+    "dpo": "奖励为 beta log(policy / reference) 的 Bradley-Terry 选择：P(chosen) = sigmoid(lead)",
+    "simpo": "奖励为 beta 乘以词元平均对数概率的 Bradley-Terry 选择：P(chosen) = sigmoid(lead)",
 }

@@ -21,7 +21,9 @@ __all__ = [
     "BatchHardTripletLoss",
     "BinaryCrossEntropyLoss",
     "BinaryCrossEntropyWithLogitsLoss",
+    "BradleyTerryLoss",
     "BrierLoss",
+    "CPOLoss",
     "CategoricalFocalLoss",
     "CharbonnierLoss",
     "ClassBalancedLoss",
@@ -29,22 +31,31 @@ __all__ = [
     "CosFaceLoss",
     "CosineDistanceLoss",
     "CrammerSingerLoss",
+    "DPOHingeLoss",
+    "DPOLoss",
     "DiceLoss",
     "ElasticNetPenalty",
+    "EntropyBonusLoss",
     "EpsilonInsensitiveLoss",
     "ExponentialLoss",
     "FocalLoss",
     "GCELoss",
+    "GRPOLoss",
     "GammaNLLLoss",
     "GeneralizedCrossEntropyLoss",
     "GeneralizedDiceLoss",
     "GeneralizedKLLoss",
     "HalfSquaredErrorLoss",
     "HingeLoss",
+    "IPOLoss",
     "JSDivergenceLoss",
     "JaccardLoss",
     "JensenShannonLoss",
     "KLDivergenceLoss",
+    "KLK1Loss",
+    "KLK2Loss",
+    "KLK3Loss",
+    "KTOLoss",
     "L1Penalty",
     "L2Penalty",
     "LaplaceNLLLoss",
@@ -58,15 +69,20 @@ __all__ = [
     "MulticlassHingeLoss",
     "NTXentLoss",
     "NegativeBinomialNLLLoss",
+    "ORPOLoss",
+    "PPOClipLoss",
     "PerceptronLoss",
     "PinballLoss",
     "PoissonNLLRateLoss",
+    "PolicyGradientLoss",
     "PolyLoss",
     "PseudoHuberLoss",
     "QuantileLoss",
     "ReverseKLLoss",
+    "RobustDPOLoss",
     "SigmoidFocalLoss",
     "SimCLRLoss",
+    "SimPOLoss",
     "SmoothedHingeLoss",
     "SoftDiceLoss",
     "SoftIoULoss",
@@ -158,6 +174,19 @@ class BinaryCrossEntropyWithLogitsLoss(RecordLoss):
         self, logits: Tensor, target: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor: ...
 
+class BradleyTerryLoss(RecordLoss):
+    """The cost of a human's choice between two answers, given a reward model's score of each."""
+
+    def __init__(
+        self, *, margin: float | Tensor = 0.0, centering: float | Tensor = 0.0, reduction: Reduction = "mean"
+    ) -> None: ...
+    def forward(
+        self, chosen: Tensor, rejected: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor: ...
+    def __call__(
+        self, chosen: Tensor, rejected: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor: ...
+
 class BrierLoss(RecordLoss):
     """Squared distance between a row of probabilities and what happened: a proper score that is never infinite."""
 
@@ -167,6 +196,24 @@ class BrierLoss(RecordLoss):
     ) -> Tensor: ...
     def __call__(
         self, probs: Tensor, target: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor: ...
+
+class CPOLoss(RecordLoss):
+    """DPO with a uniform reference, and a likelihood term that keeps the chosen answer probable."""
+
+    def __init__(
+        self,
+        *,
+        beta: float | Tensor = 0.1,
+        alpha: float | Tensor = 1.0,
+        label_smoothing: float | Tensor = 0.0,
+        reduction: Reduction = "mean",
+    ) -> None: ...
+    def forward(
+        self, chosen: Tensor, rejected: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor: ...
+    def __call__(
+        self, chosen: Tensor, rejected: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor: ...
 
 class ClassBalancedLoss(RecordLoss):
@@ -231,6 +278,60 @@ class CosineDistanceLoss(RecordLoss):
         self, pred: Tensor, target: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor: ...
 
+class DPOHingeLoss(RecordLoss):
+    """The hinge in the place of the logistic cost of `dpo`: a pair that leads by the margin is left alone."""
+
+    def __init__(
+        self, *, beta: float | Tensor = 0.1, margin: float | Tensor = 1.0, reduction: Reduction = "mean"
+    ) -> None: ...
+    def forward(
+        self,
+        chosen: Tensor,
+        rejected: Tensor,
+        reference_chosen: Tensor,
+        reference_rejected: Tensor,
+        *,
+        weight: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor: ...
+    def __call__(
+        self,
+        chosen: Tensor,
+        rejected: Tensor,
+        reference_chosen: Tensor,
+        reference_rejected: Tensor,
+        *,
+        weight: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor: ...
+
+class DPOLoss(RecordLoss):
+    """Choose the better of two answers, the policy itself being the reward model (direct preference optimisation)."""
+
+    def __init__(
+        self, *, beta: float | Tensor = 0.1, label_smoothing: float | Tensor = 0.0, reduction: Reduction = "mean"
+    ) -> None: ...
+    def forward(
+        self,
+        chosen: Tensor,
+        rejected: Tensor,
+        reference_chosen: Tensor,
+        reference_rejected: Tensor,
+        *,
+        weight: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor: ...
+    def __call__(
+        self,
+        chosen: Tensor,
+        rejected: Tensor,
+        reference_chosen: Tensor,
+        reference_rejected: Tensor,
+        *,
+        weight: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor: ...
+
 class DiceLoss(RecordLoss):
     """One minus twice the overlap of two regions over the sum of their sizes, indifferent to how large the rest is."""
 
@@ -258,6 +359,13 @@ class ElasticNetPenalty(ParameterPenalty):
     def forward(self, model: torch.nn.Module) -> Tensor: ...
     def __call__(self, model: torch.nn.Module) -> Tensor: ...
 
+class EntropyBonusLoss(RecordLoss):
+    """Minus the entropy of a softmax, in nats: added with a small factor, it keeps a policy from deciding early."""
+
+    def __init__(self, *, reduction: Reduction = "mean") -> None: ...
+    def forward(self, logits: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None) -> Tensor: ...
+    def __call__(self, logits: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None) -> Tensor: ...
+
 class EpsilonInsensitiveLoss(RecordLoss):
     """The absolute error beyond a tube around the target; inside it an error costs nothing, as in support vectors."""
 
@@ -280,6 +388,41 @@ class ExponentialLoss(RecordLoss):
     ) -> Tensor: ...
     def __call__(
         self, pred: Tensor, target: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor: ...
+
+class GRPOLoss(RecordLoss):
+    """One token's share of group relative policy optimisation: the clipped ratio, and what leaving the reference
+    costs.
+    """
+
+    def __init__(
+        self,
+        *,
+        clip_low: float | Tensor = 0.2,
+        clip_high: float | Tensor = 0.2,
+        dual_clip: float | Tensor | None = None,
+        beta: float | Tensor = 0.04,
+        reduction: Reduction = "mean",
+    ) -> None: ...
+    def forward(
+        self,
+        log_probability: Tensor,
+        old_log_probability: Tensor,
+        reference_log_probability: Tensor,
+        advantage: Tensor,
+        *,
+        weight: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor: ...
+    def __call__(
+        self,
+        log_probability: Tensor,
+        old_log_probability: Tensor,
+        reference_log_probability: Tensor,
+        advantage: Tensor,
+        *,
+        weight: Tensor | None = None,
+        mask: Tensor | None = None,
     ) -> Tensor: ...
 
 class GammaNLLLoss(RecordLoss):
@@ -356,6 +499,31 @@ class HingeLoss(RecordLoss):
         self, pred: Tensor, target: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor: ...
 
+class IPOLoss(RecordLoss):
+    """The lead of the chosen answer over the rejected one should be a given number, and not ever larger."""
+
+    def __init__(self, *, tau: float | Tensor = 0.1, reduction: Reduction = "mean") -> None: ...
+    def forward(
+        self,
+        chosen: Tensor,
+        rejected: Tensor,
+        reference_chosen: Tensor,
+        reference_rejected: Tensor,
+        *,
+        weight: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor: ...
+    def __call__(
+        self,
+        chosen: Tensor,
+        rejected: Tensor,
+        reference_chosen: Tensor,
+        reference_rejected: Tensor,
+        *,
+        weight: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor: ...
+
 class JSDivergenceLoss(RecordLoss):
     """Jensen-Shannon divergence, in nats: the mean divergence of both distributions from their mixture."""
 
@@ -387,6 +555,105 @@ class KLDivergenceLoss(RecordLoss):
     ) -> Tensor: ...
     def __call__(
         self, log_probs: Tensor, target: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor: ...
+
+class KLK1Loss(RecordLoss):
+    """The log-ratio of one drawn action: its mean is the divergence KL(policy || reference), its spread is large."""
+
+    def __init__(self, *, reduction: Reduction = "mean") -> None: ...
+    def forward(
+        self,
+        log_probability: Tensor,
+        reference_log_probability: Tensor,
+        *,
+        weight: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor: ...
+    def __call__(
+        self,
+        log_probability: Tensor,
+        reference_log_probability: Tensor,
+        *,
+        weight: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor: ...
+
+class KLK2Loss(RecordLoss):
+    """Half the squared log-ratio of one drawn action: never negative, a little biased, and with the right gradient."""
+
+    def __init__(self, *, reduction: Reduction = "mean") -> None: ...
+    def forward(
+        self,
+        log_probability: Tensor,
+        reference_log_probability: Tensor,
+        *,
+        weight: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor: ...
+    def __call__(
+        self,
+        log_probability: Tensor,
+        reference_log_probability: Tensor,
+        *,
+        weight: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor: ...
+
+class KLK3Loss(RecordLoss):
+    """The log-ratio of one drawn action with a term of mean 0 that makes it positive: unbiased, and of small
+    spread.
+    """
+
+    def __init__(self, *, reduction: Reduction = "mean") -> None: ...
+    def forward(
+        self,
+        log_probability: Tensor,
+        reference_log_probability: Tensor,
+        *,
+        weight: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor: ...
+    def __call__(
+        self,
+        log_probability: Tensor,
+        reference_log_probability: Tensor,
+        *,
+        weight: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor: ...
+
+class KTOLoss(RecordLoss):
+    """Single answers marked good (1) or bad (0), valued as gains and losses are: from a reference point, with
+    limits.
+    """
+
+    def __init__(
+        self,
+        *,
+        beta: float | Tensor = 0.1,
+        desirable_weight: float | Tensor = 1.0,
+        undesirable_weight: float | Tensor = 1.0,
+        reduction: Reduction = "mean",
+    ) -> None: ...
+    def forward(
+        self,
+        log_probability: Tensor,
+        reference_log_probability: Tensor,
+        target: Tensor,
+        reference_point: Tensor,
+        *,
+        weight: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor: ...
+    def __call__(
+        self,
+        log_probability: Tensor,
+        reference_log_probability: Tensor,
+        target: Tensor,
+        reference_point: Tensor,
+        *,
+        weight: Tensor | None = None,
+        mask: Tensor | None = None,
     ) -> Tensor: ...
 
 class L1Penalty(ParameterPenalty):
@@ -524,6 +791,47 @@ class NegativeBinomialNLLLoss(RecordLoss):
         self, log_mean: Tensor, target: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor: ...
 
+class ORPOLoss(RecordLoss):
+    """Fine-tuning on the chosen answer, and the odds of it against those of the rejected one, in a single stage."""
+
+    def __init__(self, *, beta: float | Tensor = 0.1, reduction: Reduction = "mean") -> None: ...
+    def forward(
+        self, chosen: Tensor, rejected: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor: ...
+    def __call__(
+        self, chosen: Tensor, rejected: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor: ...
+
+class PPOClipLoss(RecordLoss):
+    """Make an action more likely in proportion to its advantage, but not much more than when it was drawn."""
+
+    def __init__(
+        self,
+        *,
+        clip_low: float | Tensor = 0.2,
+        clip_high: float | Tensor = 0.2,
+        dual_clip: float | Tensor | None = None,
+        reduction: Reduction = "mean",
+    ) -> None: ...
+    def forward(
+        self,
+        log_probability: Tensor,
+        old_log_probability: Tensor,
+        advantage: Tensor,
+        *,
+        weight: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor: ...
+    def __call__(
+        self,
+        log_probability: Tensor,
+        old_log_probability: Tensor,
+        advantage: Tensor,
+        *,
+        weight: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor: ...
+
 class PerceptronLoss(RecordLoss):
     """How far the score lies on the wrong side of 0: a hinge without a margin."""
 
@@ -555,6 +863,17 @@ class PoissonNLLRateLoss(RecordLoss):
     ) -> Tensor: ...
     def __call__(
         self, rate: Tensor, target: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor: ...
+
+class PolicyGradientLoss(RecordLoss):
+    """Make an action more likely in proportion to its advantage (REINFORCE)."""
+
+    def __init__(self, *, reduction: Reduction = "mean") -> None: ...
+    def forward(
+        self, log_probability: Tensor, advantage: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor: ...
+    def __call__(
+        self, log_probability: Tensor, advantage: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor: ...
 
 class PolyLoss(RecordLoss):
@@ -592,6 +911,33 @@ class ReverseKLLoss(RecordLoss):
         self, log_probs: Tensor, target: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor: ...
 
+class RobustDPOLoss(RecordLoss):
+    """DPO that is right on average although some of the pairs are the wrong way round."""
+
+    def __init__(
+        self, *, beta: float | Tensor = 0.1, flip_rate: float | Tensor = 0.1, reduction: Reduction = "mean"
+    ) -> None: ...
+    def forward(
+        self,
+        chosen: Tensor,
+        rejected: Tensor,
+        reference_chosen: Tensor,
+        reference_rejected: Tensor,
+        *,
+        weight: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor: ...
+    def __call__(
+        self,
+        chosen: Tensor,
+        rejected: Tensor,
+        reference_chosen: Tensor,
+        reference_rejected: Tensor,
+        *,
+        weight: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor: ...
+
 class SigmoidFocalLoss(RecordLoss):
     """Binary cross-entropy with examples that are already right turned down, for dense detection."""
 
@@ -603,6 +949,19 @@ class SigmoidFocalLoss(RecordLoss):
     ) -> Tensor: ...
     def __call__(
         self, logits: Tensor, target: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor: ...
+
+class SimPOLoss(RecordLoss):
+    """Choose the better of two answers by their mean log-probability per token; no reference policy is needed."""
+
+    def __init__(
+        self, *, beta: float | Tensor = 2.0, gamma: float | Tensor = 1.0, reduction: Reduction = "mean"
+    ) -> None: ...
+    def forward(
+        self, chosen: Tensor, rejected: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor: ...
+    def __call__(
+        self, chosen: Tensor, rejected: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor: ...
 
 class SmoothedHingeLoss(RecordLoss):
