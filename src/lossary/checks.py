@@ -14,7 +14,7 @@ import numpy as np
 
 from lossary.catalogue import Loss, names
 from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError, suggest
-from lossary.facts import CONVENTIONS, Domain, Signature
+from lossary.facts import CONVENTIONS, Domain, Signature, dimension
 
 # --- arguments ------------------------------------------------------------------------------------------------------
 
@@ -167,7 +167,9 @@ def _batch(loss: Loss, signature: Signature, arrays: Sequence[Any]) -> tuple[int
             batch, owner = loop, name
         elif loop and loop != batch:
             raise ShapeError(_unequal(loss, signature, arrays, name, owner))
-        for label, size in zip(core, array.shape[split:], strict=True):
+        for label, whole in zip(core, array.shape[split:], strict=True):
+            label, more = dimension(label)
+            size = whole - more
             held, holder = sizes.setdefault(label, (size, name))
             if held != size:
                 there, here = tuple(arrays[loss.arguments.index(holder)].shape), tuple(array.shape)

@@ -36,6 +36,16 @@ class Signature:
         return ",".join(f"({','.join(core)})" for core in self.inputs) + "->()"
 
 
+def dimension(label: str) -> tuple[str, int]:
+    """Read a dimension that is written by another: ``"s+1"`` is one longer than s.
+
+    >>> dimension("s"), dimension("s+1")
+    (('s', 0), ('s', 1))
+    """
+    base, _, more = label.partition("+")
+    return base, int(more or 0)
+
+
 @cache
 def parse_signatures(text: str) -> tuple[Signature, ...]:
     """Read ``"(c),()->() | (c),(c)->()"`` into one `Signature` per alternative."""

@@ -67,6 +67,28 @@ def largest(xp: Any, x: Any) -> tuple[Any, Any]:
     return top, divide(xp, ties, xp.sum(ties))
 
 
+# --- recursions along a sequence -------------------------------------------------------------------------------------
+
+
+def shifted(xp: Any, row: Any, by: int, edge: Any) -> Any:
+    """Return a row moved by some places to the right, or to the left if negative, with those of `edge` moved in."""
+    size = row.shape[-1]
+    steps = min(abs(by), size)
+    if by > 0:
+        return xp.concat([edge[..., :steps], row[..., : size - steps]])
+    return xp.concat([row[..., steps:], edge[..., size - steps :]])
+
+
+def likeliest(xp: Any, row: Any, counts: Any) -> Any:
+    """Return the largest entry of a row, as the unit to write it in: 0 if there is none, or if the row does not count.
+
+    A recursion in logarithms that writes every step in units of its likeliest state spends no digits on what all
+    states have in common.
+    """
+    top = xp.max(row)
+    return xp.where(counts & (top > -xp.inf), top, xp.zeros_like(top))
+
+
 # --- the logistic family --------------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from lossary.catalogue import Loss
 from lossary.errors import ArgumentError, DomainError
-from lossary.facts import Domain
+from lossary.facts import Domain, dimension
 
 # --- inputs drawn from the records ----------------------------------------------------------------------------------
 
@@ -39,7 +39,7 @@ def random_arrays(
         for name, core in zip(loss.arguments, signature.inputs, strict=True):
             allowed = loss.domain(name, alternative)
             size = known[allowed.dimension] + 1 if allowed.kind == "length" else known["c"]
-            made.append(draw(allowed, lead + tuple(known[d] for d in core), rng, size))
+            made.append(draw(allowed, lead + tuple(known[d] + more for d, more in map(dimension, core)), rng, size))
         return made
 
     if loss.coupling or not loss.conditions:

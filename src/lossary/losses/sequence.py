@@ -96,7 +96,7 @@ def ctc(
     spare = xp.concat([known, xp.zeros_like(xp.sum(known))])
     spelled = xp.take(spare, xp.broadcast_to(state // 2, (*spare.shape[:-1], 2 * symbols + 1)))
     spelled = xp.where(state % 2 == 1, spelled, blank + xp.zeros_like(spelled))
-    may_skip = (state % 2 == 1) & (spelled != _shifted(xp, spelled, 2, spelled))
+    may_skip = (state % 2 == 1) & (spelled != numerics.shifted(xp, spelled, 2, spelled))
     is_last = (state == 2 * target_lengths) | (state == 2 * target_lengths - 1)
     emissions = xp.take(log_probabilities, xp.broadcast_to(spelled, (*logits.shape[:-1], 2 * symbols + 1)))
     emissions = numerics.masked(xp, state <= 2 * target_lengths, emissions)
@@ -108,10 +108,10 @@ def ctc(
     beginnings, units = [emissions[..., :0, :]], [scores[..., :0, :1]]
     for frame in range(frames):
         counts = in_time[..., frame : frame + 1, :]
-        stepped = numerics.log_add(xp, begun, _shifted(xp, begun, 1, nothing))
-        skipped = numerics.masked(xp, may_skip, _shifted(xp, begun, 2, nothing))
+        stepped = numerics.log_add(xp, begun, numerics.shifted(xp, begun, 1, nothing))
+        skipped = numerics.masked(xp, may_skip, numerics.shifted(xp, begun, 2, nothing))
         arrived = numerics.log_add(xp, stepped, skipped) + emissions[..., frame : frame + 1, :]
-        unit = _likeliest(xp, arrived, counts)
+        unit = numerics.likeliest(xp, arrived, counts)
         begun = xp.where(counts, arrived - unit, begun)
         beginnings.append(begun)
         units.append(unit)
@@ -127,10 +127,10 @@ def ctc(
         endings.append(ending)
         counts = in_time[..., frame : frame + 1, :]
         ahead = ending + emissions[..., frame : frame + 1, :]
-        stepped = numerics.log_add(xp, ahead, _shifted(xp, ahead, -1, nothing))
-        skipped = _shifted(xp, numerics.masked(xp, may_skip, ahead), -2, nothing)
+        stepped = numerics.log_add(xp, ahead, numerics.shifted(xp, ahead, -1, nothing))
+        skipped = numerics.shifted(xp, numerics.masked(xp, may_skip, ahead), -2, nothing)
         leaving = numerics.log_add(xp, stepped, skipped)
-        ending = xp.where(counts, leaving - _likeliest(xp, leaving, counts), ending)
+        ending = xp.where(counts, leaving - numerics.likeliest(xp, leaving, counts), ending)
     through = xp.concat(beginnings, axis=-2) + xp.concat(endings[::-1], axis=-2)
     _, shares, _ = numerics.log_softmax(xp, through)
     occupancy = xp.matmul(shares, xp.one_hot(xp.transpose(spelled), scores))
@@ -140,18 +140,3 @@ def ctc(
         slope = -occupancy
     live = in_time & (log_likelihood > -xp.inf)
     yield xp.where(live, slope, xp.zeros_like(slope))
-
-
-def _shifted(xp: Any, row: Any, by: int, edge: Any) -> Any:
-    """Return a row moved by some places to the right, or to the left if negative, with those of `edge` moved in."""
-    size = row.shape[-1]
-    steps = min(abs(by), size)
-    if by > 0:
-        return xp.concat([edge[..., :steps], row[..., : size - steps]])
-    return xp.concat([row[..., steps:], edge[..., size - steps :]])
-
-
-def _likeliest(xp: Any, row: Any, counts: Any) -> Any:
-    """Return the largest entry of a row as a unit: 0 if there is none, or if the row does not count."""
-    top = xp.max(row)
-    return xp.where(counts & (top > -xp.inf), top, xp.zeros_like(top))
