@@ -21,5 +21,6 @@ from oracles.divergence import *
 from oracles.metric import *
 from oracles.segmentation import *
 from oracles.sequence import *
+from oracles.structured import *
 from oracles.penalty import *
 from oracles.preference import *

@@ -9,5 +9,6 @@ from lossary.losses.divergence import *
 from lossary.losses.metric import *
 from lossary.losses.segmentation import *
 from lossary.losses.sequence import *
+from lossary.losses.structured import *
 from lossary.losses.penalty import *
 from lossary.losses.preference import *

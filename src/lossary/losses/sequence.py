@@ -17,7 +17,7 @@ from lossary.catalogue import loss
 __all__ = ["ctc"]
 
 
-def _no_blank(xp: Any, logits: Any, labels: Any, *_lengths: Any, blank: int, **_options: Any) -> tuple[Any, Any]:
+def no_blank(xp: Any, logits: Any, labels: Any, *_lengths: Any, blank: int, **_options: Any) -> tuple[Any, Any]:
     """Return whether a target is free of the blank, and where it first is not."""
     wrong = (labels == blank)[..., 0]
     place = xp.argmax(xp.where(wrong, xp.ones_like(labels[..., 0]), xp.zeros_like(labels[..., 0])))
@@ -47,7 +47,7 @@ def _room(
     parameters={"blank": "{0, ..., c-1}", "from_logits": "flag"},
     derivatives=1,
     conditions={
-        "no blank inside a target": _no_blank,
+        "no blank inside a target": no_blank,
         "a frame for each label and one between two equal neighbours": _room,
     },
 )
