@@ -10,11 +10,24 @@ from lossary.errors import ArgumentError
 _FOREIGN = {"jax": "JAX", "jaxlib": "JAX", "tensorflow": "TensorFlow", "mlx": "MLX"}
 
 
+def small(loss: Any, arrays: Any, params: Any, reduction: str, check: bool) -> Any:
+    """Return what the lean path for small and plain calls gives, or None if the call is not for it."""
+    if arrays and _is_tensor(arrays[0]):
+        from lossary.backends import torch_small
+
+        return torch_small.reduced(loss, arrays, params, reduction, check=check)
+    return None
+
+
+def _is_tensor(x: Any) -> bool:
+    """Whether this is a tensor of torch, told by what it does: a compiler does not see where its class is from."""
+    return hasattr(x, "requires_grad") and hasattr(x, "detach")
+
+
 def backend(*arrays: Any) -> Any:
     """Return the backend module for the given arrays."""
     for array in arrays:
-        if hasattr(array, "requires_grad") and hasattr(array, "detach"):
-            # A tensor of torch, told by what it does: a compiler does not see which module a parameter's class is from.
+        if _is_tensor(array):
             from lossary.backends import torch
 
             return torch

@@ -220,7 +220,8 @@ def _row(array: Any, core: tuple[str, ...], signature: Signature) -> Any:
 
 def values(loss: Loss, given: Sequence[Any], params: Mapping[str, Any], check: bool = True) -> Any:
     """Return one value per example."""
-    return _value(prepare(loss, given, params, check=check, later=True), "none", None)
+    done = _dispatch.small(loss, given, params, "none", check)
+    return done if done is not None else _value(prepare(loss, given, params, check=check, later=True), "none", None)
 
 
 def value(
@@ -242,6 +243,10 @@ def value(
     >>> float(value(lossary.squared_error, [1.0, 2.0], [0.0, 0.0], mask=[True, False], reduction="mean"))
     1.0
     """
+    if weight is None and mask is None and denominator is None:
+        done = _dispatch.small(loss, arrays, params, reduction, check)
+        if done is not None:
+            return done
     return _value(prepare(loss, arrays, params, weight, mask, check, later=True), reduction, denominator)
 
 

@@ -16,9 +16,10 @@ import torch
 import torch.nn.functional as theirs
 from torch import Tensor
 
-from lossary import numerics
 from lossary.backends import torch as xp
+from lossary.backends.torch_small import reduced as small
 from lossary.catalogue import Loss, get
+from lossary.nn import _adapted as adapted
 from lossary.nn._reduction import (
     chosen,
     common_dtype,
@@ -65,11 +66,9 @@ def __dir__() -> list[str]:
 
 # Looked up once, so that a compiler tracing a call finds records and not the catalogue.
 _ABSOLUTE, _SQUARED, _SMOOTH_L1, _HUBER = map(get, ("absolute_error", "squared_error", "smooth_l1", "huber"))
-_SOFTMAX, _NLL, _KL = map(get, ("softmax_cross_entropy", "nll", "kl_divergence"))
-_BINARY, _BINARY_LOGITS = map(get, ("binary_cross_entropy", "binary_cross_entropy_with_logits"))
-_POISSON, _POISSON_RATE, _GAUSSIAN = map(get, ("poisson_nll", "poisson_nll_rate", "gaussian_nll"))
-_HINGE_EMBEDDING, _RANKING, _COSINE = map(get, ("hinge_embedding", "margin_ranking", "cosine_embedding"))
+_SOFTMAX, _NLL, _BINARY_LOGITS = map(get, ("softmax_cross_entropy", "nll", "binary_cross_entropy_with_logits"))
 _MULTI_MARGIN, _MULTILABEL, _SOFT_MARGIN = map(get, ("multi_margin", "multilabel_margin", "logistic_margin"))
+_COSINE = get("cosine_embedding")
 
 
 def _values(loss: Loss, *arrays: Tensor, **params: Any) -> Tensor:
@@ -123,8 +122,11 @@ def l1_loss(
     >>> l1_loss(torch.tensor([1.0, 5.0]), torch.zeros(2), weight=torch.tensor([3.0, 1.0])).item()
     2.0
     """
-    expanded, expanded_target = _alike(input, target)
     reduction = chosen(size_average, reduce, reduction)
+    done = None if weight is not None else small(_ABSOLUTE, (input, target), {}, reduction)
+    if done is not None:
+        return done
+    expanded, expanded_target = _alike(input, target)
     dtype = common_dtype(expanded, expanded_target)
     if dtype.is_complex:
         size = torch.abs(expanded - expanded_target)
@@ -152,8 +154,11 @@ def mse_loss(
     >>> mse_loss(torch.tensor([1.0, 3.0]), torch.zeros(2)).item()
     5.0
     """
-    expanded, expanded_target = _alike(input, target)
     reduction = chosen(size_average, reduce, reduction)
+    done = None if weight is not None else small(_SQUARED, (input, target), {}, reduction)
+    if done is not None:
+        return done
+    expanded, expanded_target = _alike(input, target)
     dtype = common_dtype(expanded, expanded_target)
     need_float("mse_loss", input=input if input.is_floating_point() else target)
     return _weighed(_values(_SQUARED, expanded, expanded_target), input, weight, reduction, dtype, by_weight=True)
@@ -173,8 +178,11 @@ def smooth_l1_loss(
     >>> smooth_l1_loss(torch.tensor([3.0]), torch.zeros(1), beta=2.0).item()
     2.0
     """
-    expanded, expanded_target = _alike(input, target)
     reduction = chosen(size_average, reduce, reduction)
+    done = small(_SMOOTH_L1, (input, target), {"beta": beta}, reduction)
+    if done is not None:
+        return done
+    expanded, expanded_target = _alike(input, target)
     dtype = common_dtype(expanded, expanded_target)
     need_float("smooth_l1_loss", input=input if input.is_floating_point() else target)
     if beta < 0:
@@ -197,8 +205,11 @@ def huber_loss(
     >>> huber_loss(torch.tensor([3.0]), torch.zeros(1), delta=2.0).item()
     4.0
     """
-    expanded, expanded_target = _alike(input, target)
     reduction = chosen(None, None, reduction)
+    done = None if weight is not None else small(_HUBER, (input, target), {"delta": delta}, reduction)
+    if done is not None:
+        return done
+    expanded, expanded_target = _alike(input, target)
     need_float("huber_loss", input=input)
     if not delta > 0:
         refuse(f"huber_loss: delta: got {delta}, expected a number > 0")
@@ -342,11 +353,6 @@ def _onto(name: str, argument: str, x: Tensor, input: Tensor) -> Tensor:
         refuse(f"{name}: {argument}: got shape {shape(x)}, which does not broadcast to that of input, {shape(input)}")
 
 
-# From here on torch's gradient of `binary_cross_entropy` is no longer 1 / (p (1 - p)), but 1e12.
-_STEEPEST = 1e12
-_HIGHEST = 100.0
-
-
 def binary_cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -364,6 +370,10 @@ def binary_cross_entropy(
     tensor([100.0000,   0.6931])
     """
     reduction = chosen(size_average, reduce, reduction)
+    loss = adapted.binary_in_both if target.requires_grad else adapted.binary
+    done = None if weight is not None else small(loss, (input, target), {}, reduction, check=True)
+    if done is not None and not done.isnan().any():  # NaN is no probability, which is said below
+        return done
     _same_size("binary_cross_entropy", input, target)
     need_float("binary_cross_entropy", input=input, target=target)
     if target.dtype != input.dtype:
@@ -374,8 +384,7 @@ def binary_cross_entropy(
             logits = "; logits belong into binary_cross_entropy_with_logits" if name == "input" else ""
             refuse(f"binary_cross_entropy: {name}: expected numbers in [0, 1]{logits}")
     dtype = common_dtype(input)
-    input, target = _wide(input), _wide(target)
-    values = _bounded_binary(input, target)
+    values = _values(loss, _wide(input), _wide(target))
     if weight is not None:
         values = values * _onto("binary_cross_entropy", "weight", weight, input)
     return reduced(values, reduction, dtype)
@@ -391,20 +400,6 @@ def _wide(x: Tensor) -> Tensor:
     if x.is_floating_point() or x.is_complex():
         return x.float() if x.is_floating_point() and x.dtype.itemsize < 4 else x
     return x.to(torch.get_default_dtype())
-
-
-def _bounded_binary(probs: Tensor, target: Tensor) -> Tensor:
-    edge = probs * (1 - probs) < 1 / _STEEPEST
-    if _nowhere(edge):
-        return _values(_BINARY, probs, target)
-    here = probs.detach()
-    costs = [_values(_BINARY, here, torch.full_like(here, y)).clamp(max=_HIGHEST) for y in (0.0, 1.0)]
-    # Of value 0, and of the slope (p - y) 1e12: torch's gradient there is not that of its value.
-    moved = probs - here
-    slope = _STEEPEST * moved * (here - target + 0.5 * moved)
-    bounded = target * costs[1] + (1 - target) * costs[0] + slope
-    inside = _values(_BINARY, torch.where(edge, 0.5, probs), target)
-    return torch.where(edge, bounded, inside)
 
 
 def binary_cross_entropy_with_logits(
@@ -426,6 +421,10 @@ def binary_cross_entropy_with_logits(
     """
     name = "binary_cross_entropy_with_logits"
     reduction = chosen(size_average, reduce, reduction)
+    if weight is None and pos_weight is None:
+        done = small(_BINARY_LOGITS, (input, target), {}, reduction)
+        if done is not None:
+            return done
     _same_size(name, input, target)
     need_float(name, input=input, target=target)
     positive = 1.0 if pos_weight is None else _onto(name, "pos_weight", pos_weight, input)
@@ -464,17 +463,17 @@ def kl_div(
             depth=2,
         )
     reduction = chosen(size_average, reduce, reduction, "batchmean")
+    loss = adapted.divergence_of_logs if log_target else adapted.divergence
+    rows = None
+    if reduction == "batchmean":
+        reduction, rows = ("mean", input.shape[0]) if input.ndim else ("sum", None)
+    done = small(loss, (input, target), {}, reduction, rows)
+    if done is not None:
+        return done
     need_float("kl_div", input=input, target=target)
     dtype = common_dtype(input, target)
-    log_probs, wanted = (_wide(x)[..., None] for x in torch.broadcast_tensors(input, target))  # each class its own row
-    if log_target:
-        ratio = _values(_KL, log_probs - wanted, torch.ones_like(wanted))
-        values = numerics.times(xp, wanted[..., 0].exp(), ratio)
-    else:
-        values = _values(_KL, log_probs, wanted)
-    if reduction == "batchmean":
-        return reduced(values, "sum", dtype) if input.ndim == 0 else reduced(values, "mean", dtype, input.shape[0])
-    return reduced(values, reduction, dtype)
+    log_probs, wanted = (_wide(x) for x in torch.broadcast_tensors(input, target))
+    return reduced(_values(loss, log_probs, wanted), reduction, dtype, rows)
 
 
 def poisson_nll_loss(
@@ -497,20 +496,13 @@ def poisson_nll_loss(
     1.0
     """
     reduction = chosen(size_average, reduce, reduction)
-    log_rate, count = torch.broadcast_tensors(input, target)
+    loss, params = (adapted.poisson, {}) if log_input else (adapted.poisson_rate, {"eps": eps})
+    done = small(loss, (input, target), {**params, "full": full}, reduction)
+    if done is not None:
+        return done
+    rate, count = torch.broadcast_tensors(input, target)
     dtype = _at_least_float(common_dtype(input, target))
-    if log_input:
-        values = _values(_POISSON, log_rate, count)
-    else:
-        values = _values(_POISSON_RATE, _wide(log_rate) + eps, count) - eps
-    return reduced(values + _stirling(count.to(values.dtype)) if full else values, reduction, dtype)
-
-
-def _stirling(count: Tensor) -> Tensor:
-    """Stirling's approximation of log(count!), and 0 for counts up to 1."""
-    large = count > 1
-    safe = torch.where(large, count, 1.0)
-    return torch.where(large, numerics.xlogy(xp, safe, safe) - safe + 0.5 * torch.log(2 * math.pi * safe), 0.0)
+    return reduced(_values(loss, _wide(rate), _wide(count), full=full, **params), reduction, dtype)
 
 
 def gaussian_nll_loss(
@@ -531,8 +523,12 @@ def gaussian_nll_loss(
     >>> gaussian_nll_loss(torch.tensor([3.0]), torch.tensor([1.0]), 1.0).item()
     2.0
     """
+    reduction = chosen(None, None, reduction)
     if isinstance(var, float):
         var = torch.full_like(input, var)
+    done = small(adapted.gaussian, (input, target, var), {"full": full, "eps": eps}, reduction, check=True)
+    if done is not None:
+        return done
     if var.shape != input.shape:
         if input.shape[:-1] == var.shape:
             var = var.unsqueeze(-1)
@@ -544,34 +540,13 @@ def gaussian_nll_loss(
     seen = xp.readable(var)
     if seen is not None and (seen < 0).any():
         refuse("gaussian_nll_loss: var: got negative numbers; a variance is >= 0")
-    reduction = chosen(None, None, reduction)
     need_float("gaussian_nll_loss", var=var)
     dtype = common_dtype(input, target, var, autocast=not _on_cpu(var))
-    # Where it is raised: of value eps, and of the slope 1 in var.
-    raised = torch.where(var < eps, eps + (var - var.detach()), var)
-    mean, wanted, variance = torch.broadcast_tensors(input, target, raised)
-    return reduced(_values(_GAUSSIAN, mean, wanted, variance, full=full), reduction, dtype)
+    mean, wanted, variance = torch.broadcast_tensors(input, target, var)
+    return reduced(_values(adapted.gaussian, mean, wanted, variance, full=full, eps=eps), reduction, dtype)
 
 
 # --- margins --------------------------------------------------------------------------------------------------------
-
-
-def _pushed_when_met(values: Tensor, violation: Tensor) -> Tensor:
-    """Give the values of a hinge the gradient of the violation where a margin is met exactly.
-
-    The definitions leave such an example alone; torch still pushes. That matters where all scores start out equal.
-    """
-    met = violation == 0
-    if _nowhere(met):
-        return values
-    return values + torch.where(met, violation - violation.detach(), torch.zeros_like(violation))
-
-
-def _ranked(first: Tensor, second: Tensor, target: Tensor, margin: float) -> Tensor:
-    """Values of the margin ranking of tensors of one shape, with torch's end of the kink."""
-    first, second, target = (_wide(x) for x in (first, second, target))
-    values = _values(_RANKING, first, second, target, margin=margin)
-    return _pushed_when_met(values, margin - target * (first - second))
 
 
 def margin_ranking_loss(
@@ -592,6 +567,9 @@ def margin_ranking_loss(
     tensor([-1.])
     """
     reduction = chosen(size_average, reduce, reduction)
+    done = small(adapted.ranking, (input1, input2, target), {"margin": margin}, reduction)
+    if done is not None:
+        return done
     if not input1.ndim == input2.ndim == target.ndim:
         refuse(
             f"margin_ranking_loss: expected tensors with equally many dimensions, got shapes {shape(input1)}, "
@@ -600,6 +578,11 @@ def margin_ranking_loss(
     dtype = _at_least_float(common_dtype(input1, input2, target))
     first, second, sign = torch.broadcast_tensors(input1, input2, target)
     return reduced(_ranked(first, second, sign, margin), reduction, dtype)
+
+
+def _ranked(first: Tensor, second: Tensor, target: Tensor, margin: float) -> Tensor:
+    """Values of the margin ranking of tensors of one shape."""
+    return _values(adapted.ranking, *(_wide(x) for x in (first, second, target)), margin=margin)
 
 
 def _at_least_float(dtype: torch.dtype) -> torch.dtype:
@@ -623,14 +606,11 @@ def hinge_embedding_loss(
     tensor([0.3000, 0.7000])
     """
     reduction = chosen(size_average, reduce, reduction)
-    dtype = common_dtype(input)
+    done = small(adapted.hinge_embedding, (input, target), {"margin": margin}, reduction)
+    if done is not None:
+        return done
     distance, label = torch.broadcast_tensors(_wide(input) if input.is_floating_point() else input.double(), target)
-    similar = _values(_HINGE_EMBEDDING, distance, torch.ones_like(distance))
-    apart = _values(_HINGE_EMBEDDING, distance, -torch.ones_like(distance), margin=margin)
-    apart = _pushed_when_met(apart, margin - distance)
-    nothing = torch.zeros_like(distance)
-    values = torch.where(label != -1, similar, nothing) + torch.where(label != 1, apart, nothing)
-    return reduced(values, reduction, dtype)
+    return reduced(_values(adapted.hinge_embedding, distance, label, margin=margin), reduction, common_dtype(input))
 
 
 def soft_margin_loss(
@@ -649,6 +629,9 @@ def soft_margin_loss(
     1000.0
     """
     reduction = chosen(size_average, reduce, reduction)
+    done = small(_SOFT_MARGIN, (input, target), {}, reduction)
+    if done is not None:
+        return done
     need_float("soft_margin_loss", input=input)
     sign = _onto("soft_margin_loss", "target", target, input)
     return reduced(_values(_SOFT_MARGIN, input, sign), reduction, common_dtype(input))
@@ -673,6 +656,11 @@ def multilabel_soft_margin_loss(
     if input.ndim == 0:
         refuse("multilabel_soft_margin_loss: input: got a single number, expected at least one dimension, of classes")
     reduction = chosen(size_average, reduce, reduction)
+    if weight is None and reduction != "none":  # a label's share of its row's mean, and of the mean of rows
+        labels = input.shape[-1] if reduction == "sum" else None
+        done = small(_BINARY_LOGITS, (input, target), {}, "mean", labels)
+        if done is not None:
+            return done
     need_float("multilabel_soft_margin_loss", input=input)
     dtype = common_dtype(input, target, *([] if weight is None else [weight]), autocast=False)
     values = _values(_BINARY_LOGITS, *torch.broadcast_tensors(input, target))

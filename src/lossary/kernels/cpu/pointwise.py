@@ -303,7 +303,15 @@ def compute(
 
     `arrays` are those of the loss and the parameters that differ from example to example; `numbers` are the others.
     """
-    if dtype.name not in TYPES:
+    compiled = find(loss, numbers, arrays, dtype.name, wanted, check)
+    return None if compiled is None else _run(compiled, loss, arrays, numbers, batch, dtype, wanted)
+
+
+def find(
+    loss: Loss, numbers: Mapping[str, Any], arrays: Iterable[str], dtype: str, wanted: Wanted, check: bool
+) -> Compiled | None:
+    """Return the kernel for what is wanted of a loss under its parameters, or None if there is none."""
+    if dtype not in TYPES:
         return None
     if loss.bound:
         loss = get(loss.name)
@@ -313,8 +321,7 @@ def compute(
     static = tuple((name, value) for name, value in numbers.items() if name not in uniform)
     extra = tuple(name for name in arrays if name not in loss.arguments)
     weighted = wanted.weights is not None
-    compiled = _compile(Variant(loss, dtype.name, static, uniform, extra, wanted.order, wanted.value, weighted, check))
-    return None if compiled is None else _run(compiled, loss, arrays, numbers, batch, dtype, wanted)
+    return _compile(Variant(loss, dtype, static, uniform, extra, wanted.order, wanted.value, weighted, check))
 
 
 def _is_number(x: Any) -> bool:

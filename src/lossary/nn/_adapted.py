@@ -1,0 +1,155 @@
+"""The catalogue's definitions with the ends that torch gives its own: where a loss has a kink, a pole or a limit.
+
+Each is a definition like those of the catalogue, made from one of them: it pulls the value and the gradient of the
+original and changes what torch has differently. So it has everything a definition has: kernels, derivatives of higher
+order, `torch.func`. It stops at the gradient, for torch's losses have no Hessian of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from lossary import numerics
+from lossary.catalogue import Loss, dress, get
+
+Definition = Callable[..., Iterator[Any]]
+
+
+def _adapted(name: str, **facts: Any) -> Callable[[Definition], Loss]:
+    """Make a record of a definition: that of a loss of the catalogue, with other facts where they differ."""
+
+    def make(define: Definition) -> Loss:
+        named = f"torch_{define.__name__}"
+        return dress(replace(get(name), name=named, define=define, derivatives=1, aliases=(), **facts))
+
+    return make
+
+
+# Looked up once, so that a compiler tracing a call finds definitions and not the catalogue.
+_BINARY, _KL, _POISSON, _POISSON_RATE, _GAUSSIAN, _RANKING, _HINGE_EMBEDDING = (
+    get(name).define
+    for name in (
+        "binary_cross_entropy",
+        "kl_divergence",
+        "poisson_nll",
+        "poisson_nll_rate",
+        "gaussian_nll",
+        "margin_ranking",
+        "hinge_embedding",
+    )
+)
+
+
+class _OneClass:
+    """The namespace of rows that hold one class each: a sum over classes is that class's term."""
+
+    def __init__(self, xp: Any) -> None:
+        self._xp = xp
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._xp, name)
+
+    def sum(self, x: Any) -> Any:
+        """The only term."""
+        return x
+
+
+# From here on torch's gradient of `binary_cross_entropy` is no longer 1 / (p (1 - p)), but 1e12.
+_STEEPEST = 1e12
+_HIGHEST = 100.0
+
+
+def _binary(xp: Any, probs: Any, target: Any) -> Iterator[Any]:
+    edge = probs * (1 - probs) < 1 / _STEEPEST
+    inside = _BINARY(xp, xp.where(edge, xp.zeros_like(probs) + 0.5, probs), target)
+    of_yes, of_no = (
+        xp.minimum(next(_BINARY(xp, probs, wanted)), _HIGHEST) for wanted in (xp.ones_like(probs), xp.zeros_like(probs))
+    )
+    yield xp.where(edge, target * of_yes + (1 - target) * of_no, next(inside))
+    yield xp.where(edge, (probs - target) * _STEEPEST, next(inside)), of_yes - of_no
+
+
+@_adapted("binary_cross_entropy")
+def binary(xp: Any, probs: Any, target: Any) -> Iterator[Any]:
+    """Logarithms that stop at -100, and a slope that stops at 1e12 and there is not the value's."""
+    steps = _binary(xp, probs, target)
+    yield next(steps)
+    yield next(steps)[0]
+
+
+@_adapted("binary_cross_entropy", wrt=("probs", "target"))
+def binary_in_both(xp: Any, probs: Any, target: Any) -> Iterator[Any]:
+    """The same, differentiated in the target too."""
+    return _binary(xp, probs, target)
+
+
+@_adapted("kl_divergence", signature="(),()->()", input="real", target="real")
+def divergence(xp: Any, log_probs: Any, target: Any) -> Iterator[Any]:
+    """One term for each class."""
+    return _KL(_OneClass(xp), log_probs, target)
+
+
+@_adapted("kl_divergence", signature="(),()->()", input="real", target="real")
+def divergence_of_logs(xp: Any, log_probs: Any, target: Any) -> Iterator[Any]:
+    """One term for each class, the target's probability given as a logarithm."""
+    probability = xp.exp(target)
+    ratio = _KL(_OneClass(xp), log_probs - target, xp.ones_like(target))
+    for quantity in ratio:
+        yield numerics.times(xp, probability, quantity)
+
+
+@_adapted("poisson_nll", input="real", target="real", domains={}, parameters={"full": "flag"})
+def poisson(xp: Any, log_rate: Any, target: Any, *, full: bool = False) -> Iterator[Any]:
+    """`full` adds Stirling's approximation of ``log(target!)``, to counts above 1."""
+    steps = _POISSON(xp, log_rate, target)
+    yield next(steps) + _stirling(xp, target) if full else next(steps)
+    yield next(steps)
+
+
+@_adapted(
+    "poisson_nll_rate", input="real", target="real", domains={}, parameters={"full": "flag", "eps": "(-inf, inf)"}
+)
+def poisson_rate(xp: Any, rate: Any, target: Any, *, full: bool = False, eps: float = 1e-8) -> Iterator[Any]:
+    """`eps` is added to the rate inside the logarithm only."""
+    steps = _POISSON_RATE(xp, rate + eps, target)
+    value = next(steps) - eps
+    yield value + _stirling(xp, target) if full else value
+    yield next(steps)
+
+
+def _stirling(xp: Any, count: Any) -> Any:
+    """Stirling's approximation of log(count!), and 0 for counts up to 1."""
+    large = count > 1
+    safe = xp.where(large, count, xp.ones_like(count))
+    series = numerics.xlogy(xp, safe, safe) - safe + 0.5 * xp.log(2 * xp.pi * safe)
+    return xp.where(large, series, xp.zeros_like(count))
+
+
+@_adapted("gaussian_nll", domains={"target": "real", "var": "[0, inf)"}, parameters={"full": "flag", "eps": "[0, inf)"})
+def gaussian(xp: Any, pred: Any, target: Any, var: Any, *, full: bool = False, eps: float = 1e-6) -> Iterator[Any]:
+    """A variance below `eps` is raised to it, and its gradient passes all the same."""
+    return _GAUSSIAN(xp, pred, target, xp.where(var < eps, xp.zeros_like(var) + eps, var), full=full)
+
+
+@_adapted("margin_ranking", target="real", domains={}, parameters={"margin": "(-inf, inf)"})
+def ranking(xp: Any, first: Any, second: Any, target: Any, *, margin: float = 0.0) -> Iterator[Any]:
+    """A margin that is met exactly still pushes; the definition leaves such a pair alone. Any target is a factor."""
+    steps = _RANKING(xp, first, second, target, margin=margin)
+    yield next(steps)
+    met = margin - target * (first - second) == 0
+    of_first, of_second = next(steps)
+    yield xp.where(met, -target, of_first), xp.where(met, target, of_second)
+
+
+@_adapted("hinge_embedding", target="real", domains={}, parameters={"margin": "(-inf, inf)"})
+def hinge_embedding(xp: Any, pred: Any, target: Any, *, margin: float = 1.0) -> Iterator[Any]:
+    """A target that is neither 1 nor -1 is charged for both; a margin that is met exactly still pushes."""
+    one, nothing = xp.ones_like(pred), xp.zeros_like(pred)
+    similar = _HINGE_EMBEDDING(xp, pred, one)
+    apart = _HINGE_EMBEDDING(xp, pred, -one, margin=margin)
+    is_similar, is_apart = target != -1, target != 1
+    yield xp.where(is_similar, next(similar), nothing) + xp.where(is_apart, next(apart), nothing)
+    push = xp.where(margin - pred == 0, -one, next(apart))
+    yield xp.where(is_similar, next(similar), nothing) + xp.where(is_apart, push, nothing)

@@ -1,0 +1,134 @@
+"""Small and plain calls from torch take a lean path: the same numbers, derivatives, refusals as the long way."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import lossary  # noqa: E402
+from lossary.backends import torch_small  # noqa: E402
+from lossary.nn import functional as F  # noqa: E402, N812
+
+THEIRS = torch.nn.functional
+
+
+def arrays(n: int = 40, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    return torch.randn(n, dtype=dtype, requires_grad=True), torch.randn(n, dtype=dtype)
+
+
+@pytest.fixture
+def kinds(monkeypatch: pytest.MonkeyPatch) -> dict:
+    """An empty memory of kinds, to see what enters it."""
+    found: dict = {}
+    monkeypatch.setattr(torch_small, "_kinds", found)
+    return found
+
+
+def test_a_kind_is_remembered_and_parameters_and_types_make_kinds_of_their_own(kinds: dict) -> None:
+    x, y = arrays()
+    first = [
+        F.huber_loss(x, y, delta=0.5),
+        F.huber_loss(x.float(), y.float(), delta=0.5),
+        F.huber_loss(x, y, delta=2.0),
+    ]
+    assert len(kinds) == 3
+    again = [
+        F.huber_loss(x, y, delta=0.5),
+        F.huber_loss(x.float(), y.float(), delta=0.5),
+        F.huber_loss(x, y, delta=2.0),
+    ]
+    assert len(kinds) == 3
+    for got, once, delta in zip(again, first, (0.5, 0.5, 2.0), strict=True):
+        assert got.equal(once)
+        torch.testing.assert_close(got, THEIRS.huber_loss(x, y, delta=delta), check_dtype=False, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("how", ["none", "sum", "mean"])
+def test_the_gradient_scales_with_what_comes_back_and_can_be_asked_for_again(how: str) -> None:
+    x, y = arrays()
+    value = F.smooth_l1_loss(x, y, reduction=how)
+    upstream = torch.linspace(-1, 1, 40, dtype=x.dtype) if how == "none" else torch.tensor(-2.5, dtype=x.dtype)
+    once = torch.autograd.grad(value, x, upstream, retain_graph=True)[0]
+    again = torch.autograd.grad(value, x, upstream)[0]
+    expected = torch.autograd.grad(THEIRS.smooth_l1_loss(x, y, reduction=how), x, upstream)[0]
+    torch.testing.assert_close(once, expected, rtol=1e-12, atol=1e-15)
+    assert once.equal(again)
+
+
+@pytest.mark.parametrize("how", ["none", "sum", "mean"])
+def test_an_upstream_of_0_gives_0_even_where_the_slope_is_infinite(how: str) -> None:
+    probability = torch.tensor([0.0, 0.5], dtype=torch.float64, requires_grad=True)
+    value = lossary.binary_cross_entropy.value(probability, torch.ones(2, dtype=torch.float64), reduction=how)
+    value.backward(torch.zeros_like(value))
+    assert probability.grad.tolist() == [0.0, 0.0]
+
+
+def test_the_gradient_kept_in_the_graph_is_not_the_callers_to_spoil() -> None:
+    x, y = arrays()
+    value = F.mse_loss(x, y, reduction="sum")
+    value.backward(retain_graph=True)
+    x.grad.zero_()
+    x.grad = None
+    value.backward()
+    torch.testing.assert_close(x.grad, 2 * (x - y).detach())
+
+
+def test_gradients_of_gradients() -> None:
+    x, y = arrays(5)
+    for how in ("none", "sum", "mean"):
+        assert torch.autograd.gradcheck(lambda x, how=how: F.soft_margin_loss(x, y.sign(), reduction=how), x)
+        assert torch.autograd.gradgradcheck(lambda x, how=how: F.soft_margin_loss(x, y.sign(), reduction=how), x)
+
+
+def test_calls_that_are_not_plain_go_the_long_way(kinds: dict) -> None:
+    x, y = arrays(8)
+    F.mse_loss(x, y.requires_grad_())
+    lossary.squared_error(x, y.detach().float())
+    lossary.squared_error(x.reshape(4, 2).T, y.detach().reshape(4, 2).T)
+    lossary.huber(x, y.detach(), delta=torch.tensor(1.0, dtype=torch.float64))
+    assert not any(kinds.values())
+
+
+def test_refusals_are_those_of_the_long_way() -> None:
+    x = torch.tensor([0.5, 1.5])
+    with pytest.raises(lossary.errors.DomainError, match=r"binary_cross_entropy: probs"):
+        lossary.binary_cross_entropy(x, torch.ones(2))
+    with pytest.raises(lossary.errors.ParameterError, match="delta"):
+        lossary.huber(x, x, delta=-1.0)
+    with pytest.raises(lossary.errors.ArgumentError, match="did you mean"):
+        lossary.huber(x, x, dleta=1.0)
+    with pytest.raises(lossary.errors.ShapeError):
+        lossary.huber(x, x[:, None])
+    with pytest.raises(RuntimeError):
+        THEIRS.binary_cross_entropy(torch.tensor([float("nan")]), torch.ones(1))
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        F.binary_cross_entropy(torch.tensor([float("nan")]), torch.ones(1))
+
+
+def test_threads_at_once(kinds: dict) -> None:
+    x, y = arrays()
+    expected = [THEIRS.huber_loss(x, y, delta=0.1 * k).item() for k in range(1, 30)]
+    found: list[list[float]] = []
+
+    def work() -> None:
+        found.append([F.huber_loss(x, y, delta=0.1 * k).item() for k in range(1, 30)])
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(found) == 4
+    for got in found:
+        assert got == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_memory_of_kinds_is_bounded(kinds: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_small, "_KEPT", 3)
+    for n in range(1, 9):
+        F.mse_loss(torch.ones(n), torch.zeros(n))
+    assert 0 < len(kinds) <= 3
