@@ -15,6 +15,7 @@ from lossary.catalogue import Loss as Loss
 from lossary.catalogue import get as get
 from lossary.catalogue import names as names
 from lossary.catalogue import search as search
+from lossary.diagnose import diagnose as diagnose
 from lossary.explain import explain as explain
 from lossary.losses import *
 from lossary.reduction import mean as mean

@@ -185,6 +185,19 @@ PHRASES = {
     "value": "值", "gradient": "梯度", "curvature": "曲率", "name": "名称", "family": "大类", "input": "输入",
     "target": "目标", "summary": "简介", ", ": "、",
     "{count} losses. A page for each: lossary show NAME": "共 {count} 个损失函数。各自的详情：lossary show NAME",
+    # a diagnosis
+    "{loss}: mean {value} over {counted} of {examples} examples":
+        "{loss}：{examples} 个样本中计入 {counted} 个，平均值 {value}",
+    "Findings": "发现的问题", "nothing suspicious": "没有可疑之处",
+    "First number that is not finite": "最先不是有限数的量", "Values": "损失值", "Largest values": "最大的损失值",
+    "Classes": "类别", "Compared with": "与简单预测相比", "example": "样本", "share of the total": "占总和",
+    "smallest": "最小", "10 %": "10 %", "median": "中位数", "90 %": "90 %", "largest": "最大", "deviation": "标准差",
+    "not finite": "非有限数", "dead": "梯度为零", "saturated": "饱和（梯度几乎为零）", "stuck": "损失大而梯度几乎为零",
+    "class": "类别", "count": "个数", "weight": "权重", "cost undecided": "无判断时的代价", "mean value": "平均损失",
+    "this prediction": "本次预测", "the least these targets allow": "这些目标下的最小可能值",
+    "best constant": "最佳常数", "every class alike": "各类均等", "class frequencies": "类别频率",
+    "all embeddings alike": "所有嵌入相同", "{what} of example {example}": "样本 {example} 的{what}",
+    "{count} examples are not finite": "{count} 个样本不是有限数",
 }  # fmt: skip
 
 

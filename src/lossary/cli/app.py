@@ -13,7 +13,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 import lossary
-from lossary.cli import catalogue, compare
+from lossary.cli import catalogue, compare, diagnose
 from lossary.errors import LossaryError
 
 _WELCOME = """
@@ -26,6 +26,7 @@ Examples:
     lossary explain huber --pred 3 --target 0  a number worked out, step by step
     lossary check huber                        gradients against differences
     lossary compare digits                     one model trained with each loss
+    lossary diagnose bce probs.npy labels.npy  what is wrong with these arrays
 
 Your own CSV or Parquet file can take the place of `digits`. `lossary COMMAND --help` has more examples.
 """
@@ -73,6 +74,7 @@ def _options(
 
 catalogue.register(app)
 compare.register(app)
+diagnose.register(app)
 
 
 _UNWRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EBADF, errno.EIO)

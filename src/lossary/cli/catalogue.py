@@ -35,11 +35,11 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command("list")(list_losses)
     app.command("show")(show)
-    app.command("explain", cls=_ArraysByName)(explain)
+    app.command("explain", cls=ArraysByName)(explain)
     app.command("check")(check)
 
 
-def _language(lang: str) -> Lang:
+def language(lang: str) -> Lang:
     if lang not in LANGS:
         raise ParameterError(f"--lang: got {lang!r}, expected one of {', '.join(LANGS)}{suggest(lang, LANGS)}")
     return "zh" if lang == "zh" else "en"
@@ -66,7 +66,7 @@ def list_losses(
         lossary list --task multiclass --search imbalance
         lossary list --json
     """
-    tongue = _language(lang)
+    tongue = language(lang)
     found = [get(name) for name in _selected(family, task, search, tongue)]
     if json:
         typer.echo(jsonlib.dumps([_facts(loss, tongue) for loss in found], indent=2, ensure_ascii=False))
@@ -160,7 +160,7 @@ def show(
         lossary show softmax_cross_entropy --lang zh --no-plot
         lossary show pinball --plot pinball.svg
     """
-    tongue = _language(lang)
+    tongue = language(lang)
     loss = get(name)
     params = read_params(param or ())
     for key, given in params.items():
@@ -287,7 +287,7 @@ def related(loss: Loss, most: int = 6) -> list[str]:
 # --- explain --------------------------------------------------------------------------------------------------------
 
 
-class _ArraysByName(TyperCommand):
+class ArraysByName(TyperCommand):
     """A command that takes any ``--name`` with an array behind it, quoted or not."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -320,7 +320,7 @@ def explain(
         lossary explain huber --pred 1 5 --target 2 2 --delta 3 --weight 1 0.5
         lossary explain huber --pred @pred.npy --target @target.csv --lang zh
     """
-    tongue = _language(lang)
+    tongue = language(lang)
     loss = get(name)
     arrays, params = assign(loss, array or ())
     fixed = read_params(param or ())

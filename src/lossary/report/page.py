@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from lossary.data import counted
 from lossary.errors import require
 from lossary.plots import curve, targets
 from lossary.report import plots
+from lossary.report.sheet import environment
 
 _SHOWN = 9  # small drawings beyond this many are folded away
 _HUES = 8  # colours of the palette; after them the line pattern changes
@@ -36,8 +36,7 @@ def render(result: Comparison) -> str:
 
     Needs jinja2, of the app extra. Every text that comes from the data is escaped.
     """
-    jinja2, markup = require("jinja2"), require("markupsafe").Markup
-    room = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    room, markup = environment(), require("markupsafe").Markup
     labels = sorted((row.label for row in result.rows), key=len, reverse=True)
     loss_name = re.compile(r"(?<![\w(])(" + "|".join(re.escape(str(markup.escape(x))) for x in labels) + r")(?![\w(])")
     room.filters["named"] = lambda text: markup(loss_name.sub(r"<b>\1</b>", str(markup.escape(text))))
@@ -45,7 +44,7 @@ def render(result: Comparison) -> str:
     room.filters["breakable"] = lambda name: markup(
         str(markup.escape(name)).replace("_", "_<wbr>").replace("(", "<wbr>(")
     )
-    template = room.from_string(files("lossary.report").joinpath("page.html.jinja").read_text("utf-8"))
+    template = room.get_template("page.html.jinja")
     drawn = {name: [(k, row, markup(svg)) for k, row, svg in found] for name, found in _drawings(result).items()}
     curves = _curves(result)
     return str(

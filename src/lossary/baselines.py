@@ -1,0 +1,268 @@
+"""What a loss is worth: predictions that never look at their input, and the best that given targets allow.
+
+Read off the record: the input convention says what an undecided prediction is and where to search for the best one, the
+domain of the target how often each class occurs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lossary.catalogue import Loss
+from lossary.facts import Domain
+from lossary.transforms import Call
+
+Array = Any
+
+_TARGETS = 20_000  # targets that trivial predictors are fitted to
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """Predictors to compare a call with. `weights` are those of the examples, `params` as the caller gave them."""
+
+    call: Call
+    weights: Array
+    params: Mapping[str, Any]
+
+    @property
+    def loss(self) -> Loss:
+        """The loss that is called."""
+        return self.call.loss
+
+    @property
+    def kept(self) -> Array:
+        """The examples that count."""
+        return self.weights != 0
+
+    @property
+    def target(self) -> int | None:
+        """The place of the target among the arrays, or None."""
+        if self.loss.target is None or self.loss.coupling is not None:
+            return None
+        names = self.loss.arguments
+        return next((names.index(n) for n in ("target", "labels") if n in names), None)
+
+    def undecided(self, labels: Array) -> Array | None:
+        """Return what an undecided prediction costs for each label, relative to their mean."""
+        first = _UNDECIDED.get(self.loss.input)
+        if first is None or self.target != 1 or not self._alone or not len(labels):
+            return None
+        core = np.shape(self.call.given[0])[-1:] if self.call.signature.inputs[0] else ()
+        cost = self._scored(first(len(labels), *core), labels)
+        middle = float(cost.mean())
+        return cost / middle if middle and np.isfinite(cost).all() else None
+
+    def _scored(self, pred: Array, target: Array) -> Array:
+        """Return the values of predictions for targets, everything else as it was called."""
+        others = [np.asarray(a) for a in self.call.given[2:]]  # one example each, common to all
+        held = dict(self.params)
+        for name in self.loss.arguments:
+            held.pop(name, None)
+        held.pop("ignore_index", None)
+        return np.asarray(self.loss.value(pred, target, *others, check=False, **held), dtype=np.float64)
+
+    @property
+    def _alone(self) -> bool:
+        """Whether prediction and target are all that differs from one example to the next."""
+        cores = self.call.signature.inputs[2:]
+        return all(a.ndim == len(core) for a, core in zip(self.call.given[2:], cores, strict=True))
+
+    def _reference(self) -> tuple[Array, Array] | None:
+        """Return targets that count and their weights, at most so many, one axis for the batch."""
+        at = self.target
+        if at != 1 or not self._alone or self.call.given[0].size == 0 or not self.kept.any():
+            return None
+        core = self.call.signature.inputs[1]
+        target = np.asarray(self.call.given[1])
+        target = np.broadcast_to(target, self.call.batch + target.shape[target.ndim - len(core) :])
+        target = target.reshape(-1, *target.shape[len(self.call.batch) :])[self.kept]
+        weights = self.weights[self.kept]
+        if len(target) > _TARGETS:
+            chosen = np.linspace(0, len(target) - 1, _TARGETS).astype(int)
+            target, weights = target[chosen], weights[chosen]
+        return target, weights / weights.sum()
+
+    def floor(self) -> float | None:
+        """Return the smallest mean that these targets allow, or None where nobody knows."""
+        reference = self._reference()
+        if reference is None or (any(self.call.signature.inputs[2:]) and self.loss.input != "logit"):
+            return None
+        target, weights = reference
+        allowed = self.loss.domain(self.loss.arguments[0], self._alternative)
+        if self.call.signature.rank == 0 and len(self.loss.arguments) == 2:
+            distinct, where = np.unique(target, return_inverse=True)
+            if len(distinct) > 2000:
+                return _finite(float(self._best_each(distinct[:: len(distinct) // 1000], allowed).mean()))
+            return _finite(float((self._best_each(distinct, allowed)[where.reshape(-1)] * weights).sum()))
+        perfect = self._perfect(target)
+        if not perfect:
+            return None
+        best = np.min([self._scored(p, target) for p in perfect], axis=0)
+        return _finite(float((best * weights).sum()))
+
+    @property
+    def _alternative(self) -> int:
+        return self.loss.signatures.index(self.call.signature)
+
+    def _best_each(self, targets: Array, allowed: Domain) -> Array:
+        """Return the smallest value over all predictions, for each target of a pointwise loss."""
+        guesses = np.concatenate([_grid(self.loss.input, allowed, targets)[:, None] + 0 * targets, targets[None]])
+        guesses = np.where(np.isfinite(guesses), guesses, 0.0)
+        return self._narrowed(guesses, targets, lambda values: np.argmin(values, axis=0))
+
+    def _narrowed(self, guesses: Array, targets: Array, best: Callable[[Array], Array], rounds: int = 5) -> Array:
+        allowed = self.loss.domain(self.loss.arguments[0], self._alternative)
+        columns = np.arange(len(targets))
+        lowest = np.full(len(targets), math.inf)
+        for _ in range(rounds):
+            inside = _clipped(guesses, allowed)
+            values = self._scored(inside, np.broadcast_to(targets, inside.shape))
+            values = np.where(np.isnan(values), math.inf, values)
+            at = best(values)
+            lowest = np.minimum(lowest, values[at, columns])
+            order = np.argsort(inside, axis=0)
+            rank = np.argmax(order == at, axis=0)
+            sorted_guesses = np.take_along_axis(inside, order, axis=0)
+            low = sorted_guesses[np.maximum(rank - 1, 0), columns]
+            high = sorted_guesses[np.minimum(rank + 1, len(inside) - 1), columns]
+            guesses = low + np.linspace(0, 1, 41)[:, None] * (high - low)
+        return lowest
+
+    def _perfect(self, target: Array) -> list[Array]:
+        """Return predictions among which the best is, for losses on rows."""
+        cores = self.call.signature.inputs
+        kind = self.loss.input
+        if self.loss.signatures[self._alternative].rank > 1 or cores[0] not in (("c",), ("n",)):
+            return []
+        if cores[1]:
+            wanted = target.astype(float)
+        else:
+            wanted = (target[:, None] == np.arange(self.call.given[0].shape[-1])).astype(float)
+        simplex = cores[0] == ("c",) and (not cores[1] or self._target_domain.kind == "simplex")
+        if kind == "probability":
+            certain = bool(((wanted == 0) | (wanted == 1)).all())
+            return [wanted] if simplex or certain else []
+        if kind == "log-probability":
+            return [np.log(wanted)]
+        if kind in ("logit", "score"):
+            sharp = [t * (2 * wanted - 1) for t in (1.0, 3.0, 10.0, 30.0, 100.0)]
+            if not simplex and kind == "logit":
+                sharp.append(np.clip(np.log(wanted) - np.log1p(-wanted), -100.0, 100.0))
+            if simplex and kind == "logit":
+                smoothing = float(self.call.params.get("label_smoothing") or 0.0)
+                smooth = wanted * (1 - smoothing) + smoothing / wanted.shape[-1]
+                sharp.append(np.log(np.maximum(smooth, 1e-30)) * float(self.call.params.get("temperature") or 1.0))
+            return sharp
+        return []
+
+    @property
+    def _target_domain(self) -> Domain:
+        return self.loss.domain(self.loss.arguments[1], self._alternative)
+
+    def trivial(self) -> Mapping[str, float]:
+        """Return the mean that predictors score which never look at their input."""
+        if self.loss.coupling is not None and self.loss.input == "embedding":
+            given = self.call.given
+            alike = np.ones_like(np.asarray(given[0], dtype=np.float64))
+            value = self.loss.value(alike, *map(np.asarray, given[1:]), reduction="mean", check=False, **self._held())
+            return {"all embeddings alike": float(value)}
+        reference = self._reference()
+        if reference is None or (len(self.loss.arguments) > 2 and self.call.signature.rank == 0):
+            return {}
+        target, weights = reference
+        if self.call.signature.rank == 0:
+            return {"best constant": self._best_constant(target, weights)}
+        found = {}
+        for name, row in self._priors(target, weights):
+            scores = self._scored(np.broadcast_to(row, (len(target), *row.shape)), target)
+            found[name] = float((scores * weights).sum())
+        return {name: value for name, value in found.items() if math.isfinite(value)}
+
+    def _held(self) -> dict[str, Any]:
+        return {k: v for k, v in self.params.items() if k not in self.loss.arguments}
+
+    def _best_constant(self, target: Array, weights: Array) -> float:
+        allowed = self.loss.domain(self.loss.arguments[0], self._alternative)
+        distinct, where = np.unique(target, return_inverse=True)
+        if len(distinct) > 500:  # a few hundred bins are as good for a constant
+            edges = np.quantile(target, np.linspace(0, 1, 501))
+            where = np.asarray(np.clip(np.searchsorted(edges, target, side="right") - 1, 0, 499))
+            counts = np.bincount(where, minlength=500)
+            sums = np.bincount(where, weights=target.astype(float), minlength=500)
+            distinct = np.where(counts > 0, sums / np.maximum(counts, 1), 0.0)
+        share = np.bincount(where.reshape(-1), weights=weights, minlength=len(distinct))
+        used = share > 0
+        distinct, share = distinct[used], share[used]
+        guesses = np.concatenate([_grid(self.loss.input, allowed, distinct), distinct[:: max(len(distinct) // 100, 1)]])
+        lowest = math.inf
+        for _ in range(5):
+            inside = np.unique(_clipped(guesses, allowed))
+            table = self._scored(
+                inside[:, None] + 0 * distinct, np.broadcast_to(distinct, (len(inside), len(distinct)))
+            )
+            means = (np.where(share > 0, table, 0.0) * share).sum(1)
+            means = np.where(np.isnan(means), math.inf, means)
+            at = int(np.argmin(means))
+            lowest = min(lowest, float(means[at]))
+            guesses = np.linspace(inside[max(at - 1, 0)], inside[min(at + 1, len(inside) - 1)], 41)
+        return lowest
+
+    def _priors(self, target: Array, weights: Array) -> Iterator[tuple[str, Array]]:
+        """Yield rows that say the same for every example: nothing, and how frequent each class is."""
+        width = self.call.given[0].shape[-1]
+        first = _UNDECIDED.get(self.loss.input)
+        if first is None or self.call.signature.inputs[0] != ("c",):
+            return
+        yield "every class alike", first(1, width)[0]
+        if self.call.signature.inputs[1]:
+            often = (weights[:, None] * target).sum(0)
+        else:
+            inside = (target >= 0) & (target < width)
+            often = np.bincount(target[inside].astype(int), weights=weights[inside], minlength=width)
+        if self._target_domain.kind in ("index", "simplex"):
+            often = np.maximum(often, 1e-12) / max(often.sum(), 1e-12)
+            row = {"probability": often, "log-probability": np.log(often), "logit": np.log(often)}.get(self.loss.input)
+        else:
+            often = np.clip(often, 1e-12, 1 - 1e-12)
+            row = np.log(often / (1 - often)) if self.loss.input == "logit" else None
+        if row is not None:
+            yield "class frequencies", row
+
+
+# What an undecided prediction is under each convention: so many examples, of so many entries.
+_UNDECIDED: dict[str, Callable[..., Array]] = {
+    "logit": lambda *shape: np.zeros(shape),
+    "score": lambda *shape: np.zeros(shape),
+    "probability": lambda *shape: np.full(shape, 1.0 / (shape[-1] if len(shape) > 1 else 2)),
+    "log-probability": lambda *shape: np.full(shape, -math.log(shape[-1] if len(shape) > 1 else 2)),
+}
+
+
+def _grid(convention: str, allowed: Domain, targets: Array) -> Array:
+    """Return predictions to begin a search from: the whole domain, denser where targets are."""
+    low, high = float(targets.min(initial=0.0)), float(targets.max(initial=0.0))
+    reach = 2 * (high - low) + 1
+    if convention in ("logit", "score", "log-rate"):
+        return 40 * np.sinh(np.linspace(-6, 6, 241)) / math.sinh(6)
+    if math.isfinite(allowed.low) and math.isfinite(allowed.high):
+        return np.linspace(allowed.low, allowed.high, 241)
+    begin = allowed.low if math.isfinite(allowed.low) else low - reach
+    end = allowed.high if math.isfinite(allowed.high) else high + reach
+    return np.linspace(begin, end, 241)
+
+
+def _clipped(guesses: Array, allowed: Domain) -> Array:
+    """Keep guesses inside a domain, off an end that does not belong to it."""
+    low = allowed.low if allowed.closed[0] or allowed.low == -math.inf else np.nextafter(allowed.low, math.inf)
+    high = allowed.high if allowed.closed[1] or allowed.high == math.inf else np.nextafter(allowed.high, -math.inf)
+    return np.clip(guesses, low, high) if allowed.kind == "interval" else guesses
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None

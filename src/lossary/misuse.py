@@ -1,0 +1,440 @@
+"""What a call says about a misunderstanding: rules that read a few examples and the record, and speak in sentences.
+
+A value outside a domain is refused by `lossary.checking`. What is here is merely *suspicious*: every number is
+admissible, and together they tell that something else was meant, such as probabilities where the loss takes logits.
+Every rule is derived from facts of the record (input convention, signature, names of the arrays), none knows a loss by
+name, and none speaks on thin evidence: a false alarm is a defect.
+
+>>> import numpy as np, lossary
+>>> from lossary.transforms import prepare
+>>> z = np.random.default_rng(0).normal(size=(64, 10))
+>>> softmax = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+>>> for finding in findings(prepare(lossary.softmax_cross_entropy, (softmax, z.argmax(1)), {}, check=False)):
+...     print(finding.rule)
+probabilities for logits
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lossary.catalogue import Loss
+from lossary.errors import DomainError
+from lossary.facts import Core, parse_domain
+
+if TYPE_CHECKING:
+    from lossary.transforms import Call
+
+Array = Any
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, or looks wrong, with a call.
+
+    `refused` says that a call of the catalogue raises it; the others are warned of.
+    """
+
+    rule: str
+    argument: str
+    sentence: str
+    refused: bool = False
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a rule may look at: some examples of a call, in float64, the batch flattened to one axis.
+
+    `spoken` are the name of the loss and those of its arrays as the caller knows them: a drop-in of torch calls
+    `logits` its input. `earlier` is what was seen at the same place before.
+    """
+
+    loss: Loss
+    cores: Sequence[Core]
+    arrays: Mapping[str, Array]
+    shapes: Mapping[str, tuple[int, ...]]
+    examples: Array
+    params: Mapping[str, Any]
+    coarse: bool  # numbers of half precision
+    spoken: Mapping[str, str] = field(default_factory=dict)
+    earlier: Past | None = None
+
+    @property
+    def first(self) -> str:
+        """The name of the array that is predicted."""
+        return self.loss.arguments[0]
+
+    def say(self, rule: str, argument: str, text: str) -> Finding:
+        """Return a finding whose sentence names the loss and the argument as the caller knows them."""
+        name = self.spoken.get("", self.loss.name)
+        return Finding(rule, argument, f"{name}: {self.word(argument)}: {text}")
+
+    def word(self, argument: str) -> str:
+        """What the caller calls an argument."""
+        return self.spoken.get(argument, argument)
+
+    def place(self, row: int) -> str:
+        """Where an example that was looked at stands in the caller's array."""
+        return str(int(self.examples[row])) if len(self.examples) else "0"
+
+
+@dataclass
+class Past:
+    """What was seen at one place of a program: enough to tell training from standing still."""
+
+    looks: int = 0
+    values: int = 0
+    outside: bool = False
+    first: tuple[float, float] = (0.0, 0.0)
+
+    def add(self, x: Array) -> None:
+        """Take note of the values of one call."""
+        if not x.size or self.outside:
+            return
+        self.outside = not (x.min() >= 0 and x.max() <= 1)
+        if not self.looks:
+            self.first = float(x.mean()), float(x.std())
+        self.looks += 1
+        self.values += x.size
+
+
+Rule = Callable[[Seen], Finding | None]
+
+# --- the rules ------------------------------------------------------------------------------------------------------
+
+
+def _distinct(rows: Array) -> Array:
+    """Return the rows that say something: not one-hot, not all entries alike, and not one row again and again."""
+    plain = ((rows == 0) | (rows == 1)).all(1) | (rows == rows[:, :1]).all(1)
+    telling = rows[~plain]
+    return telling[:0] if len(telling) and (telling == telling[0]).all() else telling
+
+
+def _probabilities_for_logits(seen: Seen) -> Finding | None:
+    rows = seen.arrays[seen.first]
+    if len(rows) < 3 or rows.shape[1] < 2 or not (rows.min() >= 0 and rows.max() <= 1):
+        return None
+    off = np.abs(rows.sum(1) - 1).max()
+    if off > (8e-3 if seen.coarse else 1e-5):
+        return None
+    telling = _distinct(rows)
+    few = 16 if seen.coarse else 8
+    # A few rows of round numbers may be logits that somebody typed; a softmax gives no round numbers.
+    if len(telling) < 3 or (len(telling) < few and np.allclose(telling * 1000, np.rint(telling * 1000), atol=1e-6)):
+        return None
+    if len(telling) < few and seen.coarse:
+        return None
+    classes = rows.shape[1]
+    floor = softmax_floor(seen.loss, classes, seen.params, seen.arrays)
+    shown = np.array2string(rows[0, :4], precision=4, separator=", ")[:-1] + (", ...]" if classes > 4 else "]")
+    return seen.say(
+        "probabilities for logits",
+        seen.first,
+        f"got shape {seen.shapes[seen.first]} with rows in [0, 1] that sum to 1 (row {seen.place(0)} is {shown}): "
+        "these are probabilities, and the loss applies softmax itself"
+        + (f". It cannot fall below {floor:.3f} for {classes} classes" if floor > 0.0005 else "")
+        + ". Pass the logits, as they are before the softmax",
+    )
+
+
+def softmax_floor(loss: Loss, classes: int, params: Mapping[str, Any], arrays: Mapping[str, Array]) -> float:
+    """Return what a loss of logits still costs where it is given certain and right probabilities in their place.
+
+    >>> import lossary
+    >>> round(softmax_floor(lossary.softmax_cross_entropy, 10, {}, {}), 3)
+    1.461
+    """
+    from lossary.transforms import values
+
+    plain = {k: v for k, v in params.items() if isinstance(v, (int, float)) and k in loss.defaults}
+    others = [np.ones((1, classes)) if name not in arrays else arrays[name][:1] for name in loss.arguments[2:]]
+    certain = np.eye(1, classes)
+    return float(values(loss, (certain, np.zeros(1, int), *others), plain, check=False)[0])
+
+
+def _one_class(seen: Seen) -> Finding | None:
+    rows, target = seen.arrays[seen.first], seen.arrays[seen.loss.arguments[1]]
+    if rows.shape[-1] != 1 or len(rows) < 3:
+        return None
+    return seen.say(
+        "one class",
+        seen.first,
+        f"got shape {seen.shapes[seen.first]}, a single class: its probability is 1 whatever the logit, so the loss is "
+        "0 and nothing is learned. For a yes/no target use binary_cross_entropy_with_logits, or give two classes"
+        + (f" (the labels run up to {target.max():g})" if target.size and target.max() > 0 else ""),
+    )
+
+
+_EDGE = 0.05
+
+
+def _sigmoid_before(seen: Seen) -> Finding | None:
+    x = seen.arrays[seen.first].ravel()
+    past = seen.earlier
+    if past is not None:
+        past.add(x)
+    if x.size < 64 or not (x.min() >= 0 and x.max() <= 1):
+        return None
+    told = _bimodal(x) or _bounded(x) or (past is not None and _trained_inside(past, x))
+    if not told:
+        return None
+    return seen.say(
+        "sigmoid before",
+        seen.first,
+        f"got shape {seen.shapes[seen.first]} with every one of {x.size} values looked at in [0, 1] (from "
+        f"{x.min():.4g} to {x.max():.4g}): these look like probabilities, and the loss applies the sigmoid itself. "
+        + _two_floors(seen)
+        + "Pass the logits, as they are before the sigmoid",
+    )
+
+
+def _two_floors(seen: Seen) -> str:
+    """Say what the loss cannot fall below if it is given probabilities, for each of the two targets."""
+    from lossary.transforms import values
+
+    loss = seen.loss
+    if loss.signatures[0].rank or len(loss.arguments) != 2:
+        return ""
+    no = min(d for d in (0.0, -1.0) if loss.domain(loss.arguments[1]).contains(d))
+    plain = {k: v for k, v in seen.params.items() if isinstance(v, (int, float)) and k in loss.defaults}
+    yes, against = values(loss, (np.array([1.0, 0.0]), np.array([1.0, no])), plain, check=False)
+    return f"For a target of 1 it cannot fall below {yes:.4f}, for {no:g} not below {against:.4f}. "
+
+
+def _bimodal(x: Array) -> bool:
+    """Whether values crowd at both ends of [0, 1], as decided probabilities do; evenly spread ones do not."""
+    low, high = float((x < _EDGE).mean()), float((x > 1 - _EDGE).mean())
+    if not (low and high) or low + high < (0.3 if x.size < 256 else 0.2):
+        return False
+    return len(np.unique(x)) > 8 and not ((x == 0) | (x == 1)).mean() > 0.5
+
+
+def _bounded(x: Array) -> bool:
+    """Whether values heap up between 0 and 1 so widely that unbounded ones would have crossed the ends by now."""
+    if x.size < 1000:
+        return False
+    mean, spread = float(x.mean()), float(x.std())
+    if not spread:
+        return False
+    beyond = 0.5 * (math.erfc(mean / spread / math.sqrt(2)) + math.erfc((1 - mean) / spread / math.sqrt(2)))
+    if beyond * x.size < 20:
+        return False
+    ordered = np.sort(x)
+    even = (ordered - ordered[0]) / (ordered[-1] - ordered[0])  # what an even spread would give, as in random numbers
+    apart = float(np.abs(even - np.linspace(0, 1, x.size)).max())
+    # In the middle a bell has less below its lower quartile than an even spread over the same interval.
+    return apart * math.sqrt(x.size) > 3.0
+
+
+def _trained_inside(past: Past, x: Array) -> bool:
+    """Whether training has moved the values of a place a good deal, and never out of [0, 1]."""
+    if past.outside or past.looks < 32 or past.values < 4096:
+        return False
+    mean, spread = past.first
+    return abs(float(x.mean()) - mean) > 0.1 or float(x.std()) > 1.5 * spread + 0.05
+
+
+def _swapped_with_labels(seen: Seen) -> Finding | None:
+    first, second = (seen.arrays[name].ravel() for name in seen.loss.arguments[:2])
+    if first.size < 8 or first.size != second.size or not ((first == 0) | (first == 1)).all():
+        return None
+    between = (second > 0) & (second < 1)
+    if between.mean() < 0.9 or len(np.unique(second)) < 8:
+        return None
+    one, other = (seen.word(name) for name in seen.loss.arguments[:2])
+    return seen.say(
+        "swapped",
+        seen.first,
+        f"got only 0 and 1, and {other} numbers between them (first {second[0]:.4g}): the arguments look swapped. "
+        f"The order is {one}, {other}",
+    )
+
+
+def _rates_for_log_rates(seen: Seen) -> Finding | None:
+    rate, count = (seen.arrays[name].ravel() for name in seen.loss.arguments[:2])
+    if rate.size < 32 or rate.size != count.size or not rate.min() >= 0:
+        return None
+    mean, wanted = float(rate.mean()), float(count.mean())
+    with np.errstate(over="ignore"):
+        claimed = float(np.exp(rate).mean())
+    # Rates of the right size: nobody's log-rates, whose exponentials would then be far off.
+    if not (wanted > 0 and 0.5 * wanted <= mean <= 2 * wanted and claimed > 10 * wanted):
+        return None
+    return seen.say(
+        "rates for log-rates",
+        seen.first,
+        f"got shape {seen.shapes[seen.first]} of numbers >= 0 with mean {mean:.4g}, where the target has mean "
+        f"{wanted:.4g}: these look like rates, and the loss takes their logarithm (exp of them has mean "
+        f"{claimed:.3g}). Pass log(rate), "
+        + ("log_input=False" if seen.spoken else "or use the form of the loss that takes rates"),
+    )
+
+
+def _deviation_for_variance(seen: Seen) -> Finding | None:
+    pred, target, var = (seen.arrays[name].ravel() for name in seen.loss.arguments[:3])
+    if var.size < 256 or not var.min() > 0 or pred.size != var.size or target.size != var.size:
+        return None
+    square = (pred - target) ** 2
+    counts = square > 0
+    x, y = np.log(var[counts]), np.log(square[counts])
+    spread = float(x.std())
+    if len(x) < 256 or not 0 < spread < math.inf:
+        return None
+    slope = float(((x - x.mean()) * (y - y.mean())).mean()) / spread**2
+    error = 2.3 / (spread * math.sqrt(len(x)))  # the logarithm of a squared Gaussian has deviation 2.2
+    ratio = float((square / var**2).mean())
+    if not (1.6 < slope < 2.4 and (slope - 1) / error > 6 and 0.7 < ratio < 1.4):
+        return None
+    return seen.say(
+        "deviation for variance",
+        "var",
+        f"the squared errors grow with the square of it (slope {slope:.2f} in logarithms, expected 1; mean of error^2 "
+        f"/ {seen.word('var')}^2 is {ratio:.2f}): these look like standard deviations. Pass their square",
+    )
+
+
+def _collapsed(seen: Seen) -> Finding | None:
+    names = [n for n, core in zip(seen.loss.arguments, seen.cores, strict=True) if core and core[-1] == "d"]
+    points = [seen.arrays[name].reshape(-1, seen.arrays[name].shape[-1]) for name in names]
+    rows = np.concatenate(points)
+    if min(map(len, points)) < 4 or not rows.shape[1] or not np.isfinite(rows).all():
+        return None
+    size = float(np.abs(rows[0]).max())
+    if float(np.abs(rows - rows[0]).max()) > 1e-6 * size:
+        return None
+    return seen.say(
+        "collapsed",
+        seen.first,
+        f"every one of the {len(rows)} embeddings looked at is the same point, so every distance is 0: they have "
+        "collapsed (or the network gives a constant), and there is no gradient to part them. Lower the learning "
+        "rate, mine semi-hard examples instead of the hardest, or normalise the embeddings",
+    )
+
+
+def _no_positives(seen: Seen) -> Finding | None:
+    labels = seen.arrays[seen.loss.arguments[1]]
+    kept = labels[np.isfinite(labels)]
+    if len(kept) < 4 or len(np.unique(kept)) < len(kept):
+        return None
+    return seen.say(
+        "no positives",
+        seen.loss.arguments[1],
+        f"got {len(kept)} different labels: no example shares its label with another, so no anchor has a positive and "
+        "nothing is learned. Draw batches with several examples of a class, or give two views of an example one label",
+    )
+
+
+@cache
+def rules(loss: Loss, alternative: int) -> tuple[Rule, ...]:
+    """Return the rules that apply to a loss, read off its record."""
+    return tuple(_applying(loss, alternative))
+
+
+def _applying(loss: Loss, alternative: int) -> Iterator[Rule]:
+    if loss.coupling is not None:
+        cores = loss.coupling.signatures[0].inputs
+        if loss.input == "embedding" and cores[0][-1:] == ("d",):
+            yield _collapsed
+            if len(cores) > 1 and loss.domain(loss.arguments[1]).kind == "integer":
+                yield _no_positives
+        return
+    cores = loss.signatures[alternative].inputs
+    second = loss.argument_domains[alternative][1] if len(cores) > 1 else None
+    if loss.input == "logit" and cores[0] == ("c",) and second is not None:
+        if second.kind in ("index", "simplex"):
+            yield _probabilities_for_logits
+        if second.kind == "index":
+            yield _one_class
+        if second.kind in ("interval", "set"):
+            yield _sigmoid_before
+    if loss.input in ("logit", "probability") and not cores[0] and second is not None and second.bounded:
+        if loss.input == "logit":
+            yield _sigmoid_before
+        if second.text == "[0, 1]":
+            yield _swapped_with_labels
+    if loss.input == "log-rate" and second is not None:
+        yield _rates_for_log_rates
+    if "var" in loss.arguments:
+        yield _deviation_for_variance
+    if loss.input == "embedding" and loss.family == "metric" and cores[0] == ("d",):
+        yield _collapsed
+
+
+# --- looking --------------------------------------------------------------------------------------------------------
+
+ROWS, VALUES, ENTRIES = 64, 2048, 16384
+
+
+def outside(call: Call) -> list[Finding]:
+    """Return what a call of the catalogue would refuse: for every array, the first value outside its domain."""
+    found = []
+    for at, name in enumerate(call.loss.arguments):
+        only = [d if i == at else parse_domain("real") for i, d in enumerate(call.domains)]
+        try:
+            replace(call, check=True, domains=only).check_values()
+        except DomainError as refusal:
+            found.append(Finding("outside the domain", name, str(refusal), refused=True))
+    return found
+
+
+def findings(call: Call, full: bool = True, past: Past | None = None) -> list[Finding]:
+    """Return what the rules find in a prepared call; `full` looks at every example, not at some of them."""
+    seen = look(call, full, past)
+    return [] if seen is None else [found for rule in _rules_of(call) if (found := rule(seen)) is not None]
+
+
+def _rules_of(call: Call) -> tuple[Rule, ...]:
+    loss = call.loss
+    alternative = 0 if loss.coupling else loss.signatures.index(call.signature)
+    return rules(loss, alternative)
+
+
+def look(call: Call, full: bool, past: Past | None = None) -> Seen | None:
+    """Read some examples of a call, evenly spread over the batch, those that count; None where reading would cost."""
+    loss, coupled = call.loss, call.loss.coupling is not None
+    cores = (loss.coupling or loss).signatures[0].inputs if coupled else call.signature.inputs
+    batch = tuple(call.batch)
+    count = math.prod(batch)
+    entries = max(
+        (math.prod(a.shape[a.ndim - len(core) :]) for a, core in zip(call.given, cores, strict=True) if not coupled),
+        default=1,
+    )
+    limit = VALUES if call.signature.rank == 0 and not coupled else max(min(ROWS, ENTRIES // max(entries, 1)), 4)
+    examples = np.arange(count) if full or count <= limit else np.linspace(0, count - 1, limit).astype(np.intp)
+    if call.weights is not None:
+        weights = _read(call.xp, call.weights, full)
+        if weights is None:
+            return None
+        examples = examples[np.broadcast_to(weights, batch).reshape(-1)[examples] != 0]
+    if not len(examples):
+        return None
+    index = np.unravel_index(examples, batch) if batch else ()
+    arrays, coarse = {}, False
+    for name, core, given in zip(loss.arguments, cores, call.given, strict=True):
+        repeated = given.ndim == len(core) and not coupled
+        x = _read(call.xp, given, full)
+        if x is None:
+            return None
+        coarse = coarse or (getattr(given.dtype, "itemsize", 8) < 4 and x.dtype.kind == "f")
+        part = x[None] if repeated or not batch else x[index]
+        arrays[name] = np.asarray(part, dtype=np.float64)
+        if repeated and core != ("c",) and not core:
+            arrays[name] = np.broadcast_to(arrays[name], (len(examples),))
+    shapes = {name: tuple(a.shape) for name, a in zip(loss.arguments, call.given, strict=True)}
+    return Seen(loss, cores, arrays, shapes, examples, call.params, coarse, earlier=past)
+
+
+def _read(xp: Any, x: Any, full: bool) -> Array | None:
+    """Return an array as NumPy reads it; from a device only where everything is asked for."""
+    if full and hasattr(x, "detach"):
+        x = x.detach().cpu()
+    return xp.readable(x)
