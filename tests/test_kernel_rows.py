@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -394,6 +395,43 @@ def test_the_decided_answers_hold_with_the_kernel_at_every_size() -> None:
         [*command, tests], cwd=here.parent, env=environment, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stdout[-4000:]
+
+
+PROBE = """
+import json, sys
+import numpy as np, lossary
+logits = np.linspace(-3, 3, 64000, dtype=np.float32).reshape(64, 1000)
+value, grad = lossary.softmax_cross_entropy.value_and_grad(logits, np.arange(64), reduction="mean")
+print(json.dumps({"value": float(value), "grad": float(abs(grad).sum()), "numba": "numba" in sys.modules}))
+"""
+
+
+def test_later_processes_load_the_kernel_without_the_compiler(tmp_path: Path) -> None:
+    environment = {**os.environ, "LOSSARY_CACHE": str(tmp_path), "LOSSARY_KERNELS": ""}
+    found = [
+        json.loads(
+            subprocess.run([sys.executable, "-c", PROBE], env=environment, capture_output=True, check=True).stdout
+        )
+        for _ in range(2)
+    ]
+    assert found[0] == {**found[1], "numba": True} and not found[1]["numba"]
+    assert [path.name for path in tmp_path.rglob("*.kernel")] == ["softmax_rows.kernel"], "one layout, one type"
+
+
+def test_an_edit_of_the_loops_makes_another_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(rows.store, "function", lambda name, made_of, make: made.append(made_of) or 1)
+    variant = rows.Variant("float32", "float32", False, False, False, rows.LIKELIHOOD, False, False)
+    for text in (rows._source(), rows._source() + "# edited"):
+        monkeypatch.setattr(rows, "_source", lambda text=text: text)
+        rows._compiled.__wrapped__(variant)
+    assert len(set(made)) == 2
+
+
+def test_a_distribution_has_no_one_label_to_be_right_about() -> None:
+    logits, _, soft = made(np.float32, (9, 70))
+    with pytest.raises(lossary.errors.ArgumentError, match="correct: a distribution"):
+        rows.softmax_rows(logits, soft, rows.Plan(), dtype=np.float32, outputs=("correct",))
 
 
 # --- tensors --------------------------------------------------------------------------------------------------------

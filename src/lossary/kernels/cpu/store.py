@@ -104,7 +104,7 @@ def module(name: str, source: str) -> Any:
 
     plain = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and not node.decorator_list]
     held: dict[str, Any] = {}
-    exec(compile(ast.Module(plain, []), f"<lossary kernel {name}>", "exec"), held)
+    exec(compile(ast.Module([*plain], []), f"<lossary kernel {name}>", "exec"), held)
     address = function(name, source, make, source)
     return SimpleNamespace(run=SimpleNamespace(address=address), **{node.name: held[node.name] for node in plain})
 
