@@ -133,6 +133,9 @@ class _Pretty(ast.NodeTransformer):
                 return other if number else ast.Constant(0)
             if isinstance(node.op, ast.Add) and number == 0:
                 return other
+        left, right = (getattr(side, "value", None) for side in (node.left, node.right))
+        if isinstance(left, int) and isinstance(right, int) and isinstance(node.op, (ast.Add, ast.Sub)):
+            return ast.Constant(left + right if isinstance(node.op, ast.Add) else left - right)
         return node
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
@@ -321,7 +324,9 @@ class Run:
         self.current.calls.append(run)
 
     def _pretty(self, node: ast.expr, space: dict[str, Any]) -> ast.expr:
-        return _Pretty(self.names, space).visit(deepcopy(node))  # type: ignore[no-any-return]
+        # What counts a loop is shown as the number of its last pass, like everything in the loop.
+        passes = {name: ast.Constant(space[name]) for name in _counters(self.code) if name in space}
+        return _Pretty({**self.names, **passes}, space).visit(deepcopy(node))  # type: ignore[no-any-return]
 
     # -- read afterwards
 
@@ -393,6 +398,13 @@ def _returned(run: Run, steps: list[Step], names: list[str], texts: dict[str, st
     # What the helper needed itself stands among its steps; under the same name it need not be shown again.
     known = {step.name for step in steps}
     return {name: text for name, (_, text) in ordered if name in texts and not (text == name and name in known)}
+
+
+@cache
+def _counters(code: CodeType) -> frozenset[str]:
+    """Return the names that the loops of a function count with."""
+    loops = (node.target for node in ast.walk(function_tree(code)) if isinstance(node, ast.For))
+    return frozenset(target.id for target in loops if isinstance(target, ast.Name))
 
 
 def _items(source: ast.expr, count: int) -> list[ast.expr]:
