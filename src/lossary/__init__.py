@@ -27,6 +27,7 @@ from lossary.terms import weighted_sum as weighted_sum
 from lossary.testing import check_grad as check_grad
 from lossary.transforms import hess as hess
 from lossary.transforms import value_and_grad as value_and_grad
+from lossary.watch import watch as watch
 from lossary.weights import class_weights as class_weights
 
 __version__ = "0.1.0"
