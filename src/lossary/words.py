@@ -103,6 +103,17 @@ _CHINESE = {
     "half_root": "平方根的一半", "log_gammas": "伽马函数的对数", "l1_ratio": "L1 比值", "l2_ratio": "L2 比值",
     "log_target": "目标的对数", "swapped_direction": "交换后的方向", "swapped_distance": "交换后的距离",
     "soft_cap": "软上限",
+    # steps through sequences and lattices
+    "emissions": "发射得分", "transitions": "转移得分", "transition": "转移", "tags": "标注", "tag": "标注",
+    "frame": "帧", "frames": "帧数", "blank": "空白", "said": "已输出", "place": "位置", "places": "位置数",
+    "here": "此处", "there": "是否在内", "nobody": "无标签", "ending": "后续权重", "endings": "各步后续权重",
+    "onward": "向后得分", "leaving": "离开权重", "following": "其后权重", "before": "前一标注", "arrived": "到达",
+    "from_before": "来自前一标注的得分", "marginal": "边缘概率", "marginals": "边缘概率", "moves": "转移概率",
+    "elsewhere": "其他各处", "tag_probabilities": "标注概率", "transition_slope": "转移的斜率",
+    "of_diagonal": "对角线上的下标", "of_frame": "帧上的下标", "by_blank": "经由空白", "by_label": "经由标签",
+    "blank_next": "下一步为空白", "label_next": "下一步为标签", "is_blank": "是否空白", "is_label": "是否标签",
+    "stuck": "是否无路", "being": "所在概率", "visits": "经过概率", "occupancy": "占用概率", "surplus": "盈余",
+    "columns": "列", "beginning": "起点",
     # sets, rows, pairs
     "row": "行", "column": "列", "pair": "对", "pairs": "对数目", "triplet": "三元组", "candidates": "候选",
     "positives": "正例", "negatives": "负例", "false_positives": "假正例", "false_negatives": "假负例",
@@ -147,8 +158,8 @@ FACTS = {
     # families
     "regression": "回归", "classification": "分类", "margin": "间隔", "imbalance": "类别不平衡", "likelihood": "似然",
     "divergence": "散度", "metric": "度量学习", "ranking": "排序", "segmentation": "分割", "sequence": "序列",
-    "penalty": "惩罚项", "preference": "偏好与策略", "sampling": "采样", "contrastive": "对比学习",
-    "generative": "生成", "survival": "生存分析",
+    "penalty": "惩罚项", "preference": "偏好与策略", "structured": "结构化预测", "sampling": "采样",
+    "contrastive": "对比学习", "generative": "生成", "survival": "生存分析",
     # input conventions and targets
     "real": "实数", "logit": "对数几率", "score": "得分", "embedding": "嵌入向量", "parameter": "参数",
     "log-rate": "对数速率", "probability": "概率", "log-probability": "对数概率", "log-likelihood": "对数似然",

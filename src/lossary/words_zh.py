@@ -99,6 +99,8 @@ SUMMARIES = {
     "kl_k2": "所抽动作的对数比值平方的一半：从不为负，略有偏差，而梯度是正确的。",
     "kl_k3": "所抽动作的对数比值再加一个均值为 0 的项，使其为正：无偏，离散程度也小。",
     "entropy_bonus": "softmax 的熵的相反数，单位为奈特：乘以小系数加到损失上，使策略不致过早下定论。",
+    "linear_chain_crf": "整条标注序列概率的负对数，其中每个标注的得分取决于前一个标注。",
+    "rnnt": "转录器给出标签序列的概率的负对数，对标签与帧的所有对齐方式求和。",
 }
 
 LIKELIHOODS = {
@@ -140,4 +142,6 @@ LIKELIHOODS = {
     ),
     "dpo": "奖励为 beta log(policy / reference) 的 Bradley-Terry 选择：P(chosen) = sigmoid(lead)",
     "simpo": "奖励为 beta 乘以词元平均对数概率的 Bradley-Terry 选择：P(chosen) = sigmoid(lead)",
+    "linear_chain_crf": "整条标注序列上的分布，与序列得分的指数成正比：-log P(y)",
+    "rnnt": "所有对齐方式：目标的概率是穿过帧与标签的每条路径的概率之和",
 }

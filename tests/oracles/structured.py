@@ -5,7 +5,7 @@ from itertools import combinations, pairwise, product
 from mpmath import exp, fprod, fsum, inf, log, mpf
 
 
-def linear_chain_crf(emissions, transitions, tags, lengths, *, start=0, end=0):
+def linear_chain_crf(emissions, transitions, tags, lengths, *, start=None, end=None):
     classes = range(len(transitions))
     local = [[exp(score) for score in row] for row in emissions[:lengths]]
     moves = [[exp(score) for score in row] for row in transitions]

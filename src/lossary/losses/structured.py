@@ -44,7 +44,7 @@ __all__ = ["linear_chain_crf", "rnnt"]
     properties=("convex", "smooth", "proper"),
 )
 def linear_chain_crf(
-    xp: Any, emissions: Any, transitions: Any, tags: Any, lengths: Any, *, start: Any = 0.0, end: Any = 0.0
+    xp: Any, emissions: Any, transitions: Any, tags: Any, lengths: Any, *, start: Any = None, end: Any = None
 ) -> Iterator[Any]:
     """Minus the log-probability of a sequence of tags, where each tag's score depends on the one before it.
 
@@ -72,9 +72,9 @@ def linear_chain_crf(
     step = xp.arange(steps, emissions)[:, None]
     counts = step < lengths
     scores = xp.where(counts, emissions, xp.zeros_like(emissions))
-    if not numerics.absent(start):
+    if start is not None:
         scores = scores + numerics.times(xp, xp.astype(step == 0, scores), start)
-    if not numerics.absent(end):
+    if end is not None:
         scores = scores + numerics.times(xp, xp.astype(step == lengths - 1, scores), end)
 
     # From the end to the beginning: the log-weight of everything that may follow a tag, in units of the likeliest.

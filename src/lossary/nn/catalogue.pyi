@@ -59,6 +59,7 @@ __all__ = [
     "L1Penalty",
     "L2Penalty",
     "LaplaceNLLLoss",
+    "LinearChainCRFLoss",
     "LogCoshLoss",
     "LogisticLoss",
     "LogisticMarginLoss",
@@ -78,6 +79,7 @@ __all__ = [
     "PolyLoss",
     "PseudoHuberLoss",
     "QuantileLoss",
+    "RNNTLoss",
     "ReverseKLLoss",
     "RobustDPOLoss",
     "SigmoidFocalLoss",
@@ -681,6 +683,37 @@ class LaplaceNLLLoss(RecordLoss):
         self, pred: Tensor, target: Tensor, scale: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor: ...
 
+class LinearChainCRFLoss(RecordLoss):
+    """Minus the log-probability of a sequence of tags, where each tag's score depends on the one before it."""
+
+    def __init__(
+        self,
+        *,
+        start: Sequence[float] | Tensor | None = None,
+        end: Sequence[float] | Tensor | None = None,
+        reduction: Reduction = "mean",
+    ) -> None: ...
+    def forward(
+        self,
+        emissions: Tensor,
+        transitions: Tensor,
+        tags: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        weight: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor: ...
+    def __call__(
+        self,
+        emissions: Tensor,
+        transitions: Tensor,
+        tags: Tensor,
+        lengths: Tensor | None = None,
+        *,
+        weight: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor: ...
+
 class LogCoshLoss(RecordLoss):
     """Half the squared error for small residuals, the absolute error less log 2 for large ones, smooth throughout."""
 
@@ -898,6 +931,33 @@ class PseudoHuberLoss(RecordLoss):
     ) -> Tensor: ...
     def __call__(
         self, pred: Tensor, target: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor: ...
+
+class RNNTLoss(RecordLoss):
+    """Minus the log-probability of a label sequence under a transducer, summed over all its alignments with the
+    frames.
+    """
+
+    def __init__(self, *, blank: int = 0, reduction: Reduction = "mean") -> None: ...
+    def forward(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        input_lengths: Tensor | None = None,
+        target_lengths: Tensor | None = None,
+        *,
+        weight: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor: ...
+    def __call__(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        input_lengths: Tensor | None = None,
+        target_lengths: Tensor | None = None,
+        *,
+        weight: Tensor | None = None,
+        mask: Tensor | None = None,
     ) -> Tensor: ...
 
 class ReverseKLLoss(RecordLoss):

@@ -29,6 +29,7 @@ _SPELLING = {
     "am": "AM",
     "arcface": "ArcFace",
     "cosface": "CosFace",
+    "crf": "CRF",
     "cpo": "CPO",
     "dpo": "DPO",
     "gce": "GCE",
@@ -43,6 +44,7 @@ _SPELLING = {
     "nce": "NCE",
     "nll": "NLL",
     "nt": "NT",
+    "rnnt": "RNNT",
     "orpo": "ORPO",
     "ppo": "PPO",
     "siglip": "SigLIP",
@@ -276,7 +278,8 @@ def module_class(loss: Loss, base: type[RecordLoss], module: str) -> type[Record
         return base.forward(self, *arrays, **options)
 
     made = _signature(base.__init__, constants(loss), loss, skip=2)
-    called = _signature(base.forward, [a for a in loss.arguments if a not in constants(loss)], None, skip=0)
+    awaited = [name for name in loss.arguments if name not in constants(loss)]
+    called = _signature(base.forward, awaited, None, skip=0, optional=loss.optional)
     __init__.__signature__ = _with_self(made)  # type: ignore[attr-defined]
     forward.__signature__ = called  # type: ignore[attr-defined]
     forward.__doc__ = base.forward.__doc__
@@ -302,7 +305,9 @@ def _with_self(signature: inspect.Signature) -> inspect.Signature:
     return signature.replace(parameters=[own, *signature.parameters.values()])
 
 
-def _signature(function: Any, arrays: Sequence[str], loss: Loss | None, skip: int) -> inspect.Signature:
+def _signature(
+    function: Any, arrays: Sequence[str], loss: Loss | None, skip: int, optional: Sequence[str] = ()
+) -> inspect.Signature:
     """Return a base's signature with `*arrays` and `**params` replaced by what they stand for."""
     signature = inspect.signature(function)
     found = list(signature.parameters.values())[skip:]
@@ -311,7 +316,8 @@ def _signature(function: Any, arrays: Sequence[str], loss: Loss | None, skip: in
         if parameter.kind is parameter.VAR_POSITIONAL:
             kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
             note = "Tensor" if loss is None else "Sequence[float] | Tensor"
-            before += [inspect.Parameter(name, kind, annotation=note) for name in arrays]
+            before += [inspect.Parameter(name, kind, annotation=note) for name in arrays if name not in optional]
+            before += [inspect.Parameter(name, kind, annotation=f"{note} | None", default=None) for name in optional]
         elif parameter.kind is parameter.KEYWORD_ONLY:
             after.append(parameter)
         elif parameter.kind is not parameter.VAR_KEYWORD:
