@@ -24,7 +24,7 @@ import numpy as np
 
 from lossary.catalogue import Loss, get
 from lossary.errors import ArgumentError, MissingExtraError, ParameterError
-from lossary.facts import Domain
+from lossary.facts import Domain, dimension
 from lossary.words import Lang, fact, phrase
 
 QUANTITIES = ("value", "gradient", "curvature")
@@ -102,6 +102,8 @@ def _typical(allowed: Domain) -> float:
 def _sweep(loss: Loss, target: float | None) -> _Sweep:
     if loss.coupling is not None:
         return _batch_sweep(loss)
+    if loss.optional:
+        return _sequence_sweep(loss)
     cores = loss.signatures[0].inputs
     held = [_typical(loss.domain(name)) for name in loss.arguments]
     at = _target_at(loss)
@@ -198,6 +200,29 @@ def _region_sweep(loss: Loss) -> _Sweep:
         return [rows, np.broadcast_to(truth, rows.shape)][: len(ranks)]
 
     return _Sweep("logit of the truth" if unlimited else "probability of the truth", _span(allowed), arrays)
+
+
+def _sequence_sweep(loss: Loss) -> _Sweep:
+    """A short sequence that says one class throughout: its score is the same at every step, and moves."""
+    sizes = {"t": 3, "s": 1, "c": 3}
+    true = 1  # class 0 may be the blank
+
+    def arrays(t: Any) -> list[Any]:
+        made = []
+        for name, core in zip(loss.arguments, loss.signatures[0].inputs, strict=True):
+            allowed = loss.domain(name)
+            shape = (len(t), *(sizes[d] + more for d, more in map(dimension, core)))
+            array = np.zeros(shape, dtype=int if allowed.kind in ("index", "length") else float)
+            if allowed.kind == "index":
+                array[:] = true
+            elif allowed.kind == "length":
+                array[:] = sizes[allowed.dimension]
+            elif name == loss.arguments[0]:
+                array[..., true] = t.reshape((-1,) + (1,) * (len(core) - 1))
+            made.append(array)
+        return made
+
+    return _Sweep(f"{loss.input} of the true class", _span(loss.domain(loss.arguments[0])), arrays)
 
 
 def _around(angle: Any) -> Any:
