@@ -137,16 +137,16 @@ def full_lengths(xp: Any, loss: Loss, signature: Signature, arrays: Sequence[Any
 def parameter_shapes(loss: Loss, params: Mapping[str, Any], batch: tuple[int, ...], classes: int, rank: int) -> None:
     """Raise `ShapeError` for a parameter of several numbers that are not one per class, or one per value."""
     for name, value in params.items():
-        domain, _ = loss.parameter_domains.get(name, (None, False))
+        domain, per_class = loss.parameter_domains.get(name, (None, False))
         if domain is not None and domain.kind == "index" and isinstance(value, int) and not 0 <= value < classes:
             raise ParameterError(
                 f"{loss.name}: {name}: got {value}, expected one of the {classes} classes, {{0, ..., {classes - 1}}}"
             )
         # A number, which under a compiler may be a symbol that must not be asked for attributes, has no shape.
         shape = () if isinstance(value, (int, float)) else tuple(getattr(value, "shape", ()))
-        full = (*batch, classes) if rank else batch
+        full = (classes,) if per_class and rank > 1 else (*batch, classes) if rank else batch
         fits = len(shape) <= len(full) and all(a in (1, b) for a, b in zip(shape[::-1], full[::-1], strict=False))
-        if not fits and rank < 2:
+        if not fits and (per_class or rank < 2):
             expected = f"one number for each of the {classes} classes" if rank else f"one number, or the shape {batch}"
             raise ShapeError(f"{loss.name}: {name}: got shape {shape}, expected {expected}")
 
