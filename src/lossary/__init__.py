@@ -17,6 +17,9 @@ from lossary.catalogue import names as names
 from lossary.catalogue import search as search
 from lossary.diagnose import diagnose as diagnose
 from lossary.explain import explain as explain
+from lossary.linear import linear as linear
+from lossary.linear import linear_value_and_grad as linear_value_and_grad
+from lossary.linear import token_log_probs as token_log_probs
 from lossary.losses import *
 from lossary.reduction import mean as mean
 from lossary.reduction import total as total
