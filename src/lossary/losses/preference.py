@@ -217,8 +217,9 @@ def ipo(
     """The lead of the chosen answer over the rejected one should be a given number, and not ever larger.
 
     `tau` is the strength of regularisation: the wanted lead is ``1 / (2 tau)`` nats beyond that of the reference. `dpo`
-    is never content with a pair that all annotators agree on, and overfits it; this stops. TRL calls `tau` beta, and
-    divides the log-probabilities by the lengths of the answers; the paper takes them whole, and so may you.
+    is never content with a pair that all annotators agree on, and overfits it; this stops. The formula takes the
+    log-probabilities of whole answers; TRL, where `tau` is called beta, gives it means over tokens, so that the wanted
+    lead does not depend on length: ``sequence_log_probability(..., average=True)`` does the same here.
 
     >>> import lossary
     >>> lossary.ipo([-5.0, 0.0], [-10.0, -10.0], [-8.0, -8.0], [-8.0, -8.0], tau=0.1)     # leads of 5 and 10

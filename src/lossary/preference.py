@@ -1,0 +1,248 @@
+"""From tokens to answers and from rewards to advantages: what stands around the preference losses.
+
+The losses themselves are in the catalogue (family ``preference``), and docs/preference.md derives them. Here, on NumPy
+arrays and torch tensors alike: the log-probability of an answer from those of its tokens, the advantage of an answer
+among the answers to the same prompt, KTO's reference point, and the averages over tokens in which GRPO, DAPO and
+Dr. GRPO differ.
+"""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral
+from typing import Any, Literal
+
+from lossary import _dispatch, numerics, reduction
+from lossary.errors import ParameterError, ShapeError, suggest
+
+__all__ = ["average_tokens", "group_advantages", "reference_point", "sequence_log_probability"]
+
+Scale = Literal["group", "batch", "none", "leave one out"]
+SCALES: tuple[Scale, ...] = ("group", "batch", "none", "leave one out")
+Average = Literal["grpo", "dapo", "dr_grpo"]
+AVERAGES: tuple[Average, ...] = ("grpo", "dapo", "dr_grpo")
+
+
+def sequence_log_probability(token_log_probs: Any, mask: Any, average: bool = False) -> Any:
+    """Return the log-probability of each answer: the sum over its tokens, or with `average` their mean.
+
+    Parameters
+    ----------
+    token_log_probs: log-probabilities of the tokens that were drawn, shape ``(..., tokens)``: minus the values of
+        `softmax_cross_entropy` on the logits of the positions before them.
+    mask: true for the tokens of the answer; the prompt and the padding are false. What stands there counts exactly 0,
+        NaN and ``-inf`` included, and gets no gradient.
+    average: divide by the number of tokens of the answer, for losses that ask for means (`simpo`, `orpo`). An answer
+        without tokens gives 0.
+
+    >>> sequence_log_probability([[-1.0, -2.0, -9.0], [-1.0, -1.0, -1.0]], [[1, 1, 0], [1, 1, 1]])
+    array([-3., -3.])
+    >>> sequence_log_probability([[-1.0, -2.0, -9.0], [-1.0, -1.0, -1.0]], [[1, 1, 0], [1, 1, 1]], average=True)
+    array([-1.5, -1. ])
+    """
+    _, summed, counts = _summed_tokens("sequence_log_probability", "token_log_probs", token_log_probs, mask)
+    return reduction.average(summed, counts) if average else summed
+
+
+def reference_point(log_probability: Any, reference_log_probability: Any) -> Any:
+    """Return KTO's reference point z0: how far the policy has moved from the reference, estimated on a batch.
+
+    The log-probabilities are those of answers given prompts that they do *not* belong to, such as the batch with its
+    answers shifted by one, under the policy and under the reference. The mean of their log-ratios, 0 if it is negative,
+    is one number for the whole batch, and a constant: no gradient goes back through it.
+
+    >>> float(reference_point([-9.0, -12.0], [-10.0, -14.0])), float(reference_point([-9.0], [-8.0]))
+    (1.5, 0.0)
+    """
+    xp = _dispatch.backend(log_probability, reference_log_probability)
+    pair = [
+        xp.asarray(log_probability, "log_probability"),
+        xp.asarray(reference_log_probability, "reference_log_probability", log_probability),
+    ]
+    if pair[0].shape != pair[1].shape:
+        raise ShapeError(
+            f"reference_point: log_probability has shape {tuple(pair[0].shape)} but reference_log_probability has "
+            f"shape {tuple(pair[1].shape)}; expected the same"
+        )
+    dtype = xp.compute_dtype(pair)
+    with xp.quiet():
+        moved = reduction.mean(xp.cast(pair[0], dtype) - xp.cast(pair[1], dtype))
+        return numerics.positive_part(xp, moved)
+
+
+def group_advantages(rewards: Any, group: Any, *, scale: Scale = "group", epsilon: float = 1e-4) -> Any:
+    """Return by how much each answer was better than the answers to the same prompt.
+
+    Parameters
+    ----------
+    rewards: one number per answer.
+    group: how many consecutive answers belong to a prompt, a whole number; or for each answer the label of its prompt,
+        in any order (then the memory is the square of the number of answers).
+    scale: the reward less the mean of its group, and then: ``"group"``: divided by the standard deviation of the group
+        (GRPO). ``"batch"``: by that of all rewards. ``"none"``: by nothing (Dr. GRPO): a prompt where all answers but
+        one agree then weighs no more than it should. ``"leave one out"``: the mean is that of the *other* answers
+        (RLOO), which is "none" times n / (n - 1).
+    epsilon: added to the standard deviation, 1e-4 as in TRL: rewards that differ by less are as good as equal. The
+        deviation is that of a sample, with n - 1, as `torch.std` has it.
+
+    Where all answers of a group have the same reward, or there is only one, the advantages are exactly 0: nothing can
+    be learned from it. They are constants: no gradient goes back to the rewards.
+
+    >>> group_advantages([1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0], 4).round(2)
+    array([ 1.5, -0.5, -0.5, -0.5,  0. ,  0. ,  0. ,  0. ])
+    >>> group_advantages([1.0, 1.0, 0.0, 1.0], ["a", "b", "a", "b"], scale="none")
+    array([ 0.5,  0. , -0.5,  0. ])
+    """
+    _one_of("group_advantages", "scale", scale, SCALES)
+    if not epsilon >= 0:
+        raise ParameterError(f"group_advantages: epsilon: got {epsilon}, expected a number >= 0")
+    xp = _dispatch.backend(rewards)
+    given = xp.asarray(rewards, "group_advantages: rewards")
+    dtype = xp.compute_dtype([given])
+    if 0 in given.shape:
+        return xp.cast(given, dtype)
+    with xp.quiet():
+        flat = xp.cast(given, dtype).reshape(-1)
+        rows, members, own = _groups(xp, "group_advantages", flat, given, group)
+        # From the first member on: where all are equal every difference is 0, and so are mean and spread.
+        origin = xp.take(rows, xp.argmax(members))
+        count = xp.sum(members)
+        level = xp.sum(numerics.times(xp, members, rows - origin)) / count
+        centred = (own - origin) - level
+        if scale == "leave one out":
+            found = numerics.divide(xp, centred * count, count - 1)
+        elif scale == "none":
+            found = centred
+        else:
+            spread = flat[None, :] if scale == "batch" else rows
+            among = xp.ones_like(spread) if scale == "batch" else members
+            found = numerics.divide(xp, centred, _deviation(xp, spread, among) + epsilon)
+        return xp.own(xp.broadcast_to(found, own.shape).reshape(given.shape), [given])
+
+
+def average_tokens(
+    values: Any,
+    mask: Any,
+    how: Average,
+    *,
+    group: Any = None,
+    length: float | None = None,
+    denominator: Any = None,
+) -> Any:
+    """Return the mean of a loss over the tokens of several answers, in one of the three ways that have been published.
+
+    Parameters
+    ----------
+    values: one value per token, shape ``(answers, tokens)``: those of `lossary.grpo` or of any other loss.
+    mask: true for the tokens of the answers. What stands elsewhere counts exactly 0 and gets no gradient.
+    how: ``"grpo"``: the mean over the tokens of an answer, then over answers (Shao 2024). A token of a long answer
+        counts less: a long wrong answer is punished less for each of its tokens. ``"dapo"``: the mean over all tokens
+        (Yu 2025): every token counts alike, long answers count more. ``"dr_grpo"``: the sum divided by the number of
+        answers times a constant `length` (Liu 2025), usually the longest that may be generated: every token counts
+        alike, and its weight does not depend on the other answers.
+    group: for ``"dapo"``: the answers to one prompt, as in `group_advantages`; each group has its own mean, as in the
+        paper, and the groups are averaged. Without it all answers are one group, as in TRL.
+    length: the constant of ``"dr_grpo"``.
+    denominator: replaces what the sum over answers is divided by: the number of answers, of tokens, of groups, or of
+        answers times `length`, where a batch comes in pieces or is spread over workers.
+
+    Averages of nothing are 0. With tensors the result can be differentiated.
+
+    >>> values, mask = [[1.0, 1.0, 1.0, 1.0], [3.0, 0.0, 0.0, 0.0]], [[1, 1, 1, 1], [1, 0, 0, 0]]
+    >>> [float(average_tokens(values, mask, how)) for how in ("grpo", "dapo")]
+    [2.0, 1.4]
+    >>> float(average_tokens(values, mask, "dr_grpo", length=4))
+    0.875
+    """
+    _one_of("average_tokens", "how", how, AVERAGES)
+    if (how == "dr_grpo") != (length is not None):
+        raise ParameterError(
+            "average_tokens: length: dr_grpo divides by a constant, such as the longest answer that may be generated"
+            if length is None
+            else f"average_tokens: length: got {length}, but {how} divides by the tokens that are there"
+        )
+    if length is not None and not 0 < length < math.inf:
+        raise ParameterError(f"average_tokens: length: got {length}, expected a number > 0")
+    if group is not None and how != "dapo":
+        raise ParameterError(f"average_tokens: group: only dapo has a mean for each group, and how is {how!r}")
+    xp, summed, counts = _summed_tokens("average_tokens", "values", values, mask)
+    if summed.ndim != 1:
+        shape = (*summed.shape, "tokens")
+        raise ShapeError(f"average_tokens: values: got {len(shape)} dimensions, expected two, (answers, tokens)")
+    number: Any = float(summed.shape[0])
+    if how == "grpo":
+        summed = reduction.average(summed, counts)
+    elif length is not None:
+        number = number * length
+    elif group is None:
+        number = counts.sum()
+    else:
+        rows, members, own = _groups(xp, "average_tokens", counts, counts, group)
+        summed = reduction.average(summed, xp.broadcast_to(xp.sum(members * rows), own.shape).reshape(-1))
+        number = xp.broadcast_to(1 / xp.sum(members), own.shape).sum()  # each group adds up to 1
+    if denominator is not None:
+        number = reduction.checked_denominator(denominator)
+    return reduction.average(summed.sum(), number)[()]
+
+
+# --- their parts ----------------------------------------------------------------------------------------------------
+
+
+def _one_of(function: str, name: str, given: str, known: tuple[str, ...]) -> None:
+    if given not in known:
+        raise ParameterError(
+            f"{function}: {name}: got {given!r}, expected one of {', '.join(known)}{suggest(str(given), known)}"
+        )
+
+
+def _summed_tokens(function: str, name: str, values: Any, mask: Any) -> tuple[Any, Any, Any]:
+    """Return the namespace, the sum over the last axis of what is kept, and how many entries that is."""
+    xp = _dispatch.backend(values, mask)
+    tokens = xp.asarray(values, f"{function}: {name}")
+    if tokens.ndim == 0:
+        raise ShapeError(f"{function}: {name}: got a single number, expected a last axis of tokens")
+    dtype = xp.compute_dtype([tokens])
+    keep = reduction.coefficients(xp, tokens.shape, dtype, mask=xp.asarray(mask, f"{function}: mask", tokens))
+    kept = xp.where(keep == 0, xp.zeros_like(keep), xp.cast(tokens, dtype))
+    summed = xp.sum(xp.cast(kept, xp.accumulator(dtype)))
+    return xp, xp.cast(summed, dtype)[..., 0], xp.sum(keep)[..., 0]
+
+
+def _groups(xp: Any, function: str, flat: Any, like: Any, group: Any) -> tuple[Any, Any, Any]:
+    """Return rows of answers that hold the members of a group, who in a row is a member, and whom a row is for.
+
+    Groups of one size are one row each, for all its members. Otherwise there is one row per answer, for it alone.
+    """
+    count = flat.shape[0]
+    if isinstance(group, Integral) and not isinstance(group, bool):
+        if group < 1 or count % group:
+            raise ParameterError(
+                f"{function}: group: got {group}, expected the number of answers to each prompt, which divides the "
+                f"{count} answers; for groups of different sizes give a label for each answer"
+            )
+        rows = flat.reshape(-1, int(group))
+        return rows, xp.ones_like(rows), rows
+    labels = _labels(xp, group, like)
+    if labels.shape != like.shape:
+        raise ShapeError(
+            f"{function}: group: got shape {tuple(labels.shape)}, expected one label for each answer, "
+            f"{tuple(like.shape)}, or one whole number, the size of every group"
+        )
+    labels = labels.reshape(-1)
+    same = xp.astype(labels[:, None] == labels[None, :], flat)
+    return xp.broadcast_to(flat[None, :], (count, count)), same, flat[:, None]
+
+
+def _labels(xp: Any, group: Any, like: Any) -> Any:
+    """Return labels as an array of numbers: words are numbered."""
+    if isinstance(group, (list, tuple)) and all(isinstance(label, str) for label in group):
+        known = {label: number for number, label in enumerate(dict.fromkeys(group))}
+        group = [known[label] for label in group]
+    return xp.asarray(group, "group", like)
+
+
+def _deviation(xp: Any, rows: Any, members: Any) -> Any:
+    """Return the standard deviation of the members of each row, as of a sample; 0 for a single one."""
+    count = xp.sum(members)
+    centred = numerics.times(xp, members, rows - xp.sum(numerics.times(xp, members, rows)) / count)
+    return xp.sqrt(numerics.divide(xp, xp.sum(centred * centred), count - 1))
