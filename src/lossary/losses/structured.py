@@ -68,14 +68,8 @@ def linear_chain_crf(
     >>> float(lossary.linear_chain_crf(emissions, forbidden, [0, 0]).round(4))       # one of the three that are left
     1.0986
     """
-    steps = emissions.shape[-2]
-    step = xp.arange(steps, emissions)[:, None]
-    counts = step < lengths
-    scores = xp.where(counts, emissions, xp.zeros_like(emissions))
-    if start is not None:
-        scores = scores + numerics.times(xp, xp.astype(step == 0, scores), start)
-    if end is not None:
-        scores = scores + numerics.times(xp, xp.astype(step == lengths - 1, scores), end)
+    scores, counts = chain_scores(xp, emissions, lengths, start, end)
+    steps = scores.shape[-2]
 
     # From the end to the beginning: the log-weight of everything that may follow a tag, in units of the likeliest.
     ending = xp.zeros_like(xp.transpose(transitions[..., :1]))
@@ -92,7 +86,8 @@ def linear_chain_crf(
     known = xp.where(tags >= 0, tags, xp.zeros_like(tags))
     before = xp.transpose(xp.concat([known[..., :1, :], known[..., :-1, :]], axis=-2))
     from_before = xp.transpose(xp.take(xp.transpose(transitions), xp.broadcast_to(before, _swapped(scores))))
-    from_before = xp.where(step == 0, xp.zeros_like(scores), from_before)
+    is_first = xp.arange(steps, scores)[:, None] == 0
+    from_before = xp.where(is_first, xp.zeros_like(scores), from_before)
     log_probabilities, probabilities, _ = numerics.log_softmax(xp, scores + following + from_before)
     wanted = xp.one_hot(tags, scores)
     costs = -xp.sum(numerics.times(xp, wanted, log_probabilities))
@@ -116,6 +111,18 @@ def linear_chain_crf(
     # At the tag that was there: minus the probability of all others, which is its own minus 1 with all its digits.
     others = xp.where(wanted > 0, xp.zeros_like(tag_probabilities), tag_probabilities)
     yield xp.where(wanted > 0, -xp.sum(others), tag_probabilities), transition_slope
+
+
+def chain_scores(xp: Any, emissions: Any, lengths: Any, start: Any, end: Any) -> tuple[Any, Any]:
+    """Return the score of each tag at each step, those of the ends included, and which steps count."""
+    step = xp.arange(emissions.shape[-2], emissions)[:, None]
+    counts = step < lengths
+    scores = xp.where(counts, emissions, xp.zeros_like(emissions))
+    if start is not None:
+        scores = scores + numerics.times(xp, xp.astype(counts & (step == 0), scores), start)
+    if end is not None:
+        scores = scores + numerics.times(xp, xp.astype(step == lengths - 1, scores), end)
+    return scores, counts
 
 
 def _swapped(x: Any) -> tuple[int, ...]:
