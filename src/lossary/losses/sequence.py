@@ -20,7 +20,8 @@ __all__ = ["ctc"]
 def no_blank(xp: Any, logits: Any, labels: Any, *_lengths: Any, blank: int, **_options: Any) -> tuple[Any, Any]:
     """Return whether a target is free of the blank, and where it first is not."""
     wrong = (labels == blank)[..., 0]
-    place = xp.argmax(xp.where(wrong, xp.ones_like(labels[..., 0]), xp.zeros_like(labels[..., 0])))
+    found = xp.where(wrong, xp.ones_like(labels[..., 0]), xp.zeros_like(labels[..., 0]))
+    place = xp.argmax(xp.concat([found, xp.zeros_like(xp.sum(found))]))  # a target may be empty
     return ~wrong.any(-1)[..., None, None], {"blank": blank + 0 * place[..., None], "at position": place[..., None]}
 
 
