@@ -278,7 +278,7 @@ def conditions(xp: Any, loss: Loss, arrays: Sequence[Any], params: Mapping[str, 
             return
         ok = np.broadcast_to(seen, (*batch, *(1,) * (seen.ndim - len(batch)))).reshape(batch)
         if keep is not None:
-            ok = ok | ~xp.readable(keep)
+            ok = ok | ~keep
         if ok.all():
             continue
         where = [tuple(map(int, at)) for at in np.argwhere(~ok)]

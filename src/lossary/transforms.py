@@ -42,7 +42,7 @@ class Call:
         if not self.check:
             return
         xp, loss, keep = self.xp, self.loss, None if self.weights is None else self.weights != 0
-        classes = self.given[0].shape[-1] if self.signature.rank else 1
+        classes = self.given[0].shape[-1] if self.signature.inputs[0] else 1
         lengths, sizes = _lengths(loss, self.signature, self.given)
         for name, core, array, allowed in zip(
             loss.arguments, self.signature.inputs, self.given, self.domains, strict=True
@@ -55,8 +55,10 @@ class Call:
                 inside = _within(xp, core, lengths, sizes) if looks else None
             checks.domain(xp, loss, name, allowed, array, per_example, classes, self.exempt, inside)
         if loss.conditions and all(xp.readable(length) is not None for length in lengths.values()):
+            # A kernel's call holds the memory of its tensors: the arrays say which namespace they want.
+            seen = None if keep is None else xp.readable(keep)
             with xp.quiet():
-                checks.conditions(xp, loss, self.arrays, self.params, keep, self.batch)
+                checks.conditions(_dispatch.backend(*self.arrays), loss, self.arrays, self.params, seen, self.batch)
 
     def steps(self) -> Any:
         """Start the definition on uncoupled arrays."""
@@ -156,7 +158,7 @@ def prepare(
     weights = reduction.coefficients(xp, batch, dtype, weight, mask)
     keep = None if weights is None else weights != 0
 
-    classes = arrays[0].shape[-1] if signature.rank else 1
+    classes = arrays[0].shape[-1] if signature.inputs[0] else 1
     checks.parameter_shapes(loss, params, batch, classes, signature.rank)
     lengths, sizes = _lengths(loss, signature, arrays)
     ready = []

@@ -57,6 +57,7 @@ TABLE: dict[tuple[str, str], tuple[str, str]] = {
     ("class_balanced", "cpu"): (_ROWS, "balanced"),
     ("arcface", "cpu"): (_ROWS, "angular"),
     ("cosface", "cpu"): (_ROWS, "cosine"),
+    ("ctc", "cpu"): ("lossary.kernels.cpu.ctc", "evaluate"),
 }
 
 # Elements from which a pointwise kernel is used; below, NumPy is as fast and needs no compiler.

@@ -139,5 +139,5 @@ def ctc(
         slope = numerics.residual_probabilities(xp, log_probabilities, probabilities, occupancy)
     else:
         slope = -occupancy
-    live = in_time & (log_likelihood > -xp.inf)
+    live = in_time & (log_likelihood != -xp.inf)  # what is impossible stays so: no slope
     yield xp.where(live, slope, xp.zeros_like(slope))
