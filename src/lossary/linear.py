@@ -25,7 +25,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lossary import _dispatch, checks, numerics, reduction, transforms
+from lossary import _dispatch, numerics, reduction, transforms
+from lossary import checking as checks
 from lossary.catalogue import Loss, get
 from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError
 from lossary.facts import Domain, parse_domain

@@ -1,6 +1,6 @@
 """What can be done with a loss: values, gradient, curvature, under weights, masks and reductions; binding parameters.
 
-The way of one call: the checks of `lossary.checks`, arrays in the type to compute in (`prepare`), the definition pulled
+The way of one call: the checks of `lossary.checking`, arrays in the type to compute in (`prepare`), the definition pulled
 as far as needed (`Call.pull`), weights and reduction from `lossary.reduction`, shapes and types back as the caller had
 them.
 """
@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lossary import _dispatch, checks, reduction
+from lossary import _dispatch, reduction
+from lossary import checking as checks
 from lossary.catalogue import Loss, dress
 from lossary.errors import ArgumentError
 from lossary.facts import Domain, Signature

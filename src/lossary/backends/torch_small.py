@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from lossary import checks
+from lossary import checking as checks
 from lossary.backends import torch as xp
 from lossary.catalogue import Loss
 from lossary.errors import DomainError, LossaryError

@@ -393,7 +393,7 @@ def _python(x: Any) -> str:
 
 
 def outside(domain: Domain, x: str) -> str:
-    """The condition, on a scalar called `x`, of lying outside a domain, as `lossary.checks` has it, or "".
+    """The condition, on a scalar called `x`, of lying outside a domain, as `lossary.checking` has it, or "".
 
     NaN lies in every interval: it is an outcome to be found and named, not a misuse.
     """

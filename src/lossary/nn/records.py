@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from lossary import checks, numerics, transforms
+from lossary import checking as checks
+from lossary import numerics, transforms
 from lossary.backends import torch as xp
 from lossary.catalogue import Loss
 from lossary.errors import ArgumentError, ParameterError, ShapeError

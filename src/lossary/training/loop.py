@@ -17,7 +17,8 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from lossary import _dispatch, catalogue, checks, reduction
+from lossary import _dispatch, catalogue, reduction
+from lossary import checking as checks
 from lossary.backends import numpy as xp
 from lossary.catalogue import Loss
 from lossary.errors import (
