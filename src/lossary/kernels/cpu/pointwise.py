@@ -19,7 +19,7 @@ import numpy as np
 
 from lossary.catalogue import Loss, get
 from lossary.kernels import codegen
-from lossary.kernels.cpu import store, threads
+from lossary.kernels.cpu import memory, store, threads
 from lossary.kernels.table import LEAST, Outcome, Wanted, least
 
 BLOCK = 4096  # as in `lossary.kernels.cpu.scalar`, which this module does not import: it needs the compiler
@@ -346,7 +346,7 @@ def _run(
     shape = tuple(batch[a] for a in axes)
     sources = [_Source(x, shape, axes, dtype) for x in inputs]
     count = (wanted.value == "each") + (len(loss.wrt) if wanted.order else 0)
-    outputs = [np.empty(shape, dtype) for _ in range(count)]
+    outputs = [memory.empty(shape, dtype) for _ in range(count)]
     blocks = -(-length // BLOCK)
     sums = np.empty(blocks)
     out = [x.ctypes.data for x in outputs]

@@ -19,7 +19,7 @@ import numpy as np
 
 from lossary import numerics
 from lossary.errors import ArgumentError
-from lossary.kernels.cpu import store, threads
+from lossary.kernels.cpu import memory, store, threads
 from lossary.kernels.table import Outcome, Wanted, least
 
 # Along a row sums are taken in pieces of this many classes, each in as many partial sums as the machine has lanes, and
@@ -295,10 +295,10 @@ def _gradient(logits: Any, place: Layout, batch: tuple[int, ...], wanted: bool, 
     if not wanted:
         return None, None, (0, 0, 0)
     if place.steps[1] == 1 or classes == 1:
-        grad = np.empty(logits.shape, logits.dtype) if out is None else out
+        grad = memory.empty(logits.shape, logits.dtype) if out is None else out
         return grad, grad.reshape(-1).view(kind), (0, 1, classes)
     shape = (*batch[: place.split], classes, *batch[place.split :])
-    grad = np.empty(shape, logits.dtype)
+    grad = memory.empty(shape, logits.dtype)
     steps = (classes * place.inner, place.inner, 1)
     return np.moveaxis(grad, place.split, -1), grad.reshape(-1).view(kind), steps
 
