@@ -72,7 +72,7 @@ def linear_chain_crf(
     steps = scores.shape[-2]
 
     # From the end to the beginning: the log-weight of everything that may follow a tag, in units of the likeliest.
-    ending = xp.zeros_like(xp.transpose(transitions[..., :1]))
+    ending = xp.sum(scores[..., :0, :], axis=-2)  # nothing follows the last
     endings = [scores[..., :0, :]]
     for at in reversed(range(steps)):
         endings.append(ending)
@@ -213,7 +213,7 @@ def rnnt(
         by_blank = blank_steps[..., at : at + 1, :] + ending
         by_label = label_steps[..., at : at + 1, :] + numerics.shifted(xp, ending, -1, nothing)
         leaving = numerics.log_add(xp, by_blank, by_label)
-        unit = numerics.likeliest(xp, leaving, end > at)
+        unit = numerics.likeliest(xp, leaving, True)
         units.append(unit)
         ending = xp.where(last & (end == at), arrived, leaving - unit)
     log_likelihood = xp.sum(xp.concat(units, axis=-2), axis=-2) + ending[..., :1]
