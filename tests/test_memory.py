@@ -160,7 +160,7 @@ def test_a_fork_goes_on_with_a_copy_of_its_own() -> None:
 def test_gradients_of_successive_calls_share_memory_only_in_turn(name: str) -> None:
     pytest.importorskip("numba", reason="kernels need the fast extra")
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((1 << 12, 128)).astype(np.float32)
+    x = rng.standard_normal((1 << 14, 128)).astype(np.float32)
     y = np.zeros(x.shape if name == "huber" else x.shape[:1], np.float32 if name == "huber" else np.int64)
     loss = lossary.get(name)
     memory.POOL.free.clear()

@@ -37,6 +37,7 @@ class Call:
     domains: Sequence[Domain]
     exempt: Any
     check: bool
+    room: Sequence[Any] = ()  # where a kernel may write gradients, if that suits it; None where it may not
 
     def check_values(self) -> None:
         """Raise `DomainError` if an array has a value outside its domain, in an example that counts."""
@@ -263,6 +264,7 @@ def value_and_grad(
     check: bool = True,
     **params: Any,
 ) -> tuple[Any, Any]:
+    out: Any = None,
     """Return the value and the hand-derived gradient with respect to the loss's `wrt` arrays.
 
     Parameters
@@ -278,6 +280,9 @@ def value_and_grad(
         give what the formula gives there.
     params: the loss's parameters.
 
+    out: an array for the gradient (one for each of several), of its shape and type; NumPy only. It may be the array
+        that is differentiated, which is then replaced, and shares memory with no other. If the call raises, it may
+        hold anything.
     Returns the value, and one gradient (a tuple if `wrt` names several arrays), each in its array's shape and type.
 
     >>> import lossary
@@ -289,6 +294,16 @@ def value_and_grad(
     done = _fused(call, "each" if reduction == "none" else "sum", 1, reduction, denominator)
     if done is not None:
         return done.value[()], done.derivatives if len(done.derivatives) > 1 else done.derivatives[0]
+    if out is None:
+        return _value_and_grad(call, reduction, denominator)
+    places = call.xp.outputs(call, out)
+    call = replace(call, room=[None if any(x is y for y in call.given) else x for x in places])
+    reduced, grads = _value_and_grad(call, reduction, denominator)
+    call.xp.deliver(grads if isinstance(grads, tuple) else (grads,), places)
+    return reduced, out
+
+
+def _value_and_grad(call: Call, reduction: Reduction, denominator: Any) -> tuple[Any, Any]:
     call.check_values()
     value, derivatives, coupled = call.pull(1)
     reduced, factor = _reduce(call, value, reduction, denominator)

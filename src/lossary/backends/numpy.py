@@ -34,7 +34,7 @@ from numpy import (  # noqa: F401  (the namespace's own names, re-exported as th
     zeros_like,
 )
 
-from lossary.errors import ArgumentError
+from lossary.errors import ArgumentError, ShapeError
 
 if TYPE_CHECKING:
     from lossary.transforms import Call
@@ -201,6 +201,50 @@ def scalar(x: Any, dtype: Any) -> Any:
 def own(x: Array, given: Sequence[Array]) -> Array:
     """The array itself if it can be handed to the caller: writable, and sharing memory with none of the inputs."""
     return x if x.flags.writeable and not any(np.may_share_memory(x, g) for g in given) else x.copy()
+
+
+def outputs(call: Call, out: Any) -> tuple[Array, ...]:
+    """Check the arrays that the caller wants gradients written to, one for each array of `wrt`."""
+    loss, names = call.loss, call.loss.wrt
+    places = tuple(out) if isinstance(out, (tuple, list)) else (out,)
+    if len(places) != len(names):
+        listed = ", ".join(names)
+        raise ArgumentError(f"{loss.name}: out: got {len(places)} arrays, expected one for each gradient ({listed})")
+    params = [(name, held) for name, held in call.params.items() if isinstance(held, np.ndarray)]
+    inputs = [*zip(loss.arguments, call.given, strict=True), *params, ("weight", call.weights)]
+    for number, (name, place) in enumerate(zip(names, places, strict=True)):
+        title = f"{loss.name}: out" + (f" for {name}" if len(names) > 1 else "")
+        if not isinstance(place, np.ndarray):
+            raise ArgumentError(f"{title}: got {type(place).__name__}, expected a NumPy array to write the gradient to")
+        given = call.given[loss.arguments.index(name)]
+        if place.shape != given.shape:
+            raise ShapeError(f"{title}: got shape {place.shape}, expected that of the gradient, {given.shape}")
+        dtype = gradient_dtype(given, call.dtype)
+        if place.dtype != dtype:
+            raise ArgumentError(f"{title}: got type {place.dtype}, expected that of the gradient, {dtype}")
+        if not place.flags.writeable:
+            raise ArgumentError(f"{title}: the array is read-only")
+        others = [(other, x) for other, x in inputs if x is not None and not (x is place and other == name)]
+        others += [(f"the gradient of {other}", x) for other, x in zip(names[:number], places, strict=False)]
+        for other, x in others:
+            if _overlap(place, x):
+                hint = f"pass memory of its own, or {name} itself to have it replaced"
+                raise ArgumentError(f"{title}: shares memory with {other}; {hint}")
+    return places
+
+
+def _overlap(x: Array, y: Array) -> bool:
+    try:
+        return np.shares_memory(x, y, max_work=1000)
+    except np.exceptions.TooHardError:
+        return True
+
+
+def deliver(grads: Sequence[Array], places: Sequence[Array]) -> None:
+    """Bring gradients where the caller wants them, unless a kernel has written them there."""
+    for grad, place in zip(grads, places, strict=True):
+        if grad.ctypes.data != place.ctypes.data or grad.strides != place.strides:
+            np.copyto(place, grad)
 
 
 def broadcast_to(x: Array, shape: tuple[int, ...]) -> Array:

@@ -277,7 +277,7 @@ def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
             arrays[name] = value
         else:
             numbers[name] = value
-    computed = compute(call.loss, arrays, numbers, call.batch, np.dtype(call.dtype), wanted, call.check)
+    computed = compute(call.loss, arrays, numbers, call.batch, np.dtype(call.dtype), wanted, call.check, call.room)
     if computed is None:
         return None
     outcome, suspect = computed
@@ -294,17 +294,19 @@ def compute(
     loss: Loss,
     arrays: Mapping[str, Any],
     numbers: Mapping[str, Any],
+    room: Sequence[Any] = (),
     batch: tuple[int, ...],
     dtype: Any,
     wanted: Wanted,
     check: bool,
+    Derivatives are written to `room` where that has arrays that lie as the kernel writes.
 ) -> tuple[Outcome, int] | None:
     """Return what is wanted, and whether a value lies outside its domain; None if there is no kernel.
 
     `arrays` are those of the loss and the parameters that differ from example to example; `numbers` are the others.
     """
     compiled = find(loss, numbers, arrays, dtype.name, wanted, check)
-    return None if compiled is None else _run(compiled, loss, arrays, numbers, batch, dtype, wanted)
+    return None if compiled is None else _run(compiled, loss, arrays, numbers, batch, dtype, wanted, room)
 
 
 def find(
@@ -332,6 +334,7 @@ def _run(
     compiled: Compiled,
     loss: Loss,
     arrays: Mapping[str, Any],
+    room: Sequence[Any],
     numbers: Mapping[str, Any],
     batch: tuple[int, ...],
     dtype: Any,
@@ -345,8 +348,8 @@ def _run(
     axes = _axes(inputs, len(batch))
     shape = tuple(batch[a] for a in axes)
     sources = [_Source(x, shape, axes, dtype) for x in inputs]
-    count = (wanted.value == "each") + (len(loss.wrt) if wanted.order else 0)
-    outputs = [memory.empty(shape, dtype) for _ in range(count)]
+    places = [None] * (wanted.value == "each") + [*(room or [None] * len(loss.wrt))] * (wanted.order > 0)
+    outputs = [_place(x, shape, axes, dtype) for x in places]
     blocks = -(-length // BLOCK)
     sums = np.empty(blocks)
     out = [x.ctypes.data for x in outputs]
@@ -383,6 +386,15 @@ def _run(
     if wanted.value == "each":
         value = outputs.pop(0)
     elif wanted.value == "sum":
+def _place(given: Any, shape: tuple[int, ...], axes: tuple[int, ...], dtype: Any) -> Any:
+    """Return an array to write to, in the order of the inputs: the given one if it lies so."""
+    if given is not None and given.dtype == dtype and given.ndim == len(axes):
+        turned = given.transpose(axes)
+        if turned.shape == shape and turned.flags.c_contiguous and turned.flags.aligned:
+            return turned
+    return memory.empty(shape, dtype)
+
+
         value = sums.sum()
     return Outcome(value, tuple(outputs)), suspect
 

@@ -203,7 +203,7 @@ def softmax_rows(
     outputs: further results by name: ``lse`` (the log-normaliser), ``entropy`` of the softmax, ``correct`` (whether
         the label is the first of the largest scores). Rows with weight 0 have 0.
     count: threads; 0 leaves it to the kernel.
-    out: a C-contiguous array for the gradient.
+    out: an array for the gradient, of the logits' shape; another is made if this does not lie as it is written.
     """
     dtype = np.dtype(dtype)
     batch, classes = logits.shape[:-1], logits.shape[-1]
@@ -289,18 +289,22 @@ def _like(array: Any, place: Layout, batch: tuple[int, ...]) -> Any:
 
 
 def _gradient(logits: Any, place: Layout, batch: tuple[int, ...], wanted: bool, out: Any) -> tuple[Any, Any, Any]:
-    """Make room for the gradient in the order of the logits: the array, its memory, the steps of its axes."""
+    """Make room for the gradient in the order of the logits: the array, its memory, the steps of its axes.
+
+    The room is that of `out` if it is an array of that order.
+    """
     classes = logits.shape[-1]
     kind = np.dtype(np.int16) if logits.dtype == np.float16 else logits.dtype
     if not wanted:
         return None, None, (0, 0, 0)
-    if place.steps[1] == 1 or classes == 1:
-        grad = memory.empty(logits.shape, logits.dtype) if out is None else out
-        return grad, grad.reshape(-1).view(kind), (0, 1, classes)
-    shape = (*batch[: place.split], classes, *batch[place.split :])
-    grad = memory.empty(shape, logits.dtype)
-    steps = (classes * place.inner, place.inner, 1)
-    return np.moveaxis(grad, place.split, -1), grad.reshape(-1).view(kind), steps
+    along = place.steps[1] == 1 or classes == 1
+    split = len(batch) if along else place.split
+    steps = (0, 1, classes) if along else (classes * place.inner, place.inner, 1)
+    dense = None if out is None or out.dtype != logits.dtype else np.moveaxis(out, -1, split)
+    if dense is None or not dense.flags.c_contiguous or not dense.flags.aligned:
+        dense = memory.empty((*batch[:split], classes, *batch[split:]), logits.dtype)
+        out = np.moveaxis(dense, split, -1)
+    return out, dense.reshape(-1).view(kind), steps
 
 
 # --- the losses of the family ---------------------------------------------------------------------------------------
@@ -332,6 +336,7 @@ def _evaluate(make: Callable[[Any], Plan | None], call: Any, wanted: Wanted) -> 
         scale=wanted.scale,
         gradient=wanted.order == 1,
         count=wanted.threads,
+        out=call.room[0] if call.room else None,
     )
     if done.suspect and known:
         call.check_values()
