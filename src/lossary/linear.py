@@ -71,7 +71,7 @@ class Rows:
     pointwise: bool = False
     low: float = 0.0
     teacher_link: str = ""
-    check: bool = True
+    domains: Sequence[Domain] = ()  # of the loss's arrays, if their values are to be looked at
     outputs: int = 1
 
     def arguments(self, xp: Any, logits: Any, part: Problem) -> list[Any]:
@@ -97,21 +97,17 @@ class Rows:
         return replace(call, weights=factor)
 
     def inspect(self, xp: Any, logits: Any, part: Problem, start: int) -> None:
-        """Raise `DomainError` if rows that belong to no single number have values outside their domain."""
-        if not self.check:
-            return
-        given = self.call(xp, logits, part, None)
-        first = _REAL if self.link else given.domains[0]
-        taught = [n for n in self.loss.arguments[1:] if f"row:{n}" not in part.arrays and f"all:{n}" not in part.arrays]
-        domains = [first]
-        for name, array, allowed in zip(self.loss.arguments[1:], given.given[1:], given.domains[1:], strict=True):
-            rows = array.ndim == logits.ndim and f"row:{name}" in part.arrays
-            domains.append(allowed if rows and name not in taught else _REAL)
-        try:
-            replace(given, domains=domains, check=True).check_values()
-        except DomainError as error:
-            error.add_note(f"Rows are counted from row {start} of those that count: logits are made chunk by chunk.")
-            raise
+        """Raise `DomainError` if rows have values outside their domain: made logits, and targets of every class."""
+        keep = None if part.coefficients is None else part.coefficients != 0
+        for name, allowed in zip(self.loss.arguments, self.domains, strict=False):
+            array = part.arrays.get(f"row:{name}") if name != self.loss.arguments[0] else None if self.link else logits
+            if array is None or array.ndim != logits.ndim:
+                continue
+            try:
+                checks.domain(xp, self.loss, name, allowed, array, keep, part.classes)
+            except DomainError as error:
+                error.add_note(f"Rows are counted from row {start} of those that count: logits are made in chunks.")
+                raise
 
     def values(self, xp: Any, logits: Any, part: Problem) -> tuple[Any, ...]:
         """Return the weighted value of each row, in operations that a framework can differentiate."""
@@ -136,11 +132,10 @@ class Rows:
                 values = done.values if factor is None else reduction.weigh(xp, done.values, factor)
                 return (values,), logits
         call = self.call(xp, logits, part, factor)
-        done = xp.fused(call, "each", order, 1.0, None) if threads >= 0 else None
+        done = xp.fused(call, "each", order, scale, None) if threads >= 0 else None
         at = self.loss.wrt.index(self.loss.arguments[0])
         if done is not None:
-            each, derivatives = done.value, done.derivatives
-            slope = derivatives[at] * scale if order and not _is_one(scale) else derivatives[at] if order else None
+            each, slope = done.value, done.derivatives[at] if order else None
         else:
             value, derivatives, _ = call.pull(order)
             each = reduction.weigh(xp, call.values(value), call.weights)
@@ -169,12 +164,13 @@ class LabelRows(Rows):
         self, xp: Any, logits: Any, part: Problem, factors: Sequence[Any], scale: Any, order: int, threads: int
     ) -> tuple[tuple[Any, ...], Any]:
         """Return both quantities times their factors, and the gradient of the sum of the two."""
-        if threads >= 0 and not order:
-            call = self.call(xp, logits, part, None)
-            done = _by_kernel(self.loss, xp, logits, call, scale, order, threads, ("entropy",))
+        if threads >= 0 and (not order or _nothing(xp, factors[1])):  # where the entropy is only looked at
+            by = -factors[0] if order else None
+            call = self.call(xp, logits, part, by)
+            done = _by_kernel(self.loss, xp, logits, call, scale, order, threads, () if order else ("entropy",))
             if done is not None:
-                found = (-done.values, done.entropy)
-                return tuple(reduction.weigh(xp, q, f) for q, f in zip(found, factors, strict=True)), None
+                found = (-done.values, done.values if order else done.entropy)
+                return tuple(reduction.weigh(xp, q, f) for q, f in zip(found, factors, strict=True)), logits
         log_probs, probs, wanted, slope = self._parts(xp, logits, part)
         present = xp.sum(wanted)
         log_probability = xp.sum(numerics.times(xp, wanted, log_probs))
@@ -189,6 +185,11 @@ class LabelRows(Rows):
         grads = (residual * slope, spread * slope)
         first, second = (_weighed(xp, g, f, scale) for g, f in zip(grads, factors, strict=True))
         return found, first + second
+
+
+def _nothing(xp: Any, factor: Any) -> bool:
+    seen = None if factor is None else xp.readable(factor)
+    return seen is not None and not seen.any()
 
 
 def _weighed(xp: Any, grad: Any, factor: Any, scale: Any) -> Any:
@@ -275,7 +276,9 @@ class Teacher:
     bias: Any
 
     def logits(self, like: Any) -> Any:
-        """Return the teacher's logits in the type of the student's."""
+        """Return the teacher's logits in the type of the student's; without a weight they are there already."""
+        if self.weight is None:
+            return self.hidden
         xp = _dispatch.backend(like)
         logits = xp.matmul(xp.cast(self.hidden, like.dtype), xp.transpose(xp.cast(self.weight, like.dtype)))
         return logits if self.bias is None else logits + xp.cast(self.bias, like.dtype)
@@ -437,13 +440,11 @@ def prepare(
                 f"linear: labels: got shape {tuple(labels.shape)}, expected class indices of shape {batch}, or a "
                 f"target for each logit, {(*batch, classes)}"
             )
-        allowed = [parse_domain("{0, ..., c-1}")]
-        domains: Sequence[Domain] = [_REAL, *allowed]
+        domains: Sequence[Domain] = [_REAL, parse_domain("{0, ..., c-1}")]
         cores: Sequence[tuple[str, ...]] = [("c",), ()]
         low = _low(record)
     else:
-        alternative, whole = checks.shapes(record, record.signatures, [stand_in, *given.values()])
-        del whole
+        alternative, _ = checks.shapes(record, record.signatures, [stand_in, *given.values()])
         domains = [record.domain(name, alternative) for name in record.arguments]
         cores = record.signatures[alternative].inputs
         cores = [("c",) for _ in cores] if pointwise else cores
@@ -472,9 +473,8 @@ def prepare(
         teacher = _taught(xp, teacher, batch, classes, array)
     target = domains[1].kind if len(domains) > 1 else ""
     link = {"log-probability": "log_softmax", "probability": "softmax"}.get(record.input, "") if rank else ""
-    rows = Rows(
-        record, link, pointwise, low, {"simplex": "softmax", "log-simplex": "log_softmax"}.get(target, ""), check
-    )
+    taught = {"simplex": "softmax", "log-simplex": "log_softmax"}.get(target, "")
+    rows = Rows(record, link, pointwise, low, taught, tuple(domains) if check else ())
     return Problem(
         rows,
         hidden.reshape(-1, hidden.shape[-1]),
@@ -584,6 +584,10 @@ class Products:
         """Return zeros in the type computed in."""
         return np.zeros(shape, self.dtype)
 
+    def narrow(self, hidden: Any) -> Any:
+        """Return hidden states in the type to multiply in."""
+        return self._in_dtype(hidden)
+
     def logits(self, hidden: Any, out: Any) -> Any:
         """Make the logits of some rows."""
         np.matmul(hidden, self.weight.T, out=out)
@@ -653,14 +657,21 @@ def evaluate(
         grads["hidden"] = (products.zeros if kept is not None else products.empty)(*problem.hidden.shape)
     in_place = _has_row_kernel(rows, xp, problem)
     buffer = None
+    teacher = problem.teacher
+    if teacher is not None:
+        own = replace(problem, hidden=teacher.hidden, weight=teacher.weight, bias=teacher.bias, teacher=None)
+        taught = type(products)(own, ())
     for span in problem.spans(count, in_place, products.available()):
         where = span if kept is None else kept[span]
         part = problem.part(where)
-        hidden = products.narrow(part.hidden) if hasattr(products, "narrow") else xp.cast(part.hidden, problem.dtype)
+        hidden, size = products.narrow(part.hidden), span.stop - span.start
         if buffer is None:
-            buffer = products.empty(span.stop - span.start, problem.classes)
-        logits = products.logits(hidden, buffer[: span.stop - span.start])
-        if not order or upstream is None:
+            buffer = products.empty(size, problem.classes)
+        logits = products.logits(hidden, buffer[:size])
+        if part.teacher is not None:
+            made = taught.logits(taught.narrow(part.teacher.hidden), products.empty(size, problem.classes))
+            part = replace(part, teacher=Teacher(made, None, None))
+        if upstream is None:
             rows.inspect(xp, logits, part, span.start)
         factors = [part.coefficients] * rows.outputs
         if upstream is not None:
@@ -867,7 +878,7 @@ def token_log_probs(
         raise ShapeError(f"token_log_probs: labels: expected class indices of shape {problem.batch}")
     if not entropy:
         return -_engine(problem).value(problem)
-    rows = LabelRows(problem.rows.loss, check=check)
+    rows = LabelRows(problem.rows.loss)
     return TokenLogProbs(*_engine(problem).values(replace(problem, rows=rows)))
 
 

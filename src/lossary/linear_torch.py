@@ -150,6 +150,8 @@ def _shaped(problem: Problem, each: Tensor) -> Tensor:
 def _inverse(problem: Problem) -> tuple[Any, Any]:
     """Return the number that the sum is divided by, and one over it; a number on the CPU is looked at."""
     count = problem.divisor()
+    if isinstance(count, Tensor):
+        count = count.to(problem.dtype)  # one over a whole number would be in the default type
     inverse = reduction.average(1.0, count)
     if isinstance(inverse, Tensor) and xp.readable(inverse) is not None:
         inverse = float(inverse)
@@ -473,7 +475,7 @@ def _understood(told: str, tensors: Sequence[Tensor]) -> tuple[Problem, list[str
     teacher = tuple(held.get(f"teacher:{n}") for n in HEAD)
     hidden, weight = held["hidden"], held["weight"]
     problem = Problem(
-        rows=kind(get(name), link, pointwise, low, teacher_link, False, outputs),
+        rows=kind(get(name), link, pointwise, low, teacher_link, (), outputs),
         hidden=hidden,
         weight=weight,
         bias=held.get("bias"),

@@ -30,6 +30,7 @@ from lossary.nn._reduction import (
     shape,
     warn,
 )
+from lossary.nn.linear import linear_cross_entropy
 from lossary.transforms import values as transformed
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "huber_loss",
     "kl_div",
     "l1_loss",
+    "linear_cross_entropy",
     "margin_ranking_loss",
     "mse_loss",
     "multi_margin_loss",

@@ -17,12 +17,15 @@ from typing_extensions import deprecated
 from lossary.catalogue import get
 from lossary.nn import functional as F  # noqa: N812  (the name everybody gives it)
 from lossary.nn._reduction import refuse, shape
+from lossary.nn.ctc import CTCLoss
+from lossary.nn.linear import LinearCrossEntropyLoss
 from lossary.transforms import values
 
 __all__ = [
     "AdaptiveLogSoftmaxWithLoss",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "CTCLoss",
     "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "GaussianNLLLoss",
@@ -30,6 +33,7 @@ __all__ = [
     "HuberLoss",
     "KLDivLoss",
     "L1Loss",
+    "LinearCrossEntropyLoss",
     "MSELoss",
     "MarginRankingLoss",
     "MultiLabelMarginLoss",
