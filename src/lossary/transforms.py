@@ -1,8 +1,8 @@
 """What can be done with a loss: values, gradient, curvature, under weights, masks and reductions; binding parameters.
 
-The way of one call: the checks of `lossary.checking`, arrays in the type to compute in (`prepare`), the definition pulled
-as far as needed (`Call.pull`), weights and reduction from `lossary.reduction`, shapes and types back as the caller had
-them.
+The way of one call: the checks of `lossary.checking`, arrays in the type to compute in (`prepare`), the definition
+pulled as far as needed (`Call.pull`), weights and reduction from `lossary.reduction`, shapes and types back as the
+caller had them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lossary import _dispatch, reduction
+from lossary import _dispatch, lookout, reduction
 from lossary import checking as checks
 from lossary.catalogue import Loss, dress
 from lossary.errors import ArgumentError
@@ -224,6 +224,7 @@ def _row(array: Any, core: tuple[str, ...], signature: Signature) -> Any:
 
 def values(loss: Loss, given: Sequence[Any], params: Mapping[str, Any], check: bool = True) -> Any:
     """Return one value per example."""
+    check = check and lookout.attend(loss, given, params)
     done = _dispatch.small(loss, given, params, "none", check)
     return done if done is not None else _value(prepare(loss, given, params, check=check, later=True), "none", None)
 
@@ -247,6 +248,7 @@ def value(
     >>> float(value(lossary.squared_error, [1.0, 2.0], [0.0, 0.0], mask=[True, False], reduction="mean"))
     1.0
     """
+    check = check and lookout.attend(loss, arrays, params, weight, mask)
     if weight is None and mask is None and denominator is None:
         done = _dispatch.small(loss, arrays, params, reduction, check)
         if done is not None:
@@ -262,9 +264,9 @@ def value_and_grad(
     reduction: Reduction = "none",
     denominator: Any = None,
     check: bool = True,
+    out: Any = None,
     **params: Any,
 ) -> tuple[Any, Any]:
-    out: Any = None,
     """Return the value and the hand-derived gradient with respect to the loss's `wrt` arrays.
 
     Parameters
@@ -278,11 +280,11 @@ def value_and_grad(
     denominator: replaces ``sum(w)`` under ``"mean"``.
     check: look at the values, not only at the shapes. Without it, arrays and parameters outside the loss's domain
         give what the formula gives there.
-    params: the loss's parameters.
-
     out: an array for the gradient (one for each of several), of its shape and type; NumPy only. It may be the array
         that is differentiated, which is then replaced, and shares memory with no other. If the call raises, it may
         hold anything.
+    params: the loss's parameters.
+
     Returns the value, and one gradient (a tuple if `wrt` names several arrays), each in its array's shape and type.
 
     >>> import lossary
@@ -290,10 +292,8 @@ def value_and_grad(
     >>> float(value), grad
     (2.5, array([1., 2.]))
     """
+    check = check and lookout.attend(loss, arrays, params, weight, mask)
     call = prepare(loss, arrays, params, weight, mask, check, later=True)
-    done = _fused(call, "each" if reduction == "none" else "sum", 1, reduction, denominator)
-    if done is not None:
-        return done.value[()], done.derivatives if len(done.derivatives) > 1 else done.derivatives[0]
     if out is None:
         return _value_and_grad(call, reduction, denominator)
     places = call.xp.outputs(call, out)
@@ -304,6 +304,9 @@ def value_and_grad(
 
 
 def _value_and_grad(call: Call, reduction: Reduction, denominator: Any) -> tuple[Any, Any]:
+    done = _fused(call, "each" if reduction == "none" else "sum", 1, reduction, denominator)
+    if done is not None:
+        return done.value[()], done.derivatives if len(done.derivatives) > 1 else done.derivatives[0]
     call.check_values()
     value, derivatives, coupled = call.pull(1)
     reduced, factor = _reduce(call, value, reduction, denominator)
@@ -334,6 +337,7 @@ def hess(
     """
     if loss.derivatives < 2:
         raise ArgumentError(f"{loss.name}: has no Hessian: its definition gives value and gradient only")
+    check = check and lookout.attend(loss, arrays, params, weight, mask)
     call = prepare(loss, arrays, params, weight, mask, check, later=True)
     done = _fused(call, None, 2, reduction, denominator)
     if done is not None:

@@ -217,12 +217,12 @@ def drive(steps: Any, count: int) -> list[Any]:
     return [next(steps) for _ in range(count)]
 
 
-def readable(x: Tensor) -> Any:
 def outputs(call: Call, out: Any) -> Any:
     """Refuse arrays for gradients: autograd keeps gradients of its own."""
     raise ArgumentError(f"{call.loss.name}: out: is for NumPy arrays; on tensors gradients are made by autograd")
 
 
+def readable(x: Tensor) -> Any:
     """A NumPy view to check values on, or None where looking would wait for a device or break a trace."""
     if torch.compiler.is_compiling() or x.device.type != "cpu" or torch._C._are_functorch_transforms_active():
         return None
