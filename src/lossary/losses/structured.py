@@ -246,7 +246,8 @@ def rnnt(
     next_share = xp.where(is_blank, blank_share, xp.where(is_label, label_share, xp.zeros_like(scores)))
     complement = xp.where(is_blank, label_share, xp.where(is_label, blank_share, xp.ones_like(scores)))
     surplus = next_share * xp.expm1(log_probabilities) + complement * probabilities
-    yield xp.where(inside, occupancy * surplus, xp.zeros_like(scores))
+    live = inside & (log_likelihood[..., None] != -xp.inf)  # what is impossible stays so: no slope
+    yield xp.where(live, occupancy * surplus, xp.zeros_like(scores))
 
 
 def _gathered(xp: Any, lattice: Any, index: Any, size: int) -> Any:

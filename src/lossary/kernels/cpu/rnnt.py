@@ -1,0 +1,93 @@
+"""The transducer on the CPU: value and gradient of every sequence, log-softmax included.
+
+Here is what is asked of the kernel and where its memory lies; the loops are those of `lossary.kernels.cpu.rnnt_loops`,
+which is imported only when a kernel is compiled. Nothing of the size of the logits is made but their gradient: a thread
+holds the lattice of one sequence, a few numbers for each place.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lossary.kernels.cpu import ctc, memory, store, threads
+from lossary.kernels.table import Outcome, Wanted, least
+
+KEPT = 5  # numbers for each place of a lattice
+LEAST = 4096  # entries of logits from which the kernel is used
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What a compiled kernel can do."""
+
+    number: str  # the type to compute exponentials in; the lattice is double precision
+    stored: str  # that of logits and their gradient: the same, or int16 (float16)
+
+
+@cache
+def _compiled(variant: Variant) -> Callable[..., int]:
+    """Return the kernel of a variant as a function of C."""
+
+    def make() -> bytes:
+        from lossary.kernels.cpu import rnnt_loops
+
+        return rnnt_loops.object_file(variant)
+
+    here = Path(__file__).parent
+    sources = ("rnnt_loops.py", "ctc_loops.py", "row_loops.py", "scalar.py")
+    made_of = repr((*((here / name).read_text() for name in sources), variant, KEPT, ctc.PIECE))
+    pointers, integers = [ctypes.c_void_p] * 9, [ctypes.c_ssize_t] * 2
+    return ctypes.CFUNCTYPE(ctypes.c_int32, *pointers, *integers)(store.function("rnnt", made_of, make))
+
+
+def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
+    """Compute a call on NumPy arrays, or return None if it is not for this kernel."""
+    logits, labels, input_lengths, target_lengths = call.arrays
+    dtype = np.dtype(call.dtype)
+    if wanted.order > 1 or dtype.name not in ("float32", "float64") or logits.size < least(LEAST):
+        return None
+    given = call.given[0]
+    if given.ndim != len(call.batch) + 3:  # one sequence repeated over the batch: its gradients add up
+        return None
+    if isinstance(given, np.ndarray) and given.dtype == np.float16 and dtype == np.float32:
+        logits = given  # widened in registers
+    call.check_values()
+    batch, (frames, places, classes) = call.batch, logits.shape[-3:]
+    rows = int(np.prod(batch))
+    labels = np.broadcast_to(labels[..., 0, 0], (*batch, places - 1)).reshape(rows, places - 1)
+    lengths = np.array([np.broadcast_to(x[..., 0, 0, 0], batch).reshape(rows) for x in (input_lengths, target_lengths)])
+    inside = np.arange(places - 1) < lengths[1][:, None]
+    known = ((labels >= 0) & (labels < classes) & (labels != call.params["blank"])) | ~inside
+    fits = (lengths >= 0) & (lengths <= np.array([[frames], [places - 1]]))
+    if not (known.all() and fits.all()):  # not checked, and the definition may make of it what it will
+        return None
+    weights = np.ones(rows) if wanted.weights is None else np.broadcast_to(wanted.weights, batch).reshape(rows)
+    factor = np.ascontiguousarray(weights * wanted.scale, np.float64)
+    logits, labels = np.ascontiguousarray(logits), np.ascontiguousarray(labels, np.int64)
+    lengths = np.ascontiguousarray(lengths, np.int64)
+    values, grad = np.zeros(rows), memory.empty(logits.shape, logits.dtype) if wanted.order else None
+    kind = np.dtype(np.int16) if logits.dtype == np.float16 else logits.dtype
+    run_sequences = _compiled(Variant(dtype.name, kind.name))
+    workers = max(1, min(wanted.threads or threads.default_count(), rows))
+    order = ctc._dealt(lengths[0] * (lengths[1] + 1), workers)
+    sizes = np.array((rows, frames, places, classes, call.params["blank"], wanted.order), np.int64)
+    arrays = (logits, labels, lengths, factor, order, values, grad)
+    addresses = [None if array is None else array.ctypes.data for array in arrays]
+
+    def run(begin: int, end: int) -> int:
+        wide = np.empty(places * (1 + KEPT * frames))
+        return run_sequences(*addresses, wide.ctypes.data, sizes.ctypes.data, begin, end)
+
+    threads.share(run, rows, workers)
+    values = values.reshape(batch)
+    if wanted.weights is not None:
+        values = np.where(wanted.weights == 0, 0.0, values * wanted.weights)
+    value = values.astype(dtype) if wanted.value == "each" else values.sum() if wanted.value == "sum" else None
+    return Outcome(value, () if grad is None else (grad,))
