@@ -58,6 +58,7 @@ TABLE: dict[tuple[str, str], tuple[str, str]] = {
     ("arcface", "cpu"): (_ROWS, "angular"),
     ("cosface", "cpu"): (_ROWS, "cosine"),
     ("ctc", "cpu"): ("lossary.kernels.cpu.ctc", "evaluate"),
+    ("rnnt", "cpu"): ("lossary.kernels.cpu.rnnt", "evaluate"),
 }
 
 # Elements from which a pointwise kernel is used; below, NumPy is as fast and needs no compiler.
