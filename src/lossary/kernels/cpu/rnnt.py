@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from lossary.kernels.cpu import ctc, memory, store, threads
+from lossary.kernels.cpu import memory, store, threads
+from lossary.kernels.cpu.ctc import PIECE, _dealt
 from lossary.kernels.table import Outcome, Wanted, least
 
 KEPT = 5  # numbers for each place of a lattice
@@ -42,7 +43,7 @@ def _compiled(variant: Variant) -> Callable[..., int]:
 
     here = Path(__file__).parent
     sources = ("rnnt_loops.py", "ctc_loops.py", "row_loops.py", "scalar.py")
-    made_of = repr((*((here / name).read_text() for name in sources), variant, KEPT, ctc.PIECE))
+    made_of = repr((*((here / name).read_text() for name in sources), variant, KEPT, PIECE))
     pointers, integers = [ctypes.c_void_p] * 9, [ctypes.c_ssize_t] * 2
     return ctypes.CFUNCTYPE(ctypes.c_int32, *pointers, *integers)(store.function("rnnt", made_of, make))
 
@@ -76,7 +77,7 @@ def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
     kind = np.dtype(np.int16) if logits.dtype == np.float16 else logits.dtype
     run_sequences = _compiled(Variant(dtype.name, kind.name))
     workers = max(1, min(wanted.threads or threads.default_count(), rows))
-    order = ctc._dealt(lengths[0] * (lengths[1] + 1), workers)
+    order = _dealt(lengths[0] * (lengths[1] + 1), workers)
     sizes = np.array((rows, frames, places, classes, call.params["blank"], wanted.order), np.int64)
     arrays = (logits, labels, lengths, factor, order, values, grad)
     addresses = [None if array is None else array.ctypes.data for array in arrays]
