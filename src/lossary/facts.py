@@ -143,6 +143,7 @@ CONVENTIONS = {
     "log-probability": "(-inf, 0]",
     "log-likelihood": "real",  # of whatever was drawn: a log-density may be above 0
     "similarity": "[-1, 1]",
+    "affinity": "real",  # a similarity of any scale, such as a scalar product
     "distance": "[0, inf)",
     "rate": "[0, inf)",
     "positive": "(0, inf)",

@@ -115,6 +115,8 @@ def _sweep(loss: Loss, target: float | None) -> _Sweep:
         return _embedding_sweep(loss, held)
     if cores[0] == ("c",):
         return _class_sweep(loss, held)
+    if not cores[0]:
+        return _rival_sweep(loss, held)
     return _region_sweep(loss)
 
 
@@ -227,6 +229,17 @@ def _sequence_sweep(loss: Loss) -> _Sweep:
 
 def _around(angle: Any) -> Any:
     return np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+
+
+def _rival_sweep(loss: Loss, held: list[float]) -> _Sweep:
+    """A number that competes with a row of others: it alone moves, and the row stays as it is."""
+    cores = loss.signatures[0].inputs
+
+    def arrays(t: Any) -> list[Any]:
+        still = [np.full((len(t), 2) if core else len(t), h) for core, h in zip(cores[1:], held[1:], strict=True)]
+        return [t, *still]
+
+    return _Sweep(loss.input, _span(loss.domain(loss.arguments[0])), arrays)
 
 
 def _embedding_sweep(loss: Loss, held: list[float]) -> _Sweep:

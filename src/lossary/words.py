@@ -149,7 +149,11 @@ _CHINESE = {
     "reference_point": "参考点", "centering": "居中强度", "flip_rate": "翻转率", "label_smoothing": "标签平滑",
     "desirable_weight": "好评权重", "undesirable_weight": "差评权重", "kind_weight": "类型权重", "dual": "双重",
     "moving": "随策略变动部分", "old_log_probability": "旧策略的对数概率", "clip_low": "裁剪下限",
-    "clip_high": "裁剪上限",
+    "clip_high": "裁剪上限", "log_expected_positive": "正例期望次数的对数",
+    "log_expected_negatives": "负例期望次数的对数", "adjusted_positive": "调整后的正例得分",
+    "adjusted_negatives": "调整后的负例得分", "shares": "份额",
+    "log_shares": "份额的对数", "data_logit": "数据的对数几率", "noise_logits": "噪声的对数几率",
+    "false_alarms": "误报代价",
 }  # fmt: skip
 
 # --- facts and headings ---------------------------------------------------------------------------------------------

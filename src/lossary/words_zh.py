@@ -99,6 +99,12 @@ SUMMARIES = {
     "kl_k2": "所抽动作的对数比值平方的一半：从不为负，略有偏差，而梯度是正确的。",
     "kl_k3": "所抽动作的对数比值再加一个均值为 0 的项，使其为正：无偏，离散程度也小。",
     "entropy_bonus": "softmax 的熵的相反数，单位为奈特：乘以小系数加到损失上，使策略不致过早下定论。",
+    # sampling
+    "sampled_softmax": "对正确类别与少数抽取的类别计算 softmax 交叉熵，每个类别都按其被抽取的频繁程度校正。",
+    "noise_contrastive_estimation": "是数据还是噪声？以逻辑回归使模型的得分成为对数概率，连归一化因子也一并学到。",
+    "negative_sampling": "如 word2vec 那样，把出现过的对与抽取的对区分开，而不管后者是如何抽取的。",
+    "info_nce": "候选之中哪一个是搭档？对相似度表的一行计算 softmax 交叉熵。",
+    "siglip": "候选之中哪些是搭档？对相似度表一行中的每个余弦回答是或否，代价相加。",
     "linear_chain_crf": "整条标注序列概率的负对数，其中每个标注的得分取决于前一个标注。",
     "rnnt": "转录器给出标签序列的概率的负对数，对标签与帧的所有对齐方式求和。",
 }
@@ -142,6 +148,10 @@ LIKELIHOODS = {
     ),
     "dpo": "奖励为 beta log(policy / reference) 的 Bradley-Terry 选择：P(chosen) = sigmoid(lead)",
     "simpo": "奖励为 beta 乘以词元平均对数概率的 Bradley-Terry 选择：P(chosen) = sigmoid(lead)",
+    "noise_contrastive_estimation": "伯努利：取自数据还是取自噪声，P(data | y) = sigmoid(s_y - log k q(y))",
+    "negative_sampling": "伯努利：出现过的对还是抽取的对，P(occurred) = sigmoid(s)",
+    "info_nce": "从候选中选出搭档的类别分布：P(j) = softmax(s / tau)_j",
+    "siglip": "相互独立的伯努利对：P(j is a partner) = sigmoid(t s_j + b)",
     "linear_chain_crf": "整条标注序列上的分布，与序列得分的指数成正比：-log P(y)",
     "rnnt": "所有对齐方式：目标的概率是穿过帧与标签的每条路径的概率之和",
 }

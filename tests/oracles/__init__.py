@@ -24,3 +24,4 @@ from oracles.sequence import *
 from oracles.structured import *
 from oracles.penalty import *
 from oracles.preference import *
+from oracles.sampling import *

@@ -12,3 +12,4 @@ from lossary.losses.sequence import *
 from lossary.losses.structured import *
 from lossary.losses.penalty import *
 from lossary.losses.preference import *
+from lossary.losses.sampling import *

@@ -48,6 +48,7 @@ __all__ = [
     "HalfSquaredErrorLoss",
     "HingeLoss",
     "IPOLoss",
+    "InfoNCELoss",
     "JSDivergenceLoss",
     "JaccardLoss",
     "JensenShannonLoss",
@@ -70,6 +71,8 @@ __all__ = [
     "MulticlassHingeLoss",
     "NTXentLoss",
     "NegativeBinomialNLLLoss",
+    "NegativeSamplingLoss",
+    "NoiseContrastiveEstimationLoss",
     "ORPOLoss",
     "PPOClipLoss",
     "PerceptronLoss",
@@ -82,6 +85,8 @@ __all__ = [
     "RNNTLoss",
     "ReverseKLLoss",
     "RobustDPOLoss",
+    "SampledSoftmaxLoss",
+    "SigLIPLoss",
     "SigmoidFocalLoss",
     "SimCLRLoss",
     "SimPOLoss",
@@ -526,6 +531,19 @@ class IPOLoss(RecordLoss):
         mask: Tensor | None = None,
     ) -> Tensor: ...
 
+class InfoNCELoss(RecordLoss):
+    """Which of the candidates is the partner? Softmax cross-entropy over one row of a table of similarities."""
+
+    def __init__(
+        self, *, temperature: float | Tensor = 0.07, ignore_index: int | None = None, reduction: Reduction = "mean"
+    ) -> None: ...
+    def forward(
+        self, similarities: Tensor, target: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor: ...
+    def __call__(
+        self, similarities: Tensor, target: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor: ...
+
 class JSDivergenceLoss(RecordLoss):
     """Jensen-Shannon divergence, in nats: the mean divergence of both distributions from their mixture."""
 
@@ -824,6 +842,46 @@ class NegativeBinomialNLLLoss(RecordLoss):
         self, log_mean: Tensor, target: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor: ...
 
+class NegativeSamplingLoss(RecordLoss):
+    """Pairs that occurred are told from pairs that were drawn, as in word2vec, without regard to how they were
+    drawn.
+    """
+
+    def __init__(self, *, reduction: Reduction = "mean") -> None: ...
+    def forward(
+        self, positive: Tensor, negatives: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor: ...
+    def __call__(
+        self, positive: Tensor, negatives: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor: ...
+
+class NoiseContrastiveEstimationLoss(RecordLoss):
+    """Is it data or noise? Logistic regression that makes the scores of a model log-probabilities, normaliser
+    included.
+    """
+
+    def __init__(self, *, reduction: Reduction = "mean") -> None: ...
+    def forward(
+        self,
+        positive: Tensor,
+        negatives: Tensor,
+        log_expected_positive: Tensor,
+        log_expected_negatives: Tensor,
+        *,
+        weight: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor: ...
+    def __call__(
+        self,
+        positive: Tensor,
+        negatives: Tensor,
+        log_expected_positive: Tensor,
+        log_expected_negatives: Tensor,
+        *,
+        weight: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor: ...
+
 class ORPOLoss(RecordLoss):
     """Fine-tuning on the chosen answer, and the odds of it against those of the rejected one, in a single stage."""
 
@@ -996,6 +1054,51 @@ class RobustDPOLoss(RecordLoss):
         *,
         weight: Tensor | None = None,
         mask: Tensor | None = None,
+    ) -> Tensor: ...
+
+class SampledSoftmaxLoss(RecordLoss):
+    """Softmax cross-entropy over the right class and a few drawn ones, each corrected for how often it is drawn."""
+
+    def __init__(self, *, reduction: Reduction = "mean") -> None: ...
+    def forward(
+        self,
+        positive: Tensor,
+        negatives: Tensor,
+        log_expected_positive: Tensor,
+        log_expected_negatives: Tensor,
+        *,
+        weight: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor: ...
+    def __call__(
+        self,
+        positive: Tensor,
+        negatives: Tensor,
+        log_expected_positive: Tensor,
+        log_expected_negatives: Tensor,
+        *,
+        weight: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor: ...
+
+class SigLIPLoss(RecordLoss):
+    """Which of the candidates are partners? A yes or no for each cosine of one row of a table, their costs added
+    up.
+    """
+
+    def __init__(
+        self,
+        *,
+        scale: float | Tensor = 10.0,
+        bias: float | Tensor = -10.0,
+        ignore_index: int | None = None,
+        reduction: Reduction = "mean",
+    ) -> None: ...
+    def forward(
+        self, similarities: Tensor, target: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor: ...
+    def __call__(
+        self, similarities: Tensor, target: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor: ...
 
 class SigmoidFocalLoss(RecordLoss):
