@@ -28,8 +28,8 @@ test: $(VENV)/.ready-test  ## formatting, lint, types, tests and doctests
 	$(call step,mypy,mypy --no-error-summary)
 	$(call step,pytest,pytest -n 2 --quiet)
 
-bench: $(VENV)/.ready-test  ## measure against naive NumPy and PyTorch, alternating in one process
-	$(BIN)/python benchmarks/bench.py
+bench: $(VENV)/.ready-bench  ## measure against PyTorch, JAX, NumPy and scikit-learn; half an hour, nothing else running
+	$(BIN)/lossary bench --out benchmarks/results
 
 docs: $(VENV)/.ready-test  ## write one page per loss into docs/losses, and the stub of its module, from the catalogue
 	$(BIN)/python docs/make_pages.py
@@ -60,6 +60,11 @@ $(VENV)/.ready-pip:
 $(VENV)/.ready-app: pyproject.toml | $(VENV)/.ready-pip
 	@echo "Installing the packages of the app into $(VENV), once ..."
 	@$(PIP) -e '.[app]'
+	@touch $@
+
+$(VENV)/.ready-bench: $(VENV)/.ready-test
+	@echo "Installing what is measured against into $(VENV), once ..."
+	@$(PIP) --group bench
 	@touch $@
 
 $(VENV)/.ready-test: pyproject.toml | $(VENV)/.ready-pip

@@ -413,7 +413,7 @@ def _named(line: Curve, label: str) -> Curve:
 # --- the drawings ---------------------------------------------------------------------------------------------------
 
 # Okabe and Ito's colours, told apart with any colour vision; dashes tell them apart in print.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
 _INK = "#123456"  # replaced by the reader's own text colour
 _CHINESE_FONTS = ("Noto Sans CJK SC", "Source Han Sans SC", "Microsoft YaHei", "PingFang SC", "WenQuanYi Micro Hei")
@@ -461,47 +461,70 @@ def _axis_label(axis: str, lang: Lang) -> str:
 _AXES = ("residual", "margin", "angle")
 
 
-def _picture(lines: Sequence[Curve], kind: str, lang: Lang) -> bytes:
-    """Draw one panel above another for value, gradient and curvature."""
+def drawn(
+    kind: str, size: tuple[float, float], fill: Callable[[Any, str], None], fonts: Sequence[str] = ("DejaVu Sans",)
+) -> bytes:
+    """Return a drawing as ``.png`` or ``.svg``, in the looks of all drawings here.
+
+    `fill` is given the empty figure, of that size in inches, and the colour of text. Raises `MissingExtraError` where
+    matplotlib is missing.
+    """
     try:
         from matplotlib import rc_context
         from matplotlib.figure import Figure
-        from matplotlib.font_manager import fontManager
     except ImportError:
         raise MissingExtraError("drawing needs the app extra: pip install 'lossary[app]'") from None
-    panels = [q for q in QUANTITIES if any(line.quantity(q) is not None for line in lines)]
-    installed = {font.name for font in fontManager.ttflist}
-    fonts = [f for f in _CHINESE_FONTS if f in installed or kind == ".svg"] * (lang == "zh") + ["DejaVu Sans"]
-    if len(fonts) == 1:  # no font here has the Chinese letters
-        lang = "en"
     ink = "#222222" if kind == ".png" else _INK
     style: Any = {
         "font.size": 10, "text.color": ink, "axes.labelcolor": ink, "axes.edgecolor": ink, "xtick.color": ink,
         "ytick.color": ink, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
         "grid.color": "#808080", "grid.alpha": 0.25, "svg.fonttype": "none", "svg.hashsalt": "lossary",
-        "font.sans-serif": fonts,
+        "font.sans-serif": list(fonts),
     }  # fmt: skip
     with rc_context(style), warnings.catch_warnings():
         # An SVG's letters are drawn by its reader, who has the font even if this machine has not.
         warnings.filterwarnings("ignore", "Glyph")
-        figure = Figure(figsize=(6.4, 1.0 + 1.9 * len(panels)), layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
+        fill(figure, ink)
+        out = io.BytesIO()
+        plain: Any = {"Date": None, "Creator": None} if kind == ".svg" else {}
+        figure.savefig(out, format=kind[1:], dpi=160, transparent=kind == ".svg", metadata=plain)
+    return _adaptive(out.getvalue()) if kind == ".svg" else out.getvalue()
+
+
+def _picture(lines: Sequence[Curve], kind: str, lang: Lang) -> bytes:
+    """Draw one panel above another for value, gradient and curvature."""
+    panels = [q for q in QUANTITIES if any(line.quantity(q) is not None for line in lines)]
+    fonts = _fonts(kind) if lang == "zh" else []
+    if not fonts:  # no font here has the Chinese letters
+        lang = "en"
+
+    def fill(figure: Any, ink: str) -> None:
         axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
         for panel, axis in zip(panels, axes, strict=True):
             for number, line in enumerate(lines):
                 numbers = line.quantity(panel)
                 if numbers is not None:
-                    look = number % len(_COLOURS)
-                    axis.plot(line.x, numbers, color=_COLOURS[look], linestyle=_DASHES[look], lw=2, label=line.label)
+                    look = number % len(COLOURS)
+                    axis.plot(line.x, numbers, color=COLOURS[look], linestyle=_DASHES[look], lw=2, label=line.label)
             axis.set_ylabel(phrase(panel, lang))
             axis.axhline(0, color=ink, lw=0.6, alpha=0.5)
         axes[-1].set_xlabel(_axis_label(lines[0].axis, lang))
         figure.legend(
             *axes[0].get_legend_handles_labels(), loc="outside upper left", frameon=False, ncols=min(len(lines), 3)
         )
-        out = io.BytesIO()
-        plain: Any = {"Date": None, "Creator": None} if kind == ".svg" else {}
-        figure.savefig(out, format=kind[1:], dpi=160, transparent=kind == ".svg", metadata=plain)
-    return _adaptive(out.getvalue()) if kind == ".svg" else out.getvalue()
+
+    return drawn(kind, (6.4, 1.0 + 1.9 * len(panels)), fill, [*fonts, "DejaVu Sans"])
+
+
+def _fonts(kind: str) -> list[str]:
+    """Return the fonts with Chinese letters: those that are here, or any, if the reader of the file draws them."""
+    try:
+        from matplotlib.font_manager import fontManager
+    except ImportError:  # said by whoever draws
+        return []
+    installed = {font.name for font in fontManager.ttflist}
+    return [font for font in _CHINESE_FONTS if font in installed or kind == ".svg"]
 
 
 def _adaptive(svg: bytes) -> bytes:

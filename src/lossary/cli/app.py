@@ -13,7 +13,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 import lossary
-from lossary.cli import catalogue, compare, diagnose
+from lossary.cli import bench, catalogue, compare, diagnose
 from lossary.errors import LossaryError
 
 _WELCOME = """
@@ -75,6 +75,7 @@ def _options(
 catalogue.register(app)
 compare.register(app)
 diagnose.register(app)
+bench.register(app)
 
 
 _UNWRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EBADF, errno.EIO)
