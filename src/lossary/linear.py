@@ -747,7 +747,7 @@ def linear(
         take, but no more than an eighth of the free memory for that.
     chunk: rows of a chunk, instead of `memory`.
     check: look at the values of the labels, not only at shapes.
-    params: the loss's parameters.
+    params: the loss's parameters. One that is called as something here (`siglip` has a `bias`) is fixed by `Loss.bind`.
 
     Half precision is computed in float32 from the logits on, and so is the sum that makes the gradient of the weight.
     On tensors the result is differentiable: with ``"mean"`` and ``"sum"`` the gradients are computed in the same pass.
@@ -909,7 +909,7 @@ class _NumPy:
         inverse = float(reduction.average(1.0, count))
         (each,), grads = evaluate(problem, Products(problem, names), int(bool(names)), scale=inverse)
         if "hidden" in grads:
-            grads["hidden"] = grads["hidden"].reshape(*problem.batch, -1)
+            grads["hidden"] = grads["hidden"].reshape(*problem.batch, problem.hidden.shape[-1])
         if problem.how == "none":
             return each.reshape(problem.batch)[()], grads
         summed = reduction.reduce_sum(problem.xp, each, problem.dtype)

@@ -182,7 +182,7 @@ def value_and_grad(problem: Problem, names: Sequence[str]) -> tuple[Tensor, dict
         (each,), grads = evaluate(problem, TensorProducts(problem, names), int(bool(names)), scale=inverse)
         value = _reduced(problem, each, count)
     if "hidden" in grads:
-        grads["hidden"] = grads["hidden"].reshape(*problem.batch, -1)
+        grads["hidden"] = grads["hidden"].reshape(*problem.batch, problem.hidden.shape[-1])
     return value, grads
 
 
