@@ -24,6 +24,7 @@ MODULES = [info for info in module_db if info.name.removeprefix("nn.") in module
 every_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name.removeprefix("nn.functional."))
 every_module = pytest.mark.parametrize("info", MODULES, ids=lambda info: info.name)
 TOLERANCE = {torch.float64: (1e-10, 1e-12), torch.float32: (1e-5, 1e-6)}
+LARGE = 4000  # entries from which differences are taken along random directions, and no longer one by one
 CHECKED = 6  # samples of each function, spread over all, whose derivatives are compared with finite differences
 
 
@@ -61,6 +62,11 @@ def close(ours: Any, theirs: Any, dtype: Any, said: str) -> None:
     torch.testing.assert_close(ours, theirs, rtol=rtol, atol=atol, equal_nan=True, msg=lambda m: f"{said}\n{m}")
 
 
+# Their input is the log-softmax of something: of the gradient in it, what arrives there is all that matters, and all in
+# which torch's is right. (Ours is that of the loss: `test_gradcheck_...` holds it to finite differences.)
+NORMALISED = ("ctc_loss", "CTCLoss")
+
+
 def gradients(out: Any, inputs: list[Any]) -> list[Any]:
     torch.manual_seed(0)
     upstream = torch.rand_like(out)
@@ -81,7 +87,12 @@ def agree(theirs: Callable[..., Any], ours: Callable[..., Any], args: Any, kwarg
     assert found.requires_grad == expected.requires_grad, said
     inputs = list(leaves([args, kwargs]))
     if expected.requires_grad:
-        for mine, reference in zip(gradients(found, inputs), gradients(expected, inputs), strict=True):
+        for x, mine, reference in zip(inputs, gradients(found, inputs), gradients(expected, inputs), strict=True):
+            if getattr(theirs, "__name__", type(theirs).__name__) in NORMALISED:
+                mine, reference = (g - x.exp() * g.sum(-1, keepdim=True) for g in (mine, reference))
+                if dtype == torch.float32:  # torch adds logarithms of hundreds in that type
+                    torch.testing.assert_close(mine, reference, rtol=1e-3, atol=1e-4)
+                    continue
             close(mine, reference, dtype, said)
 
 
@@ -133,7 +144,8 @@ def test_narrow_types_on_torchs_samples(op: Any) -> None:
 def test_gradcheck_and_gradgradcheck_on_torchs_samples(op: Any) -> None:
     _, ours = named(op)
     found = [s for s in samples(op, torch.float64, requires_grad=True) if s[0][0].numel()]
-    for args, kwargs in found[:: -(-len(found) // CHECKED)]:
+    checked = CHECKED if found[0][0][0].numel() < LARGE else 1
+    for args, kwargs in found[:: -(-len(found) // checked)]:
         inputs = list(leaves([args, kwargs]))
 
         def f(*moving: Any, args: Any = args, kwargs: Any = kwargs) -> Any:
@@ -144,11 +156,12 @@ def test_gradcheck_and_gradgradcheck_on_torchs_samples(op: Any) -> None:
                 positional = [swap(a) for a in args]  # a map would be walked after the keywords
                 return ours(*positional, **{k: swap(v) for k, v in kwargs.items()})
 
-        assert torch.autograd.gradcheck(f, inputs)
+        large = sum(x.numel() for x in inputs) > LARGE
+        assert torch.autograd.gradcheck(f, inputs, fast_mode=large)
         assert torch.autograd.gradgradcheck(f, inputs, fast_mode=True)
         rest = [x.detach() for x in inputs[1:]]
         by_hand = lambda x, f=f, rest=rest: f(x, *rest)  # noqa: E731
-        assert torch.autograd.gradcheck(by_hand, inputs[:1], check_forward_ad=True)
+        assert torch.autograd.gradcheck(by_hand, inputs[:1], check_forward_ad=True, fast_mode=large)
         assert torch.autograd.gradgradcheck(by_hand, inputs[:1], fast_mode=True)
 
 

@@ -30,6 +30,7 @@ from lossary.nn._reduction import (
     shape,
     warn,
 )
+from lossary.nn.ctc import ctc_loss
 from lossary.nn.linear import linear_cross_entropy
 from lossary.transforms import values as transformed
 
@@ -38,6 +39,7 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "cosine_embedding_loss",
     "cross_entropy",
+    "ctc_loss",
     "gaussian_nll_loss",
     "hinge_embedding_loss",
     "huber_loss",
@@ -70,7 +72,6 @@ def __dir__() -> list[str]:
 _ABSOLUTE, _SQUARED, _SMOOTH_L1, _HUBER = map(get, ("absolute_error", "squared_error", "smooth_l1", "huber"))
 _SOFTMAX, _NLL, _BINARY_LOGITS = map(get, ("softmax_cross_entropy", "nll", "binary_cross_entropy_with_logits"))
 _MULTI_MARGIN, _MULTILABEL, _SOFT_MARGIN = map(get, ("multi_margin", "multilabel_margin", "logistic_margin"))
-_COSINE = get("cosine_embedding")
 
 
 def _values(loss: Loss, *arrays: Tensor, **params: Any) -> Tensor:
@@ -293,6 +294,10 @@ def nll_loss(
     1.333333
     """
     reduction = chosen(size_average, reduce, reduction)
+    if weight is None and input.ndim < 3:
+        done = small(_NLL, (input, target), {"ignore_index": ignore_index}, reduction)
+        if done is not None:
+            return done
     return _by_label(_NLL, "nll_loss", input, target, weight, ignore_index, reduction)
 
 
@@ -321,6 +326,11 @@ def cross_entropy(
     if label_smoothing > 1:
         refuse(f"cross_entropy: label_smoothing: got {label_smoothing}, expected a number in [0, 1]")
     smoothing = max(label_smoothing, 0.0)  # torch takes anything below 0 for none
+    if weight is None and input.ndim < 3 and (ignore_index < 0 or input.shape != target.shape):
+        labels = {"ignore_index": ignore_index} if input.shape != target.shape else {}
+        done = small(_SOFTMAX, (input, target), {"label_smoothing": smoothing, **labels}, reduction)
+        if done is not None:
+            return done
     if input.shape != target.shape:
         return _by_label(
             _SOFTMAX, "cross_entropy", input, target, weight, ignore_index, reduction, label_smoothing=smoothing
@@ -699,6 +709,10 @@ def multi_margin_loss(
     reduction = chosen(size_average, reduce, reduction)
     if p not in (1, 2):
         refuse(f"{name}: p: got {p}, expected 1 or 2")
+    if weight is None and 0 < input.ndim < 3:
+        done = small(_MULTI_MARGIN, (input, target), {"p": p, "margin": margin}, reduction)
+        if done is not None:
+            return done
     need_float(name, input=input)
     rows = _rows(name, input)
     _class_weight(name, weight, rows.shape[-1], input)
@@ -750,8 +764,6 @@ def multilabel_margin_loss(
 
 # --- embeddings -----------------------------------------------------------------------------------------------------
 
-_COSINE_EPSILON = 9.999999960041972e-13  # 1e-12 as the float32 that torch holds it in, for any type
-
 
 def cosine_embedding_loss(
     input1: Tensor,
@@ -771,6 +783,10 @@ def cosine_embedding_loss(
     1.0
     """
     reduction = chosen(size_average, reduce, reduction)
+    if target.ndim < 2 and target.is_floating_point():
+        done = small(adapted.cosine, (input1, input2, target), {"margin": margin}, reduction)
+        if done is not None:
+            return done
     if target.ndim > 1 or not input1.ndim == input2.ndim == target.ndim + 1:
         refuse(
             "cosine_embedding_loss: expected vectors and one label, or rows of vectors and as many labels; got shapes "
@@ -778,14 +794,9 @@ def cosine_embedding_loss(
         )
     dtype = _at_least_float(common_dtype(input1, input2))
     first, second = (_wide(x) for x in torch.broadcast_tensors(input1, input2))
-    # One more component for each vector, orthogonal to everything of the other: the cosine is then torch's.
-    own, others = (first.new_full((*first.shape[:-1], 1), size) for size in (math.sqrt(_COSINE_EPSILON), 0.0))
-    first, second = torch.cat([first, own, others], -1), torch.cat([second, others, own], -1)
-    apart = _values(_COSINE, first, second, torch.ones_like(first[..., 0]))
-    apart, label = torch.broadcast_tensors(apart, target)
-    nothing = torch.zeros_like(apart)
-    too_close = _ranked(1 - apart, nothing, -torch.ones_like(apart), -margin)
-    values = torch.where(label == 1, apart, torch.where(label == -1, too_close, nothing))
+    batch = torch.broadcast_shapes(first.shape[:-1], target.shape)
+    first, second = (x.expand(*batch, x.shape[-1]) for x in (first, second))
+    values = _values(adapted.cosine, first, second, target.expand(batch), margin=margin)
     return reduced(values, reduction, dtype)
 
 
@@ -811,6 +822,10 @@ def triplet_margin_loss(
     """
     reduction = chosen(size_average, reduce, reduction)
     triplet = (anchor, positive, negative)
+    if p == 2 and margin > 0:
+        done = small(adapted.triplet, triplet, {"margin": margin, "eps": eps, "swap": swap}, reduction)
+        if done is not None:
+            return done
     values = _triplet("triplet_margin_loss", triplet, partial(_distance, p=p, eps=eps), margin, swap)
     return reduced(values, reduction, _distance_dtype(*triplet))
 

@@ -17,6 +17,7 @@ from typing_extensions import deprecated
 from lossary.catalogue import get
 from lossary.nn import functional as F  # noqa: N812  (the name everybody gives it)
 from lossary.nn._reduction import refuse, shape
+from lossary.nn.ctc import CTCLoss
 from lossary.nn.linear import LinearCrossEntropyLoss
 from lossary.transforms import values
 
@@ -24,6 +25,7 @@ __all__ = [
     "AdaptiveLogSoftmaxWithLoss",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "CTCLoss",
     "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "GaussianNLLLoss",

@@ -37,6 +37,7 @@ _SPELLING = {
     "grpo": "GRPO",
     "iou": "IoU",
     "ipo": "IPO",
+    "ctc": "CTC",
     "js": "JS",
     "kl": "KL",
     "kto": "KTO",

@@ -78,8 +78,8 @@ def sequences(
     if (logits.shape[-1] > 1 and logits.strides[-1] != size) or any(s < 0 or s % size for s in logits.strides):
         logits = np.ascontiguousarray(logits)
     batch, frames, classes = logits.shape
-    symbols = labels.shape[-1]
-    labels = np.ascontiguousarray(labels, np.int64)
+    symbols = int(target_lengths.max()) if batch else 0
+    labels = np.ascontiguousarray(labels[:, :symbols], np.int64)
     lengths = np.array((input_lengths, target_lengths), np.int64)
     factor = np.ascontiguousarray(factor, np.float64)
     values = np.zeros(batch)
