@@ -154,6 +154,11 @@ _CHINESE = {
     "adjusted_negatives": "调整后的负例得分", "shares": "份额",
     "log_shares": "份额的对数", "data_logit": "数据的对数几率", "noise_logits": "噪声的对数几率",
     "false_alarms": "误报代价",
+    # sequences
+    "symbols": "标签数", "spare": "标签后补一位", "spelled": "插入空白的标签", "may_skip": "可否跳过空白",
+    "begun": "已走路径", "stepped": "停留或前进一步", "skipped": "跳过空白", "ahead": "前方路径",
+    "through": "经过各状态的路径", "live": "有效", "twins": "相邻重复", "repeats": "重复数",
+    "needed": "所需帧数", "found": "找到",
 }  # fmt: skip
 
 # --- facts and headings ---------------------------------------------------------------------------------------------
