@@ -108,6 +108,24 @@ def sigmoid(xp: Any, x: Any) -> Any:
     return xp.where(x >= 0, xp.ones_like(x), tail) / (1 + tail)
 
 
+def sigmoid_slope(xp: Any, x: Any) -> Any:
+    """Return ``sigmoid(x) * sigmoid(-x)``, the slope of `sigmoid`: the variance of a coin that falls so."""
+    return sigmoid(xp, x) * sigmoid(xp, -x)
+
+
+def doubted_logistic(xp: Any, lead: Any, doubt: Any) -> Any:
+    """Return ``(1 - doubt) * softplus(-lead) + doubt * softplus(lead)``.
+
+    It is the logistic cost of a lead whose label is wrong with probability `doubt`: cross-entropy, the label smoothed.
+    """
+    return (1 - doubt) * softplus(xp, -lead) + doubt * softplus(xp, lead)
+
+
+def doubted_logistic_slope(xp: Any, lead: Any, doubt: Any) -> Any:
+    """Return ``doubt * sigmoid(lead) - (1 - doubt) * sigmoid(-lead)``, the slope of `doubted_logistic`."""
+    return doubt * sigmoid(xp, lead) - (1 - doubt) * sigmoid(xp, -lead)
+
+
 def sech_squared(xp: Any, x: Any) -> Any:
     """Return ``1 - tanh(x)**2``, the slope of `tanh`, relatively accurate in its tails."""
     tail = xp.exp(-2 * xp.abs(x))

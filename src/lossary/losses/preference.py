@@ -42,26 +42,11 @@ OF_PAIR = ("chosen", "rejected")
 # --- what the pairs share -------------------------------------------------------------------------------------------
 
 
-def _log_ratio_lead(xp: Any, chosen: Any, rejected: Any, reference_chosen: Any, reference_rejected: Any) -> Any:
+def log_ratio_lead(xp: Any, chosen: Any, rejected: Any, reference_chosen: Any, reference_rejected: Any) -> Any:
     """By how much more the policy has moved towards the chosen answer than towards the rejected one."""
     chosen_log_ratio = chosen - reference_chosen
     rejected_log_ratio = rejected - reference_rejected
     return chosen_log_ratio - rejected_log_ratio
-
-
-def _doubted_cost(xp: Any, lead: Any, label_smoothing: Any) -> Any:
-    """The cost of a lead under labels that are wrong with a given probability: cross-entropy with a smoothed label."""
-    return (1 - label_smoothing) * numerics.softplus(xp, -lead) + label_smoothing * numerics.softplus(xp, lead)
-
-
-def _doubted_slope(xp: Any, lead: Any, label_smoothing: Any) -> Any:
-    """The derivative of `_doubted_cost` in the lead."""
-    return label_smoothing * numerics.sigmoid(xp, lead) - (1 - label_smoothing) * numerics.sigmoid(xp, -lead)
-
-
-def _doubt(xp: Any, lead: Any) -> Any:
-    """The second derivative of the logistic cost of a lead: the variance of the answer it predicts."""
-    return numerics.sigmoid(xp, lead) * numerics.sigmoid(xp, -lead)
 
 
 # --- pairs of answers, with a reference policy ----------------------------------------------------------------------
@@ -103,7 +88,7 @@ def bradley_terry(xp: Any, chosen: Any, rejected: Any, *, margin: float = 0.0, c
     pull = numerics.sigmoid(xp, -lead)
     drift = 2 * centering * total
     yield drift - pull, drift + pull
-    curve = _doubt(xp, lead) + 2 * centering
+    curve = numerics.sigmoid_slope(xp, lead) + 2 * centering
     yield curve, curve
 
 
@@ -113,7 +98,7 @@ def bradley_terry(xp: Any, chosen: Any, rejected: Any, *, margin: float = 0.0, c
     input="log-likelihood",
     aliases=("dpo_sigmoid", "direct_preference_optimization", "direct_preference_optimisation"),
     formula=r"-(1 - \varepsilon) \log \sigma(\beta h) - \varepsilon \log \sigma(-\beta h),\quad "
-    r"h = \log \frac{\pi(y_w)}{\pi_0(y_w)} - \log \frac{\pi(y_l)}{\pi_0(y_l)}",
+    r"h = \log \pi(y_w) - \log \pi_0(y_w) - \log \pi(y_l) + \log \pi_0(y_l)",
     likelihood="Bradley-Terry choice between rewards beta log(policy / reference): P(chosen) = sigmoid(lead)",
     references=(
         "Rafailov et al. 2023, Direct preference optimization, arXiv:2305.18290",
@@ -147,11 +132,11 @@ def dpo(
     >>> value.round(6), up, down
     (array([0.693147]), array([-0.05]), array([0.05]))
     """
-    lead = beta * _log_ratio_lead(xp, chosen, rejected, reference_chosen, reference_rejected)
-    yield _doubted_cost(xp, lead, label_smoothing)
-    slope = beta * _doubted_slope(xp, lead, label_smoothing)
+    lead = beta * log_ratio_lead(xp, chosen, rejected, reference_chosen, reference_rejected)
+    yield numerics.doubted_logistic(xp, lead, label_smoothing)
+    slope = beta * numerics.doubted_logistic_slope(xp, lead, label_smoothing)
     yield slope, -slope
-    curve = beta * beta * _doubt(xp, lead)
+    curve = beta * beta * numerics.sigmoid_slope(xp, lead)
     yield curve, curve
 
 
@@ -189,13 +174,13 @@ def robust_dpo(
     >>> (0.75 * robust(*told) + 0.25 * robust(*swapped)).round(6), lossary.dpo(*told).round(6)
     (array([0.598139]), array([0.598139]))
     """
-    lead = beta * _log_ratio_lead(xp, chosen, rejected, reference_chosen, reference_rejected)
+    lead = beta * log_ratio_lead(xp, chosen, rejected, reference_chosen, reference_rejected)
     # softplus(lead) is softplus(-lead) + lead: the difference of the two costs becomes one of them and a line.
     reward = flip_rate / (1 - 2 * flip_rate)
     yield numerics.softplus(xp, -lead) - reward * lead
     pull = beta * (numerics.sigmoid(xp, -lead) + reward)
     yield -pull, pull
-    curve = beta * beta * _doubt(xp, lead)
+    curve = beta * beta * numerics.sigmoid_slope(xp, lead)
     yield curve, curve
 
 
@@ -205,7 +190,7 @@ def robust_dpo(
     input="log-likelihood",
     aliases=("identity_preference_optimization", "identity_preference_optimisation"),
     formula=r"\left(h - \frac{1}{2\tau}\right)^2,\quad "
-    r"h = \log \frac{\pi(y_w)}{\pi_0(y_w)} - \log \frac{\pi(y_l)}{\pi_0(y_l)}",
+    r"h = \log \pi(y_w) - \log \pi_0(y_w) - \log \pi(y_l) + \log \pi_0(y_l)",
     references=("Azar et al. 2023, A general theoretical paradigm to understand human preferences, arXiv:2310.12036",),
     parameters={"tau": "(0, inf)"},
     wrt=OF_PAIR,
@@ -225,7 +210,7 @@ def ipo(
     >>> lossary.ipo([-5.0, 0.0], [-10.0, -10.0], [-8.0, -8.0], [-8.0, -8.0], tau=0.1)     # leads of 5 and 10
     array([ 0., 25.])
     """
-    residual = _log_ratio_lead(xp, chosen, rejected, reference_chosen, reference_rejected) - 0.5 / tau
+    residual = log_ratio_lead(xp, chosen, rejected, reference_chosen, reference_rejected) - 0.5 / tau
     yield residual * residual
     slope = 2 * residual
     yield slope, -slope
@@ -238,7 +223,7 @@ def ipo(
     signature=REFERRED_PAIR,
     input="log-likelihood",
     aliases=("slic_hinge", "rso_hinge"),
-    formula=r"\max(0,\ \mu - \beta h),\quad h = \log \frac{\pi(y_w)}{\pi_0(y_w)} - \log \frac{\pi(y_l)}{\pi_0(y_l)}",
+    formula=r"\max(0,\ \mu - \beta h),\quad h = \log \pi(y_w) - \log \pi_0(y_w) - \log \pi(y_l) + \log \pi_0(y_l)",
     references=(
         "Zhao et al. 2023, SLiC-HF, arXiv:2305.10425",
         "Liu et al. 2023, Statistical rejection sampling improves preference optimization, arXiv:2309.06657",
@@ -266,7 +251,7 @@ def dpo_hinge(
     >>> lossary.dpo_hinge([-5.0, 0.0], [-10.0, -10.0], [-8.0, -8.0], [-8.0, -8.0])     # leads of 5 and 10
     array([0.5, 0. ])
     """
-    violation = margin - beta * _log_ratio_lead(xp, chosen, rejected, reference_chosen, reference_rejected)
+    violation = margin - beta * log_ratio_lead(xp, chosen, rejected, reference_chosen, reference_rejected)
     yield numerics.positive_part(xp, violation)
     pull = beta * numerics.step(xp, violation)
     yield -pull, pull
@@ -282,8 +267,7 @@ def dpo_hinge(
     signature=PAIR,
     input="log-likelihood",
     aliases=("simple_preference_optimization", "simple_preference_optimisation"),
-    formula=r"-\log \sigma\left(\beta \left[\tfrac{\log \pi(y_w)}{|y_w|} - \tfrac{\log \pi(y_l)}{|y_l|}\right] "
-    r"- \gamma\right)",
+    formula=r"-\log \sigma(\beta (a_w - a_l) - \gamma),\quad a = \frac{\log \pi(y)}{|y|}",
     likelihood="Bradley-Terry choice between rewards beta times the mean log-probability of a token: "
     "P(chosen) = sigmoid(lead)",
     references=("Meng, Xia and Chen 2024, SimPO, arXiv:2405.14734",),
@@ -306,7 +290,7 @@ def simpo(xp: Any, chosen: Any, rejected: Any, *, beta: float = 2.0, gamma: floa
     yield numerics.softplus(xp, -lead)
     pull = beta * numerics.sigmoid(xp, -lead)
     yield -pull, pull
-    curve = beta * beta * _doubt(xp, lead)
+    curve = beta * beta * numerics.sigmoid_slope(xp, lead)
     yield curve, curve
 
 
@@ -337,10 +321,10 @@ def cpo(
     (array([-1.05]), array([0.05]))
     """
     lead = beta * (chosen - rejected)
-    yield _doubted_cost(xp, lead, label_smoothing) - alpha * chosen
-    slope = beta * _doubted_slope(xp, lead, label_smoothing)
+    yield numerics.doubted_logistic(xp, lead, label_smoothing) - alpha * chosen
+    slope = beta * numerics.doubted_logistic_slope(xp, lead, label_smoothing)
     yield slope - alpha, -slope
-    curve = beta * beta * _doubt(xp, lead)
+    curve = beta * beta * numerics.sigmoid_slope(xp, lead)
     yield curve, curve
 
 
@@ -350,7 +334,7 @@ def cpo(
     input="log-likelihood",
     domains={"chosen": "log-probability", "rejected": "log-probability"},
     aliases=("odds_ratio_preference_optimization", "odds_ratio_preference_optimisation"),
-    formula=r"-\log p_w - \beta \log \sigma\left(\log \frac{p_w}{1 - p_w} - \log \frac{p_l}{1 - p_l}\right)",
+    formula=r"-\log p_w - \beta \log \sigma\left(\log p_w - \log(1 - p_w) - \log p_l + \log(1 - p_l)\right)",
     references=("Hong, Lee and Thorne 2024, ORPO, arXiv:2403.07691",),
     parameters={"beta": "[0, inf)"},
     wrt=OF_PAIR,
@@ -392,7 +376,7 @@ def orpo(xp: Any, chosen: Any, rejected: Any, *, beta: float = 0.1) -> Iterator[
     target="{0, 1}",
     domains={"reference_point": "[0, inf)"},
     aliases=("kahneman_tversky_optimization", "kahneman_tversky_optimisation"),
-    formula=r"\lambda_y\, \sigma\left(\mp \beta \left[\log \frac{\pi(y)}{\pi_0(y)} - z_0\right]\right)",
+    formula=r"\lambda_y\, \sigma\left(-z \beta \left[\log \pi(y) - \log \pi_0(y) - z_0\right]\right),\quad z = \pm 1",
     references=("Ethayarajh et al. 2024, KTO: Model alignment as prospect theoretic optimization, arXiv:2402.01306",),
     parameters={"beta": "(0, inf)", "desirable_weight": "[0, inf)", "undesirable_weight": "[0, inf)"},
     properties=("bounded", "lipschitz", "smooth"),
@@ -426,7 +410,7 @@ def kto(
     lead = sign * beta * (log_ratio - reference_point)
     kind_weight = target * desirable_weight + (1 - target) * undesirable_weight
     yield kind_weight * numerics.sigmoid(xp, -lead)
-    curve = kind_weight * _doubt(xp, lead)
+    curve = kind_weight * numerics.sigmoid_slope(xp, lead)
     yield -sign * beta * curve
     yield beta * beta * curve * xp.tanh(0.5 * lead)
 
@@ -463,7 +447,7 @@ def policy_gradient(xp: Any, log_probability: Any, advantage: Any) -> Iterator[A
     yield xp.zeros_like(advantage)
 
 
-def _clipped_ratio(
+def clipped_ratio(
     xp: Any,
     log_probability: Any,
     old_log_probability: Any,
@@ -489,7 +473,7 @@ def _clipped_ratio(
     input="log-likelihood",
     domains={"advantage": "real"},
     aliases=("ppo", "clipped_surrogate"),
-    formula=r"-\min\left(\rho A,\ \text{clip}(\rho, 1 - \epsilon_{\text{low}}, 1 + \epsilon_{\text{high}})\, A\right),"
+    formula=r"-\min\left(\rho A,\ \text{clip}(\rho, 1 - \epsilon_1, 1 + \epsilon_2)\, A\right),"
     r"\quad \rho = \frac{\pi(a)}{\pi_{\text{old}}(a)}",
     references=(
         "Schulman et al. 2017, Proximal policy optimization algorithms, arXiv:1707.06347",
@@ -524,9 +508,7 @@ def ppo_clip(
     >>> lossary.ppo_clip.grad([up, up, down, down], [0.0] * 4, [1.0, -1.0, 1.0, -1.0]).round(6)
     array([-0. ,  1.5, -0.5,  0. ])
     """
-    clipped, moving = _clipped_ratio(
-        xp, log_probability, old_log_probability, advantage, clip_low, clip_high, dual_clip
-    )
+    clipped, moving = clipped_ratio(xp, log_probability, old_log_probability, advantage, clip_low, clip_high, dual_clip)
     yield -numerics.times(xp, advantage, clipped)
     pull = numerics.times(xp, advantage, moving)
     yield -pull
@@ -539,8 +521,8 @@ def ppo_clip(
     input="log-likelihood",
     domains={"advantage": "real"},
     aliases=("group_relative_policy_optimization", "group_relative_policy_optimisation"),
-    formula=r"-\min\left(\rho A,\ \text{clip}(\rho, 1 - \epsilon_{\text{low}}, 1 + \epsilon_{\text{high}})\, A\right) "
-    r"+ \beta \left(e^{d} - d - 1\right),\quad d = \log \frac{\pi_0(a)}{\pi(a)}",
+    formula=r"-\min\left(\rho A,\ \text{clip}(\rho, 1 - \epsilon_1, 1 + \epsilon_2)\, A\right) "
+    r"+ \beta \left(e^{d} - d - 1\right),\quad d = \log \pi_0(a) - \log \pi(a)",
     references=(
         "Shao et al. 2024, DeepSeekMath, arXiv:2402.03300",
         "Yu et al. 2025, DAPO, arXiv:2503.14476",
@@ -571,9 +553,7 @@ def grpo(
     >>> lossary.grpo([-1.0], [-1.0], [-1.0], [2.0])                          # the first step: a ratio of 1
     array([-2.])
     """
-    clipped, moving = _clipped_ratio(
-        xp, log_probability, old_log_probability, advantage, clip_low, clip_high, dual_clip
-    )
+    clipped, moving = clipped_ratio(xp, log_probability, old_log_probability, advantage, clip_low, clip_high, dual_clip)
     log_ratio = reference_log_probability - log_probability
     amount = xp.exp(log_ratio)
     divergence = numerics.i_divergence(xp, amount, xp.ones_like(amount), log_ratio)

@@ -78,21 +78,6 @@ def sampled_softmax(
     yield doubt * confidence, doubt * shares * (confidence - doubt * xp.expm1(log_shares))
 
 
-def _told_apart(xp: Any, data_logit: Any, noise_logits: Any) -> Any:
-    """The cost of telling one example of the data from several of the noise, by logistic regression."""
-    return numerics.softplus(xp, -data_logit) + xp.sum(numerics.softplus(xp, noise_logits))
-
-
-def _doubts(xp: Any, data_logit: Any, noise_logits: Any) -> tuple[Any, Any]:
-    """The gradient of `_told_apart`: minus the probability that the data are noise, and that of noise being data."""
-    return -numerics.sigmoid(xp, -data_logit), numerics.sigmoid(xp, noise_logits)
-
-
-def _variance(xp: Any, logit: Any) -> Any:
-    """The second derivative of a logistic cost: the variance of the answer it predicts."""
-    return numerics.sigmoid(xp, logit) * numerics.sigmoid(xp, -logit)
-
-
 @loss(
     family="sampling",
     signature=DRAWN,
@@ -125,9 +110,9 @@ def noise_contrastive_estimation(
     """
     data_logit = positive - log_expected_positive
     noise_logits = negatives - log_expected_negatives
-    yield _told_apart(xp, data_logit, noise_logits)
-    yield _doubts(xp, data_logit, noise_logits)
-    yield _variance(xp, data_logit), _variance(xp, noise_logits)
+    yield numerics.softplus(xp, -data_logit) + xp.sum(numerics.softplus(xp, noise_logits))
+    yield -numerics.sigmoid(xp, -data_logit), numerics.sigmoid(xp, noise_logits)
+    yield numerics.sigmoid_slope(xp, data_logit), numerics.sigmoid_slope(xp, noise_logits)
 
 
 @loss(
@@ -155,9 +140,9 @@ def negative_sampling(xp: Any, positive: Any, negatives: Any) -> Iterator[Any]:
     >>> lossary.negative_sampling.grad([0.0], [[0.0, -2.0]])[1].round(4)      # the likelier negative is pushed harder
     array([[0.5   , 0.1192]])
     """
-    yield _told_apart(xp, positive, negatives)
-    yield _doubts(xp, positive, negatives)
-    yield _variance(xp, positive), _variance(xp, negatives)
+    yield numerics.softplus(xp, -positive) + xp.sum(numerics.softplus(xp, negatives))
+    yield -numerics.sigmoid(xp, -positive), numerics.sigmoid(xp, negatives)
+    yield numerics.sigmoid_slope(xp, positive), numerics.sigmoid_slope(xp, negatives)
 
 
 # --- others of the batch --------------------------------------------------------------------------------------------
@@ -169,7 +154,7 @@ def negative_sampling(xp: Any, positive: Any, negatives: Any) -> Iterator[Any]:
     input="affinity",
     target="{0, ..., c-1}",
     aliases=("infonce",),
-    formula=r"-\log \frac{e^{s_+ / \tau}}{\sum_j e^{s_j / \tau}}",
+    formula=r"\log \sum_j e^{s_j / \tau} - s_+ / \tau",
     likelihood="categorical choice of the partner among the candidates: P(j) = softmax(s / tau)_j",
     references=(
         "van den Oord, Li and Vinyals 2018, Representation learning with contrastive predictive coding, "
@@ -237,4 +222,4 @@ def siglip(xp: Any, similarities: Any, target: Any, *, scale: float = 10.0, bias
     misses, false_alarms = numerics.softplus(xp, -logits), numerics.softplus(xp, logits)
     yield xp.sum(wanted * misses + (1 - wanted) * false_alarms)
     yield scale * ((1 - wanted) * numerics.sigmoid(xp, logits) - wanted * numerics.sigmoid(xp, -logits))
-    yield scale * scale * _variance(xp, logits)
+    yield scale * scale * numerics.sigmoid_slope(xp, logits)
