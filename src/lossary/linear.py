@@ -30,13 +30,14 @@ from lossary import checking as checks
 from lossary.catalogue import Loss, get
 from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError
 from lossary.facts import Domain, parse_domain
+from lossary.losses.classification import softmax_cross_entropy
 from lossary.reduction import Reduction
 
 MEMORY = 48 * 2**20  # bytes of a chunk: about a last-level cache
 LEAST_ROWS = 256  # with fewer, adding to the gradient of the weight takes longer than multiplying
 SHARE = 8  # no chunk takes more than this part of the free memory unasked
 COPIES = 8  # arrays of the size of a chunk that a definition holds at a time; the row kernel works in place
-_REAL = parse_domain("real")
+_REAL, _LABELS = parse_domain("real"), parse_domain("{0, ..., c-1}")
 
 
 class Gradients(NamedTuple):
@@ -440,7 +441,7 @@ def prepare(
                 f"linear: labels: got shape {tuple(labels.shape)}, expected class indices of shape {batch}, or a "
                 f"target for each logit, {(*batch, classes)}"
             )
-        domains: Sequence[Domain] = [_REAL, parse_domain("{0, ..., c-1}")]
+        domains: Sequence[Domain] = [_REAL, _LABELS]
         cores: Sequence[tuple[str, ...]] = [("c",), ()]
         low = _low(record)
     else:
@@ -862,7 +863,7 @@ def token_log_probs(
     """
     shared = {"temperature": temperature, "soft_cap": soft_cap, "ignore_index": ignore_index}
     problem = prepare(
-        "softmax_cross_entropy",
+        softmax_cross_entropy,
         hidden,
         weight,
         labels,
