@@ -1,41 +1,25 @@
 """Pointwise kernels as operators of PyTorch, for `torch.compile`: opaque to the compiler, known to autograd.
 
 Outside a compiled region the kernels are called directly (`lossary.backends.torch`), which costs less per call. An
-operator takes a loss by name; parameters that are numbers travel as numbers, options as ``name=True`` and the like.
+operator takes a loss by name and its parameters as `lossary.kernels.operands` packs them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lossary.catalogue import Loss, get
+from lossary.catalogue import get
 from lossary.kernels.cpu import pointwise
+from lossary.kernels.operands import packed as packed
+from lossary.kernels.operands import unpacked
 from lossary.kernels.table import Wanted
 
-_OPTIONS = {"None": None, "True": True, "False": False}
 NUMPY = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
-
-
-def packed(loss: Loss, arrays: Sequence[Tensor], params: Mapping[str, Any]) -> tuple[Any, ...] | None:
-    """Return a call as the arguments of an operator; None if a parameter has no place among them."""
-    names, extra, keys, numbers, others = [], [], [], [], []
-    for name, value in params.items():
-        if isinstance(value, Tensor):
-            names.append(name)
-            extra.append(value)
-        elif value is None or isinstance(value, bool):
-            others.append(f"{name}={value}")
-        elif isinstance(value, (int, float, torch.SymFloat, torch.SymInt)):
-            keys.append(name)
-            numbers.append(float(value))
-        else:
-            return None
-    return loss.name, [*arrays, *extra], ",".join(names), numbers, ",".join(keys), ",".join(others)
 
 
 def _compute(
@@ -44,8 +28,7 @@ def _compute(
     record = get(loss)
     arrays = [x.detach().numpy() for x in tensors]
     labels = [*record.arguments, *filter(None, names.split(","))]
-    options = {name: _OPTIONS[held] for name, _, held in (item.partition("=") for item in others.split(",") if item)}
-    params = {**options, **dict(zip(filter(None, keys.split(",")), numbers, strict=True))}
+    params = unpacked(record, numbers, keys, others)
     batch = torch.broadcast_shapes(*(x.shape for x in tensors))
     dtype = NUMPY[tensors[0].dtype]
     ordered = {name: params[name] for name in record.defaults if name in params}
