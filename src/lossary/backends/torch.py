@@ -412,6 +412,8 @@ def fused(call: Call, value: Any, order: int, scale: Any, finish: Callable[[Any]
 
 def _as_operator(call: Call, value: Any, finish: Callable[[Any], Any]) -> Any:
     """Return the values of a loss on the CPU through an operator that the compiler does not look into."""
+    if call.loss.optional:
+        return _sequences_as_operator(call, value, finish)
     if call.signature.rank == 1 and call.loss.coupling is None:
         return _rows_as_operator(call, value, finish)
     tensors = (*call.arrays, *(held for held in call.params.values() if isinstance(held, Tensor)))
@@ -450,6 +452,16 @@ def _rows_as_operator(call: Call, value: Any, finish: Callable[[Any], Any]) -> A
     if call.weights is not None:
         done = where(call.weights == 0, zeros_like(done), done * call.weights)
     return table.Outcome(done if value == "each" else finish(done.sum(dtype=torch.float64)), ())
+
+
+def _sequences_as_operator(call: Call, value: Any, finish: Callable[[Any], Any]) -> Any:
+    """Return the values of a loss with lengths, on any device: its recursion over time is no food for a tracer."""
+    from lossary.kernels import table, torch_sequences
+
+    done = torch_sequences.traced(call)
+    if done is None:
+        return None
+    return table.Outcome(done if value == "each" else finish(done.sum(dtype=accumulator(call.dtype))), ())
 
 
 def _worth_an_operator(call: Call) -> bool:
