@@ -113,38 +113,18 @@ def lgamma(x: Array) -> Array:
     return _elementwise(lambda v: math.inf if v == 0 or math.isinf(v) else math.lgamma(v), x)
 
 
-# Bernoulli numbers B2, B4, ... of the asymptotic series of log Gamma; after the shift to x >= 10 the first neglected
-# term is below 1e-18.
-_BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6)
-_SHIFT = 10
-
-
 def digamma(x: Array) -> Array:
     """Derivative of `lgamma` for positive arguments: recurrence up to 10, then the asymptotic series."""
-    z = np.asarray(x, dtype=np.float64)
-    total = np.zeros_like(z)
-    for _ in range(_SHIFT):
-        small = z < _SHIFT
-        total = np.where(small, total - 1 / z, total)
-        z = np.where(small, z + 1, z)
-    series = np.zeros_like(z)
-    for k in range(len(_BERNOULLI), 0, -1):
-        series = (series + _BERNOULLI[k - 1] / (2 * k)) / z**2
-    return (total + np.log(z) - 0.5 / z - series).astype(x.dtype)
+    from lossary.kernels import gamma
+
+    return gamma.digamma_of(np.where, np.log)(np.asarray(x, dtype=np.float64)).astype(x.dtype)
 
 
 def trigamma(x: Array) -> Array:
     """Second derivative of `lgamma` for positive arguments."""
-    z = np.asarray(x, dtype=np.float64)
-    total = np.zeros_like(z)
-    for _ in range(_SHIFT):
-        small = z < _SHIFT
-        total = np.where(small, total + 1 / z**2, total)
-        z = np.where(small, z + 1, z)
-    series = np.zeros_like(z)
-    for k in range(len(_BERNOULLI), 0, -1):
-        series = (series + _BERNOULLI[k - 1]) / z**2
-    return (total + 1 / z + 0.5 / z**2 + series / z).astype(x.dtype)
+    from lossary.kernels import gamma
+
+    return gamma.trigamma_of(np.where)(np.asarray(x, dtype=np.float64)).astype(x.dtype)
 
 
 # --- from the caller's arguments to arrays, and back -----------------------------------------------------------------

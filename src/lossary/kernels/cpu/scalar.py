@@ -21,6 +21,8 @@ from numba.core import cgutils
 from numba.core.compiler import Compiler
 from numba.extending import intrinsic as _intrinsic
 
+from lossary.kernels import gamma
+
 # Elements of a block: what a kernel works on at a time, all of it in the first-level cache.
 BLOCK = 4096
 
@@ -476,23 +478,7 @@ def lgamma_f32(x):  # type: ignore[no-untyped-def]
     return float32(math.lgamma(float64(x)))
 
 
-@_compiled
-def digamma_f64(x):  # type: ignore[no-untyped-def]
-    """Derivative of `lgamma` for positive arguments: recurrence up to 10, then the asymptotic series."""
-    total = 0.0
-    for _ in range(10):
-        small = x < 10.0
-        total = select(small, total - 1.0 / x, total)
-        x = select(small, x + 1.0, x)
-    inverse = 1.0 / (x * x)
-    series = 1.0 / 12.0
-    series = series * inverse - 691.0 / 32760.0
-    series = series * inverse + 1.0 / 132.0
-    series = series * inverse - 1.0 / 240.0
-    series = series * inverse + 1.0 / 252.0
-    series = series * inverse - 1.0 / 120.0
-    series = series * inverse + 1.0 / 12.0
-    return total + log_f64(x) - 0.5 / x - series * inverse
+digamma_f64 = _compiled(gamma.digamma_of(select, log_f64))
 
 
 @_compiled
@@ -501,23 +487,7 @@ def digamma_f32(x):  # type: ignore[no-untyped-def]
     return float32(digamma_f64(float64(x)))
 
 
-@_compiled
-def trigamma_f64(x):  # type: ignore[no-untyped-def]
-    """Second derivative of `lgamma` for positive arguments: recurrence up to 10, then the asymptotic series."""
-    total = 0.0
-    for _ in range(10):
-        small = x < 10.0
-        total = select(small, total + 1.0 / (x * x), total)
-        x = select(small, x + 1.0, x)
-    inverse = 1.0 / (x * x)
-    series = 7.0 / 6.0
-    series = series * inverse - 691.0 / 2730.0
-    series = series * inverse + 5.0 / 66.0
-    series = series * inverse - 1.0 / 30.0
-    series = series * inverse + 1.0 / 42.0
-    series = series * inverse - 1.0 / 30.0
-    series = series * inverse + 1.0 / 6.0
-    return total + 1.0 / x + 0.5 * inverse + series * inverse / x
+trigamma_f64 = _compiled(gamma.trigamma_of(select))
 
 
 @_compiled
