@@ -36,7 +36,10 @@ def packed(loss: Loss, arrays: Sequence[Tensor], params: Mapping[str, Any]) -> t
 
 def unpacked(loss: Loss, numbers: Sequence[float], keys: str, others: str) -> dict[str, Any]:
     """Return the parameters that travelled as numbers and words."""
-    params = {name: _OPTIONS[held] for name, _, held in (item.partition("=") for item in others.split(",") if item)}
+    params: dict[str, Any] = {}
+    for option in filter(None, others.split(",")):
+        name, _, held = option.partition("=")
+        params[name] = _OPTIONS[held]
     for name, number in zip(filter(None, keys.split(",")), numbers, strict=True):
         domain = loss.parameter_domains.get(name, (None, False))[0]
         params[name] = int(number) if domain is not None and domain.kind in _WHOLE else number

@@ -112,4 +112,5 @@ def traced(call: Any) -> Tensor | None:
     fixed += [] if call.weights is None else [call.weights]
     if call.dtype != wide or any(x.requires_grad for x in fixed) or torch._C._are_functorch_transforms_active():
         return None
-    return values(call.weights, *arguments)
+    value: Tensor = values(call.weights, *arguments)
+    return value
