@@ -168,7 +168,7 @@ def assign(loss: Loss, pairs: Iterable[str]) -> tuple[dict[str, Any], dict[str, 
             known = [*loss.arguments, *loss.defaults]
             hint = suggest(name, known) or f": it takes {', '.join(known)}"
             raise ArgumentError(f"{loss.name}: no array or parameter {name!r}{hint}")
-    missing = [name for name in loss.arguments if name not in arrays]
+    missing = [name for name in loss.arguments if name not in arrays and name not in loss.optional]
     if missing:
         needed = " ".join(f'--{name} "[...]"' for name in loss.arguments)
         raise ArgumentError(f"{loss.name}: missing {', '.join(missing)}; give {needed}")
@@ -181,4 +181,5 @@ def array_name(loss: Loss, name: str) -> str | None:
         return name
     if name in _FIRST:
         return loss.arguments[0]
-    return loss.arguments[-1] if name in _TARGET and len(loss.arguments) > 1 else None
+    given = [argument for argument in loss.arguments if argument not in loss.optional]
+    return given[-1] if name in _TARGET and len(given) > 1 else None

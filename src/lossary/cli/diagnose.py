@@ -95,7 +95,7 @@ def _archive(loss: Loss, path: Path) -> dict[str, Any]:
     except (ValueError, EOFError):
         raise DataError(f"cannot read {str(path)!r}: expected arrays written by numpy.savez") from None
     known = {array_name(loss, key) or key: value for key, value in found.items()}
-    missing = [name for name in loss.arguments if name not in known]
+    missing = [name for name in loss.arguments if name not in known and name not in loss.optional]
     if missing and len(found) >= len(loss.arguments) and not any(name in known for name in loss.arguments):
         return dict(zip(loss.arguments, found.values(), strict=False))  # written without names, in order
     if missing:

@@ -63,7 +63,7 @@ def gradient(
     grads = weighted(factors.clamp(min=0))
     if bool((factors < 0).any()):
         grads = tuple(a - b for a, b in zip(grads, weighted((-factors).clamp(min=0)), strict=True))
-    return list(grads)
+    return [grad.contiguous() for grad in grads]  # a kernel's may lie in memory as the logits do
 
 
 @values.register_fake

@@ -128,10 +128,9 @@ def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
     rows = int(np.prod(batch))
     labels = np.broadcast_to(labels[..., 0], (*batch, symbols)).reshape(rows, symbols)
     lengths = [np.broadcast_to(x[..., 0, 0], batch).reshape(rows) for x in (input_lengths, target_lengths)]
-    inside = np.arange(symbols) < lengths[1][:, None]
-    known = ((labels >= 0) & (labels < classes)) | ~inside
+    known = ((labels >= 0) & (labels < classes)) | (np.arange(symbols) >= lengths[1][:, None])
     fits = (lengths[0] >= 0) & (lengths[0] <= frames) & (lengths[1] >= 0) & (lengths[1] <= symbols)
-    if not (known.all() and fits.all()):  # not checked, and the definition may make of it what it will
+    if not (known.all() and fits.all()):  # not checked: the definition may make of it what it will
         return None
     weights = np.ones(rows) if wanted.weights is None else np.broadcast_to(wanted.weights, batch).reshape(rows)
     values, grad = sequences(
