@@ -11,11 +11,13 @@ Every loss is written once, as mathematics: value, hand-derived gradient, curvat
 array([0.25, 0.5 ])
 """
 
+from lossary import lookout as _lookout
 from lossary.catalogue import Loss as Loss
 from lossary.catalogue import get as get
 from lossary.catalogue import names as names
 from lossary.catalogue import search as search
 from lossary.diagnose import diagnose as diagnose
+from lossary.errors import LossMisuseWarning as LossMisuseWarning
 from lossary.explain import explain as explain
 from lossary.linear import linear as linear
 from lossary.linear import linear_value_and_grad as linear_value_and_grad
@@ -26,6 +28,7 @@ from lossary.reduction import total as total
 from lossary.sequences import causal_lm_cross_entropy as causal_lm_cross_entropy
 from lossary.sequences import padded_sequence_cross_entropy as padded_sequence_cross_entropy
 from lossary.sequences import sequence_report as sequence_report
+from lossary.settings import checks as checks
 from lossary.terms import weighted_sum as weighted_sum
 from lossary.testing import check_grad as check_grad
 from lossary.transforms import hess as hess
@@ -34,6 +37,8 @@ from lossary.watch import watch as watch
 from lossary.weights import class_weights as class_weights
 
 __version__ = "0.1.0"
+
+_lookout.settle()
 
 
 def __getattr__(name: str) -> object:

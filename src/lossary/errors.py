@@ -48,6 +48,10 @@ class DataError(LossaryError, ValueError):
     """A data set that cannot be read or cannot be learned from as it is."""
 
 
+class LossMisuseWarning(UserWarning):
+    """A call that computes, and probably not what was meant; said once for each place in a program."""
+
+
 def nearest(word: str, known: Iterable[str]) -> list[str]:
     """Return the known names that `word` may have meant, the likeliest first.
 

@@ -6,17 +6,17 @@ Every rule is derived from facts of the record (input convention, signature, nam
 name, and none speaks on thin evidence: a false alarm is a defect.
 
 >>> import numpy as np, lossary
->>> from lossary.transforms import prepare
 >>> z = np.random.default_rng(0).normal(size=(64, 10))
 >>> softmax = np.exp(z) / np.exp(z).sum(1, keepdims=True)
->>> for finding in findings(prepare(lossary.softmax_cross_entropy, (softmax, z.argmax(1)), {}, check=False)):
-...     print(finding.rule)
-probabilities for logits
+>>> seen = look(lossary.softmax_cross_entropy, (softmax, z.argmax(1)), {})
+>>> [finding.rule for finding in applied(seen)]
+['probabilities for logits']
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -24,6 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lossary import _dispatch
+from lossary import checking as checks
+from lossary.backends import numpy
 from lossary.catalogue import Loss
 from lossary.errors import DomainError
 from lossary.facts import Core, parse_domain
@@ -59,10 +62,12 @@ class Seen:
     """
 
     loss: Loss
+    alternative: int
     cores: Sequence[Core]
     arrays: Mapping[str, Array]
     shapes: Mapping[str, tuple[int, ...]]
     examples: Array
+    batch: tuple[int, ...]
     params: Mapping[str, Any]
     coarse: bool  # numbers of half precision
     spoken: Mapping[str, str] = field(default_factory=dict)
@@ -83,8 +88,9 @@ class Seen:
         return self.spoken.get(argument, argument)
 
     def place(self, row: int) -> str:
-        """Where an example that was looked at stands in the caller's array."""
-        return str(int(self.examples[row])) if len(self.examples) else "0"
+        """Where an example that was looked at stands in the batch."""
+        at = [int(i) for i in np.unravel_index(int(self.examples[row]), self.batch)] if self.batch else [0]
+        return str(at[0]) if len(at) == 1 else str(tuple(at))
 
 
 @dataclass
@@ -386,55 +392,144 @@ def outside(call: Call) -> list[Finding]:
     return found
 
 
-def findings(call: Call, full: bool = True, past: Past | None = None) -> list[Finding]:
-    """Return what the rules find in a prepared call; `full` looks at every example, not at some of them."""
-    seen = look(call, full, past)
-    return [] if seen is None else [found for rule in _rules_of(call) if (found := rule(seen)) is not None]
+def findings(call: Call) -> list[Finding]:
+    """Return what the rules find in a prepared call; every example is looked at."""
+    seen = look(call.loss, call.given, call.params, call.weights, full=True)
+    return [] if seen is None else applied(seen)
 
 
-def _rules_of(call: Call) -> tuple[Rule, ...]:
-    loss = call.loss
-    alternative = 0 if loss.coupling else loss.signatures.index(call.signature)
-    return rules(loss, alternative)
+def refused(seen: Seen) -> Iterator[Finding]:
+    """Yield what a call of the catalogue would refuse of a drop-in's arrays, those that `spoken` has a name for."""
+    for at, name in enumerate(seen.loss.arguments):
+        allowed, x = seen.loss.argument_domains[seen.alternative][at], seen.arrays[name]
+        if name not in seen.spoken or not allowed.bounded:
+            continue
+        rows = np.arange(len(x))
+        if allowed.kind == "simplex":  # a row of zeros is how padding is left out
+            rows = np.flatnonzero(x.any(-1))
+        width = x.shape[-1] if allowed.kind != "index" else seen.arrays[seen.first].shape[-1]
+        try:
+            checks.domain(numpy, seen.loss, name, allowed, x[rows], None, width, seen.params.get("ignore_index"))
+        except DomainError as refusal:
+            yield seen.say("outside the domain", name, _replaced(seen, name, str(refusal), rows))
 
 
-def look(call: Call, full: bool, past: Past | None = None) -> Seen | None:
-    """Read some examples of a call, evenly spread over the batch, those that count; None where reading would cost."""
-    loss, coupled = call.loss, call.loss.coupling is not None
-    cores = (loss.coupling or loss).signatures[0].inputs if coupled else call.signature.inputs
-    batch = tuple(call.batch)
-    count = math.prod(batch)
-    entries = max(
-        (math.prod(a.shape[a.ndim - len(core) :]) for a, core in zip(call.given, cores, strict=True) if not coupled),
-        default=1,
-    )
-    limit = VALUES if call.signature.rank == 0 and not coupled else max(min(ROWS, ENTRIES // max(entries, 1)), 4)
-    examples = np.arange(count) if full or count <= limit else np.linspace(0, count - 1, limit).astype(np.intp)
-    if call.weights is not None:
-        weights = _read(call.xp, call.weights, full)
-        if weights is None:
-            return None
-        examples = examples[np.broadcast_to(weights, batch).reshape(-1)[examples] != 0]
-    if not len(examples):
+def _replaced(seen: Seen, name: str, sentence: str, rows: Array) -> str:
+    """Return a refusal of a sample as one of the whole: with the places of the examples, not those in the sample."""
+    text = sentence.removeprefix(f"{seen.loss.name}: {name}: ")
+    text = re.sub(r"\bindex (\d+)", lambda at: f"index {seen.place(int(rows[int(at[1])]))}", text)
+    text = re.sub(r"\bindex \((\d+), ", lambda at: f"index ({seen.place(int(rows[int(at[1])]))}, ", text)
+    text = re.sub(r"\brow (\d+)", lambda at: f"row {seen.place(int(rows[int(at[1])]))}", text)
+    looked = math.prod(seen.batch) > len(seen.examples)
+    return re.sub(r" and (\d+) more", rf" and \1 more of {len(rows)} looked at" if looked else r" and \1 more", text)
+
+
+def applied(seen: Seen) -> list[Finding]:
+    """Return what the rules find in what was seen."""
+    return [found for rule in rules(seen.loss, seen.alternative) if (found := rule(seen)) is not None]
+
+
+def look(
+    loss: Loss,
+    given: Sequence[Any],
+    params: Mapping[str, Any],
+    weight: Any = None,
+    mask: Any = None,
+    full: bool = False,
+    earlier: Past | None = None,
+    spoken: Mapping[str, str] | None = None,
+) -> Seen | None:
+    """Read some examples of a call, evenly spread over the batch, those that count; None where reading would cost.
+
+    `full` reads all of them, from whatever device. Raises what a call raises for shapes that do not fit.
+    """
+    held = dict(params)
+    listed = checks.bind_arrays(loss, given, held)
+    if any(x is None for x in listed):
         return None
+    arrays = [x if hasattr(x, "shape") and hasattr(x, "ndim") else np.asarray(x) for x in listed]
+    coupled = loss.coupling is not None
+    signatures = loss.coupling.signatures if loss.coupling else loss.signatures
+    alternative, batch = checks.shapes(loss, signatures, arrays)
+    cores = signatures[alternative].inputs
+    if coupled:
+        batch = tuple(arrays[0].shape[:1])
+    cores_in = [core[1:] for core in cores] if coupled else cores  # the batch is a dimension of what is coupled
+    entries = max(
+        (math.prod(a.shape[a.ndim - len(c) :]) for a, c in zip(arrays, cores_in, strict=True) if c), default=1
+    )
+    limit = VALUES if entries == 1 else max(min(ROWS, ENTRIES // max(entries, 1)), 4)
+    count = math.prod(batch)
+    everything = full or coupled or count <= limit  # who has a positive cannot be told from a part
+    examples = np.arange(count) if everything else np.linspace(0, count - 1, limit).astype(np.intp)
     index = np.unravel_index(examples, batch) if batch else ()
-    arrays, coarse = {}, False
-    for name, core, given in zip(loss.arguments, cores, call.given, strict=True):
-        repeated = given.ndim == len(core) and not coupled
-        x = _read(call.xp, given, full)
-        if x is None:
+    parts: list[Array] = []
+    for array, core in zip(arrays, cores_in, strict=True):
+        # One example is repeated for all.
+        part = _part(array, () if array.ndim == len(core) else index, full)
+        if part is None:
             return None
-        coarse = coarse or (getattr(given.dtype, "itemsize", 8) < 4 and x.dtype.kind == "f")
-        part = x[None] if repeated or not batch else x[index]
-        arrays[name] = np.asarray(part, dtype=np.float64)
-        if repeated and core != ("c",) and not core:
-            arrays[name] = np.broadcast_to(arrays[name], (len(examples),))
-    shapes = {name: tuple(a.shape) for name, a in zip(loss.arguments, call.given, strict=True)}
-    return Seen(loss, cores, arrays, shapes, examples, call.params, coarse, earlier=past)
+        parts.append(part if array.ndim > len(core) or not batch else np.broadcast_to(part, (count and 1, *part.shape)))
+    coarse = any(
+        p.dtype.kind == "f" and getattr(a.dtype, "itemsize", 8) < 4 for a, p in zip(arrays, parts, strict=True)
+    )
+    keep = _keep(loss, alternative, parts, held.get("ignore_index"), weight, mask, batch, index, len(examples), full)
+    if keep is None or not keep.any():
+        return None
+    if not batch:
+        parts = [part[None] for part in parts]
+    chosen = [part if len(part) != len(keep) or keep.all() else part[keep] for part in parts]
+    return Seen(
+        loss=loss,
+        alternative=alternative,
+        cores=cores,
+        arrays={name: np.asarray(x, np.float64) for name, x in zip(loss.arguments, chosen, strict=True)},
+        shapes={name: tuple(a.shape) for name, a in zip(loss.arguments, arrays, strict=True)},
+        examples=examples[keep],
+        batch=batch,
+        params=held,
+        coarse=coarse,
+        spoken=spoken or {},
+        earlier=earlier,
+    )
 
 
-def _read(xp: Any, x: Any, full: bool) -> Array | None:
-    """Return an array as NumPy reads it; from a device only where everything is asked for."""
-    if full and hasattr(x, "detach"):
-        x = x.detach().cpu()
-    return xp.readable(x)
+def _keep(
+    loss: Loss,
+    alternative: int,
+    parts: Sequence[Array],
+    exempt: Any,
+    weight: Any,
+    mask: Any,
+    batch: tuple[int, ...],
+    index: Any,
+    count: int,
+    full: bool,
+) -> Array | None:
+    """Return which of the examples that are looked at count."""
+    keep = np.ones(count, dtype=bool)
+    for given in (weight, mask):
+        if given is not None:
+            read = _part(given if hasattr(given, "shape") else np.asarray(given), (), full)
+            if read is None:
+                return None
+            keep &= np.broadcast_to(read, batch)[index].reshape(-1) != 0
+    if exempt is not None:
+        for part, domain in zip(parts, loss.argument_domains[alternative], strict=True):
+            if domain.kind == "index" and part.shape[:1] == (count,) and part.ndim == 1:
+                keep &= part != exempt
+    return keep
+
+
+def _part(x: Any, index: Any, full: bool) -> Array | None:
+    """Return some examples of an array as NumPy reads them; None where they are on a device, or hold no numbers yet."""
+    if not hasattr(x, "detach"):
+        return np.asarray(x)[index]
+    if x.device.type != "cpu" and not full:
+        return None
+    xp, plain = _dispatch.backend(x), x.detach()
+    if plain.element_size() < 4 and plain.is_floating_point():  # which NumPy may not have: a copy, of little
+        found: Array | None = xp.readable(plain[index].cpu())
+        return found
+    found = xp.readable(plain.cpu())
+    return None if found is None else found[index]

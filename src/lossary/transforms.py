@@ -1,8 +1,8 @@
 """What can be done with a loss: values, gradient, curvature, under weights, masks and reductions; binding parameters.
 
-The way of one call: the checks of `lossary.checking`, arrays in the type to compute in (`prepare`), the definition pulled
-as far as needed (`Call.pull`), weights and reduction from `lossary.reduction`, shapes and types back as the caller had
-them.
+The way of one call: the checks of `lossary.checking`, arrays in the type to compute in (`prepare`), the definition
+pulled as far as needed (`Call.pull`), weights and reduction from `lossary.reduction`, shapes and types back as the
+caller had them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lossary import _dispatch, reduction
+from lossary import _dispatch, lookout, reduction
 from lossary import checking as checks
 from lossary.catalogue import Loss, dress
 from lossary.errors import ArgumentError
@@ -224,6 +224,7 @@ def _row(array: Any, core: tuple[str, ...], signature: Signature) -> Any:
 
 def values(loss: Loss, given: Sequence[Any], params: Mapping[str, Any], check: bool = True) -> Any:
     """Return one value per example."""
+    check = check and lookout.attend(loss, given, params)
     done = _dispatch.small(loss, given, params, "none", check)
     return done if done is not None else _value(prepare(loss, given, params, check=check, later=True), "none", None)
 
@@ -247,6 +248,7 @@ def value(
     >>> float(value(lossary.squared_error, [1.0, 2.0], [0.0, 0.0], mask=[True, False], reduction="mean"))
     1.0
     """
+    check = check and lookout.attend(loss, arrays, params, weight, mask)
     if weight is None and mask is None and denominator is None:
         done = _dispatch.small(loss, arrays, params, reduction, check)
         if done is not None:
@@ -290,6 +292,7 @@ def value_and_grad(
     >>> float(value), grad
     (2.5, array([1., 2.]))
     """
+    check = check and lookout.attend(loss, arrays, params, weight, mask)
     call = prepare(loss, arrays, params, weight, mask, check, later=True)
     if out is None:
         return _value_and_grad(call, reduction, denominator)
@@ -334,6 +337,7 @@ def hess(
     """
     if loss.derivatives < 2:
         raise ArgumentError(f"{loss.name}: has no Hessian: its definition gives value and gradient only")
+    check = check and lookout.attend(loss, arrays, params, weight, mask)
     call = prepare(loss, arrays, params, weight, mask, check, later=True)
     done = _fused(call, None, 2, reduction, denominator)
     if done is not None:

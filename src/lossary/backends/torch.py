@@ -31,6 +31,7 @@ from torch import (  # noqa: F401  (the namespace's own names, re-exported as th
     zeros_like,
 )
 
+from lossary import lookout, settings
 from lossary.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -224,8 +225,12 @@ def outputs(call: Call, out: Any) -> Any:
 
 def readable(x: Tensor) -> Any:
     """A NumPy view to check values on, or None where looking would wait for a device or break a trace."""
-    if torch.compiler.is_compiling() or x.device.type != "cpu" or torch._C._are_functorch_transforms_active():
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
         return None
+    if x.device.type != "cpu":
+        if settings.level() != "full":
+            return None
+        x = x.detach().cpu()
     if type(x) is not Tensor and type(x) is not torch.nn.Parameter:
         return None  # fake tensors and other subclasses hold no values
     plain = x.detach()
@@ -542,3 +547,9 @@ class _Fused(torch.autograd.Function):
 
 def _product(weights: Tensor | None, upstream: Tensor) -> Tensor:
     return upstream if weights is None else weights * upstream
+
+
+# --- looking at calls ------------------------------------------------------------------------------------------------
+
+lookout.compiling = torch.compiler.is_compiling
+lookout.outside = torch.compiler.disable(lookout.attend_compiled)
