@@ -472,6 +472,49 @@ def test_tensors_are_computed_by_the_same_kernel(name: str, kind: str, monkeypat
     torch.testing.assert_close(leaf.grad, plain.grad, rtol=accuracy, atol=1e-5 if kind != "bfloat16" else 1e-2)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("reduction", "passes"), [("mean", [True]), ("sum", [True]), ("none", [False, True])])
+def test_the_gradient_is_taken_along_where_one_number_comes_back(
+    reduction: Any, passes: list[bool], weighted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+    loss, calls = lossary.softmax_cross_entropy, []
+    evaluate = rows.softmax_rows
+    monkeypatch.setattr(rows, "softmax_rows", lambda *a, **k: calls.append(k["gradient"]) or evaluate(*a, **k))
+    logits, labels, _ = made(np.float32, (700, 100))
+    leaf, target = torch.from_numpy(logits).requires_grad_(), torch.from_numpy(labels)
+    options: dict[str, Any] = {"reduction": reduction}
+    if weighted:
+        options["weight"] = torch.linspace(0, 2, 700)
+    held: list[Any] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: held.append(tuple(x.shape)) or x, lambda x: x):
+        value = transforms.value(loss, leaf, target, **options)
+    back = torch.tensor(3.0) if reduction != "none" else torch.linspace(1, 2, 700)
+    value.backward(back)
+    assert calls == passes
+    gradients = held.count((700, 100)) - 1  # the logits themselves are needed for second derivatives
+    assert gradients == (reduction != "none")
+    wide = {name: held.double() if torch.is_tensor(held) else held for name, held in options.items()}
+    again = torch.from_numpy(logits).double().requires_grad_()
+    transforms.value(loss, again, target, **wide).backward(back.double())
+    torch.testing.assert_close(leaf.grad, again.grad.float(), rtol=1e-4, atol=1e-7)
+
+
+def test_nothing_is_held_where_no_gradient_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    calls: list[bool] = []
+    evaluate = rows.softmax_rows
+    monkeypatch.setattr(rows, "softmax_rows", lambda *a, **k: calls.append(k["gradient"]) or evaluate(*a, **k))
+    logits, labels, _ = made(np.float32, (700, 100))
+    leaf, target = torch.from_numpy(logits), torch.from_numpy(labels)
+    kept: list[Any] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
+        value = transforms.value(lossary.softmax_cross_entropy, leaf, target, reduction="mean")
+        with torch.no_grad():
+            transforms.value(lossary.softmax_cross_entropy, leaf.clone().requires_grad_(), target, reduction="mean")
+    assert not kept and value.grad_fn is None and calls == [False, False]
+
+
 def test_a_second_derivative_of_tensors_is_the_definitions() -> None:
     torch = pytest.importorskip("torch")
     leaf = torch.randn(6, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
