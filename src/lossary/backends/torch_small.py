@@ -12,7 +12,8 @@ numbers, no weights. All others return None here and go the long way every time.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ Tensor = torch.Tensor
 # Elements up to which a call is small; above, threads share a kernel's work and the long way is the shorter part.
 MOST = 65536
 _FLOATS = {torch.float32: "float32", torch.float64: "float64"}
-_POINTWISE = ("(),()->()", "(),(),()->()")
+_DENSE = torch.strided
 _PLAIN = (Tensor, torch.nn.Parameter)
 _NUMBERS = (float, int, bool, str, type(None))
 _KEPT = 4096  # kinds remembered; a program that meets more (every batch of another length) starts over
@@ -44,7 +45,7 @@ def reduced(
     count: float | None = None,
     check: bool = False,
 ) -> Tensor | None:
-    """Return a pointwise loss under a reduction, differentiable; None if the call is not a small and plain one.
+    """Return a loss under a reduction, differentiable; None if the call is not a small and plain one.
 
     A mean divides by `count`, or by the number of values. With `check`, None also means that a value lies outside its
     domain. The mean of nothing, which is a question of conventions, is not for here either.
@@ -52,21 +53,14 @@ def reduced(
     if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or xp.forward_mode():
         return None
     watched = torch.is_grad_enabled()
-    key: list[Any] = [loss, how, count, check]
+    key: list[Any] = [loss, how, count, check, *params.items()]
+    for x in params.values():
+        if type(x) not in _NUMBERS:
+            return None
     for x in arrays:
-        if (
-            type(x) not in _PLAIN
-            or not x.is_cpu
-            or x.layout is not torch.strided
-            or not x.is_contiguous()
-            or x.is_neg()
-        ):
+        if type(x) not in _PLAIN or not x.is_cpu or x.layout is not _DENSE or not x.is_contiguous() or x.is_neg():
             return None
         key += x.shape, x.dtype, watched and x.requires_grad
-    for item in params.items():
-        if type(item[1]) not in _NUMBERS:
-            return None
-        key.append(item)
     kept = tuple(key)
     try:
         kind = _kinds[kept]
@@ -85,12 +79,7 @@ def reduced(
 def _kind(
     loss: Loss, arrays: Sequence[Tensor], params: Mapping[str, Any], how: str, count: float | None, check: bool
 ) -> _Kind | None:
-    first = arrays[0]
-    if len(arrays) != len(loss.arguments) or loss.signature not in _POINTWISE:
-        return None
-    if first.dtype not in _FLOATS or not 0 < first.numel() <= MOST:
-        return None
-    if any(x.dtype != first.dtype or x.shape != first.shape for x in arrays):
+    if loss.coupling is not None or len(arrays) != len(loss.arguments):
         return None
     watched = torch.is_grad_enabled()
     tracked = [name for name, x in zip(loss.arguments, arrays, strict=True) if watched and x.requires_grad]
@@ -98,99 +87,195 @@ def _kind(
         return None
     try:
         held = checks.parameters(loss, params)
+        alternative, batch = checks.shapes(loss, loss.signatures, arrays)
     except LossaryError:  # the long way says what is wrong, or takes it as it is
         return None
-    if any(type(value) not in _NUMBERS for value in held.values()):
+    signature = loss.signatures[alternative]
+    if any(type(value) not in _NUMBERS for value in held.values()) or signature.rank > 1:
         return None
-    return _Kind(loss, held, first, how, count, bool(tracked), check)
+    # The width of a row is that of the first array that has one: a number may stand before it.
+    like = next(x for x, core in zip(arrays, signature.inputs, strict=True) if core or not signature.rank)
+    dtype, size = like.dtype, like.numel()
+    if dtype not in _FLOATS or not 0 < size <= MOST:
+        return None
+    for name, core, x in zip(loss.arguments, signature.inputs, arrays, strict=True):
+        label = loss.domain(name, alternative).kind == "index"
+        if x.shape[: x.ndim - len(core)] != batch or x.dtype != (torch.int64 if label else dtype):
+            return None
+    kind = (_Rows if signature.rank else _Numbers)(loss, alternative, batch, held, like, how, count, bool(tracked))
+    kind.check = check
+    return kind if kind.ready() else None
 
 
 class _Kind:
     """A kind of call: how to compute it, and by what the derivatives it returns are still to be multiplied."""
 
+    check = False
+    factor = 1.0
+    inner = 0  # axes of a row
+
     def __init__(
         self,
         loss: Loss,
+        alternative: int,
+        batch: tuple[int, ...],
         params: dict[str, Any],
         like: Tensor,
         how: str,
         count: float | None,
         tracked: bool,
-        check: bool,
     ) -> None:
-        self.loss, self.params, self.how, self.tracked = loss, params, how, tracked
+        self.loss, self.alternative, self.params, self.how, self.tracked = loss, alternative, params, how, tracked
         self.wrt = tuple(loss.arguments.index(name) for name in loss.wrt)
-        self.dtype, self.shape, self.size = like.dtype, like.shape, like.numel()
-        self.count = self.size if count is None else count
-        self.check = check
-        self.kernel = _kernel(self)
-        self.evaluate = self._by_definition if self.kernel is None else self._by_kernel
-        # A kernel divides the derivatives of a mean as it writes them.
-        self.factor = 1 / self.count if how == "mean" and self.kernel is None else 1.0
+        self.dtype, self.batch, self.length = like.dtype, torch.Size(batch), math.prod(batch)
+        self.width = like.numel() // self.length
+        self.count = self.length if count is None else count
 
-    def _by_definition(self, arrays: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
-        if self.check:
-            for name, x in zip(self.loss.arguments, arrays, strict=True):
-                checks.domain(xp, self.loss, name, self.loss.domain(name), x, None, 1)
-        steps = self.loss.define(xp, *arrays, **self.params)
-        value = next(steps)
-        kept: Any = ()
-        if self.tracked:
-            kept = next(steps)
-            kept = kept if isinstance(kept, tuple) else (kept,)
-        if value.shape != self.shape:
-            value = value.expand(self.shape)
-        if self.how != "none":
-            value = value.sum()
-            value = value / self.count if self.how == "mean" else value
-        return value, kept
+    def ready(self) -> bool:
+        """Prepare for calls; False if there is no lean path for them."""
+        raise NotImplementedError
 
-    def _by_kernel(self, arrays: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
-        kernel: Any = self.kernel
-        kept = [torch.empty_like(arrays[0]) for _ in self.wrt] if self.tracked else ()
-        addresses = [arrays[at].data_ptr() for at in kernel.inputs]
-        if self.how == "none":
-            value = torch.empty_like(arrays[0])
-            addresses.append(value.data_ptr())
-        addresses += [x.data_ptr() for x in kept]
-        sums = kernel.room()
-        if kernel.function(0, kernel.blocks, self.size, *addresses, *kernel.scalars, sums):
-            raise DomainError
-        if self.how != "none":
-            total = sum(sums)
-            value = torch.full((), total / self.count if self.how == "mean" else total, dtype=self.dtype, device="cpu")
-        return value, kept
+    def evaluate(self, arrays: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+        """Return the value and, where wanted, derivatives but for `factor`; a DomainError leads the long way."""
+        raise NotImplementedError
+
+    def wanted(self) -> table.Wanted:
+        """What a kernel is to compute."""
+        return table.Wanted("each" if self.how == "none" else "sum", int(self.tracked))
+
+    def outputs(self, arrays: Sequence[Tensor]) -> tuple[Tensor | None, Sequence[Tensor]]:
+        """Return room for values, where each is wanted, and for derivatives."""
+        values = arrays[0].new_empty(self.batch) if self.how == "none" else None
+        return values, [torch.empty_like(arrays[at]) for at in self.wrt] if self.tracked else ()
+
+    def finished(self, sums: Iterable[float], count: float, like: Tensor) -> Tensor:
+        """Return the sums of all blocks as one value."""
+        total = sum(sums)
+        return like.new_full((), total / count if self.how == "mean" else total)
 
     def gradients(self, tensors: Sequence[Tensor], upstream: Tensor) -> Sequence[Any]:
         """The gradients the long way, in operations that can be differentiated again."""
         from lossary.transforms import prepare
 
         call = prepare(self.loss, tensors, self.params, check=False)
-        spread = upstream / self.count if self.how == "mean" else upstream
-        return xp.gradients(call, spread.expand(self.shape))
+        spread = upstream
+        if self.how == "mean":
+            spread = upstream / (self.count if call.weights is None else call.weights.sum())
+        spread = spread.expand(self.batch)
+        return xp.gradients(call, spread if call.weights is None else spread * call.weights)
 
 
-class _Kernel:
-    """A compiled pointwise kernel with everything but the addresses of its arrays."""
+class _Numbers(_Kind):
+    """Calls of a pointwise loss."""
 
-    def __init__(self, compiled: Any, kind: _Kind, block: int) -> None:
-        self.inputs = [kind.loss.arguments.index(name) for name in compiled.arguments]
-        uniforms = compiled.uniforms(**{name: kind.params[name] for name in compiled.uniform_names})
-        scale = 1 / kind.count if kind.how == "mean" else 1.0
-        self.scalars = (*map(float, uniforms), *((scale,) if kind.tracked else ()))
-        self.function = compiled.function
-        self.blocks = -(-kind.size // block)
-        self.room = ctypes.c_double * self.blocks
+    kernel: Any = None
+
+    def ready(self) -> bool:
+        if table.available():
+            from lossary.kernels.cpu import pointwise
+
+            dtype = _FLOATS[self.dtype]
+            self.kernel = pointwise.find(self.loss, self.params, (), dtype, self.wanted(), self.check)
+        if self.kernel is None:
+            self.factor = 1 / self.count if self.how == "mean" else 1.0
+            return True
+        uniforms = self.kernel.uniforms(**{name: self.params[name] for name in self.kernel.uniform_names})
+        scale = [1 / self.count if self.how == "mean" else 1.0] if self.tracked else []
+        self.inputs = [self.loss.arguments.index(name) for name in self.kernel.arguments]
+        blocks = -(-self.length // pointwise.BLOCK)
+        self.room = ctypes.c_double * blocks
+        self.before, self.after = (0, blocks, self.length), [*map(float, uniforms), *scale]
+        return True
+
+    def evaluate(self, arrays: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+        if self.kernel is None:
+            return self._by_definition(arrays)
+        values, slopes = self.outputs(arrays)
+        addresses = [arrays[at].data_ptr() for at in self.inputs]
+        if values is not None:
+            addresses.append(values.data_ptr())
+        addresses += [slope.data_ptr() for slope in slopes]
+        sums = self.room()
+        if self.kernel.function(*self.before, *addresses, *self.after, sums):
+            raise DomainError
+        return self.finished(sums, self.count, arrays[0]) if values is None else values, slopes
+
+    def _by_definition(self, arrays: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+        if self.check:
+            for name, x in zip(self.loss.arguments, arrays, strict=True):
+                checks.domain(xp, self.loss, name, self.loss.domain(name, self.alternative), x, None, 1)
+        steps = self.loss.define(xp, *arrays, **self.params)
+        value = next(steps)
+        kept: Any = ()
+        if self.tracked:
+            kept = next(steps)
+            kept = kept if isinstance(kept, tuple) else (kept,)
+        if value.shape != self.batch:
+            value = value.expand(self.batch)
+        if self.how != "none":
+            value = value.sum()
+            value = value / self.count if self.how == "mean" else value
+        return value, kept
 
 
-def _kernel(kind: _Kind) -> _Kernel | None:
-    if not table.available():
-        return None
-    from lossary.kernels.cpu import pointwise
+class _Rows(_Kind):
+    """Calls of a loss on rows; there is no lean path without a kernel, for then arithmetic is the longer part."""
 
-    wanted = table.Wanted("each" if kind.how == "none" else "sum", int(kind.tracked))
-    compiled = pointwise.find(kind.loss, kind.params, (), _FLOATS[kind.dtype], wanted, kind.check)
-    return None if compiled is None else _Kernel(compiled, kind, pointwise.BLOCK)
+    inner = 1
+
+    def ready(self) -> bool:
+        domains = {name: self.loss.domain(name, self.alternative) for name in self.loss.arguments}
+        looked_at = any(d.bounded and d.kind != "index" for d in domains.values())
+        if not table.available() or (self.check and looked_at):
+            return False
+        from lossary.kernels.cpu import lanes
+
+        params = dict(self.params)
+        self.ignored = params.pop("ignore_index", None)
+        dtype = _FLOATS[self.dtype]
+        weighing = "" if self.ignored is None else "ignore"
+        kernel = lanes.find(self.loss, self.alternative, params, (), dtype, self.wanted(), weighing)
+        if kernel is None:
+            return False
+        given = {name: params[name] for name in kernel.uniform_names}
+        self.function, self.uniforms = kernel.function, tuple(map(float, kernel.uniforms(self.width, **given)))
+        self.inputs = [
+            (self.loss.arguments.index(a.name), self.width if a.kind == "row" else 1) for a in kernel.arguments
+        ]
+        labels = [at for at, name in enumerate(self.loss.arguments) if domains[name].kind == "index"]
+        self.labels = labels[0] if labels else None
+        self.survey = lanes.survey()
+        height = lanes.height(self.width)
+        tiles = -(-self.length // height)
+        self.before = (0, tiles, height, self.width, self.length)
+        self.room = ctypes.c_double * tiles
+        self.scratch = kernel.scratch * self.width * height
+        return True
+
+    def evaluate(self, arrays: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+        count = self.count
+        if self.labels is not None:
+            ignored = -1 if self.ignored is None else self.ignored
+            count = self.survey(self.length, self.width, ignored, arrays[self.labels].data_ptr())
+            if count < self.length and (count < 0 or self.ignored is None or (count == 0 and self.how == "mean")):
+                raise DomainError
+        values, slopes = self.outputs(arrays)
+        rest: list[Any] = []
+        for at, step in self.inputs:
+            rest += arrays[at].data_ptr(), step
+        if self.ignored is not None:
+            rest.append(self.ignored)
+        if values is not None:
+            rest.append(values.data_ptr())
+        for slope in slopes:
+            rest.append(slope.data_ptr())
+        rest += self.uniforms
+        if self.tracked:
+            rest.append(1 / count if self.how == "mean" else 1.0)
+        scratch = arrays[0].new_empty(self.scratch) if self.scratch else None
+        sums = self.room()
+        self.function(*self.before, *rest, 0 if scratch is None else scratch.data_ptr(), sums)
+        return self.finished(sums, count, arrays[0]) if values is None else values, slopes
 
 
 class _Small(torch.autograd.Function):
@@ -209,17 +294,18 @@ class _Small(torch.autograd.Function):
         tensors, kept = saved[: len(kind.loss.arguments)], saved[len(kind.loss.arguments) :]
         if torch.is_grad_enabled():
             return None, *kind.gradients(tensors, upstream)
-        placed: list[Tensor | None] = [None] * len(tensors)
         if kind.how == "none":
-            nothing = upstream == 0
-            for at, slope in zip(kind.wrt, kept, strict=True):
-                placed[at] = (slope * upstream).masked_fill_(nothing, 0)
+            spread = upstream.reshape(upstream.shape + (1,) * kind.inner)
+            nothing = spread == 0
+            grads = [(slope * spread).masked_fill_(nothing, 0) for slope in kept]
         else:
             # Times 0 is 0 wherever the slope is finite; elsewhere the loss has no slope to speak of.
             by = upstream.item() * kind.factor
-            for at, slope in zip(kind.wrt, kept, strict=True):
-                placed[at] = slope if by == 1 else slope * by if by else torch.zeros_like(slope)
-        return None, *placed
+            grads = kept if by == 1 else [slope * by if by else torch.zeros_like(slope) for slope in kept]
+        placed: list[Tensor | None] = [None] * (len(tensors) + 1)
+        for at, grad in zip(kind.wrt, grads, strict=True):
+            placed[at + 1] = grad
+        return tuple(placed)
 
 
 # `Function.apply` without its questions about `torch.func`, which `reduced` has asked.

@@ -222,12 +222,17 @@ def trace(
     `static` parameters are fixed here, `uniform` ones are numbers given at each call, and `arrays` are parameters
     that differ from example to example.
     """
-    return _Writer(loss, _run(loss, static, uniform, arrays, order)[1], wanted).program()
+    return Writer(loss, _run(loss, static, uniform, arrays, order)[1], wanted).program()
 
 
 def exponents(loss: Loss, static: Mapping[str, Any], uniform: Sequence[str]) -> tuple[str, ...]:
     """Which uniform parameters are the exponent of a power, as they stand."""
     graph, _ = _run(loss, static, uniform, (), loss.derivatives)
+    return powers_of(graph)
+
+
+def powers_of(graph: Graph) -> tuple[str, ...]:
+    """Which uniform parameters are the exponent of a power in a graph, as they stand."""
     powers = [node.parts[1] for node in graph.nodes.values() if node.operation == "raised"]
     roots = [node.parts[0] for node in powers if node.operation == "uniform" and isinstance(node.parts[0], Node)]
     return tuple({root.parts[0] for root in roots if root.operation == "parameter"})
@@ -252,11 +257,11 @@ def _run(
         found = next(steps)
         found = found if isinstance(found, tuple) else (found,)
         orders.append(tuple(map(graph.number, found)))
-        _name_after(steps)
+        name_after(steps)
     return graph, orders
 
 
-def _name_after(steps: Iterator[Any]) -> None:
+def name_after(steps: Iterator[Any]) -> None:
     """Give nodes the names of the definition's locals."""
     for name, held in steps.gi_frame.f_locals.items():  # type: ignore[attr-defined]
         if isinstance(held, Node) and not held.name and held.operation not in ("constant", "uniform"):
@@ -264,10 +269,10 @@ def _name_after(steps: Iterator[Any]) -> None:
 
 
 _PRECEDENCE = {"|": 1, "&": 2, **dict.fromkeys(_COMPARISONS, 3), "+": 4, "-": 4, "*": 5, "/": 5, "negative": 6, "~": 6}
-_ATOM = 9
+ATOM = 9
 
 
-class _Writer:
+class Writer:
     """Writes the nodes that results need as assignments, inlining what is used once and has no name."""
 
     def __init__(self, loss: Loss, orders: list[tuple[Node, ...]], wanted: set[int]) -> None:
@@ -337,18 +342,18 @@ class _Writer:
     def _text(self, node: Node, below: int = 0) -> tuple[str, int]:
         """The expression of a node and how tightly it binds, in brackets if the surroundings bind tighter."""
         text, precedence = self._bare(node)
-        return (f"({text})", _ATOM) if precedence < below else (text, precedence)
+        return (f"({text})", ATOM) if precedence < below else (text, precedence)
 
     def _bare(self, node: Node) -> tuple[str, int]:
         if node.at in self.written:
-            return self.written[node.at], _ATOM
+            return self.written[node.at], ATOM
         operation, parts = node.operation, node.parts
         if operation == "argument":
-            return parts[0], _ATOM
+            return parts[0], ATOM
         if operation == "constant":
-            return _literal(parts[0]), _ATOM
+            return literal(parts[0]), ATOM
         if operation == "uniform":
-            return self._uniform(parts[0]), _ATOM
+            return self._uniform(parts[0]), ATOM
         if operation == "negative":
             return "-" + self._text(parts[0], 6)[0], 6
         if operation == "~":
@@ -360,7 +365,7 @@ class _Writer:
                 left, right = self._text(parts[0], 4)[0], self._text(parts[1], 4)[0]
             return f"{left} {operation} {right}", own
         self.functions.add(operation)
-        return f"{operation}({', '.join(self._text(part)[0] for part in parts)})", _ATOM
+        return f"{operation}({', '.join(self._text(part)[0] for part in parts)})", ATOM
 
     def _uniform(self, node: Node) -> str:
         expression = _python(node)
@@ -372,7 +377,7 @@ class _Writer:
         return name
 
 
-def _literal(x: float) -> str:
+def literal(x: float) -> str:
     if math.isinf(x):
         return "INF" if x > 0 else "-INF"
     return "NAN" if math.isnan(x) else f"T({x!r})"

@@ -1,8 +1,8 @@
 """Which kernel computes a loss on a device: consulted at a call, never loaded by an import of the package.
 
 A kernel is a function ``evaluate(call, wanted)`` that returns an `Outcome`, or None if this call is not for it (too
-small to pay, a type it does not have); then the definition computes it. Pointwise losses need no entry: their
-kernels are generated.
+small to pay, a type it does not have); then the definition computes it. Losses on numbers and on rows need no entry:
+their kernels are generated.
 """
 
 from __future__ import annotations
@@ -83,15 +83,15 @@ def least(default: int) -> int:
 
 def find(loss: Loss, device: str = "cpu") -> Kernel | None:
     """Return the kernel of a loss on a device, or None."""
-    pointwise = loss.coupling is None and any(s.rank == 0 for s in loss.signatures)
-    return _find(loss.name, pointwise, device)
+    generated = loss.coupling is None and any(s.rank < 2 for s in loss.signatures)
+    return _find(loss.name, generated, device)
 
 
 @cache
-def _find(name: str, pointwise: bool, device: str) -> Kernel | None:
+def _find(name: str, generated: bool, device: str) -> Kernel | None:
     if not available():
         return None
     module, function = TABLE.get((name, device), ("", ""))
-    if not module and device == "cpu" and pointwise:
-        module, function = "lossary.kernels.cpu.pointwise", "evaluate"
+    if not module and device == "cpu" and generated:
+        module, function = "lossary.kernels.cpu.lanes", "evaluate"
     return getattr(importlib.import_module(module), function) if module else None

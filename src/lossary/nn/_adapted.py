@@ -153,3 +153,58 @@ def hinge_embedding(xp: Any, pred: Any, target: Any, *, margin: float = 1.0) -> 
     yield xp.where(is_similar, next(similar), nothing) + xp.where(is_apart, next(apart), nothing)
     push = xp.where(margin - pred == 0, -one, next(apart))
     yield xp.where(is_similar, next(similar), nothing) + xp.where(is_apart, push, nothing)
+
+
+@_adapted("triplet_margin", parameters={"margin": "(-inf, inf)", "eps": "(-inf, inf)", "swap": "flag"})
+def triplet(
+    xp: Any, anchor: Any, positive: Any, negative: Any, *, margin: float = 1.0, eps: float = 1e-6, swap: bool = False
+) -> Iterator[Any]:
+    """`eps` is added to every component of a difference, and a margin that is met exactly still pushes."""
+    near_direction, near = numerics.unit(xp, anchor - positive + eps)
+    far_direction, far = numerics.unit(xp, anchor - negative + eps)
+    if swap:
+        other_direction, other = numerics.unit(xp, positive - negative + eps)
+        swapped = 0.5 + 0.5 * xp.sign(far - other)  # a tie is shared
+        nearest = xp.minimum(far, other)
+    else:
+        other_direction, swapped, nearest = far_direction, xp.zeros_like(far), far
+    steps = ranking.define(xp, near, nearest, -xp.ones_like(near), margin=margin)
+    yield next(steps)
+    by_near, by_far = next(steps)
+    pull, push = by_near * near_direction, by_far * (1 - swapped) * far_direction
+    push_apart = by_far * swapped * other_direction
+    yield pull + push, push_apart - pull, -push - push_apart
+
+
+_COSINE_EPSILON = 9.999999960041972e-13  # 1e-12 as the float32 that torch holds it in, for any type
+
+
+@_adapted("cosine_embedding", target="real", parameters={"margin": "(-inf, inf)"})
+def cosine(xp: Any, first: Any, second: Any, target: Any, *, margin: float = 0.0) -> Iterator[Any]:
+    """1e-12 is added to the squared length of every vector. A target that is neither 1 nor -1 costs nothing.
+
+    The cosine is that of vectors with two more components, orthogonal to all of the other vector's.
+    """
+    own = _COSINE_EPSILON**0.5
+    first_length, second_length = (_longer(xp, numerics.norm(xp, x), own) for x in (first, second))
+    first_direction, second_direction = first / first_length, second / second_length
+    difference = first_direction - second_direction
+    first_rest, second_rest = own / first_length, own / second_length
+    rest = first_rest * first_rest + second_rest * second_rest
+    distance = 0.5 * (xp.sum(difference * difference) + rest)
+    nothing, one = xp.zeros_like(distance), xp.ones_like(distance)
+    steps = ranking.define(xp, 1 - distance, nothing, -one, margin=-margin)
+    yield xp.where(target == 1, distance, xp.where(target == -1, next(steps), nothing))
+    slope = xp.where(target == 1, -one, xp.where(target == -1, next(steps)[0], nothing))
+    alike = xp.sum(first_direction * second_direction)
+    yield (
+        slope * (second_direction - first_direction * alike) / first_length,
+        slope * (first_direction - second_direction * alike) / second_length,
+    )
+
+
+def _longer(xp: Any, length: Any, own: float) -> Any:
+    """The length of a vector with one more component, without overflow."""
+    larger = xp.maximum(length, own)
+    ratio, rest = length / larger, own / larger
+    return larger * xp.sqrt(ratio * ratio + rest * rest)

@@ -170,30 +170,26 @@ _OF_ANY_TYPE = {
     "store",
     "plus",
     "room",
+    "lanes",
     "either",
     "Unaliased",
     "whole_registers",
 }
 
 
-def _imports(program: codegen.Program, variant: Variant, tests: str) -> str:
-    used = {
-        *program.functions,
-        "load",
-        "store",
-        "plus",
-        "room",
-        "either",
-        "Unaliased",
-        "whole_registers",
-        *(["where"] if variant.weighted else []),
-    }
+def import_lines(used: Iterable[str], dtype: str) -> str:
+    """Return the imports of a generated source, by the names it uses."""
     lines = ["from lossary.kernels.cpu.scalar import ("]
     for name in sorted(used):
-        own = _RENAMED.get(name, name) if name in _OF_ANY_TYPE else f"{name}_{TYPES[variant.dtype][0]}"
+        own = _RENAMED.get(name, name) if name in _OF_ANY_TYPE else f"{name}_{TYPES[dtype][0]}"
         lines.append(f"    {own}{'' if own == name else f' as {name}'},")
-    lines.append(")")
-    return "\n".join([*(["from math import floor"] if "floor(" in tests else []), *lines])
+    return "\n".join([*lines, ")"])
+
+
+def _imports(program: codegen.Program, variant: Variant, tests: str) -> str:
+    used = {"load", "store", "plus", "room", "either", "Unaliased", "whole_registers", *program.functions}
+    lines = import_lines(used | ({"where"} if variant.weighted else set()), variant.dtype)
+    return f"from math import floor\n{lines}" if "floor(" in tests else lines
 
 
 def _tests(variant: Variant, program: codegen.Program) -> str:
@@ -222,7 +218,7 @@ def _what(variant: Variant) -> str:
 
 
 # A power with one of these exponents is a few multiplications, so a parameter that is an exponent is fixed at them.
-_EXPONENTS = (0, 0.5, 1, 2, 3, 4)
+EXPONENTS = (0, 0.5, 1, 2, 3, 4)
 
 
 @cache
@@ -234,12 +230,12 @@ def _exponents(loss: Loss, uniform: tuple[str, ...], static: tuple[tuple[str, An
         return ()
 
 
-_compiling = threading.Lock()
+COMPILING = threading.Lock()
 
 
 @cache
 def _compile(variant: Variant) -> Compiled | None:
-    with _compiling:
+    with COMPILING:
         try:
             source, program = write(variant)
         except codegen.UnsupportedError:
@@ -319,7 +315,7 @@ def find(
         loss = get(loss.name)
     variable = [name for name in numbers if _is_number(numbers[name])]
     special = _exponents(loss, tuple(variable), tuple(sorted(numbers.items() - {(n, numbers[n]) for n in variable})))
-    uniform = tuple(name for name in variable if not (name in special and numbers[name] in _EXPONENTS))
+    uniform = tuple(name for name in variable if not (name in special and numbers[name] in EXPONENTS))
     static = tuple((name, value) for name, value in numbers.items() if name not in uniform)
     extra = tuple(name for name in arrays if name not in loss.arguments)
     weighted = wanted.weights is not None

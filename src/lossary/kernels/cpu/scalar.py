@@ -25,6 +25,8 @@ from lossary.kernels import gamma
 
 # Elements of a block: what a kernel works on at a time, all of it in the first-level cache.
 BLOCK = 4096
+# Rows of a tile: what a kernel on rows works on side by side.
+LANES = 64
 
 # Contraction (a * b + c in one rounding) never hurts a polynomial. No other fast-math flag is set: `nnan` and `ninf`
 # would lose NaN and infinity, `reassoc` the argument reductions below.
@@ -132,15 +134,21 @@ def either(_typing: Any, flag: Any, condition: Any) -> Any:
     return int32(int32, types.boolean), generate
 
 
-@intrinsic
-def room(_typing: Any, like: Any) -> Any:
-    """A C array of `BLOCK` numbers of a type, on the stack."""
+def _on_the_stack(count: int, told: str) -> Any:
+    @intrinsic
+    def array(_typing: Any, like: Any) -> Any:
+        def generate(context: Any, builder: Any, _signature: Any, _args: Any) -> Any:
+            number = context.get_value_type(like)
+            return builder.bitcast(cgutils.alloca_once(builder, ir.ArrayType(number, count)), number.as_pointer())
 
-    def generate(context: Any, builder: Any, _signature: Any, _args: Any) -> Any:
-        number = context.get_value_type(like)
-        return builder.bitcast(cgutils.alloca_once(builder, ir.ArrayType(number, BLOCK)), number.as_pointer())
+        return types.CPointer(like)(like), generate
 
-    return types.CPointer(like)(like), generate
+    array.__doc__ = told
+    return array
+
+
+room = _on_the_stack(BLOCK, "A C array of `BLOCK` numbers of a type, on the stack.")
+lanes = _on_the_stack(LANES, "A C array of `LANES` numbers of a type, on the stack.")
 
 
 @intrinsic

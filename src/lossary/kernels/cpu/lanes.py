@@ -1,0 +1,332 @@
+"""Losses on rows, on the CPU: loops generated from the definition, over tiles of rows that lie side by side.
+
+Every loss on one row of scores, or on rows of one length, has such a kernel; the softmax family has a better one for
+long rows in `lossary.kernels.cpu.rows`. A tile's rows are worked through together, entry by entry, with what is needed
+again in scratch memory; its values are added in their order, so a result does not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from lossary.catalogue import Loss, get
+from lossary.kernels import codegen, rowgen
+from lossary.kernels.cpu import pointwise, store, threads
+from lossary.kernels.cpu.pointwise import COMPILING, EXPONENTS, TYPES, import_lines
+from lossary.kernels.table import Outcome, Wanted, least
+
+LANES = 64  # rows of a tile, as in `lossary.kernels.cpu.scalar`
+_LEAST = 16384  # entries from which the kernel is used; below, NumPy is as fast
+_LEAST_SHARED = 65536  # entries from which threads are used: their start costs some tens of microseconds
+
+
+@dataclass(frozen=True)
+class Variant:
+    """All that the source of a kernel depends on."""
+
+    loss: Loss
+    alternative: int
+    dtype: str
+    static: tuple[tuple[str, Any], ...]
+    uniform: tuple[str, ...]
+    arrays: tuple[str, ...]  # parameters with one number per entry
+    order: int
+    value: str | None
+    weighing: str  # "" (all rows count), "weight" (by a number each) or "ignore" (but those of one label)
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A kernel ready to be called, and the meaning of its arguments."""
+
+    function: Callable[..., int]
+    arguments: tuple[rowgen.Argument, ...]
+    uniforms: Callable[..., tuple[float, ...]]
+    uniform_names: tuple[str, ...]
+    scratch: int
+
+
+_HEADER = '''"""{name}: {what}, in {dtype}.
+
+Generated from {where} by lossary; the folder may be deleted at any time.
+"""
+
+from numba import njit, types
+from numba import {dtype} as T
+from lossary.kernels.cpu.compiling import entry
+{imports}
+INF, NAN = T(float("inf")), T(float("nan"))
+
+
+def uniforms({parameters}):
+    """What is the same for all rows, computed once."""
+    return ({uniforms})
+
+
+@njit(error_model="numpy", fastmath={{"contract"}}, pipeline_class=Unaliased)
+def tile(start, rows, width, {names}, scratch):
+    """Rows side by side: returns the sum of their values."""
+    whole_registers()
+    values = lanes(T(0.0))
+{body}
+    return {sum}
+
+
+@entry(types.int32(types.intp, types.intp, types.intp, types.intp, types.intp, {types}))
+def run(first, last, height, width, length, {names}, scratch, sums):
+    """The tiles from `first` up to `last`, each of `height` rows of `width`; each leaves its sum in `sums`."""
+    whole_registers()
+    for number in range(first, last):
+        start = number * height
+        rows = min(height, length - start)
+        store(sums, number, tile(start, rows, width, {names}, scratch))
+    return types.int32(0)
+'''
+
+
+def write(variant: Variant) -> tuple[str, rowgen.RowProgram]:
+    """Return the source of a kernel, and the program it holds."""
+    loss, order = variant.loss, variant.order
+    orders = rowgen.trace(loss, variant.alternative, dict(variant.static), variant.uniform, variant.arrays, order)
+    program = rowgen.RowWriter(
+        loss, variant.alternative, orders, variant.value is not None, order, bool(variant.weighing)
+    ).tile()
+    body = [*_weights(variant, program), *program.lines]
+    if variant.value == "each":
+        body += ["for r in range(rows):", "    store(value_out, start + r, load(values, r))"]
+    if variant.value == "sum":
+        body += ["total = 0.0", "for r in range(rows):", "    total = total + types.float64(load(values, r))"]
+    pointers, kinds = [], []
+    for argument in program.arguments:
+        pointers += [f"{argument.name}_at", f"{argument.name}_step"]
+        kinds += [f"types.CPointer({'types.intp' if argument.kind == 'label' else 'T'})", "types.intp"]
+    if variant.weighing == "weight":
+        pointers.append("example_weight_at")
+        kinds.append("types.CPointer(T)")
+    elif variant.weighing:
+        pointers.append("ignored")
+        kinds.append("types.intp")
+    outputs = ["value_out"] if variant.value == "each" else []
+    outputs += [f"derivative_{k}_out" for k in range(len(loss.wrt) if order else 0)]
+    uniforms = [name for name, _ in program.uniforms] + (["derivative_scale"] if order else [])
+    kinds += ["types.CPointer(T)"] * len(outputs) + ["T"] * len(uniforms)
+    functions = {*program.functions, "load", "store", "lanes", "Unaliased", "whole_registers"}
+    functions |= {"where"} if variant.weighing else set()
+    source = _HEADER.format(
+        name=loss.name,
+        what=" and ".join(
+            filter(None, [{"each": "values", "sum": "their sum"}.get(variant.value or ""), *_ORDERS[order]])
+        ),
+        dtype=variant.dtype,
+        where=f"{loss.define.__module__}.{loss.define.__qualname__}",
+        imports=import_lines(functions, variant.dtype),
+        parameters=", ".join(("row_length", *variant.uniform)),
+        uniforms="".join(f"{expression}, " for _, expression in program.uniforms),
+        names=", ".join([*pointers, *outputs, *uniforms]),
+        types=", ".join([*kinds, "types.CPointer(T)", "types.CPointer(types.float64)"]),
+        body="\n".join(f"    {line}" for line in body),
+        sum="total" if variant.value == "sum" else "0.0",
+    )
+    return source, program
+
+
+_ORDERS: tuple[tuple[str, ...], ...] = ((), ("gradient",), ("diagonal of the Hessian",))
+
+
+def _weights(variant: Variant, program: rowgen.RowProgram) -> list[str]:
+    if not variant.weighing:
+        return []
+    label = next((a.name for a in program.arguments if a.kind == "label"), "")
+    if variant.weighing == "weight":
+        weight = "load(example_weight_at, start + r)"
+    elif label:
+        weight = f"where(load({label}_at, (start + r) * {label}_step) == ignored, T(0.0), T(1.0))"
+    else:
+        raise codegen.UnsupportedError("only a label can be one to ignore")
+    return ["weights = lanes(T(0.0))", "for r in range(rows):", f"    store(weights, r, {weight})"]
+
+
+@cache
+def _exponents(
+    loss: Loss, alternative: int, static: tuple[tuple[str, Any], ...], uniform: tuple[str, ...], arrays: tuple[str, ...]
+) -> tuple[str, ...]:
+    try:
+        orders = rowgen.trace(loss, alternative, dict(static), uniform, arrays, loss.derivatives)
+    except codegen.UnsupportedError:
+        return ()
+    return codegen.powers_of(orders[0][0].graph)
+
+
+@cache
+def _compile(variant: Variant) -> Compiled | None:
+    with COMPILING:
+        try:
+            source, program = write(variant)
+        except codegen.UnsupportedError:
+            return None
+        made = store.module(variant.loss.name, source)
+        floating = TYPES[variant.dtype][1]
+        outputs = (variant.value == "each") + (len(variant.loss.wrt) if variant.order else 0)
+        weighing: dict[str, list[Any]] = {"": [], "weight": [ctypes.c_void_p], "ignore": [ctypes.c_ssize_t]}
+        prototype = ctypes.CFUNCTYPE(
+            ctypes.c_int32,
+            *[ctypes.c_ssize_t] * 5,
+            *[ctypes.c_void_p, ctypes.c_ssize_t] * len(program.arguments),
+            *weighing[variant.weighing],
+            *[ctypes.c_void_p] * outputs,
+            *[floating] * (len(program.uniforms) + (variant.order > 0)),
+            *[ctypes.c_void_p] * 2,
+        )
+        function = prototype(made.run.address)
+        return Compiled(function, program.arguments, made.uniforms, variant.uniform, program.scratch)
+
+
+# --- a call ---------------------------------------------------------------------------------------------------------
+
+
+def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
+    """Compute a call on NumPy arrays, or return None if it is not for a kernel."""
+    if not call.signature.rank:
+        return pointwise.evaluate(call, wanted)
+    row = next(x for x, core in zip(call.arrays, call.signature.inputs, strict=True) if core)
+    width, length = row.shape[-1], math.prod(call.batch)
+    if width * length < max(least(_LEAST), 1):
+        return None
+    arrays = dict(zip(call.loss.arguments, call.arrays, strict=True))
+    if any(arrays[name].shape[:-1] != call.batch for name in call.loss.wrt):
+        return None
+    numbers = {}
+    for name, held in call.params.items():
+        if isinstance(held, np.ndarray):
+            arrays[name] = held
+        else:
+            numbers[name] = held
+    extra = tuple(name for name in arrays if name not in call.loss.arguments)
+    alternative = call.loss.signatures.index(call.signature)
+    weighing = "" if wanted.weights is None else "weight"
+    dtype = np.dtype(call.dtype)
+    compiled = find(call.loss, alternative, numbers, extra, dtype.name, wanted, weighing)
+    if compiled is None:
+        return None
+    call.check_values()
+    sources = [_memory(arrays[a.name], a.kind, call.batch, dtype) for a in compiled.arguments]
+    if any(source is None for source in sources):
+        return None
+    shapes = [arrays[name].shape for name in call.loss.wrt]
+    return _run(compiled, sources, numbers, call.batch, width, shapes, wanted, dtype)
+
+
+def _memory(x: Any, kind: str, batch: tuple[int, ...], dtype: Any) -> tuple[Any, int] | None:
+    """Return an array as it lies in memory for the loops, and how far apart its rows are; None if it cannot lie so."""
+    entries = x.shape[-1]
+    if kind == "row" and x.shape[:-1] not in (batch, ()):
+        return None
+    shared = x.shape[:-1] == () and batch != ()
+    whole = x if shared else np.broadcast_to(x, (*batch, entries))
+    return np.ascontiguousarray(whole, np.intp if kind == "label" else dtype), 0 if shared else entries
+
+
+def _run(
+    compiled: Compiled,
+    sources: Any,
+    numbers: Mapping[str, Any],
+    batch: tuple[int, ...],
+    width: int,
+    shapes: Sequence[tuple[int, ...]],
+    wanted: Wanted,
+    dtype: Any,
+) -> Outcome:
+    length = math.prod(batch)
+    rows = height(width)
+    tiles = -(-length // rows)
+    values = np.empty(batch, dtype) if wanted.value == "each" else None
+    slopes = [np.empty(shape, dtype) for shape in shapes] if wanted.order else []
+    sums = np.empty(tiles)
+    weights = [] if wanted.weights is None else [np.ascontiguousarray(np.broadcast_to(wanted.weights, batch), dtype)]
+    out = [x.ctypes.data for x in ([] if values is None else [values]) + slopes]
+    given = {name: numbers[name] for name in compiled.uniform_names}
+    scalars = (*map(float, compiled.uniforms(width, **given)), *((float(wanted.scale),) if wanted.order else ()))
+    pointers = [part for x, step in sources for part in (x.ctypes.data, step)] + [w.ctypes.data for w in weights] + out
+
+    def run(first: int, last: int) -> int:
+        scratch = np.empty(compiled.scratch * width * rows, dtype)
+        return compiled.function(
+            first, last, rows, width, length, *pointers, *scalars, scratch.ctypes.data, sums.ctypes.data
+        )
+
+    threads.share(run, tiles, 1 if length * width < _LEAST_SHARED else (wanted.threads or threads.default_count()))
+    return Outcome(sums.sum() if wanted.value == "sum" else values, tuple(slopes))
+
+
+def find(
+    loss: Loss,
+    alternative: int,
+    params: Mapping[str, Any],
+    arrays: tuple[str, ...],
+    dtype: str,
+    wanted: Wanted,
+    weighing: str,
+) -> Compiled | None:
+    """Return the kernel for what is wanted of a loss, or None if there is none.
+
+    `params` are the parameters that are the same for all entries; `arrays` names those with one number for each entry.
+    """
+    if dtype not in TYPES:
+        return None
+    if loss.bound:
+        loss = get(loss.name)
+    # An option at its default, mostly off, and a choice between forms are settled before anything is compiled.
+    free = tuple(name for name, held in params.items() if _is_free(loss, name, held))
+    fixed = tuple((name, held) for name, held in params.items() if name not in free)
+    powers = _exponents(loss, alternative, fixed, free, arrays)
+    uniform = tuple(name for name in free if not (name in powers and params[name] in EXPONENTS))
+    static = tuple((name, held) for name, held in params.items() if name not in uniform)
+    return _compile(Variant(loss, alternative, dtype, static, uniform, arrays, wanted.order, wanted.value, weighing))
+
+
+def _is_free(loss: Loss, name: str, held: Any) -> bool:
+    return (
+        isinstance(held, float) and held != loss.defaults[name] and loss.parameter_domains[name][0].kind == "interval"
+    )
+
+
+# A survey of labels: how many rows count, or -1 if one that counts names no class.
+_SURVEY = '''"""How many labels are not to be ignored; -1 if one of these names no class."""
+
+from numba import types
+from lossary.kernels.cpu.compiling import entry
+from lossary.kernels.cpu.scalar import load
+
+
+@entry(types.int32(types.intp, types.intp, types.intp, types.CPointer(types.intp)))
+def run(length, classes, ignored, labels):
+    kept = types.int32(0)
+    wrong = types.int32(0)
+    for i in range(length):
+        label = load(labels, i)
+        counts = types.int32(label != ignored)
+        kept += counts
+        wrong |= counts & types.int32((label < 0) | (label >= classes))
+    return types.int32(-1) if wrong else kept
+'''
+
+
+@cache
+def survey() -> Callable[[int, int, int, int], int]:
+    """Return the function of length, classes, ignored label and address that counts labels."""
+    with COMPILING:
+        made = store.module("survey", _SURVEY)
+        prototype = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_ssize_t] * 3, ctypes.c_void_p)
+        return prototype(made.run.address)
+
+
+def height(width: int) -> int:
+    """How many rows make a tile: short rows in whole registers, long ones so that their scratch stays in the cache."""
+    return LANES if width <= LANES else LANES // 4

@@ -1,0 +1,388 @@
+"""From a definition on rows to loops over rows that lie side by side.
+
+As in `codegen` the definition is run on symbols; here a symbol is an entry of a row, or a number of the row as a whole.
+A sum or a maximum over the row ends a *pass*: what depends on it waits for the next loop over the row. What a later
+pass needs of an earlier one is kept in scratch memory if it was dear (an exponential, a quotient), and computed again
+if it was cheap.
+
+A tile of rows goes through the passes together, the loop over rows innermost, so that rows of any length, also of ten
+entries, fill the registers of the processor, and no sum depends on its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lossary.catalogue import Loss
+from lossary.kernels import codegen
+from lossary.kernels.codegen import Graph, Node, UnsupportedError
+
+_WORDLESS = {"constant", "uniform", "filled"}
+_GIVEN = _WORDLESS | {"argument"}
+# How a reduction starts, and how it goes on.
+_REDUCTIONS = {
+    "sum": ("T(0.0)", "{held} + {x}"),
+    "max": ("-INF", "maximum({held}, {x})"),
+    "min": ("INF", "minimum({held}, {x})"),
+    "take": ("NAN", "where(j == {index}, {x}, {held})"),
+}
+_CHEAP = {"+", "-", "*", "negative", "abs", "where", "constant", "filled", "one_hot", "argument", "maximum", "minimum"}
+_CHEAP |= {"~", "&", "|", "<", "<=", ">", ">=", "==", "!=", "uniform", "sign"}
+
+
+class _Entry(Node):
+    """An operation that gives one number for each entry of the row (`wide`), or one for the row."""
+
+    __slots__ = ("level", "wide")
+    graph: _RowGraph
+    level: int  # the pass that can compute it
+    wide: bool
+
+    def __getitem__(self, _: Any) -> Any:
+        raise UnsupportedError("entries of a row are taken by label only")
+
+    @property
+    def shape(self) -> _Shape:
+        """Of which a definition may ask how long the row is."""
+        return _Shape(self)
+
+
+class _Shape:
+    def __init__(self, owner: _Entry) -> None:
+        self.owner = owner
+
+    def __getitem__(self, at: Any) -> Node:
+        if at != -1 or not self.owner.wide:
+            raise UnsupportedError("only the length of a row is known")
+        return self.owner.graph.length
+
+
+class _RowGraph(Graph):
+    """Operations on rows, each once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.length = self.node("parameter", ("row_length",), "uniform")
+        self.length.name = "row_length"
+
+    def node(self, operation: str, parts: tuple[Any, ...], kind: Any, wide: bool | None = None) -> Node:
+        key = (operation, *(p.at if isinstance(p, Node) else repr(p) for p in parts), kind, wide)
+        if key not in self.nodes:
+            made = _Entry(self, operation, parts, kind, len(self.nodes))
+            inner = [p for p in parts if isinstance(p, _Entry)] if kind != "uniform" and operation != "uniform" else []
+            reduction = operation in _REDUCTIONS
+            made.wide = (not reduction and any(p.wide for p in inner)) if wide is None else wide
+            made.level = max((p.level for p in inner), default=0) + reduction
+            self.nodes[key] = made
+        return self.nodes[key]
+
+    def number(self, x: Any) -> Node:
+        if isinstance(x, Node) and x.kind == "index":  # type: ignore[comparison-overlap]
+            raise UnsupportedError("a label is used as a number")
+        return super().number(x)
+
+
+class _Rows(codegen.Namespace):
+    """The namespace `xp` of symbols that stand for rows."""
+
+    def _reduced(self, operation: str, x: Any, *more: Any) -> Any:
+        entry: Any = self.graph.number(x)
+        return self.graph.node(operation, (entry, *more), "number") if entry.wide else entry
+
+    def sum(self, x: Any) -> Any:
+        """Over the row."""
+        return self._reduced("sum", x)
+
+    def max(self, x: Any) -> Any:
+        """Over the row."""
+        return self._reduced("max", x)
+
+    def min(self, x: Any) -> Any:
+        """Over the row."""
+        return self._reduced("min", x)
+
+    def take(self, x: Any, index: Any) -> Any:
+        """The entry at a label."""
+        return self._reduced("take", x, index)
+
+    def one_hot(self, index: Any, like: Any) -> Any:
+        """1 at the label and 0 elsewhere."""
+        graph: Any = self.graph
+        return graph.node("one_hot", (index,), "number", True)
+
+    def is_index(self, x: Any) -> bool:
+        """Whether this is a label."""
+        return bool(x.kind == "index")
+
+    def zeros_like(self, x: Any) -> Any:
+        """Zeros, as many as there are entries."""
+        return self._filled(0.0, x)
+
+    def ones_like(self, x: Any) -> Any:
+        """Ones, as many as there are entries."""
+        return self._filled(1.0, x)
+
+    def _filled(self, value: float, like: Any) -> Any:
+        graph: Any = self.graph
+        wide = isinstance(like, _Entry) and like.kind != "uniform" and like.wide
+        return graph.node("filled", (value,), "number", True) if wide else graph.number(value)
+
+
+# --- what is to be written --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An array that the loops read: rows, one number for each row, or one label for each row."""
+
+    name: str
+    kind: str  # "row", "number" or "label"
+
+
+@dataclass(frozen=True)
+class RowProgram:
+    """The loops over one tile, and what they read and write."""
+
+    lines: tuple[str, ...]
+    arguments: tuple[Argument, ...]
+    uniforms: tuple[tuple[str, str], ...]
+    functions: tuple[str, ...]
+    scratch: int  # pieces of scratch memory, each of the size of a tile
+
+
+def trace(
+    loss: Loss, alternative: int, static: Mapping[str, Any], uniform: Sequence[str], arrays: Sequence[str], order: int
+) -> list[tuple[Node, ...]]:
+    """Run one alternative of a definition on symbols, up to an order."""
+    graph = _RowGraph()
+    signature = loss.signatures[alternative]
+    if signature.rank != 1 or len({label for core in signature.inputs for label in core}) != 1:
+        raise UnsupportedError("kernels are generated for rows of one length only")
+    given = []
+    for name, core in zip(loss.arguments, signature.inputs, strict=True):
+        label = loss.domain(name, alternative).kind == "index"
+        given.append(graph.node("argument", (name,), "index" if label else "number", bool(core)))
+    params: dict[str, Any] = dict(static)
+    params |= {name: graph.node("parameter", (name,), "uniform") for name in uniform}
+    params |= {name: graph.node("argument", (name,), "number", True) for name in arrays}
+    for node, name in zip(given, loss.arguments, strict=True):
+        node.name = name
+    for name in (*uniform, *arrays):
+        params[name].name = name
+    orders: list[tuple[Node, ...]] = []
+    steps = loss.define(_Rows(graph), *given, **params)
+    try:
+        for _ in range(order + 1):
+            found = next(steps)
+            orders.append(tuple(map(graph.number, found if isinstance(found, tuple) else (found,))))
+            codegen.name_after(steps)
+    except (AttributeError, TypeError) as failure:
+        raise UnsupportedError(str(failure)) from failure
+    return orders
+
+
+class RowWriter(codegen.Writer):
+    """Writes the passes over a tile."""
+
+    def __init__(
+        self, loss: Loss, alternative: int, orders: list[tuple[Node, ...]], value: bool, order: int, weighing: bool
+    ) -> None:
+        super().__init__(loss, orders, set())
+        self.value: Any = orders[0][0] if value else None
+        self.slopes: list[Any] = list(orders[order]) if order else []
+        cores = dict(zip(loss.arguments, loss.signatures[alternative].inputs, strict=True))
+        # Whether a derivative has an entry for each of the row, as what it is taken in.
+        self.long = [bool(cores[name]) for name in loss.wrt] if order else []
+        if any(slope.wide and not long for slope, long in zip(self.slopes, self.long, strict=True)):
+            raise UnsupportedError("the derivative in a number is a row")
+        self.weighing = weighing  # whether rows count by their weight, at 0 not at all
+        self.level = 0  # of the pass that is being written
+        self.due: dict[int, list[Any]] = {}  # by pass, the nodes it computes
+        self.reductions: list[Any] = []
+        self.numbers: dict[int, Any] = {}  # numbers of a row that are kept between loops
+        self.kept: dict[int, Any] = {}  # wide nodes that are kept between passes
+        self.names: dict[int, str] = {}  # of variables: the same node has the same in every loop
+        self.arguments: dict[str, Argument] = {}
+
+    def tile(self) -> RowProgram:
+        """Return the loops over one tile."""
+        self._plan()
+        lines: list[str] = []
+        for level in range(max([*self.due, *(n.level for n in self.reductions)], default=0) + 1):
+            self.level = level
+            lines += self._loop_over_numbers()
+            lines += self._loop_over_entries()
+        lines += self._values()
+        rooms = [f"{self._name(n)}_of_rows = lanes(T(0.0))" for n in self.numbers.values()]
+        ordered = [self.arguments[n] for n in (*self.loss.arguments, *self.loss.defaults) if n in self.arguments]
+        return RowProgram(
+            (*rooms, *lines),
+            tuple(ordered),
+            tuple(self.uniforms.items()),
+            tuple(sorted(self.functions)),
+            len(self.kept),
+        )
+
+    # -- which pass computes what
+
+    def _plan(self) -> None:
+        found: dict[int, Any] = {}
+        stack = [*([] if self.value is None else [self.value]), *self.slopes]
+        while stack:
+            node = stack.pop()
+            if node.at not in found:
+                found[node.at] = node
+                stack.extend(_parts(node))
+        self.reductions = [found[at] for at in sorted(found) if found[at].operation in _REDUCTIONS]
+        for node in self.reductions:
+            self.numbers[node.at] = node
+            self.due.setdefault(node.level - 1, []).append(node.parts[0])
+        for node in self._long_slopes().values():
+            self.due.setdefault(node.level, []).append(node)
+        for level in range(max(self.due, default=0), -1, -1):
+            self._carry(level)
+
+    def _carry(self, level: int) -> None:
+        """Find what a pass needs of earlier ones: dear entries, and numbers of the row."""
+        stack, seen = list(self.due.get(level, [])), set()
+        while stack:
+            node = stack.pop()
+            if node.at in seen or node.operation in _GIVEN:
+                continue
+            seen.add(node.at)
+            if not node.wide:
+                self.numbers[node.at] = node
+            elif node.level < level and node.operation not in _CHEAP:
+                if node.at not in self.kept:
+                    self.kept[node.at] = node
+                    self.due.setdefault(node.level, []).append(node)
+            else:
+                stack.extend(_parts(node))
+
+    # -- loops
+
+    def _loop_over_numbers(self) -> list[str]:
+        """The numbers of a row that are known by now and needed by a loop, and the starts of reductions."""
+        known = [n for n in self.numbers.values() if n.level == self.level and n.operation not in _REDUCTIONS]
+        body = self._body(known)
+        for node in known:
+            text = self._text(node)[0]
+            body.append(self._keep(node, f"where({text}, T(1.0), T(0.0))" if node.kind == "truth" else text))
+            self.functions |= {"where"} if node.kind == "truth" else set()
+        body += [self._keep(n, _REDUCTIONS[n.operation][0]) for n in self._reduced_here()]
+        return _over_rows(body)
+
+    def _loop_over_entries(self) -> list[str]:
+        """One pass over the entries of all rows of a tile."""
+        body = self._body([n for n in self.due.get(self.level, []) if n.wide])
+        for node in self.kept.values():
+            if node.level == self.level:
+                body.append(f"store({self._place(node)}, {self._text(node)[0]})")
+        for node in self._reduced_here():
+            grown = _REDUCTIONS[node.operation][1]
+            self.functions |= {name for name in ("maximum", "minimum", "where") if name in grown}
+            index = self._text(node.parts[1])[0] if node.operation == "take" else ""
+            held, x = f"load({self._name(node)}_of_rows, r)", self._text(node.parts[0], 5)[0]
+            body.append(self._keep(node, grown.format(held=held, x=x, index=index)))
+        for number, node in self._long_slopes().items():
+            if node.level == self.level:
+                slope = self._weighed(self._text(node, 6)[0], "derivative_scale")
+                body.append(f"store(derivative_{number}_out, (start + r) * width + j, {slope})")
+        inner = _over_rows(body)
+        return ["for j in range(width):", *("    " + line for line in inner)] if inner else []
+
+    def _values(self) -> list[str]:
+        """The value of each row, and derivatives in its numbers."""
+        short = {number: node for number, node in enumerate(self.slopes) if not self.long[number]}
+        results = [*([] if self.value is None else [self.value]), *short.values()]
+        self.level = max((node.level for node in results), default=0)
+        body = self._body([node for node in results if node.at not in self.numbers])
+        if self.value is not None:
+            body.append(f"store(values, r, {self._weighed(self._text(self.value, 6)[0])})")
+        for number, node in short.items():
+            slope = self._weighed(self._text(node, 6)[0], "derivative_scale")
+            body.append(f"store(derivative_{number}_out, start + r, {slope})")
+        return _over_rows(body)
+
+    def _long_slopes(self) -> dict[int, Any]:
+        return {number: node for number, node in enumerate(self.slopes) if self.long[number]}
+
+    def _reduced_here(self) -> list[Any]:
+        return [node for node in self.reductions if node.level == self.level + 1]
+
+    def _weighed(self, text: str, *factors: str) -> str:
+        if not self.weighing:
+            return " * ".join([text, *factors])
+        self.functions.add("where")
+        weight = "load(weights, r)"
+        return f"where({weight} == T(0.0), T(0.0), {' * '.join([text, weight, *factors])})"
+
+    def _keep(self, node: Any, text: str) -> str:
+        return f"store({self._name(node)}_of_rows, r, {text})"
+
+    def _place(self, node: Any) -> str:
+        return f"scratch, ({list(self.kept).index(node.at)} * width + j) * rows + r"
+
+    # -- the body of one loop
+
+    def _body(self, roots: list[Any]) -> list[str]:
+        """Assignments for what the roots need in this loop."""
+        self.uses, self.needed, self.written = {}, {}, {}
+        computed = {node.at for node in roots if node.operation != "argument"}
+        stack = list(roots)
+        while stack:
+            node = stack.pop()
+            self.uses[node.at] = self.uses.get(node.at, 0) + 1
+            if node.at not in self.needed:
+                self.needed[node.at] = node
+                if node.at in computed or not self._held(node):
+                    stack.extend(_parts(node))
+        lines = []
+        for at in sorted(self.needed):
+            node = self.needed[at]
+            held = "" if at in computed else self._held(node)
+            if node.operation in _WORDLESS or not (held or self.uses[at] > 1 or (node.name and node.kind != "truth")):
+                continue
+            text = held or self._text(node)[0]
+            self.written[at] = self._name(node)
+            lines.append(f"{self.written[at]} = {text}")
+        return lines
+
+    def _held(self, node: Any) -> str:
+        """How to read a node that this loop need not compute, or "" if it must."""
+        if node.operation == "argument":
+            name = node.parts[0]
+            self.arguments[name] = Argument(name, "label" if node.kind == "index" else "row" if node.wide else "number")
+            return f"load({name}_at, (start + r) * {name}_step{' + j' if node.wide else ''})"
+        if node.at in self.numbers:
+            held = f"load({self._name(node)}_of_rows, r)"
+            return f"{held} != T(0.0)" if node.kind == "truth" else held
+        return f"load({self._place(node)})" if node.at in self.kept and node.level < self.level else ""
+
+    def _name(self, node: Any) -> str:
+        if node.at not in self.names:
+            own = node.operation == "argument"
+            self.names[node.at] = node.parts[0] if own else self._fresh(node.name or self._title(node))
+        return self.names[node.at]
+
+    def _bare(self, node: Any) -> tuple[str, int]:
+        if node.at not in self.written:
+            if node.operation == "filled":
+                return codegen.literal(node.parts[0]), codegen.ATOM
+            if node.operation == "one_hot":
+                self.functions.add("where")
+                return f"where(j == {self._text(node.parts[0])[0]}, T(1.0), T(0.0))", codegen.ATOM
+            held = self._held(node)
+            if node.at not in self.needed and held:
+                return held, codegen.ATOM
+        return super()._bare(node)
+
+
+def _parts(node: Any) -> list[Any]:
+    return [] if node.operation == "uniform" else [part for part in node.parts if isinstance(part, Node)]
+
+
+def _over_rows(body: list[str]) -> list[str]:
+    return ["for r in range(rows):", *("    " + line for line in body)] if body else []

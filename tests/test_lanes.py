@@ -1,0 +1,181 @@
+"""Kernels generated for losses on rows: held to their definitions, and to what a kernel promises beyond them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lossary
+from lossary.catalogue import Loss
+from lossary.testing import random_arrays, random_params
+from lossary.transforms import prepare, value_and_grad
+
+pytest.importorskip("numba")
+
+from lossary.kernels import codegen, rowgen, table
+from lossary.kernels.cpu import lanes
+
+# Those for which no loops can be generated, and why.
+WITHOUT = {
+    "arcface": "takes the cosine of an angle",
+    "ctc": "runs along a sequence",
+    "linear_chain_crf": "runs along a sequence",
+    "multilabel_margin": "compares all pairs of entries",
+    "rnnt": "runs along a sequence",
+    "zero_one": "asks where the largest entry is, and has no slope",
+}
+
+
+def on_rows() -> list[tuple[Loss, int]]:
+    """Every loss on rows of one length, with its alternatives."""
+    found = []
+    for name in lossary.names():
+        loss = lossary.get(name)
+        for number, signature in enumerate(loss.signatures):
+            labels = {label for core in signature.inputs for label in core}
+            if signature.rank == 1 and len(labels) == 1 and not loss.coupling and name not in WITHOUT:
+                found.append((loss, number))
+    return found
+
+
+every_loss = pytest.mark.parametrize(("loss", "alternative"), on_rows(), ids=lambda x: getattr(x, "name", x))
+
+
+@pytest.fixture(autouse=True)
+def any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "_LEAST", 0)
+
+
+def drawn(loss: Loss, alternative: int, dtype: Any, seed: int, count: int) -> list[Any]:
+    rng = np.random.default_rng([seed, *loss.name.encode()])
+    arrays = random_arrays(loss, rng, count, alternative=alternative)
+    return [a.astype(dtype) if a.dtype.kind == "f" else a for a in arrays]
+
+
+def compare(loss: Loss, arrays: Any, params: Any, weights: Any = None, units: float = 128) -> None:
+    """Hold value and gradient to the definition's: to some units of the result, and of the inputs as they move it."""
+    call = prepare(loss, arrays, params)
+    found = lanes.evaluate(call, table.Wanted("each", 1, weights))
+    assert found is not None, f"{loss.name} has no kernel"
+    value, derivatives, _ = call.pull(min(2, loss.derivatives))
+    # A small temperature magnifies the roundings of what it divides.
+    small = [abs(held) for held in call.params.values() if isinstance(held, float) and 0 < abs(held) < 1]
+    eps = np.finfo(call.dtype).eps / min([1.0, *small])
+    factor = np.ones(call.batch, call.dtype) if weights is None else weights
+    sensitivity = np.zeros(call.batch)
+    for at, slope in zip(loss.wrt, derivatives[0], strict=True):
+        given = call.arrays[loss.arguments.index(at)]
+        moved = np.nan_to_num(np.abs(np.broadcast_to(slope * given, given.shape)))
+        sensitivity = sensitivity + moved.reshape(*call.batch, -1).sum(-1)
+    expected = np.broadcast_to(value, (*call.batch, 1))[..., 0]
+    pairs = [(found.value, np.where(factor == 0, 0, expected * factor), sensitivity * factor)]
+    for number, (got, slope) in enumerate(zip(found.derivatives, derivatives[0], strict=True)):
+        whole = np.broadcast_to(slope, got.shape)
+        reference = np.where(factor[..., None] == 0, 0, whole * factor[..., None])
+        size = np.nan_to_num(np.abs(reference)).max(-1, keepdims=True)
+        if loss.derivatives > 1:
+            moved = derivatives[1][number] * call.arrays[loss.arguments.index(loss.wrt[number])]
+            size = size + np.nan_to_num(np.abs(np.broadcast_to(moved, got.shape))).max(-1, keepdims=True)
+        pairs.append((got, reference, np.broadcast_to(size, got.shape)))
+    for got, reference, size in pairs:
+        np.testing.assert_array_equal(np.isnan(got), np.isnan(reference), err_msg=loss.name)
+        endless = np.isinf(reference)
+        np.testing.assert_array_equal(got[endless], reference[endless], err_msg=loss.name)
+        plain = np.isfinite(reference)
+        slack = units * eps * (np.abs(reference[plain]) + size[plain] + 1) + np.finfo(call.dtype).tiny
+        excess = np.abs(got[plain] - reference[plain]) - slack
+        assert not (excess > 0).any(), (loss.name, params, excess.max())
+
+
+@every_loss
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+def test_loops_compute_what_the_definition_computes(loss: Loss, alternative: int, dtype: Any) -> None:
+    rng = np.random.default_rng([1, *loss.name.encode()])
+    for number, params in enumerate(({}, random_params(loss, rng, default=0.0))):
+        arrays = drawn(loss, alternative, dtype, number, 2 * lanes.LANES + 9)
+        weights = None if number == 0 else (rng.random(2 * lanes.LANES + 9) * (rng.random() < 0.8)).astype(dtype)
+        compare(loss, arrays, params, weights)
+
+
+SCORES = [
+    (loss, n) for loss, n in on_rows() if loss.input in ("logit", "score") and n == 0 and loss.signatures[0].inputs[0]
+]
+
+
+@pytest.mark.parametrize(("loss", "alternative"), SCORES, ids=lambda x: getattr(x, "name", x))
+def test_undefined_and_extreme_scores_end_as_the_definition_says(loss: Loss, alternative: int) -> None:
+    arrays = drawn(loss, alternative, np.float64, 3, 12)
+    scores = np.array(np.broadcast_to(arrays[0], (12, arrays[0].shape[-1])))
+    scores[0, 1], scores[1, 0], scores[2, 0] = np.nan, np.inf, -np.inf
+    scores[3], scores[4], scores[5] = -np.inf, 1e300, 0.0
+    scores[6, 0], scores[7, 0], scores[8] = 1e4, -1e4, -700.0
+    with np.errstate(all="ignore"):
+        compare(loss, [scores, *arrays[1:]], {}, units=1024)
+
+
+@pytest.mark.parametrize("width", [1, 2, 63, 64, 65, 300, 5000])
+def test_rows_of_any_length(width: int) -> None:
+    rng = np.random.default_rng(width)
+    for name in ("nll", "softmax_cross_entropy", "kl_divergence"):
+        loss = lossary.get(name)
+        scores = rng.standard_normal((70, width)).astype(np.float32)
+        scores -= np.log(np.exp(scores).sum(-1, keepdims=True))
+        soft = rng.dirichlet(np.ones(width), 70).astype(np.float32)
+        compare(loss, [scores, soft if name == "kl_divergence" else rng.integers(0, width, 70)], {})
+
+
+def test_the_whole_call_agrees_under_weights_masks_ignored_labels_and_reductions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(0)
+    scores, labels = rng.standard_normal((500, 40)), rng.integers(0, 40, 500)
+    labels[::7] = -100
+    weight, mask = rng.random(500), rng.random(500) < 0.9
+    for how in ("none", "sum", "mean"):
+        options: dict[str, Any] = {"reduction": how, "weight": weight, "mask": mask, "ignore_index": -100}
+        fast = value_and_grad(lossary.multiclass_hinge, scores, labels, **options)
+        with monkeypatch.context() as off:
+            off.setattr(lanes, "_LEAST", 10**9)
+            slow = value_and_grad(lossary.multiclass_hinge, scores, labels, **options)
+        np.testing.assert_allclose(fast[0], slow[0], rtol=1e-12)
+        np.testing.assert_allclose(fast[1], slow[1], rtol=1e-12, atol=1e-15)
+
+
+def test_any_number_of_threads_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "_LEAST_SHARED", 0)
+    rng = np.random.default_rng(0)
+    call = prepare(lossary.multiclass_hinge, (rng.standard_normal((1000, 12)), rng.integers(0, 12, 1000)), {})
+    results = [lanes.evaluate(call, table.Wanted("sum", 1, threads=n)) for n in (1, 2, 3, 7)]
+    for other in results[1:]:
+        assert other.value == results[0].value
+        np.testing.assert_array_equal(other.derivatives[0], results[0].derivatives[0])
+
+
+def test_arrays_that_lie_otherwise_in_memory_are_read_right() -> None:
+    rng = np.random.default_rng(0)
+    wide = rng.standard_normal((12, 150))
+    labels = rng.integers(0, 12, 300)[::2]
+    compare(lossary.multiclass_hinge, [wide.T, labels], {})
+    compare(lossary.multiclass_hinge, [wide.T[::-1], labels.astype(np.uint8)], {})
+
+
+def test_a_label_out_of_range_is_refused_on_the_way() -> None:
+    with pytest.raises(lossary.errors.DomainError, match="multiclass_hinge: target"):
+        lossary.multiclass_hinge(np.zeros((200, 100)), np.full(200, 100))
+
+
+@pytest.mark.parametrize("name", sorted(WITHOUT))
+def test_what_cannot_be_generated_is_known(name: str) -> None:
+    loss = lossary.get(name)
+    held = {k: v for k, v in loss.defaults.items() if k != "ignore_index"}
+    with pytest.raises(codegen.UnsupportedError):
+        rowgen.trace(loss, 0, held, (), (), 1)
+
+
+def test_generated_source_reads_like_the_definition() -> None:
+    loss = lossary.multiclass_hinge
+    source, _ = lanes.write(lanes.Variant(loss, 0, "float32", (), ("margin",), (), 1, "sum", ""))
+    assert "violation = margin + (rival - score)" in source
+    assert "for j in range(width):" in source
