@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from lossary.kernels.cpu import store, threads
+from lossary.kernels.cpu import memory, store, threads
 from lossary.kernels.table import Outcome, Wanted, least
 
 LATTICES = 4  # numbers per state and frame: mantissa and power, of a blank and of a label
@@ -83,7 +83,7 @@ def sequences(
     lengths = np.array((input_lengths, target_lengths), np.int64)
     factor = np.ascontiguousarray(factor, np.float64)
     values = np.zeros(batch)
-    grad = np.empty_like(logits) if gradient else None  # in the order of the logits
+    grad = _like(logits) if gradient else None
     if logits.size == 0:
         impossible = lengths[1] > 0
         return np.where(impossible & (factor != 0), np.inf, 0.0), grad
@@ -104,6 +104,14 @@ def sequences(
 
     threads.share(run, batch, workers)
     return values, grad
+
+
+def _like(logits: Any) -> Any:
+    """Return memory for a gradient in the order of the logits: batch first, or frames first."""
+    batch, frames, classes = logits.shape
+    if batch > 1 and frames > 1 and logits.strides[0] < logits.strides[1]:
+        return memory.empty((frames, batch, classes), logits.dtype).transpose(1, 0, 2)
+    return memory.empty(logits.shape, logits.dtype)
 
 
 def _dealt(work: Any, workers: int) -> Any:
