@@ -115,3 +115,20 @@ def test_losses_for_imbalance_find_the_rare_classes(capsys: pytest.CaptureFixtur
         assert rows[name].recalls[0] > 0.9
     assert rows["focal"].balanced_accuracy > plain.balanced_accuracy
     assert "100 zeros to 2 nines" in capsys.readouterr().out
+
+
+def test_a_document_is_read_and_its_head_takes_less_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = example("torch_char_lm")["main"](level="word", steps=25, characters=60_000)
+    assert outcome.perplexity < outcome.guess < outcome.vocabulary
+    whole, parts = outcome.costs
+    assert (whole.way, parts.way) == ("eager", "lossary.linear")
+    assert parts.loss == pytest.approx(whole.loss, rel=1e-5)
+    if whole.megabytes == whole.megabytes:  # the system tells
+        assert parts.megabytes < whole.megabytes / 2
+    assert "Perplexity of unseen text" in capsys.readouterr().out
+
+    own = tmp_path / "own.txt"
+    own.write_text("to be or not to be " * 60)
+    outcome = example("torch_char_lm")["main"](str(own), level="character", steps=20)
+    assert outcome.vocabulary == len({*"to be or not"})
+    assert outcome.perplexity < outcome.guess and len(outcome.sample) == 41
