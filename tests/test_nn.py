@@ -157,6 +157,9 @@ def test_the_drop_ins_are_imported_when_asked_for_and_say_what_is_missing() -> N
 import sys
 sys.modules["torch"] = None
 import lossary
+
+# Random numbers are no data: what they are warned of as a misuse is not what is tested here.
+pytestmark = pytest.mark.filterwarnings("ignore::lossary.LossMisuseWarning")
 try:
     from lossary import nn
 except lossary.errors.MissingExtraError as error:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from lossary import _dispatch, settings
 from lossary.catalogue import Loss, names
 from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError, suggest
 from lossary.facts import CONVENTIONS, Domain, Signature, dimension
@@ -40,10 +41,32 @@ def bind_arrays(loss: Loss, given: Sequence[Any], keywords: dict[str, Any]) -> l
             if name in arrays:
                 raise ArgumentError(f"{loss.name}: {name} is given twice, by position and by name")
             arrays[name] = keywords.pop(name)
+    if "labels" in keywords and loss.target == _SIGNS and isinstance(keywords["labels"], str):
+        arrays = _signs(loss, arrays, keywords.pop("labels"))
     missing = [name for name in loss.arguments if name not in arrays and name not in loss.optional]
     if missing:
         raise ArgumentError(f"{loss.name}: missing {', '.join(missing)}; it takes the arrays {expected}")
     return [arrays.get(name) for name in loss.arguments]
+
+
+_SIGNS = "{-1, 1}"
+
+
+def _signs(loss: Loss, arrays: dict[str, Any], labels: str) -> dict[str, Any]:
+    """Turn labels 0 and 1 into -1 and 1 if that is asked for; others stay outside the domain, and are refused."""
+    if labels not in ("01", "signs"):
+        raise ParameterError(
+            f'{loss.name}: labels: got {labels!r}, expected "01" for targets 0 and 1 or "signs" for -1 and 1'
+        )
+    target: Any = arrays.get("target")
+    if labels == "signs" or target is None:
+        return arrays
+    if not hasattr(target, "dtype"):
+        target = np.asarray(target)
+    whole = str(target.dtype).removeprefix("torch.").startswith(("bool", "uint", "int"))
+    # Unsigned numbers have no -1; a type without fractions leaves the type to compute in to the prediction.
+    signed: Any = target if not whole else target.long() if hasattr(target, "detach") else target.astype(np.int64)
+    return arrays | {"target": 2 * signed - 1}
 
 
 def parameters(loss: Loss, given: Mapping[str, Any], ranges: bool = True) -> dict[str, Any]:
@@ -191,6 +214,8 @@ def _unequal(loss: Loss, signature: Signature, arrays: Sequence[Any], name: str,
     if cores[owner] == cores[name] == 0:
         if len(shape_long) == len(shape_short) + 1 and shape_long[-1] == 1:
             text += f". Nothing is broadcast silently: drop the last axis with {longer}[:, 0], or add one to {shorter}"
+    elif cores[owner] == 1 and cores[name] == 0 and a == b and len(signature.inputs) == 2:
+        text += f". For rows of 0 and 1 pass the class: {name}.argmax(-1)"
     elif cores[owner] == 1 and cores[name] == 0 and len(a) > 2 and b == (a[0], *a[2:]):
         text += f". Classes go last: numpy.moveaxis({owner}, 1, -1)"
     return text
@@ -262,8 +287,26 @@ def domain(
     shown = {"index": f"{{0, ..., {classes - 1}}}", "length": f"{{0, ..., {classes}}}"}.get(allowed.kind, allowed.text)
     raise DomainError(
         f"{loss.name}: {name}: got {x[first]:g}{place}{count}, expected values in {shown}"
-        + _hint(loss, allowed, x, classes)
+        + _hint(loss, name, allowed, x, classes)
     )
+
+
+def swapped(xp: Any, loss: Loss, given: Sequence[Any], domains: Sequence[Domain]) -> str:
+    """Return the sentence that the first two arrays look swapped, if each would be right in the other's place."""
+    if loss.coupling or len(given) < 2 or given[0].shape != given[1].shape:
+        return ""
+    first, second = xp.readable(given[0]), xp.readable(given[1])
+    if first is None or not first.size or (second == np.floor(second)).all():
+        return ""
+    if not domains[0].bounded and not (first == np.floor(first)).all():
+        return ""  # any number would be right in the first place; labels and counts tell themselves by being whole
+    numpy = _dispatch.backend(first)
+    try:
+        for name, allowed, x in zip(loss.arguments, domains, (second, first), strict=False):
+            domain(numpy, loss, name, allowed, x, None, first.shape[-1] if first.ndim else 1)
+    except DomainError:
+        return ""
+    return f". {loss.arguments[0]} and {loss.arguments[1]} look swapped: the order is {', '.join(loss.arguments)}"
 
 
 SHOWN = 8  # offending examples that are listed; the others are counted
@@ -303,7 +346,7 @@ def ignorable(loss: Loss, arrays: Sequence[Any], domains: Sequence[Domain]) -> A
     raise ParameterError(f"{loss.name}: ignore_index: the target holds no class indices; leave rows out with mask=")
 
 
-def _hint(loss: Loss, allowed: Domain, x: Any, classes: int) -> str:
+def _hint(loss: Loss, name: str, allowed: Domain, x: Any, classes: int) -> str:
     finite = x[np.isfinite(x)]
     if finite.size == 0:
         return ""
@@ -322,7 +365,9 @@ def _hint(loss: Loss, allowed: Domain, x: Any, classes: int) -> str:
     if allowed.kind == "length":
         return f". A length counts the entries of dimension {allowed.dimension} that are no padding; it has {classes}"
     if allowed.kind == "set" and set(allowed.values) == {-1.0, 1.0} and values <= {0.0, 1.0}:
-        return ". The labels are 0 and 1: pass 2 * target - 1"
+        return '. The labels are 0 and 1: pass 2 * target - 1, or labels="01"'
+    if set(allowed.values) == {0.0, 1.0} and low == -1 and high > 1:
+        return ". These look like lists of class indices, filled up with -1: give 0 or 1 for every class"
     if (allowed.low == 0 and allowed.high == 1) or set(allowed.values) == {0.0, 1.0}:
         if values == {-1.0, 1.0}:
             return ". The labels are -1 and 1: pass (target + 1) / 2"
@@ -330,6 +375,13 @@ def _hint(loss: Loss, allowed: Domain, x: Any, classes: int) -> str:
             return ". The labels are 0 and 255: divide by 255"
         if loss.input == "probability" and allowed.kind == "interval":
             return ". These look like logits: " + _logit_form(loss)
+    if name == "var" and low < 0:
+        return ". If these are log-variances, pass their exponential"
+    if allowed.text == CONVENTIONS["distance"] == CONVENTIONS["rate"] and low < 0 and name == loss.arguments[0]:
+        if loss.input == "rate":
+            return f". If these are log-rates, use {loss.name.removesuffix('_rate')}"
+        if loss.input == "distance":
+            return ". These look like scores, and a distance is >= 0: use hinge for scores"
     if allowed.text == CONVENTIONS["similarity"]:
         return ". These are not cosines: scale embeddings and class weights to length 1 before multiplying them"
     if allowed.kind == "count" and (finite != np.floor(finite)).any():
@@ -342,11 +394,18 @@ def _logit_form(loss: Loss) -> str:
     return f"use {twin}" if twin in names() else "apply the sigmoid first"
 
 
+_ROWS = 64  # of a large array that are looked at, unless everything is asked for
+_LARGE = 65536
+
+
 def _rows(loss: Loss, name: str, allowed: Domain, x: Any, keep: Any) -> None:
     logarithms = allowed.kind == "log-simplex"
-    rows = x.astype(np.float64).reshape(-1, x.shape[-1])
+    places = np.arange(math.prod(x.shape[:-1]))
     if keep is not None:
-        rows = rows[np.broadcast_to(keep[..., 0], x.shape[:-1]).ravel()]
+        places = places[np.broadcast_to(keep[..., 0], x.shape[:-1]).ravel()]
+    if x.size > _LARGE and len(places) > _ROWS and settings.level() != "full":
+        places = places[np.linspace(0, len(places) - 1, _ROWS).astype(np.intp)]
+    rows = np.asarray(x[np.unravel_index(places, x.shape[:-1])] if x.ndim > 1 else x[None][places], np.float64)
     with np.errstate(all="ignore"):
         sums = (np.exp(rows) if logarithms else rows).sum(axis=-1)
         outside = (rows > _TOLERANCE).any(axis=-1) if logarithms else (rows < 0).any(axis=-1)
@@ -367,4 +426,6 @@ def _rows(loss: Loss, name: str, allowed: Domain, x: Any, keep: Any) -> None:
         hint = ". These are log-probabilities: pass their exponential"
     else:
         hint = f" (it sums to {sums[row]:.4g})"
-    raise DomainError(f"{loss.name}: {name}: row {row} is {shown}, expected {expected}{hint}")
+    if x.ndim == 1 and not logarithms and ((x == 0) | (x == 1)).all():
+        hint += ". One dimension is one example: for yes/no targets use binary_cross_entropy_with_logits"
+    raise DomainError(f"{loss.name}: {name}: row {places[row]} is {shown}, expected {expected}{hint}")

@@ -10,8 +10,9 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -21,7 +22,7 @@ import numpy as np
 from lossary import misuse, settings
 from lossary.catalogue import Loss
 from lossary.errors import LossMisuseWarning
-from lossary.misuse import Finding, Past
+from lossary.misuse import Finding, Past, Seen
 
 FIRST = 8  # calls of a place that are looked at whatever they cost
 _SHARE = 100  # one nanosecond of looking for so many of computing
@@ -42,6 +43,24 @@ def _never() -> bool:
 # Set by the backend of a framework that compiles: whether it is tracing, and how to leave the trace for a moment.
 compiling: Callable[[], bool] = _never
 outside: Callable[..., None] | None = None
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """How a drop-in speaks of a loss of the catalogue.
+
+    Its own name, those of its arrays, how its arrays are laid as the catalogue has them, and what else can be wrong.
+    """
+
+    name: str
+    arrays: Mapping[str, str]
+    arranged: Callable[[Sequence[Any], Mapping[str, Any]], Sequence[Any]] | None = None
+    further: Callable[[Seen], Iterable[Finding]] | None = None
+
+    @cached_property
+    def words(self) -> Mapping[str, str]:
+        """The names as sentences want them: that of the loss under the empty one."""
+        return {"": self.name, **self.arrays}
 
 
 class _Place:
@@ -65,12 +84,12 @@ def attend(
     params: Mapping[str, Any],
     weight: Any = None,
     mask: Any = None,
-    spoken: Mapping[str, str] | None = None,
+    spoken: Spoken | None = None,
 ) -> bool:
     """Look at a call if it is time to, and return whether its values are to be checked at all.
 
-    `spoken` are the names a drop-in has for the loss (under ``""``) and for its arrays. What the catalogue would refuse
-    of such a call is warned of like everything else.
+    `spoken` is how a drop-in speaks of the loss. What the catalogue would refuse of its calls is warned of like
+    everything else.
     """
     if compiling():
         if settings.EVER_FULL and outside is not None:
@@ -111,7 +130,7 @@ def _watch(
     params: Mapping[str, Any],
     weight: Any,
     mask: Any,
-    spoken: Mapping[str, str] | None,
+    spoken: Spoken | None,
 ) -> None:
     """Look if the place has paid for it; if it has not, and its calls are small, leave the next few alone."""
     global _known_filters
@@ -163,7 +182,7 @@ def _inside(file: str) -> bool:
     return file.startswith((_HERE, str(Path(framework).parent)) if framework else _HERE)
 
 
-def _place(name: str, spoken: Mapping[str, str] | None) -> _Place:
+def _place(name: str, spoken: Spoken | None) -> _Place:
     """Return the place of the call: three frames up in the usual way, further where that is still inside."""
     try:
         frame: FrameType | None = sys._getframe(4 if spoken is None else 3)
@@ -199,7 +218,7 @@ def _look(
     params: Mapping[str, Any],
     weight: Any,
     mask: Any,
-    spoken: Mapping[str, str] | None,
+    spoken: Spoken | None,
     full: bool,
 ) -> None:
     began = time.perf_counter_ns()
@@ -218,18 +237,36 @@ def _findings(
     params: Mapping[str, Any],
     weight: Any,
     mask: Any,
-    spoken: Mapping[str, str] | None,
+    spoken: Spoken | None,
     full: bool,
     past: Past,
 ) -> list[Finding]:
     try:
-        seen = misuse.look(loss, given, params, weight, mask, full, past, spoken)
+        laid = given
+        if spoken is not None and spoken.arranged is not None:
+            laid = spoken.arranged([x.detach() for x in given], params)
+        words = None if spoken is None else spoken.words
+        seen = misuse.look(loss, laid, params, weight, mask, full, past, words)
         if seen is None:
             return []
+        if laid is not given:  # a shape is told as the caller has it
+            seen = replace(seen, shapes=dict(zip(loss.arguments, (tuple(x.shape) for x in given), strict=True)))
         with np.errstate(all="ignore"):
-            return [*(misuse.refused(seen) if spoken else ()), *misuse.applied(seen)]
+            found = misuse.applied(seen)
+            if spoken is not None:
+                further = list(spoken.further(seen)) if spoken.further else []
+                known = {f.argument for f in (*found, *further)}
+                # What has been said in better words is not said again.
+                found = [*further, *(f for f in misuse.refused(seen) if f.argument not in known), *found]
+            return found
     except Exception:  # a call must never fail for having been looked at; what cannot be computed, the call itself says
         return []
+
+
+def warn(finding: Finding) -> None:
+    """Tell of something that shapes alone give away."""
+    if settings.level() != "off":
+        _tell(_place("", None), finding)
 
 
 def _tell(place: _Place, finding: Finding) -> None:

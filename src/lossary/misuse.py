@@ -411,7 +411,11 @@ def refused(seen: Seen) -> Iterator[Finding]:
         try:
             checks.domain(numpy, seen.loss, name, allowed, x[rows], None, width, seen.params.get("ignore_index"))
         except DomainError as refusal:
-            yield seen.say("outside the domain", name, _replaced(seen, name, str(refusal), rows))
+            domains = seen.loss.argument_domains[seen.alternative]
+            hint = checks.swapped(numpy, seen.loss, list(seen.arrays.values()), domains)
+            for own, word in seen.spoken.items():
+                hint = re.sub(rf"\b{own}\b", word, hint) if own else hint
+            yield seen.say("outside the domain", name, _replaced(seen, name, str(refusal), rows) + hint)
 
 
 def _replaced(seen: Seen, name: str, sentence: str, rows: Array) -> str:

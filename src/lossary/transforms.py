@@ -14,7 +14,7 @@ from typing import Any
 from lossary import _dispatch, lookout, reduction
 from lossary import checking as checks
 from lossary.catalogue import Loss, dress
-from lossary.errors import ArgumentError
+from lossary.errors import ArgumentError, DomainError
 from lossary.facts import Domain, Signature
 from lossary.reduction import Reduction
 
@@ -41,8 +41,14 @@ class Call:
 
     def check_values(self) -> None:
         """Raise `DomainError` if an array has a value outside its domain, in an example that counts."""
-        if not self.check:
-            return
+        if self.check:
+            try:
+                self._check_values()
+            except DomainError as refusal:
+                hint = checks.swapped(self.xp, self.loss, self.given, self.domains)
+                raise DomainError(f"{refusal}{hint}") from None
+
+    def _check_values(self) -> None:
         xp, loss, keep = self.xp, self.loss, None if self.weights is None else self.weights != 0
         classes = self.given[0].shape[-1] if self.signature.inputs[0] else 1
         lengths, sizes = _lengths(loss, self.signature, self.given)

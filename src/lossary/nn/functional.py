@@ -19,7 +19,9 @@ from torch import Tensor
 from lossary.backends import torch as xp
 from lossary.backends.torch_small import reduced as small
 from lossary.catalogue import Loss, get
+from lossary.lookout import attend
 from lossary.nn import _adapted as adapted
+from lossary.nn import _misuse as misuse
 from lossary.nn._reduction import (
     chosen,
     common_dtype,
@@ -72,6 +74,10 @@ def __dir__() -> list[str]:
 _ABSOLUTE, _SQUARED, _SMOOTH_L1, _HUBER = map(get, ("absolute_error", "squared_error", "smooth_l1", "huber"))
 _SOFTMAX, _NLL, _BINARY_LOGITS = map(get, ("softmax_cross_entropy", "nll", "binary_cross_entropy_with_logits"))
 _MULTI_MARGIN, _MULTILABEL, _SOFT_MARGIN = map(get, ("multi_margin", "multilabel_margin", "logistic_margin"))
+# Those whose kink or end is torch's own are computed as `adapted`; looked at they are as the catalogue has them.
+_BINARY, _DIVERGENCE, _POISSON = map(get, ("binary_cross_entropy", "kl_divergence", "poisson_nll"))
+_GAUSSIAN, _RANKING, _HINGE_EMBEDDING = map(get, ("gaussian_nll", "margin_ranking", "hinge_embedding"))
+_COSINE_EMBEDDING, _TRIPLET = map(get, ("cosine_embedding", "triplet_margin"))
 
 
 def _values(loss: Loss, *arrays: Tensor, **params: Any) -> Tensor:
@@ -294,6 +300,7 @@ def nll_loss(
     1.333333
     """
     reduction = chosen(size_average, reduce, reduction)
+    attend(_NLL, (input, target), {"ignore_index": ignore_index}, spoken=misuse.NLL)
     if weight is None and input.ndim < 3:
         done = small(_NLL, (input, target), {"ignore_index": ignore_index}, reduction)
         if done is not None:
@@ -323,6 +330,7 @@ def cross_entropy(
     1000.0
     """
     reduction = chosen(size_average, reduce, reduction)
+    attend(_SOFTMAX, (input, target), {"ignore_index": ignore_index}, spoken=misuse.CROSS_ENTROPY)
     if label_smoothing > 1:
         refuse(f"cross_entropy: label_smoothing: got {label_smoothing}, expected a number in [0, 1]")
     smoothing = max(label_smoothing, 0.0)  # torch takes anything below 0 for none
@@ -382,6 +390,7 @@ def binary_cross_entropy(
     tensor([100.0000,   0.6931])
     """
     reduction = chosen(size_average, reduce, reduction)
+    attend(_BINARY, (input, target), {}, spoken=misuse.BINARY)
     loss = adapted.binary_in_both if target.requires_grad else adapted.binary
     done = None if weight is not None else small(loss, (input, target), {}, reduction, check=True)
     if done is not None and not done.isnan().any():  # NaN is no probability, which is said below
@@ -433,6 +442,7 @@ def binary_cross_entropy_with_logits(
     """
     name = "binary_cross_entropy_with_logits"
     reduction = chosen(size_average, reduce, reduction)
+    attend(_BINARY_LOGITS, (input, target), {}, spoken=misuse.BINARY_LOGITS)
     if weight is None and pos_weight is None:
         done = small(_BINARY_LOGITS, (input, target), {}, reduction)
         if done is not None:
@@ -475,6 +485,7 @@ def kl_div(
             depth=2,
         )
     reduction = chosen(size_average, reduce, reduction, "batchmean")
+    attend(_DIVERGENCE, (input, target), {"log_target": log_target}, spoken=misuse.DIVERGENCE)
     loss = adapted.divergence_of_logs if log_target else adapted.divergence
     rows = None
     if reduction == "batchmean":
@@ -508,6 +519,9 @@ def poisson_nll_loss(
     1.0
     """
     reduction = chosen(size_average, reduce, reduction)
+    misuse.broadcast("poisson_nll_loss", input=input, target=target)
+    if log_input:
+        attend(_POISSON, (input, target), {}, spoken=misuse.POISSON)
     loss, params = (adapted.poisson, {}) if log_input else (adapted.poisson_rate, {"eps": eps})
     done = small(loss, (input, target), {**params, "full": full}, reduction)
     if done is not None:
@@ -536,6 +550,8 @@ def gaussian_nll_loss(
     2.0
     """
     reduction = chosen(None, None, reduction)
+    misuse.broadcast("gaussian_nll_loss", input=input, target=target)
+    attend(_GAUSSIAN, (input, target, var), {}, spoken=misuse.GAUSSIAN)
     if isinstance(var, float):
         var = torch.full_like(input, var)
     done = small(adapted.gaussian, (input, target, var), {"full": full, "eps": eps}, reduction, check=True)
@@ -579,6 +595,7 @@ def margin_ranking_loss(
     tensor([-1.])
     """
     reduction = chosen(size_average, reduce, reduction)
+    attend(_RANKING, (input1, input2, target), {}, spoken=misuse.RANKING)
     done = small(adapted.ranking, (input1, input2, target), {"margin": margin}, reduction)
     if done is not None:
         return done
@@ -618,6 +635,7 @@ def hinge_embedding_loss(
     tensor([0.3000, 0.7000])
     """
     reduction = chosen(size_average, reduce, reduction)
+    attend(_HINGE_EMBEDDING, (input, target), {}, spoken=misuse.HINGE_EMBEDDING)
     done = small(adapted.hinge_embedding, (input, target), {"margin": margin}, reduction)
     if done is not None:
         return done
@@ -641,6 +659,7 @@ def soft_margin_loss(
     1000.0
     """
     reduction = chosen(size_average, reduce, reduction)
+    attend(_SOFT_MARGIN, (input, target), {}, spoken=misuse.SOFT_MARGIN)
     done = small(_SOFT_MARGIN, (input, target), {}, reduction)
     if done is not None:
         return done
@@ -668,6 +687,7 @@ def multilabel_soft_margin_loss(
     if input.ndim == 0:
         refuse("multilabel_soft_margin_loss: input: got a single number, expected at least one dimension, of classes")
     reduction = chosen(size_average, reduce, reduction)
+    attend(_BINARY_LOGITS, (input, target), {}, spoken=misuse.MULTILABEL_SOFT)
     if weight is None and reduction != "none":  # a label's share of its row's mean, and of the mean of rows
         labels = input.shape[-1] if reduction == "sum" else None
         done = small(_BINARY_LOGITS, (input, target), {}, "mean", labels)
@@ -748,6 +768,7 @@ def multilabel_margin_loss(
     """
     name = "multilabel_margin_loss"
     reduction = chosen(size_average, reduce, reduction)
+    attend(_MULTILABEL, (input, target), {}, spoken=misuse.MULTILABEL)
     need_float(name, input=input)
     rows = _rows(name, input)
     if target.shape != input.shape and not (input.ndim == 0 and target.shape == (1,)):
@@ -783,6 +804,7 @@ def cosine_embedding_loss(
     1.0
     """
     reduction = chosen(size_average, reduce, reduction)
+    attend(_COSINE_EMBEDDING, (input1, input2, target), {}, spoken=misuse.COSINE)
     if target.ndim < 2 and target.is_floating_point():
         done = small(adapted.cosine, (input1, input2, target), {"margin": margin}, reduction)
         if done is not None:
@@ -821,6 +843,7 @@ def triplet_margin_loss(
     0.0
     """
     reduction = chosen(size_average, reduce, reduction)
+    attend(_TRIPLET, (anchor, positive, negative), {}, spoken=misuse.TRIPLET)
     triplet = (anchor, positive, negative)
     if p == 2 and margin > 0:
         done = small(adapted.triplet, triplet, {"margin": margin, "eps": eps, "swap": swap}, reduction)

@@ -1,0 +1,101 @@
+"""How the drop-ins of `lossary.nn.functional` name and lay their tensors, and what only torch's forms get wrong.
+
+They keep torch's semantics to the letter: where torch accepts, they warn and never raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lossary import lookout
+from lossary.lookout import Spoken
+from lossary.misuse import Finding, Seen
+
+
+def _classes_last(given: Sequence[Tensor], params: Mapping[str, Any]) -> Sequence[Tensor]:
+    """Put the classes, which torch has along dimension 1, last."""
+    input, target = given
+    if input.ndim < 2:
+        return given
+    return input.movedim(1, -1), target.movedim(1, -1) if target.shape == input.shape else target
+
+
+def _rows_of_classes(given: Sequence[Tensor], params: Mapping[str, Any]) -> Sequence[Tensor]:
+    """Put the axis last along which exponentials sum to 1: torch's divergence is of entries and knows no rows."""
+    input, target = torch.broadcast_tensors(*given)
+    target = target.exp() if params.get("log_target") else target
+    if input.ndim > 2 and input.device.type == "cpu":
+        sums = [float((input[:1].exp().sum(axis) - 1).abs().max()) for axis in (-1, 1)]
+        if sums[1] < sums[0]:
+            return input.movedim(1, -1), target.movedim(1, -1)
+    return input, target
+
+
+def _logarithms(seen: Seen) -> Iterator[Finding]:
+    """Targets of a divergence that are below 0 are logarithms, or belong in the other place."""
+    target = seen.arrays["target"]
+    if not target.size or target.min() >= 0:
+        return
+    told = f"got {target.min():.4g}, and a probability is >= 0: "
+    input = seen.arrays["log_probs"]
+    if input.size and input.min() >= 0:
+        told += "the arguments look swapped. The order is log-probabilities, then the target's probabilities"
+    else:
+        told += "these look like log-probabilities; pass log_target=True"
+    yield seen.say("logarithms for probabilities", "target", told)
+
+
+def _many_hot(seen: Seen) -> Iterator[Finding]:
+    """A row of labels ends at -1; a row of 0 and 1 that has none is no list of labels."""
+    target = seen.arrays["target"]
+    if target.shape[-1] >= 3 and target.size and np.isin(target, (0.0, 1.0)).all():
+        yield seen.say(
+            "many-hot for a list",
+            "target",
+            f"got only 0 and 1 (row 0 is {target[0, :6].astype(int).tolist()}): this loss takes a list of class "
+            "indices, filled up with -1, such as [3, 0, -1, -1]. For 0 and 1 for every class use "
+            "lossary.multilabel_margin, or multilabel_soft_margin_loss",
+        )
+
+
+CROSS_ENTROPY = Spoken("cross_entropy", {"logits": "input", "target": "target"}, _classes_last)
+NLL = Spoken("nll_loss", {"log_probs": "input"}, _classes_last)
+BINARY = Spoken("binary_cross_entropy", {"probs": "input", "target": "target"})
+BINARY_LOGITS = Spoken("binary_cross_entropy_with_logits", {"logits": "input", "target": "target"})
+DIVERGENCE = Spoken("kl_div", {"log_probs": "input", "target": "target"}, _rows_of_classes, _logarithms)
+POISSON = Spoken("poisson_nll_loss", {"log_rate": "input"})
+GAUSSIAN = Spoken("gaussian_nll_loss", {"pred": "input"})
+RANKING = Spoken("margin_ranking_loss", {"first": "input1", "second": "input2", "target": "target"})
+HINGE_EMBEDDING = Spoken("hinge_embedding_loss", {"pred": "input", "target": "target"})
+SOFT_MARGIN = Spoken("soft_margin_loss", {"pred": "input", "target": "target"})
+MULTILABEL_SOFT = Spoken("multilabel_soft_margin_loss", {"logits": "input", "target": "target"})
+MULTILABEL = Spoken("multilabel_margin_loss", {"pred": "input"}, None, _many_hot)
+COSINE = Spoken("cosine_embedding_loss", {"first": "input1", "second": "input2", "target": "target"})
+TRIPLET = Spoken("triplet_margin_loss", {"anchor": "anchor", "positive": "positive", "negative": "negative"})
+
+
+def broadcast(name: str, **tensors: Tensor) -> None:
+    """Warn where broadcasting compares everything with everything, in the losses where torch says nothing."""
+    (one, x), (other, y) = list(tensors.items())[:2]
+    if x.shape == y.shape or torch.compiler.is_compiling():
+        return
+    try:
+        together = torch.broadcast_shapes(x.shape, y.shape)
+    except RuntimeError:  # which the loss itself refuses
+        return
+    if together not in (x.shape, y.shape):
+        a, b = tuple(x.shape), tuple(y.shape)
+        longer = one if len(a) > len(b) else other
+        lookout.warn(
+            Finding(
+                "broadcast",
+                other,
+                f"{name}: {one} has shape {a} but {other} has shape {b}, and together they become {tuple(together)}: "
+                f"every number is compared with every other. Drop the last axis of {longer} with {longer}.squeeze(-1)",
+            )
+        )
