@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from lossary import checking as checks
+from lossary import reduction
 from lossary.backends import torch as xp
 from lossary.catalogue import Loss
 from lossary.errors import DomainError, LossaryError
@@ -112,7 +113,6 @@ class _Kind:
 
     check = False
     factor = 1.0
-    inner = 0  # axes of a row
 
     def __init__(
         self,
@@ -161,8 +161,7 @@ class _Kind:
         spread = upstream
         if self.how == "mean":
             spread = upstream / (self.count if call.weights is None else call.weights.sum())
-        spread = spread.expand(self.batch)
-        return xp.gradients(call, spread if call.weights is None else spread * call.weights)
+        return xp.gradients(call, reduction.weigh(xp, spread.expand(self.batch), call.weights))
 
 
 class _Numbers(_Kind):
@@ -220,8 +219,6 @@ class _Numbers(_Kind):
 
 class _Rows(_Kind):
     """Calls of a loss on rows; there is no lean path without a kernel, for then arithmetic is the longer part."""
-
-    inner = 1
 
     def ready(self) -> bool:
         domains = {name: self.loss.domain(name, self.alternative) for name in self.loss.arguments}
@@ -293,11 +290,13 @@ class _Small(torch.autograd.Function):
         kind, saved = ctx.kind, ctx.saved_tensors
         tensors, kept = saved[: len(kind.loss.arguments)], saved[len(kind.loss.arguments) :]
         if torch.is_grad_enabled():
-            return None, *kind.gradients(tensors, upstream)
+            found = zip(kind.gradients(tensors, upstream), tensors, strict=True)
+            return None, *(None if grad is None else grad.reshape(x.shape) for grad, x in found)
         if kind.how == "none":
-            spread = upstream.reshape(upstream.shape + (1,) * kind.inner)
-            nothing = spread == 0
-            grads = [(slope * spread).masked_fill_(nothing, 0) for slope in kept]
+            grads = []
+            for slope in kept:  # one number for each row, or one for each of its entries
+                spread = upstream.reshape(upstream.shape + (1,) * (slope.ndim - upstream.ndim))
+                grads.append((slope * spread).masked_fill_(spread == 0, 0))
         else:
             # Times 0 is 0 wherever the slope is finite; elsewhere the loss has no slope to speak of.
             by = upstream.item() * kind.factor
