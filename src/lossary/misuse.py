@@ -226,7 +226,7 @@ def _bimodal(x: Array) -> bool:
 
 def _bounded(x: Array) -> bool:
     """Whether values heap up between 0 and 1 so widely that unbounded ones would have crossed the ends by now."""
-    if x.size < 1000:
+    if x.size < 1000 or 2 * len(np.unique(x)) < x.size:  # rounded numbers do not lie like measured ones
         return False
     mean, spread = float(x.mean()), float(x.std())
     if not spread:
@@ -254,7 +254,7 @@ def _swapped_with_labels(seen: Seen) -> Finding | None:
     if first.size < 8 or first.size != second.size or not ((first == 0) | (first == 1)).all():
         return None
     between = (second > 0) & (second < 1)
-    if between.mean() < 0.9 or len(np.unique(second)) < 8:
+    if not 0.05 < first.mean() < 0.95 or between.mean() < 0.9 or len(np.unique(second)) < 8:
         return None
     one, other = (seen.word(name) for name in seen.loss.arguments[:2])
     return seen.say(
