@@ -113,6 +113,8 @@ class _Kind:
 
     check = False
     factor = 1.0
+    ignored: int | None = None  # the label that does not count, if there is one
+    labels: int | None = None  # which array holds labels
 
     def __init__(
         self,
@@ -293,10 +295,13 @@ class _Small(torch.autograd.Function):
             found = zip(kind.gradients(tensors, upstream), tensors, strict=True)
             return None, *(None if grad is None else grad.reshape(x.shape) for grad, x in found)
         if kind.how == "none":
+            nothing = upstream == 0
+            if kind.ignored is not None:  # the mean of nothing but ignored rows sends back infinity
+                nothing = nothing | (tensors[kind.labels] == kind.ignored)
             grads = []
             for slope in kept:  # one number for each row, or one for each of its entries
-                spread = upstream.reshape(upstream.shape + (1,) * (slope.ndim - upstream.ndim))
-                grads.append((slope * spread).masked_fill_(spread == 0, 0))
+                wide = upstream.shape + (1,) * (slope.ndim - upstream.ndim)
+                grads.append((slope * upstream.reshape(wide)).masked_fill_(nothing.reshape(wide), 0))
         else:
             # Times 0 is 0 wherever the slope is finite; elsewhere the loss has no slope to speak of.
             by = upstream.item() * kind.factor
