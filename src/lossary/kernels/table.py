@@ -59,6 +59,7 @@ TABLE: dict[tuple[str, str], tuple[str, str]] = {
     ("cosface", "cpu"): (_ROWS, "cosine"),
     ("ctc", "cpu"): ("lossary.kernels.cpu.ctc", "evaluate"),
     ("rnnt", "cpu"): ("lossary.kernels.cpu.rnnt", "evaluate"),
+    ("linear_chain_crf", "cpu"): ("lossary.kernels.cpu.crf", "evaluate"),
 }
 
 # Elements from which a pointwise kernel is used; below, NumPy is as fast and needs no compiler.
