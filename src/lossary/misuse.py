@@ -409,7 +409,8 @@ def refused(seen: Seen) -> Iterator[Finding]:
             rows = np.flatnonzero(x.any(-1))
         width = x.shape[-1] if allowed.kind != "index" else seen.arrays[seen.first].shape[-1]
         try:
-            checks.domain(numpy, seen.loss, name, allowed, x[rows], None, width, seen.params.get("ignore_index"))
+            shown = x[rows] if seen.batch or not len(rows) else x[0]
+            checks.domain(numpy, seen.loss, name, allowed, shown, None, width, seen.params.get("ignore_index"))
         except DomainError as refusal:
             domains = seen.loss.argument_domains[seen.alternative]
             hint = checks.swapped(numpy, seen.loss, list(seen.arrays.values()), domains)
