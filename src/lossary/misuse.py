@@ -218,10 +218,11 @@ def _two_floors(seen: Seen) -> str:
 
 def _bimodal(x: Array) -> bool:
     """Whether values crowd at both ends of [0, 1], as decided probabilities do; evenly spread ones do not."""
-    low, high = float((x < _EDGE).mean()), float((x > 1 - _EDGE).mean())
-    if not (low and high) or low + high < (0.3 if x.size < 256 else 0.2):
+    # Exact zeros are a rectifier's; a sigmoid hardly ever gives one.
+    low, high = float(((x > 0) & (x < _EDGE)).mean()), float((x > 1 - _EDGE).mean())
+    if min(low, high) < 0.02 or low + high < (0.3 if x.size < 256 else 0.2):
         return False
-    return len(np.unique(x)) > 8 and not ((x == 0) | (x == 1)).mean() > 0.5
+    return len(np.unique(x)) > 8 and not (x == 1).mean() > 0.5
 
 
 def _bounded(x: Array) -> bool:
