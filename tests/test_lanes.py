@@ -179,3 +179,20 @@ def test_generated_source_reads_like_the_definition() -> None:
     source, _ = lanes.write(lanes.Variant(loss, 0, "float32", (), ("margin",), (), 1, "sum", ""))
     assert "violation = margin + (rival - score)" in source
     assert "for j in range(width):" in source
+
+
+def test_the_largest_of_a_row_is_the_largest_also_where_it_is_computed_anew() -> None:
+    """Scores that are a product: in one rounding with what follows they would differ from pass to pass by a little.
+
+    Then no entry is the largest to the digit, and a confident row loses its gradient to rounding.
+    """
+    rng = np.random.default_rng(3)
+    cosines = rng.uniform(-0.5, 0.3, (64, 5)).astype(np.float32)
+    labels = rng.integers(0, 5, 64)
+    cosines[np.arange(64), labels] = rng.uniform(0.8, 0.99, 64).astype(np.float32)
+    for loss, params in ((lossary.info_nce, {"temperature": 0.03}), (lossary.cosface, {"scale": 37.0, "margin": 0.1})):
+        call = prepare(loss, (cosines, labels), params)
+        found = lanes.evaluate(call, table.Wanted("each", 1))
+        value, derivatives, _ = call.pull(1)
+        np.testing.assert_allclose(found.value, value[:, 0], rtol=1e-4)
+        np.testing.assert_allclose(found.derivatives[0], derivatives[0][0], rtol=1e-4)

@@ -70,7 +70,8 @@ def uniforms({parameters}):
     return ({uniforms})
 
 
-@njit(error_model="numpy", fastmath={{"contract"}}, pipeline_class=Unaliased)
+# No contraction: what two passes compute must be the same number in both, or no entry is the largest of its row.
+@njit(error_model="numpy", pipeline_class=Unaliased)
 def tile(start, rows, width, {names}, scratch):
     """Rows side by side: returns the sum of their values."""
     whole_registers()
