@@ -481,3 +481,20 @@ def test_reference_point_is_a_constant() -> None:
     assert found.item() == 1.5 and not found.requires_grad
     with pytest.raises(ShapeError, match=r"\(2,\) but reference_log_probability has shape \(3,\)"):
         reference_point([-1.0, -2.0], [-1.0, -2.0, -3.0])
+
+
+def test_from_hidden_states_to_the_gradient_of_the_head() -> None:
+    """The same through `lossary.token_log_probs`, which never holds the logits."""
+    torch.manual_seed(1)
+    hidden = torch.randn(2, 3, 4, 5, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(11, 5, dtype=torch.float64, requires_grad=True)
+    labels, mask = torch.randint(0, 11, (2, 3, 4)), torch.rand(2, 3, 4) < 0.7
+
+    def grads(tokens: Any) -> Any:
+        answers = sequence_log_probability(tokens, mask, average=True)
+        return torch.autograd.grad(lossary.mean(lossary.simpo(answers[0], answers[1])), (hidden, weight))
+
+    flat = lossary.token_log_probs(hidden.reshape(-1, 5), weight, labels.reshape(-1))
+    expected = grads(-lossary.softmax_cross_entropy(hidden @ weight.T, labels))
+    for found, reference in zip(grads(flat.reshape(labels.shape)), expected, strict=True):
+        torch.testing.assert_close(found, reference)
