@@ -27,7 +27,7 @@ from lossary.misuse import Finding, Past, Seen
 FIRST = 8  # calls of a place that are looked at whatever they cost
 _SHARE = 100  # one nanosecond of looking for so many of computing
 _CALL, _ELEMENT = 4000.0, 0.4  # nanoseconds that a call, and each of its elements, takes at least
-_LEAST = 6  # elements below which no rule has anything to say
+_LEAST = 3  # elements below which no rule has anything to say
 _PLACES = 4096
 _SMALL, _RESTING = 4096, 15  # even finding out the place is left alone for so many calls of so few elements
 
@@ -66,12 +66,13 @@ class Spoken:
 class _Place:
     """What is known of a line that calls a loss: how often it was looked at, and what it has been told."""
 
-    __slots__ = ("code", "cost", "further", "looks", "paid", "past", "told")
+    __slots__ = ("code", "cost", "filters", "further", "looks", "paid", "past", "told")
 
     def __init__(self, code: CodeType, further: bool) -> None:
         self.code, self.further = code, further  # the code is held so that its id stays its own
         self.looks, self.paid, self.cost = 0, 0.0, 0.0
         self.past = Past()
+        self.filters: Any = None
         self.told: set[tuple[str, str]] = set()
 
 
@@ -136,7 +137,8 @@ def _watch(
     global _known_filters
     calls = _RESTING + 1 if size < _SMALL else 1
     place.paid += calls * (_CALL + _ELEMENT * size)
-    if place.looks < FIRST or place.paid >= _SHARE * place.cost:
+    if place.looks < FIRST or place.paid >= _SHARE * place.cost or warnings.filters is not place.filters:
+        place.filters = warnings.filters  # where they have changed, somebody listens who did not before
         _look(place, loss, given, params, weight, mask, spoken, full=False)
     elif size < _SMALL:
         _rest[loss.name] = _RESTING

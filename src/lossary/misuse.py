@@ -188,8 +188,8 @@ def _sigmoid_before(seen: Seen) -> Finding | None:
     past = seen.earlier
     if past is not None:
         past.add(x)
-    if x.size < 64 or not (x.min() >= 0 and x.max() <= 1):
-        return None
+    if x.size < 64 or not (x.min() >= 0 and x.max() <= 1) or (x == 0).mean() > 0.02:
+        return None  # exact zeros are a rectifier's: a sigmoid hardly ever gives one
     told = _bimodal(x) or _bounded(x) or (past is not None and _trained_inside(past, x))
     if not told:
         return None
@@ -218,8 +218,7 @@ def _two_floors(seen: Seen) -> str:
 
 def _bimodal(x: Array) -> bool:
     """Whether values crowd at both ends of [0, 1], as decided probabilities do; evenly spread ones do not."""
-    # Exact zeros are a rectifier's; a sigmoid hardly ever gives one.
-    low, high = float(((x > 0) & (x < _EDGE)).mean()), float((x > 1 - _EDGE).mean())
+    low, high = float((x < _EDGE).mean()), float((x > 1 - _EDGE).mean())
     if min(low, high) < 0.02 or low + high < (0.3 if x.size < 256 else 0.2):
         return False
     return len(np.unique(x)) > 8 and not (x == 1).mean() > 0.5
