@@ -49,7 +49,7 @@ def test_a_measurement_is_printed_and_written_and_read_again(tmp_path: Path) -> 
     }
     report = Report.read(folder / "pointwise-float32.json")
     assert [row.mode for row in report.rows] == [VALUE, BOTH] and set(report.keys) == {
-        "arrays", "tensors", "nn", "numpy", "sklearn",
+        "arrays", "out", "tensors", "nn", "numpy", "sklearn",
     }  # fmt: skip
     assert "pointwise-float32.md" in (folder / "README.md").read_text()
     again = said("--read", str(folder / "pointwise-float32.json"), "--out", str(tmp_path / "copy"))
@@ -68,7 +68,7 @@ def test_several_types_make_several_reports(tmp_path: Path) -> None:
 
 
 def test_a_mistake_of_ours_is_an_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(LossProblem, "_arrays", lambda self: Contender({VALUE: lambda: 7.0}))
+    monkeypatch.setattr(LossProblem, "_arrays", lambda self, out=None: Contender({VALUE: lambda: 7.0}))
     result = run(*ONE, "--no-memory")
     assert result.exit_code == 1 and "not measured: Lossary (NumPy), huber 200, value: its value is 7" in result.stdout
 
@@ -101,7 +101,7 @@ def test_the_list_names_suites_and_what_is_missing(monkeypatch: pytest.MonkeyPat
         (("--suite", "rows", "--loss", "huber"), '"huber" is in none of these suites'),
         (("--size", "2048X3"), 'got "2048X3", expected numbers with x between them'),
         (("--size", "0"), "expected numbers"),
-        (("--suite", "rows", "--size", "12"), "rows: --size 12: expected rows and classes"),
+        (("--suite", "rows", "--size", "12"), "rows: --size 12: expected rows x classes"),
         (("--dtype", "int8"), 'unknown "int8"; expected float32, float64, bfloat16 or all'),
         (("--suite", "start", "--dtype", "float64"), "start: has no float64"),
         (("--suite", "pointwise", "--against", "tensorflow"), 'unknown peer "tensorflow"'),

@@ -54,10 +54,13 @@ def read(result: Any) -> Answer:
 
 @dataclass(frozen=True)
 class Contender:
-    """What one of the peers runs for a case, by mode, and how what it returns is read."""
+    """What one of the peers runs for a case, by mode, and how what it returns is read.
+
+    Without `read` it is no competitor but a floor: a part of the work that nobody can do without, and no answer.
+    """
 
     runs: Mapping[str, Run]
-    read: Callable[[Any], Answer] = read
+    read: Callable[[Any], Answer] | None = read
 
 
 class Problem(Protocol):
@@ -137,5 +140,5 @@ class Suite:
             if not most:
                 raise ArgumentError(f"{self.name}: has sizes of its own; leave --size out")
             if not least <= len(shape) <= most:
-                expected = "1000" if most == 1 else "rows and classes: 2048x32000"
+                expected = {1: "one number: 1000", 3: "three: 2048x512x32000"}.get(most, "rows x classes: 2048x32000")
                 raise ArgumentError(f"{self.name}: --size {size_text(shape)}: expected {expected}")

@@ -60,10 +60,11 @@ class LossProblem:
 
     # --- ours ---------------------------------------------------------------------------------------------------------
 
-    def _arrays(self) -> Contender:
+    def _arrays(self, out: Any = None) -> Contender:
         loss = lossary.get(self.loss)
         inputs, target = (self._classes_last(x, np.moveaxis) for x in (self.inputs, self.target))
-        mean = partial(loss.value_and_grad, inputs, target, reduction="mean", **self.params)
+        into = {} if out is None else {"out": self._classes_last(out, np.moveaxis)}
+        mean = partial(loss.value_and_grad, inputs, target, reduction="mean", **into, **self.params)
         value = partial(transforms.value, loss, inputs, target, reduction="mean", **self.params)
 
         def back(result: Any) -> Any:
@@ -75,21 +76,9 @@ class LossProblem:
     def _classes_last(self, x: Any, move: Any) -> Any:
         return move(x, 1, -1) if self.on_rows and x.ndim == self.inputs.ndim else x
 
-    def _out(self) -> Contender | None:
-        """The row kernel, writing into an array that is there: what memory costs, without making any."""
-        if not self.on_rows or self.inputs.ndim != 2:
-            return None
-        from lossary.kernels.cpu import rows
-
-        inputs, target, out = self.inputs, self.target, np.zeros_like(self.inputs)
-        smoothing, weight = self.params.get("label_smoothing", 0.0), self.params.get("class_weight")
-        plan = rows.Plan(class_weight=weight, smoothing=smoothing)
-
-        def both() -> tuple[Any, Any]:
-            done = rows.softmax_rows(inputs, target, plan, dtype=inputs.dtype, scale=1 / len(inputs), out=out)
-            return done.values.mean(dtype=np.float64), done.grad
-
-        return Contender({BOTH: both})
+    def _out(self) -> Contender:
+        """The gradient laid into an array that is there: without what it costs to get memory."""
+        return Contender({BOTH: self._arrays(out=np.zeros_like(self.inputs)).runs[BOTH]})
 
     def _tensors(self) -> Contender:
         loss, target, params = lossary.get(self.loss), self._on_torch(self.target), self._params(self._on_torch)

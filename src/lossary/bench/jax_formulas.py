@@ -48,11 +48,11 @@ def array(x: Any, dtype: str) -> Any:
     return jnp.asarray(x, jnp.dtype(dtype) if x.dtype.kind == "f" else jnp.int32)
 
 
-def jitted(function: Callable[..., Any], *given: Any) -> Contender:
-    """Return a contender that evaluates ``function(*given)``, and its gradient with respect to the first array."""
+def jitted(function: Callable[..., Any], *given: Any, wrt: int | tuple[int, ...] = 0) -> Contender:
+    """Return a contender that evaluates ``function(*given)``, and its gradient with respect to some of the arrays."""
     import jax
 
-    value, both = jax.jit(function), jax.jit(jax.value_and_grad(function))
+    value, both = jax.jit(function), jax.jit(jax.value_and_grad(function, wrt))
     return Contender(
         {
             VALUE: lambda: value(*given).block_until_ready(),

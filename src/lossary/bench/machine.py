@@ -18,7 +18,7 @@ import lossary
 from lossary.kernels.cpu.threads import default_count
 
 _PACKAGES = ("numpy", "numba", "torch", "jax", "jaxlib", "optax", "scikit-learn")
-_VARIABLES = ("LOSSARY_KERNELS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "XLA_FLAGS")
+_VARIABLES = ("LOSSARY_KERNELS", "LOSSARY_POOL", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "XLA_FLAGS")
 _BUSY = 0.25  # processors used by others, from which the page warns
 
 

@@ -5,8 +5,9 @@
 Each contender has a child process, which goes through the cases: it opens one, calls once (what is compiled or loaded
 then is not the call's), has the kernel set the mark back to what is resident (Linux: ``/proc/self/clear_refs``), calls
 again, and prints how far the mark rose, the returned gradient included, inputs not. malloc is told to give freed
-blocks back at once, so that they do not count as resident. tracemalloc would not do: it sees NumPy's arrays, but
-neither those of torch and JAX nor what compiled code takes. Elsewhere than on Linux nothing is measured.
+blocks back at once, and Lossary to keep none for later results, so that they do not count as resident. tracemalloc
+would not do: it sees NumPy's arrays, but neither those of torch and JAX nor what compiled code takes. Elsewhere than on
+Linux nothing is measured.
 """
 
 from __future__ import annotations
@@ -25,7 +26,12 @@ from pathlib import Path
 from lossary.bench.cases import BOTH, Options, Run
 
 _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
-_MALLOC = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "2"}
+_SETTINGS = {
+    "LOSSARY_POOL": "0",
+    "MALLOC_MMAP_THRESHOLD_": "65536",
+    "MALLOC_TRIM_THRESHOLD_": "65536",
+    "MALLOC_ARENA_MAX": "2",
+}
 
 
 def measurable() -> bool:
@@ -57,7 +63,7 @@ def peaks(suite: str, key: str, options: Options, seconds: float) -> dict[int, i
     """
     command = [sys.executable, "-m", "lossary.bench.memory", suite, key, json.dumps(asdict(options))]
     child = subprocess.Popen(
-        command, env={**os.environ, **_MALLOC}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command, env={**os.environ, **_SETTINGS}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     timer = threading.Timer(seconds, child.kill)
     timer.start()

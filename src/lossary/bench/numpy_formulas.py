@@ -78,8 +78,8 @@ def softmax_cross_entropy(
     logits: Any, target: Any, *, label_smoothing: float = 0.0, class_weight: Any = None
 ) -> Iterator[Any]:
     """Minus the log-likelihood of classes on axis 1, of labels or of distributions; the mean over the rows."""
-    exponentials = np.exp(logits)
-    probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+    probabilities = np.exp(logits)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
     classes, count = logits.shape[1], logits.size // logits.shape[1]
     if target.ndim < logits.ndim and not label_smoothing and class_weight is None:
         index = np.expand_dims(target, 1)
@@ -94,7 +94,10 @@ def softmax_cross_entropy(
         np.put_along_axis(wanted, np.expand_dims(target, 1), 1 - label_smoothing + label_smoothing / classes, 1)
     if class_weight is not None:
         wanted = wanted * class_weight.reshape(-1, *[1] * (logits.ndim - 2))
-    yield -(wanted * np.log(probabilities)).sum() / count
+    costs = np.log(probabilities)
+    costs *= wanted
+    yield -costs.sum() / count
+    del costs
     yield (probabilities * wanted.sum(axis=1, keepdims=True) - wanted) / count
 
 

@@ -41,6 +41,8 @@ PEERS: dict[str, Peer] = {
         Peer("nn", "lossary.nn", *_TORCH),
         Peer("torch", "torch eager", *_TORCH, _FROM_TORCH),
         Peer("compile", "torch.compile", *_TORCH, _FROM_TORCH),
+        Peer("chunked", "torch linear_cross_entropy", *_TORCH, _FROM_TORCH),
+        Peer("products", "the products alone", *_TORCH, _FROM_TORCH),
         Peer("jax", "JAX jit + optax", ("jax", "optax"), "pip install jax optax", _FROM_NUMPY),
         Peer("numpy", "NumPy formula", (), "", _FROM_NUMPY),
         Peer("sklearn", "scikit-learn _loss", ("sklearn",), "pip install 'lossary[app]'", _FROM_NUMPY),

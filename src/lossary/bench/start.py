@@ -57,7 +57,7 @@ def first_call(key: str, loss: str, shape: tuple[int, ...]) -> tuple[float, floa
 
     problem = _problem(loss, shape)
     contender = problem.contender(key)
-    assert contender is not None
+    assert contender is not None and contender.read is not None
     run = contender.runs["value and gradient"]
     start = time.perf_counter()
     result = run()

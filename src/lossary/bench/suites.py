@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from math import prod
 from typing import Any
 
-from lossary.bench import inputs, small, start
+from lossary.bench import ctc, inputs, linear, small, start
 from lossary.bench.cases import BOTH, MODES, VALUE, Case, Options, Suite
 from lossary.bench.contenders import LossProblem
 
@@ -105,7 +105,7 @@ SUITES: dict[str, Suite] = {
             "pointwise",
             "Losses of single numbers",
             pointwise,
-            ("arrays", "tensors", "nn", "torch", "compile", "jax", "numpy", "sklearn"),
+            ("arrays", "out", "tensors", "nn", "torch", "compile", "jax", "numpy", "sklearn"),
             POINTWISE,
         ),
         Suite(
@@ -115,6 +115,22 @@ SUITES: dict[str, Suite] = {
             ("arrays", "out", "tensors", "nn", "torch", "compile", "jax", "numpy", "sklearn"),
             ("softmax_cross_entropy",),
             dimensions=(2, 9),
+        ),
+        Suite(
+            "linear",
+            "A linear head and its softmax cross-entropy (rows x features x classes)",
+            linear.cases,
+            ("arrays", "tensors", "nn", "torch", "compile", "chunked", "products", "jax", "numpy"),
+            ("softmax_cross_entropy",),
+            dimensions=(3, 3),
+        ),
+        Suite(
+            "ctc",
+            "Connectionist temporal classification (sequences x frames x classes)",
+            ctc.cases,
+            ("arrays", "tensors", "nn", "torch", "jax"),
+            ("ctc",),
+            dimensions=(3, 3),
         ),
         Suite(
             "small",
