@@ -36,12 +36,14 @@ _rest: dict[str, int] = {}
 _known_filters: Any = None
 
 
-def _never() -> bool:
-    return False
+def _compiling() -> bool:
+    # A process may call a loss for the first time inside a compiled function, before torch's backend is imported.
+    torch = sys.modules.get("torch")
+    return torch is not None and bool(torch.compiler.is_compiling())
 
 
 # Set by the backend of a framework that compiles: whether it is tracing, and how to leave the trace for a moment.
-compiling: Callable[[], bool] = _never
+compiling: Callable[[], bool] = _compiling
 outside: Callable[..., None] | None = None
 
 
