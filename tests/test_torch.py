@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -126,6 +128,16 @@ def test_compile_fullgraph(loss: Loss) -> None:
     grads = torch.autograd.grad(value.sum(), moving)
     for a, b in zip(grads, torch.autograd.grad(of(*moving).sum(), moving), strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_the_first_call_of_a_process_may_be_a_compiled_one() -> None:
+    script = """
+import torch, lossary
+f = torch.compile(lambda x: lossary.huber(x, torch.zeros(3)).sum(), fullgraph=True, backend="aot_eager")
+assert f(torch.ones(3)) == 1.5
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
 
 
 @every_smooth_loss
