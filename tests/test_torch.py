@@ -251,6 +251,10 @@ def test_means_and_totals_on_tensors() -> None:
     assert (summed.item(), float(count)) == (7.0, 4.0)
     (grad,) = torch.autograd.grad(lossary.mean(v, weight=w, denominator=torch.tensor(8.0)), v)
     assert grad.tolist() == [0.375, 0.125, 0.0]
+    assert lossary.mean(v, mask=np.array([False, True, True])).item() == 7.0  # a mask of NumPy's, a list
+    assert lossary.mean(v, mask=[True, True, False]).item() == 2.5
+    for endless in (np.array([-np.inf, 1.0]), torch.tensor([-np.inf, 1.0])):
+        assert lossary.mean(endless, mask=[False, True]) == 1.0  # and not a warning either
     nothing = lossary.mean(v, mask=torch.zeros(3, dtype=torch.bool))
     assert nothing.item() == 0
     assert torch.autograd.grad(nothing, v)[0].tolist() == [0, 0, 0]

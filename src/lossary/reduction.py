@@ -53,7 +53,7 @@ def weigh(xp: Any, values: Any, weights: Any) -> Any:
         return values
     if isinstance(weights, float) and weights:
         return values * weights
-    return xp.where(weights == 0, xp.zeros_like(values), values * weights)
+    return xp.where(weights == 0, xp.zeros_like(values), values) * weights
 
 
 def scale(

@@ -156,9 +156,8 @@ def asarray(x: Any, name: str, like: Any = None) -> Tensor:
 
         device = like.device if isinstance(like, Tensor) else None
         if isinstance(x, (bool, int, float)):
-            tensor = torch.full(
-                (), x, device=device, dtype=like.dtype if like is not None and like.is_floating_point() else None
-            )
+            floating = isinstance(like, Tensor) and like.is_floating_point()
+            tensor = torch.full((), x, device=device, dtype=like.dtype if floating else None)
         else:
             tensor = torch.as_tensor(numpy.asarray(x, name), device=device)
     if tensor.is_complex():
