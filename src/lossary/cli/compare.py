@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from lossary.cli.console import output
+from lossary.cli.console import output, progress_bar
+from lossary.cli.strips import compare_readers
 from lossary.compare import Comparison, Settings, compare, table_cells
 
 _DEFAULT = Settings()
@@ -22,11 +23,12 @@ def register(app: typer.Typer) -> None:
 
 
 def compare_losses(
+    context: typer.Context,
     data: Annotated[
         str,
         typer.Argument(
             metavar="DATA",
-            help="breast_cancer, diabetes, digits, iris, linnerud or wine; or a CSV or Parquet file.",
+            help="breast_cancer, diabetes, digits, iris, linnerud or wine; a CSV or Parquet file; or digit-strips.",
         ),
     ],
     loss: Annotated[
@@ -110,53 +112,38 @@ def compare_losses(
         lossary compare houses.csv --target price --report houses.html
         lossary compare wine --label-noise 0.2 --model linear
         lossary compare iris --backend torch --json iris.json
+        lossary compare digit-strips --report strips.html
+
+    digit-strips are images of digits side by side, read by a small network that learns from ctc, from rnnt and from
+    cross-entropy per column; it takes --loss, --epochs, --seeds, --report and --json.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    progress_to = Console(stderr=True)
-    reached = (0, 0)
-    bar = Progress(*columns, console=progress_to, transient=True, disable=not progress_to.is_terminal)
-    line = bar.add_task("reading", total=None)
-
-    def show(done: int, total: int, what: str) -> None:
-        nonlocal reached
-        reached = (done, total)
-        bar.update(line, completed=done, total=total, description=what.replace("[", r"\["))
-
-    try:
-        with bar:
-            result = compare(
-                data,
-                loss or (),
-                target=target,
-                task=task,
-                json=json,
-                report=report,
-                progress=show,
-                model=model,
-                epochs=epochs,
-                patience=patience,
-                folds=folds,
-                seeds=seeds,
-                learning_rate=learning_rate,
-                batch_size=batch_size,
-                l2=l2,
-                label_noise=label_noise,
-                outliers=outliers,
-                imbalance=imbalance,
-                metric=metric,
-                rows=rows,
-                backend=backend,
-            )
-    except KeyboardInterrupt:
-        done, total = reached
-        # Files are written when all is trained, each whole or not at all.
-        typer.echo(
-            f"stopped after {done} of {total} trainings; no file was written" if done < total else "stopped", err=True
+    if data.replace("_", "-") == "digit-strips":
+        compare_readers(context, loss or [], json, report)
+        return
+    with progress_bar("trainings") as show:
+        result = compare(
+            data,
+            loss or (),
+            target=target,
+            task=task,
+            json=json,
+            report=report,
+            progress=show,
+            model=model,
+            epochs=epochs,
+            patience=patience,
+            folds=folds,
+            seeds=seeds,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            l2=l2,
+            label_noise=label_noise,
+            outliers=outliers,
+            imbalance=imbalance,
+            metric=metric,
+            rows=rows,
+            backend=backend,
         )
-        raise
     _print(result, output())
     for kind, path in (("report", report), ("numbers", json)):
         if path is not None:
