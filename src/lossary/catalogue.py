@@ -223,6 +223,7 @@ TASKS: dict[str, Callable[[Loss], bool]] = {
     "distribution": lambda r: len(r.wrt) > 1 and r.family == "likelihood",
     "embedding": lambda r: r.input == "embedding" and r.coupling is not None,
     "segmentation": lambda r: r.family == "segmentation",
+    "sequence": lambda r: bool(r.optional),
     "penalty": lambda r: r.family == "penalty",
 }
 
