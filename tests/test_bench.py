@@ -358,6 +358,11 @@ def test_all_take_turns_for_the_same_time(clock: Clock) -> None:
     assert gaps.max() <= 3 * gaps.min() + 3, "spread over the rounds, not one after the other"
 
 
+def test_a_call_of_many_seconds_is_not_waited_for_again(clock: Clock) -> None:
+    times = timing.alternate({"long": clock.run("long", 30.0), "fast": clock.run("fast", 0.01)}, 1.0)
+    assert times["long"] == [30.0] and len(times["fast"]) >= timing.LEAST
+
+
 def test_short_calls_are_repeated_until_a_sample_can_be_told(clock: Clock) -> None:
     found = timing.alternate({"short": clock.run("short", 1e-6)}, 0.05)["short"]
     assert found == pytest.approx([1e-6] * len(found))

@@ -1,7 +1,5 @@
 """Peak memory: the high-water mark of resident memory during one call, in a process of the contender's own.
 
-    python -m lossary.bench.memory SUITE CONTENDER OPTIONS
-
 Each contender has a child process, which goes through the cases: it opens one, calls once (what is compiled or loaded
 then is not the call's), has the kernel set the mark back to what is resident (Linux: ``/proc/self/clear_refs``), calls
 again, and prints how far the mark rose, the returned gradient included, inputs not. malloc is told to give freed
@@ -32,6 +30,7 @@ _SETTINGS = {
     "MALLOC_TRIM_THRESHOLD_": "65536",
     "MALLOC_ARENA_MAX": "2",
 }
+_CHILD = "import sys; from lossary.bench import memory; memory.main(memory.say, sys.argv[1:])"
 
 
 def measurable() -> bool:
@@ -61,7 +60,7 @@ def peaks(suite: str, key: str, options: Options, seconds: float) -> dict[int, i
 
     A case that is missing was not reached in time, or failed.
     """
-    command = [sys.executable, "-m", "lossary.bench.memory", suite, key, json.dumps(asdict(options))]
+    command = [sys.executable, "-c", _CHILD, suite, key, json.dumps(asdict(options))]
     child = subprocess.Popen(
         command, env={**os.environ, **_SETTINGS}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
@@ -87,24 +86,21 @@ def measured(suite: str, key: str, options: Options) -> Iterator[tuple[int, int]
         del contender  # its arrays go before the next ones come
 
 
-def main(say: Callable[[str], object], arguments: list[str]) -> None:
-    """Measure for one contender and say a line for each case."""
+def main(told: Callable[[str], object], arguments: list[str]) -> None:
+    """Measure for one contender and tell a line for each case; the arguments are suite, contender and options."""
     suite, key, text = arguments
     given = json.loads(text)
     options = Options(**given | {name: tuple(map(_tuple, given[name])) for name in ("sizes", "losses")})
     warnings.simplefilter("ignore")  # the parent has seen them
     for number, taken in measured(suite, key, options):
-        say(f"{number} {taken}\n")
+        told(f"{number} {taken}\n")
 
 
 def _tuple(x: object) -> object:
     return tuple(x) if isinstance(x, list) else x
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Print a line at once: the parent keeps what was told before the time was up."""
     sys.stdout.write(line)
     sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main(_say, sys.argv[1:])

@@ -15,6 +15,7 @@ from lossary.bench.cases import Run, Timed
 from lossary.kernels.cpu import threads
 
 LEAST, MOST = 3, 301  # samples of one contender
+_LONG = 10.0  # seconds of a call that is sampled only once
 _SAMPLE = 1e-3  # seconds that a sample takes at least: shorter calls are repeated
 _PAUSE = 5e-3  # threads of one contender may go on spinning for a while when it is done
 
@@ -75,8 +76,9 @@ class _Stopwatch:
 def alternate(runs: Mapping[str, Run], seconds: float) -> dict[str, list[float]]:
     """Return the seconds of a call, by contender, sampled in turns for about the given time in all.
 
-    Each contender has the same share of the time, so a slow one gives fewer samples, but at least `LEAST`; they are
-    spread evenly over the rounds. Everything is called before: nothing here is to be warmed up.
+    Each contender has the same share of the time, so a slow one gives fewer samples, but at least `LEAST`, or one if a
+    call takes many seconds; they are spread evenly over the rounds. Everything was called before:
+    nothing here is to be warmed up.
     """
     collecting = gc.isenabled()
     gc.disable()
@@ -84,7 +86,8 @@ def alternate(runs: Mapping[str, Run], seconds: float) -> dict[str, list[float]]
         watches = {name: _Stopwatch(run) for name, run in runs.items()}
         spent = sum(watch.wall for watch in watches.values())
         share = max(seconds - spent, 0.0) / len(watches)
-        wanted = {name: min(max(int(share / w.wall), LEAST - 1), MOST) for name, w in watches.items()}
+        least = {name: LEAST - 1 if watch.wall < _LONG else 0 for name, watch in watches.items()}
+        wanted = {name: min(max(int(share / watch.wall), least[name]), MOST) for name, watch in watches.items()}
         rounds = max(wanted.values())
         order = list(watches)
         for number in range(rounds):

@@ -26,6 +26,7 @@ Examples:
     lossary explain huber --pred 3 --target 0  a number worked out, step by step
     lossary check huber                        gradients against differences
     lossary compare digits                     one model trained with each loss
+    lossary bench --quick                      speed, beside PyTorch and others
     lossary diagnose bce probs.npy labels.npy  what is wrong with these arrays
 
 Your own CSV or Parquet file can take the place of `digits`. `lossary COMMAND --help` has more examples.
