@@ -15,7 +15,7 @@ from torch import nn as theirs
 from lossary.backends.torch import readable
 from lossary.catalogue import get
 from lossary.nn._reduction import chosen, need_float, reduced, refuse, shape, under_autocast
-from lossary.transforms import values
+from lossary.transforms import value, values
 
 __all__ = ["CTCLoss"]
 
@@ -64,15 +64,19 @@ def ctc_loss(
     _at_most("target_lengths", spoken, None, "")
     labels = _padded(targets[None] if alone and targets.ndim == 1 else targets, spoken)
     _known(labels, spoken, classes)
-    losses = values(_CTC, (scores, labels, counted, spoken), {"blank": blank, "from_logits": False}, check=False)
+    arrays, params = (scores, labels, counted, spoken), {"blank": blank, "from_logits": False}
+    dtype = under_autocast(log_probs.dtype, log_probs.device.type)
+    how = chosen(None, None, reduction)
+    share = 1 / (spoken.clamp(min=1) * batch).to(log_probs.dtype if dtype.itemsize > 4 else torch.float32)
+    if how != "none" and not zero_infinity:  # the gradient comes along with the sum
+        weight = share if how == "mean" else None
+        return value(_CTC, *arrays, weight=weight, reduction="sum", check=False, **params).to(dtype)
+    losses = values(_CTC, arrays, params, check=False)
     if zero_infinity:
         losses = torch.where(losses == torch.inf, torch.zeros_like(losses), losses)
-    how = chosen(None, None, reduction)
-    if how == "mean":
-        losses = losses / spoken.clamp(min=1)
     if alone and how == "none":
         losses = losses[0]
-    return reduced(losses, how, under_autocast(log_probs.dtype, log_probs.device.type))
+    return reduced(losses * share, "sum", dtype) if how == "mean" else reduced(losses, how, dtype)
 
 
 class CTCLoss(theirs.CTCLoss):
