@@ -113,7 +113,7 @@ _CHINESE = {
     "of_diagonal": "对角线上的下标", "of_frame": "帧上的下标", "by_blank": "经由空白", "by_label": "经由标签",
     "blank_next": "下一步为空白", "label_next": "下一步为标签", "is_blank": "是否空白", "is_label": "是否标签",
     "stuck": "是否无路", "being": "所在概率", "visits": "经过概率", "occupancy": "占用概率", "surplus": "盈余",
-    "columns": "列", "beginning": "起点", "is_first": "是否第一步",
+    "columns": "列", "beginning": "起点", "is_first": "是否第一步", "leading": "首项", "descent": "下降",
     # sets, rows, pairs
     "row": "行", "column": "列", "pair": "对", "pairs": "对数目", "triplet": "三元组", "candidates": "候选",
     "positives": "正例", "negatives": "负例", "false_positives": "假正例", "false_negatives": "假负例",
@@ -145,6 +145,7 @@ _CHINESE = {
     "better": "更好", "winner": "胜者", "loser": "败者", "winning": "获胜", "losing": "失利", "ordered": "有序",
     "reversed": "反转", "forward": "正向", "backward": "反向", "reverse": "反向", "symmetric": "对称",
     "pull_up": "上拉", "pull_down": "下拉", "taken": "取用值", "lost": "是否归零",
+    "descent": "下降项", "along_row": "沿行", "along_column": "沿列", "strengths": "强度",
     # preferences, policies and samples
     "reference_point": "参考点", "centering": "居中强度", "flip_rate": "翻转率", "label_smoothing": "标签平滑",
     "desirable_weight": "好评权重", "undesirable_weight": "差评权重", "kind_weight": "类型权重", "dual": "双重",
