@@ -400,3 +400,13 @@ def test_a_planted_mistake_is_noticed(where: Any, name: str, bug: Any, monkeypat
         return
     with pytest.raises(AssertionError):
         test_every_row_loss_equals_that_of_whole_logits("softmax_cross_entropy", "sum")
+
+
+def test_values_are_not_looked_at_where_nobody_is_to_look() -> None:
+    hidden, weight, bias = head()
+    rows = np.full((N, C), 2.0)
+    for level in ("off", "shapes"):
+        with lossary.checks(level):
+            assert np.isfinite(head_and_loss("softmax_cross_entropy", hidden, weight, rows, bias))
+    with pytest.raises(DomainError):
+        head_and_loss("softmax_cross_entropy", hidden, weight, rows, bias)

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lossary import _dispatch, numerics, reduction, transforms
+from lossary import _dispatch, lookout, numerics, reduction, settings, transforms
 from lossary import checking as checks
 from lossary.catalogue import Loss, get
 from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError
@@ -99,13 +99,12 @@ class Rows:
 
     def inspect(self, xp: Any, logits: Any, part: Problem, start: int) -> None:
         """Raise `DomainError` if rows have values outside their domain: made logits, and targets of every class."""
-        keep = None if part.coefficients is None else part.coefficients != 0
         for name, allowed in zip(self.loss.arguments, self.domains, strict=False):
             array = part.arrays.get(f"row:{name}") if name != self.loss.arguments[0] else None if self.link else logits
             if array is None or array.ndim != logits.ndim:
                 continue
             try:
-                checks.domain(xp, self.loss, name, allowed, array, keep, part.classes)
+                checks.domain(xp, self.loss, name, allowed, array, None, part.classes)  # all of them count
             except DomainError as error:
                 error.add_note(f"Rows are counted from row {start} of those that count: logits are made in chunks.")
                 raise
@@ -406,6 +405,7 @@ def prepare(
     for name, number in (("memory", memory), ("chunk", chunk)):
         if number is not None and not (isinstance(number, int) and number > 0):
             raise ParameterError(f"linear: {name}: got {number!r}, expected a whole number > 0")
+    check = check and (lookout.compiling() or settings.level() in ("sampled", "full"))
     keywords = dict(params or {})
     teacher = _as_teacher(labels)
     others = {name: keywords.pop(name) for name in record.arguments[2:] if name in keywords}
