@@ -113,7 +113,7 @@ _CHINESE = {
     "of_diagonal": "对角线上的下标", "of_frame": "帧上的下标", "by_blank": "经由空白", "by_label": "经由标签",
     "blank_next": "下一步为空白", "label_next": "下一步为标签", "is_blank": "是否空白", "is_label": "是否标签",
     "stuck": "是否无路", "being": "所在概率", "visits": "经过概率", "occupancy": "占用概率", "surplus": "盈余",
-    "columns": "列", "beginning": "起点", "is_first": "是否第一步", "leading": "首项", "descent": "下降",
+    "columns": "列", "beginning": "起点", "is_first": "是否第一步", "leading": "首项",
     # sets, rows, pairs
     "row": "行", "column": "列", "pair": "对", "pairs": "对数目", "triplet": "三元组", "candidates": "候选",
     "positives": "正例", "negatives": "负例", "false_positives": "假正例", "false_negatives": "假负例",
