@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
 import pytest
 
 import lossary
+from lossary import transforms
 from lossary.backends import numpy as xp
 from lossary.similarity import Coupling, cosine_pairs, hardest_pairs
 
@@ -109,7 +111,7 @@ def test_the_gradient_comes_back_as_finite_differences_say(coupling: Coupling, k
         weights = [rng.standard_normal(shape) for shape in shapes]
         if coupling is cosine_pairs:  # a loss gives no gradient to pairs that are not candidates
             weights = [np.where(rows[2], weights[0], 0)]
-        grad = coupled.send(tuple(weights))
+        grad = sum(coupled.send(tuple(weights)))
     for at in np.ndindex(x.shape):
         moved = []
         for step in (1e-5, -1e-5):
@@ -132,7 +134,7 @@ def test_what_is_left_out_reaches_nothing(coupling: Coupling) -> None:
             rows = next(coupled)
             shown = [np.where(rows[2], rows[0], 0)] if coupling is cosine_pairs else list(rows)
             ones = tuple(np.ones_like(row) * KEEP[:, None] for row in shown)
-            grad = coupled.send(ones)
+            grad = sum(coupled.send(ones))
         outcomes.append(([row[KEEP] for row in shown], grad))
     for row, expected in zip(outcomes[1][0], outcomes[0][0], strict=True):
         np.testing.assert_array_equal(row, expected)
@@ -146,7 +148,7 @@ def test_duplicates_tie_and_share_the_gradient() -> None:
     with xp.quiet():
         next(coupled)
         anchor_only = np.array([[1.0], [0.0], [0.0], [0.0]])
-        grad = coupled.send((anchor_only, 0 * anchor_only))
+        grad = sum(coupled.send((anchor_only, 0 * anchor_only)))
     np.testing.assert_array_equal(grad, [[-1, 0], [0.5, 0], [0.5, 0], [0, 0]])
 
 
@@ -176,3 +178,114 @@ def test_labels_only_name_the_groups() -> None:
         np.testing.assert_array_equal(value, expected)
     with pytest.raises(lossary.errors.DomainError, match=r"labels: got 0\.5"):
         lossary.supcon(x, LABELS + 0.5)
+
+
+# --- a few anchors at a time ----------------------------------------------------------------------------------------
+
+COUPLED = [name for name in lossary.names() if lossary.get(name).coupling is not None]
+each_coupled = pytest.mark.parametrize("name", COUPLED)
+
+
+def by_parts(monkeypatch: pytest.MonkeyPatch, anchors: int = 3) -> None:
+    monkeypatch.setattr(transforms, "TABLE", 0)
+    monkeypatch.setattr(transforms, "LEAST_ANCHORS", anchors)
+
+
+@couplings
+@masks
+def test_the_parts_of_all_anchors_are_the_rows_and_the_gradient(coupling: Coupling, keep: Any) -> None:
+    x, rng = embeddings(), np.random.default_rng(4)
+    with xp.quiet():
+        whole = coupling.rows(xp, x, LABELS, keep)
+        rows = next(whole)
+        count = 1 if coupling is cosine_pairs else 2
+        upstream = [rng.standard_normal(r.shape) for r in rows[:count]]
+        gradient = sum(whole.send(tuple(upstream)))
+        total = np.zeros_like(x)
+        for some in (slice(0, 2), slice(2, 6), slice(6, 9)):
+            part = coupling.rows(xp, x, LABELS, keep, some)
+            for found, expected in zip(next(part), rows, strict=True):
+                np.testing.assert_allclose(found, expected[some], rtol=1e-14)
+            own, others = part.send(tuple(u[some] for u in upstream))
+            total[some] += own
+            total += others
+    np.testing.assert_allclose(total, gradient, rtol=1e-12, atol=1e-14)
+
+
+@each_coupled
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+@pytest.mark.parametrize("keep", [None, KEEP], ids=["all", "masked"])
+def test_a_batch_taken_in_parts_gives_the_same(
+    name: str, reduction: Any, keep: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss, x = lossary.get(name), embeddings()
+    if keep is not None:
+        x[~keep] = np.nan
+    options: dict[str, Any] = {"mask": keep, "reduction": reduction}
+    value, grad = loss.value_and_grad(x, LABELS, **options)
+    by_parts(monkeypatch)
+    found, found_grad = loss.value_and_grad(x, LABELS, **options)
+    np.testing.assert_allclose(found, value, rtol=1e-14)
+    np.testing.assert_allclose(found_grad, grad, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(loss.value(x, LABELS, **options), value, rtol=1e-14)
+
+
+@each_coupled
+def test_tensors_taken_in_parts_give_the_same_with_both_derivatives(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    loss, labels = lossary.get(name), torch.from_numpy(LABELS)
+    leaf = torch.from_numpy(embeddings()).requires_grad_()
+
+    def both() -> tuple[Any, ...]:
+        value = loss(leaf, labels)
+        (first,) = torch.autograd.grad(value.sum(), leaf, create_graph=True)
+        (second,) = torch.autograd.grad((first * first).sum(), leaf)
+        (plain,) = torch.autograd.grad(loss(leaf, labels).sum(), leaf)
+        return value, first, second, plain
+
+    expected = both()
+    by_parts(monkeypatch)
+    for found, reference in zip(both(), expected, strict=True):
+        torch.testing.assert_close(found, reference)
+
+
+@each_coupled
+@pytest.mark.parametrize("order", [0, 1])
+def test_no_table_of_all_pairs_is_made(name: str, order: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = 1024
+    loss, labels = lossary.get(name), np.arange(count) % 50
+    x = np.random.default_rng(5).standard_normal((count, 4))
+    table = count * count * 8
+    peaks = []
+    for anchors in (count, 16):
+        by_parts(monkeypatch, anchors)
+        tracemalloc.start()
+        loss.value_and_grad(x, labels, reduction="mean") if order else loss.value(x, labels, reduction="mean")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[0] > table > 2 * peaks[1], "what is measured is the table"
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_tensors_make_no_table_either(order: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    count = 512
+    labels, x = torch.arange(count) % 50, torch.randn(count, 4, dtype=torch.float64)
+    by_parts(monkeypatch, 16)
+    largest = 0
+
+    class Sizes(torch.utils._python_dispatch.TorchDispatchMode):  # type: ignore[misc, name-defined]
+        def __torch_dispatch__(self, function: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            nonlocal largest
+            out = function(*args, **(kwargs or {}))
+            for tensor in out if isinstance(out, (tuple, list)) else (out,):
+                if isinstance(tensor, torch.Tensor):
+                    largest = max(largest, tensor.untyped_storage().nbytes())
+            return out
+
+    leaf = x.requires_grad_(bool(order))
+    with Sizes():
+        value = lossary.supcon(leaf, labels).sum()
+        if order:
+            value.backward()
+    assert 0 < largest <= 16 * count * 8

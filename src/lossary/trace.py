@@ -117,6 +117,16 @@ class _Pretty(ast.NodeTransformer):
             return ast.Name(node.attr, ast.Load())
         return self.generic_visit(node)  # type: ignore[return-value]
 
+    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        if self._is_everything(node.slice):
+            return self.visit(node.value)  # type: ignore[no-any-return]
+        return self.generic_visit(node)  # type: ignore[return-value]
+
+    def _is_everything(self, node: ast.expr) -> bool:
+        """Whether a name is that of a slice from end to end, which takes an array as it is."""
+        held = self.space.get(node.id) if isinstance(node, ast.Name) else None
+        return isinstance(held, slice) and held == slice(None)
+
     def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
         # A condition on parameters is decided before the numbers: only the branch that was taken is shown.
         test = _evaluated(node.test, self.space)
@@ -142,7 +152,8 @@ class _Pretty(ast.NodeTransformer):
         choice = self._choice(node) or self._guarded(node)
         if choice is not None:
             return choice
-        self.generic_visit(node)
+        stated = [a for a in node.args if not self._is_everything(a)]
+        node = self.generic_visit(ast.Call(node.func, stated, node.keywords))  # type: ignore[assignment]
         arguments = [a for a in node.args if not (isinstance(a, ast.Name) and a.id == "xp")]
         name = node.func.id if isinstance(node.func, ast.Name) else ""
         if name == "zeros_like":
@@ -151,7 +162,7 @@ class _Pretty(ast.NodeTransformer):
             return ast.Constant(1)
         if name in ("astype", "broadcast_to"):
             return arguments[0]
-        if name == "one_hot":
+        if name in ("one_hot", "arange"):
             return ast.Call(node.func, arguments[:1], [])
         if name == "where":
             return ast.IfExp(*arguments)

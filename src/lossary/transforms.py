@@ -7,7 +7,8 @@ caller had them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +20,12 @@ from lossary.facts import Domain, Signature
 from lossary.reduction import Reduction
 
 _WHOLE = ("index", "integer", "length")  # kinds of arrays whose type says nothing about the type to compute in
+
+
+# A batch compared with itself is computed some anchors at a time if its table of pairs is larger than this, in bytes.
+# Each time all embeddings are gone through, so the anchors are as many as make a part of the table as large as those.
+TABLE = 16 << 20
+LEAST_ANCHORS = 64
 
 
 @dataclass(frozen=True)
@@ -76,21 +83,58 @@ class Call:
         """Return the same call on other arrays and parameters."""
         return replace(self, arrays=arrays, params=params)
 
-    def pull(self, order: int) -> tuple[Any, list[tuple[Any, ...]], Any]:
-        """Return values, one tuple of derivatives for each order up to `order`, and the running coupling if any."""
+    def pull(self, order: int, anchors: slice = slice(None)) -> tuple[Any, list[tuple[Any, ...]], Any]:
+        """Return values, one tuple of derivatives for each order up to `order`, and the running coupling if any.
+
+        Of a coupled batch, the rows of some anchors may be asked for.
+        """
         if self.loss.coupling is None:
             coupled, steps = None, self.steps()
         else:
             own = self.loss.coupling.defaults
             keep = None if self.weights is None else self.weights != 0
             coupled = self.loss.coupling.rows(
-                self.xp, *self.arrays, keep, **{k: v for k, v in self.params.items() if k in own}
+                self.xp, *self.arrays, keep, anchors, **{k: v for k, v in self.params.items() if k in own}
             )
             (rows,) = self.xp.drive(coupled, 1)
             steps = self.loss.define(self.xp, *rows, **{k: v for k, v in self.params.items() if k not in own})
         value, *derivatives = self.xp.drive(steps, order + 1)
         wanted = [d if isinstance(d, tuple) else (d,) for d in derivatives]
         return value, wanted, coupled
+
+    def anchors(self) -> list[slice]:
+        """Ranges of a coupled batch to be computed one after the other, so that no table of all pairs is ever made."""
+        count = self.batch[0]
+        if not self.xp.may_loop(self) or count * count * self.dtype.itemsize <= TABLE:
+            return [slice(None)]
+        height = max(LEAST_ANCHORS, self.given[0].shape[-1], TABLE // (count * self.dtype.itemsize))
+        return [slice(start, start + height) for start in range(0, count, height)]
+
+    def evaluate(self) -> Any:
+        """Return the values as the definition yields them."""
+        if self.loss.coupling is None:
+            return self.pull(0)[0]
+        return self.xp.join_rows([self.pull(0, some)[0] for some in self.anchors()])
+
+    def through_coupling(
+        self, scaled: Callable[[Any, slice], Any], quiet: Callable[[], Any] = nullcontext
+    ) -> tuple[Any, Any]:
+        """Return the values of a coupled batch, and the gradient with the derivatives of each anchor as scaled."""
+
+        def part(some: slice) -> tuple[Any, Any, Any]:
+            value, (derivatives,), coupled = self.pull(1, some)
+            with quiet():
+                return value, *coupled.send(tuple(scaled(derivative, some) for derivative in derivatives))
+
+        values, owns, others = [], [], None
+        for some in self.anchors():
+            value, own, other = part(some)
+            values.append(value)
+            owns.append(own)
+            with quiet():
+                others = other if others is None else others + other
+        with quiet():
+            return self.xp.join_rows(values), self.xp.join_rows(owns) + others
 
     def values(self, value: Any) -> Any:
         """Give the values their batch shape and their type."""
@@ -314,13 +358,17 @@ def _value_and_grad(call: Call, reduction: Reduction, denominator: Any) -> tuple
     if done is not None:
         return done.value[()], done.derivatives if len(done.derivatives) > 1 else done.derivatives[0]
     call.check_values()
-    value, derivatives, coupled = call.pull(1)
-    reduced, factor = _reduce(call, value, reduction, denominator)
-    if coupled is not None:
-        rows = tuple(_scaled(call.xp, d, factor, call.inner) for d in derivatives[0])
-        with call.xp.quiet():
-            grad = call.xp.own(coupled.send(rows), call.given)
-        return reduced, call.xp.cast(grad, call.xp.gradient_dtype(call.given[0], call.dtype))
+    xp, factor = call.xp, _factor(call, reduction, denominator)
+    if call.loss.coupling is not None:
+
+        def scaled(derivative: Any, some: slice) -> Any:
+            return _scaled(xp, derivative, factor[some] if getattr(factor, "shape", ()) else factor, call.inner)
+
+        value, grad = call.through_coupling(scaled, xp.quiet)
+        reduced = _reduce(call, value, reduction, denominator)
+        return reduced, xp.cast(xp.own(grad, call.given), xp.gradient_dtype(call.given[0], call.dtype))
+    value, derivatives, _ = call.pull(1)
+    reduced = _reduce(call, value, reduction, denominator)
     grads = call.restore(derivatives[0], factor)
     return reduced, grads if len(grads) > 1 else grads[0]
 
@@ -349,23 +397,28 @@ def hess(
     if done is not None:
         return done.derivatives if len(done.derivatives) > 1 else done.derivatives[0]
     call.check_values()
-    value, derivatives, _ = call.pull(2)
-    _, factor = _reduce(call, value, reduction, denominator)
-    diagonal = call.restore(derivatives[1], factor)
+    _, derivatives, _ = call.pull(2)
+    diagonal = call.restore(derivatives[1], _factor(call, reduction, denominator))
     return diagonal if len(diagonal) > 1 else diagonal[0]
 
 
-def _reduce(call: Call, value: Any, how: Reduction, denominator: Any) -> tuple[Any, Any]:
-    """Return the reduced value and the factor by which each example's derivative enters it."""
+def _reduce(call: Call, value: Any, how: Reduction, denominator: Any) -> Any:
+    """Return the reduced value."""
     xp, weights = call.xp, call.weights
     weighted = reduction.weigh(xp, call.values(value), weights)
     count = reduction.scale(xp, call.batch, call.dtype, weights, how, denominator)
     if how == "none":
-        return xp.own(weighted, call.given)[()], weights
+        return xp.own(weighted, call.given)[()]
     summed = reduction.reduce_sum(xp, weighted, call.dtype)
-    if how == "sum":
-        return summed, weights
-    return reduction.average(summed, count), reduction.average(1.0 if weights is None else weights, count)
+    return summed if how == "sum" else reduction.average(summed, count)
+
+
+def _factor(call: Call, how: Reduction, denominator: Any) -> Any:
+    """Return the factor by which each example's derivative enters the reduced value; None if it is 1."""
+    count = reduction.scale(call.xp, call.batch, call.dtype, call.weights, how, denominator)
+    if how != "mean":
+        return call.weights
+    return reduction.average(1.0 if call.weights is None else call.weights, count)
 
 
 def _value(call: Call, how: Reduction, denominator: Any) -> Any:
@@ -374,7 +427,7 @@ def _value(call: Call, how: Reduction, denominator: Any) -> Any:
     if done is not None:
         return done.value[()]
     call.check_values()
-    return _reduce(call, call.xp.evaluate(call), how, denominator)[0]
+    return _reduce(call, call.xp.evaluate(call), how, denominator)
 
 
 def _fused(call: Call, value: str | None, order: int, how: Reduction, denominator: Any) -> Any:

@@ -77,11 +77,6 @@ def arange(n: int, like: Array) -> Array:
     return np.arange(n)
 
 
-def eye(n: int, like: Array) -> Array:
-    """The identity, as booleans, where `like` is."""
-    return np.eye(n, dtype=bool)
-
-
 def transpose(x: Array) -> Array:
     """Swap the last two axes."""
     return np.swapaxes(x, -1, -2)
@@ -214,8 +209,9 @@ def outputs(call: Call, out: Any) -> tuple[Array, ...]:
 
 
 def _overlap(x: Array, y: Array) -> bool:
+    enough: Any = 1000  # beyond, whether strided arrays meet is a hard question: then they count as meeting
     try:
-        return np.shares_memory(x, y, max_work=1000)
+        return np.shares_memory(x, y, max_work=enough)
     except np.exceptions.TooHardError:
         return True
 
@@ -242,6 +238,11 @@ def stack_rows(rows: list[Array]) -> Array:
     return np.stack(rows)
 
 
+def join_rows(parts: list[Array]) -> Array:
+    """Parts of a table one under the other."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
 def readable(x: Array) -> Array:
     """An array to check values on: always, for here looking costs little."""
     return x
@@ -249,7 +250,12 @@ def readable(x: Array) -> Array:
 
 def evaluate(call: Call) -> Array:
     """Return a call's values as the definition yields them."""
-    return call.pull(0)[0]
+    return call.evaluate()
+
+
+def may_loop(call: Call) -> bool:
+    """Whether a batch may be computed a part at a time."""
+    return True
 
 
 def fused(call: Call, value: Any, order: int, scale: Any, finish: Callable[[Any], Any]) -> Any:

@@ -96,11 +96,6 @@ def arange(n: int, like: Tensor) -> Tensor:
     return torch.arange(n, device=like.device)
 
 
-def eye(n: int, like: Tensor) -> Tensor:
-    """The identity, as booleans, where `like` is."""
-    return torch.eye(n, dtype=torch.bool, device=like.device)
-
-
 def matmul(x: Tensor, y: Tensor) -> Tensor:
     """Matrix product in the type of its factors: autocast, which narrows it, is for networks and not for losses."""
     if torch.amp.is_autocast_available(x.device.type) and torch.is_autocast_enabled(x.device.type):
@@ -137,6 +132,18 @@ def trigamma(x: Tensor) -> Tensor:
 def stack_rows(rows: Sequence[Tensor]) -> Tensor:
     """Rows one under the other."""
     return torch.stack(list(rows))
+
+
+def join_rows(parts: Sequence[Tensor]) -> Tensor:
+    """Parts of a table one under the other."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+
+
+def may_loop(call: Call) -> bool:
+    """Whether a batch may be computed a part at a time: on the CPU, and where nobody traces."""
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return False
+    return bool(call.given[0].device.type == "cpu")
 
 
 def whole(n: int, like: Any) -> Tensor:
@@ -266,7 +273,7 @@ def evaluate(call: Call) -> Tensor:
     forward = forward_mode()
     tracked = [i for i, tensor in enumerate(tensors) if tensor.requires_grad or (forward and _has_tangent(tensor))]
     if not tracked or any(i not in wrt for i in tracked):
-        return call.pull(0)[0]
+        return call.evaluate()
     transformed = forward or (not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active())
     return (_Transformed if transformed else _Autograd).apply(_Spec(call, names, wrt), *tensors)
 
@@ -289,9 +296,11 @@ def gradients(call: Call, upstream: Tensor) -> Sequence[Tensor | None]:
 def _gradients(spec: _Spec, tensors: Sequence[Tensor], upstream: Tensor) -> tuple[Tensor | None, ...]:
     """Return the gradient of every tensor, given that of the values, in operations that can be differentiated again."""
     call = spec.on(tensors)
-    _, derivatives, coupled = call.pull(1)
-    rows = tuple(_weighed(derivative, upstream) for derivative in derivatives[0])
-    return _placed(spec, tensors, (coupled.send(rows),) if coupled is not None else rows)
+    if call.loss.coupling is not None:
+        _, grad = call.through_coupling(lambda derivative, some: _weighed(derivative, upstream[some]))
+        return _placed(spec, tensors, (grad,))
+    _, derivatives, _ = call.pull(1)
+    return _placed(spec, tensors, tuple(_weighed(derivative, upstream) for derivative in derivatives[0]))
 
 
 def _placed(spec: _Spec, tensors: Sequence[Tensor], grads: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
@@ -316,10 +325,13 @@ class _Autograd(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, spec: _Spec, *tensors: Tensor) -> Tensor:
-        coupled = spec.call.loss.coupling is not None
-        value, derivatives, _ = spec.on(tensors).pull(0 if coupled else 1)
+        call, kept = spec.on(tensors), ()
+        if call.loss.coupling is None:
+            value, (kept,), _ = call.pull(1)
+        else:
+            value = call.evaluate()
         ctx.spec, ctx.count = spec, len(tensors)
-        ctx.save_for_backward(*tensors, *(() if coupled else derivatives[0]))
+        ctx.save_for_backward(*tensors, *kept)
         return value
 
     @staticmethod
@@ -518,15 +530,18 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, spec: _Spec, kernel: Any, scale: Any, done: Any, *tensors: Tensor) -> Tensor:
-        ctx.spec, ctx.kernel, ctx.scale, ctx.count = spec, kernel, scale, len(tensors)
-        ctx.save_for_backward(*tensors, *done.derivatives)
+        ctx.spec, ctx.kernel, ctx.scale = spec, kernel, scale
+        ctx.save_for_backward(*tensors)
+        ctx.kept = done.derivatives
         return done.value
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> Any:
-        spec, tensors, kept = ctx.spec, ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
+        spec, tensors = ctx.spec, ctx.saved_tensors
         nothing = (None,) * 4
-        if kept and not torch.is_grad_enabled():
+        if ctx.kept and not torch.is_grad_enabled():
+            # They are handed over, not copied: whoever gets a gradient may add to it. A second time they are computed.
+            kept, ctx.kept = ctx.kept, ()
             by = float(upstream)
             # Times 0 is 0 wherever the derivative is finite; elsewhere the loss has no slope to speak of.
             grads = kept if by == 1 else [d * by if by else zeros_like(d) for d in kept]
@@ -536,8 +551,9 @@ class _Fused(torch.autograd.Function):
             factor, alike = 1.0, upstream.numel() and not any(upstream.stride())  # what a mean or a sum sends back
             if alike:
                 factor = float(upstream[(0,) * upstream.ndim])
-            weights = call.weights if alike and factor else _product(call.weights, upstream)
-            done = _by_kernel(ctx.kernel, replace(call, check=False), None, 1, weights, factor or 1.0, float)
+            weights = call.weights if alike and factor else _product(call.weights, upstream).expand(call.batch)
+            by = (factor or 1.0) * float(ctx.scale)
+            done = _by_kernel(ctx.kernel, replace(call, check=False), None, 1, weights, by, float)
             if done is not None:
                 return *nothing, *_placed(spec, tensors, done.derivatives)
         spread = _product(call.weights, upstream * ctx.scale).expand(call.batch)
