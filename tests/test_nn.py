@@ -22,6 +22,9 @@ from lossary.errors import LossaryError  # noqa: E402
 from lossary.nn import functional as F  # noqa: E402, N812
 from lossary.nn import modules  # noqa: E402
 
+# Random numbers are no data: what they are warned of as a misuse is not what is tested here.
+pytestmark = pytest.mark.filterwarnings("ignore::lossary.LossMisuseWarning")
+
 theirs = torch.nn.functional
 INF, NAN = float("inf"), float("nan")
 
@@ -154,9 +157,6 @@ def test_the_drop_ins_are_imported_when_asked_for_and_say_what_is_missing() -> N
 import sys
 sys.modules["torch"] = None
 import lossary
-
-# Random numbers are no data: what they are warned of as a misuse is not what is tested here.
-pytestmark = pytest.mark.filterwarnings("ignore::lossary.LossMisuseWarning")
 try:
     from lossary import nn
 except lossary.errors.MissingExtraError as error:

@@ -402,7 +402,7 @@ def refused(seen: Seen) -> Iterator[Finding]:
     """Yield what a call of the catalogue would refuse of a drop-in's arrays, those that `spoken` has a name for."""
     for at, name in enumerate(seen.loss.arguments):
         allowed, x = seen.loss.argument_domains[seen.alternative][at], seen.arrays[name]
-        if name not in seen.spoken or not allowed.bounded:
+        if name not in seen.spoken or not allowed.bounded or allowed.kind == "index":  # which torch refuses itself
             continue
         rows = np.arange(len(x))
         if allowed.kind == "simplex":  # a row of zeros is how padding is left out
