@@ -56,21 +56,23 @@ def verdicts(report: Report, mode: str) -> Iterable[str]:
         found = report.ratios(key, mode)
         if found:
             middle = geometric_mean(ratio.middle for _, ratio in found)
+            whole = f"{PEERS[key].label}, {mode}: {times(middle)} the time of Lossary"
             worst, best = (pick(found, key=lambda pair: pair[1].middle) for pick in (min, max))
-            yield (
-                f"{PEERS[key].label}, {mode}: {times(middle)} the time of Lossary on geometric average of {len(found)};"
-                f" least {times(worst[1].middle)} ({worst[0].title} {worst[0].size}),"
-                f" most {times(best[1].middle)} ({best[0].title} {best[0].size})."
+            yield whole + (
+                f" on geometric average of {len(found)}; least {times(worst[1].middle)} ({worst[0].title} "
+                f"{worst[0].size}), most {times(best[1].middle)} ({best[0].title} {best[0].size})."
+                if len(found) > 1
+                else "."
             )
 
 
 def times(ratio: float) -> str:
     """Write a ratio.
 
-    >>> times(123.4), times(0.456), times(1.0)
-    ('123x', '0.46x', '1.0x')
+    >>> times(123.4), times(0.456), times(1.0), times(0.0123)
+    ('123x', '0.46x', '1.0x', '0.012x')
     """
-    digits = 0 if ratio >= 9.95 else 1 if ratio >= 0.995 else 2 if ratio >= 0.0995 else 4
+    digits = 0 if ratio >= 9.95 else 1 if ratio >= 0.995 else 2 if ratio >= 0.0995 else 3 if ratio >= 0.00995 else 4
     return f"{ratio:.{digits}f}x"
 
 

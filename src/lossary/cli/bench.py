@@ -212,7 +212,7 @@ def _show(report: Report) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from lossary.bench.page import ratio_text, verdicts
+    from lossary.bench.page import ratio_text, times, verdicts
     from lossary.bench.peers import OURS, PEERS
     from lossary.bench.suites import SUITES
 
@@ -223,8 +223,9 @@ def _show(report: Report) -> None:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         rows = [row for row in report.rows if row.mode == mode]
         keys = [key for key in report.keys if any(key in row.entries for row in rows)]
-        table.add_column("loss")
-        table.add_column("size")
+        written = ratio_text if len(keys) < 5 else lambda ratio: times(ratio.middle)  # the spread is on the page
+        table.add_column("loss", min_width=min(22, max(len(row.title) for row in rows)))
+        table.add_column("size", no_wrap=True)
         for key in keys:
             table.add_column(f"{PEERS[key].label}{f' ({unit})' if key in OURS else ''}", justify="right")
         for row in rows:
@@ -234,7 +235,7 @@ def _show(report: Report) -> None:
                 if entry is None:
                     cells.append(Text(""))
                 elif ratio is not None:
-                    cells.append(Text(ratio_text(ratio), style="" if ratio.high >= 1 else "red"))
+                    cells.append(Text(written(ratio), style="" if ratio.high >= 1 else "red"))
                 else:
                     share = "" if entry.bandwidth is None else f" {entry.bandwidth:.0%}"
                     cells.append(Text(f"{scale * entry.times.median:.3g}{share}"))
