@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import lossary  # noqa: E402
-from lossary.backends import torch_small  # noqa: E402
+from lossary import lean  # noqa: E402
 from lossary.nn import functional as F  # noqa: E402, N812
 
 THEIRS = torch.nn.functional
@@ -24,7 +24,7 @@ def arrays(n: int = 40, dtype: torch.dtype = torch.float64) -> tuple[torch.Tenso
 def kinds(monkeypatch: pytest.MonkeyPatch) -> dict:
     """An empty memory of kinds, to see what enters it."""
     found: dict = {}
-    monkeypatch.setattr(torch_small, "_kinds", found)
+    monkeypatch.setattr(lean, "_kinds", found)
     return found
 
 
@@ -128,7 +128,7 @@ def test_threads_at_once(kinds: dict) -> None:
 
 
 def test_the_memory_of_kinds_is_bounded(kinds: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch_small, "_KEPT", 3)
+    monkeypatch.setattr(lean, "_KEPT", 3)
     for n in range(1, 9):
         F.mse_loss(torch.ones(n), torch.zeros(n))
     assert 0 < len(kinds) <= 3

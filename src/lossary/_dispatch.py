@@ -13,9 +13,9 @@ _FOREIGN = {"jax": "JAX", "jaxlib": "JAX", "tensorflow": "TensorFlow", "mlx": "M
 def small(loss: Any, arrays: Any, params: Any, reduction: str, check: bool) -> Any:
     """Return what the lean path for small and plain calls gives, or None if the call is not for it."""
     if arrays and _is_tensor(arrays[0]):
-        from lossary.backends import torch_small
+        from lossary import lean
 
-        return torch_small.reduced(loss, arrays, params, reduction, check=check)
+        return lean.reduced(loss, arrays, params, reduction, check=check)
     return None
 
 

@@ -184,6 +184,7 @@ class _PerFrame:
         return _spread(self.network.predict(strips.windows()), strips.inside)
 
     def read(self, strips: Strips) -> list[list[int]]:
+        """Take the likeliest class of each column, equal neighbours together."""
         found = ctc_greedy_decode(self.scores(strips), strips.widths, blank=BLANK)
         return [[int(label) - 1 for label in row[:n]] for row, n in zip(found.labels, found.lengths, strict=True)]
 
@@ -198,6 +199,7 @@ class FrameReader(_PerFrame):
     """Cross-entropy for each column. It alone is told where the digits lie."""
 
     def step(self, strips: Strips) -> float:
+        """Return the cross-entropy of a column, on average."""
         scores = self.network.forward(strips.windows())
         value, grad = get("softmax_cross_entropy").value_and_grad(
             scores, strips.columns[strips.inside], reduction="mean"
@@ -210,6 +212,7 @@ class CTCReader(_PerFrame):
     """CTC: told the digits alone."""
 
     def step(self, strips: Strips) -> float:
+        """Return minus the log-probability of a strip's digits, on average."""
         inside = strips.inside
         scores = _spread(self.network.forward(strips.windows()), inside)
         value, grad = get("ctc").value_and_grad(
@@ -225,7 +228,7 @@ class TransducerReader:
     The joint network adds a vector of the column to one of the last digit, and has one layer more on top.
     """
 
-    def __init__(self, seed: int, width: int = 48) -> None:
+    def __init__(self, seed: int, width: int = 64) -> None:
         draw = np.random.default_rng([seed, 1])
         self.columns = _network(width, seed)
         self.said = Parameter("said", draw.normal(0.0, 0.3, (CLASSES, width)).astype(np.float32))  # row 0: nothing yet
@@ -233,6 +236,7 @@ class TransducerReader:
         self.parameters = [*self.columns.parameters, self.said, *self.joint.parameters]
 
     def step(self, strips: Strips) -> float:
+        """Return minus the log-probability of a strip's digits, on average."""
         inside = strips.inside
         from_columns = _spread(self.columns.forward(strips.windows()), inside)
         last = np.pad(np.maximum(strips.labels, 0), ((0, 0), (1, 0)))

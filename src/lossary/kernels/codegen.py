@@ -285,6 +285,7 @@ class Writer:
         self.functions: set[str] = set()
 
     def program(self) -> Program:
+        """Return all that is wanted, as the body of one loop."""
         roots = [node for k in sorted(self.wanted) for node in self.orders[k]]
         for root in roots:
             self._count(root)
@@ -378,6 +379,7 @@ class Writer:
 
 
 def literal(x: float) -> str:
+    """Return a number of the loop's type as source."""
     if math.isinf(x):
         return "INF" if x > 0 else "-INF"
     return "NAN" if math.isnan(x) else f"T({x!r})"

@@ -17,8 +17,8 @@ import torch.nn.functional as theirs
 from torch import Tensor
 
 from lossary.backends import torch as xp
-from lossary.backends.torch_small import reduced as small
 from lossary.catalogue import Loss, get
+from lossary.lean import reduced as small
 from lossary.lookout import attend
 from lossary.nn import _adapted as adapted
 from lossary.nn import _misuse as misuse

@@ -104,8 +104,9 @@ def _picture(strips: Strips, at: int, places: Sequence[tuple[int, int, int]]) ->
         x, reach = first * _CELL, (last - first + 1) * _CELL
         parts.append(f'<rect class="h{k % 8}" x="{x}" y="{8 * _CELL + 3}" width="{reach}" height="5" rx="2"/>')
         parts.append(f'<text x="{x + reach / 2:g}" y="{8 * _CELL + 19}" text-anchor="middle">{digit}</text>')
+    box = f'viewBox="0 0 {width} {height}" style="max-width: {width}px"'
     label = f"a strip of the digits {_text(strips.digits(at))}"
-    return Drawing(f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{"".join(parts)}</svg>')
+    return Drawing(f'<svg {box} role="img" aria-label="{label}">{"".join(parts)}</svg>')
 
 
 def _lattice(result: StripComparison) -> Drawing:
