@@ -290,3 +290,23 @@ def test_a_loss_is_copied_with_the_module_that_holds_it() -> None:
             self.criterion = lossary.huber.bind(delta=2.0)
 
     assert copy.deepcopy(Model()).criterion(torch.tensor([3.0]), torch.tensor([0.0])).item() == 4.0
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("rows", [2, 64, 2000], ids=["small", "one thread", "kernel"])
+def test_a_graph_is_walked_back_as_often_as_one_likes(rows: int, weighted: bool, reduction: Any) -> None:
+    """A gradient that is handed over may be added to: it must not be the one that the next walk starts from."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(rows, 100, generator=generator, requires_grad=True)
+    labels = torch.randint(100, (rows,), generator=generator)
+    weight = torch.rand(rows, generator=generator) if weighted else None
+    summed = lossary.softmax_cross_entropy.value(logits, labels, reduction=reduction, weight=weight).sum()
+    summed.backward(retain_graph=True)
+    first = logits.grad.clone()
+    for n in (2, 3, 4):
+        summed.backward(retain_graph=True)
+        torch.testing.assert_close(logits.grad, n * first)
+    logits.grad = None
+    (0 * summed).backward()
+    assert (logits.grad == 0).all()
