@@ -700,6 +700,7 @@ def _has_row_kernel(rows: Rows, xp: Any, problem: Problem) -> bool:
 
 
 def free_memory() -> float:
+    """Return how many bytes of memory are free, as far as the system says."""
     try:
         return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     except (AttributeError, ValueError, OSError):  # not every system says

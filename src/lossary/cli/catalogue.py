@@ -40,6 +40,7 @@ def register(app: typer.Typer) -> None:
 
 
 def language(lang: str) -> Lang:
+    """Return the language asked for, or say which there are."""
     if lang not in LANGS:
         raise ParameterError(f"--lang: got {lang!r}, expected one of {', '.join(LANGS)}{suggest(lang, LANGS)}")
     return "zh" if lang == "zh" else "en"
