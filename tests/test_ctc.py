@@ -382,6 +382,7 @@ def test_what_torch_refuses_and_what_it_should(change: dict[str, Any], said: str
             ours.ctc_loss(torch.zeros(shape), torch.tensor([[1, 2]]), (1,), (2,))
 
 
+@pytest.mark.filterwarnings("ignore::lossary.LossMisuseWarning")
 def test_the_gradient_is_that_of_the_loss_where_torchs_is_not() -> None:
     """On log-probabilities that are not normalised torch's gradient fails the check by differences, and ours passes."""
     torch = pytest.importorskip("torch")
@@ -409,3 +410,18 @@ def test_the_compiler_is_told_how_the_gradient_lies_in_memory() -> None:
     (found,) = gradient(factors, *arguments)
     _, expected = defined(*(x.numpy() for x in (logits, *rest)))
     np.testing.assert_allclose(found, expected * factors.numpy()[:, None, None], atol=1e-13)
+
+
+def test_what_is_no_log_probability_is_warned_of() -> None:
+    """Logits and probabilities cost something finite, with torch as well; log-probabilities are nothing to speak of."""
+    torch = pytest.importorskip("torch")
+    from lossary.nn import functional as ours
+
+    logits = torch.tensor(sequences(4, 20, 6, 4)[0]).movedim(0, 1)
+    rest = (torch.ones(4, 2, dtype=torch.long), (20,) * 4, (2,) * 4)
+    with pytest.warns(lossary.LossMisuseWarning, match=r"ctc_loss: log_probs: .*logits\.log_softmax\(-1\)"):
+        ours.ctc_loss(logits, *rest)
+    with pytest.warns(lossary.LossMisuseWarning, match="These are probabilities: pass their logarithm"):
+        ours.ctc_loss(logits.softmax(-1), *rest)
+    ours.ctc_loss(logits.log_softmax(-1), *rest)
+    ours.ctc_loss(logits.log_softmax(-1).bfloat16(), *rest)

@@ -63,10 +63,30 @@ def _many_hot(seen: Seen) -> Iterator[Finding]:
         )
 
 
+def _no_distribution(seen: Seen) -> Iterator[Finding]:
+    """Frames that are no log-probabilities give finite costs, which mean nothing."""
+    rows = seen.arrays["log_probs"]
+    sums = np.exp(rows).sum(-1)
+    bad = np.abs(sums - 1) > (0.1 if seen.coarse else 5e-3)
+    if not bad.any():
+        return
+    row = int(bad.argmax())
+    told = (
+        f"the exponentials of the first frame of sequence {seen.place(row)} sum to {sums[row]:.4g}, and those of "
+        "log-probabilities to 1. "
+    )
+    if (rows >= 0).all() and (np.abs(rows.sum(-1) - 1) < 1e-3).all():
+        told += "These are probabilities: pass their logarithm, better the log_softmax of the logits"
+    else:
+        told += "If these are logits, pass logits.log_softmax(-1)"
+    yield seen.say("no log-probabilities", "log_probs", told)
+
+
 CROSS_ENTROPY = Spoken("cross_entropy", {"logits": "input", "target": "target"}, _classes_last)
 NLL = Spoken("nll_loss", {"log_probs": "input"}, _classes_last)
 BINARY = Spoken("binary_cross_entropy", {"probs": "input", "target": "target"})
 BINARY_LOGITS = Spoken("binary_cross_entropy_with_logits", {"logits": "input", "target": "target"})
+CTC = Spoken("ctc_loss", {}, None, _no_distribution)
 DIVERGENCE = Spoken("kl_div", {"log_probs": "input", "target": "target"}, _rows_of_classes, _logarithms)
 POISSON = Spoken("poisson_nll_loss", {"log_rate": "input"})
 GAUSSIAN = Spoken("gaussian_nll_loss", {"pred": "input"})

@@ -14,12 +14,14 @@ from torch import nn as theirs
 
 from lossary.backends.torch import readable
 from lossary.catalogue import get
+from lossary.lookout import attend
+from lossary.nn import _misuse as misuse
 from lossary.nn._reduction import chosen, need_float, reduced, refuse, shape, under_autocast
 from lossary.transforms import value, values
 
 __all__ = ["CTCLoss"]
 
-_CTC = get("ctc")
+_CTC, _NLL = map(get, ("ctc", "nll"))
 Lengths = Tensor | Sequence[int]
 
 
@@ -67,6 +69,8 @@ def ctc_loss(
     arrays, params = (scores, labels, counted, spoken), {"blank": blank, "from_logits": False}
     dtype = under_autocast(log_probs.dtype, log_probs.device.type)
     how = chosen(None, None, reduction)
+    # Frames beyond a length may hold anything; the first one seldom is.
+    attend(_NLL, (scores[:, 0], torch.zeros_like(spoken)), {}, spoken=misuse.CTC)
     share = 1 / (spoken.clamp(min=1) * batch).to(log_probs.dtype if dtype.itemsize > 4 else torch.float32)
     if how != "none" and not zero_infinity:  # the gradient comes along with the sum
         weight = share if how == "mean" else None
