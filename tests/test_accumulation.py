@@ -80,6 +80,14 @@ def test_without_workers_it_is_the_mean() -> None:
     assert mean.item() == 1.75 and v.grad.tolist() == [0.75, 0.25, 0.0]
 
 
+def test_a_whole_number_of_tokens_divides_as_exactly_as_any() -> None:
+    x = torch.linspace(-3, 3, 50_000, dtype=torch.float64)
+    target = torch.zeros_like(x)
+    _, summed = lossary.huber.value_and_grad(x, target, reduction="sum")
+    _, grad = lossary.huber.value_and_grad(x, target, reduction="mean", denominator=torch.tensor(7))
+    torch.testing.assert_close(grad, summed / 7, rtol=1e-15, atol=0)
+
+
 # --- two processes ---------------------------------------------------------------------------------------------------
 
 

@@ -68,7 +68,9 @@ def scale(
             raise ParameterError(f"denominator: only a mean has one, and reduction is {reduction!r}")
         return 1.0
     if denominator is not None:
-        return checked_denominator(denominator)
+        given = checked_denominator(denominator)
+        # One over a whole number would be of the default type, which may be narrower than the values.
+        return xp.cast(xp.asarray(given, "denominator"), dtype) if hasattr(given, "dtype") else given
     return float(math.prod(shape)) if weights is None else weights.sum(dtype=xp.accumulator(dtype))
 
 
