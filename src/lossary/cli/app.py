@@ -13,7 +13,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 import lossary
-from lossary.cli import bench, catalogue, compare, diagnose
+from lossary.cli import bench, catalogue, compare, diagnose, lint
 from lossary.errors import LossaryError
 
 _WELCOME = """
@@ -26,6 +26,7 @@ Examples:
     lossary explain huber --pred 3 --target 0  a number worked out, step by step
     lossary check huber                        gradients against differences
     lossary compare digits                     one model trained with each loss
+    lossary lint src                           losses used wrongly, found in code
     lossary bench --quick                      speed, beside PyTorch and others
     lossary diagnose bce probs.npy labels.npy  what is wrong with these arrays
 
@@ -75,6 +76,7 @@ def _options(
 
 catalogue.register(app)
 compare.register(app)
+lint.register(app)
 diagnose.register(app)
 bench.register(app)
 

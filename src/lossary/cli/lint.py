@@ -1,0 +1,122 @@
+"""``lossary lint``: find losses that are used wrongly, by reading code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lossary.errors import ParameterError, nearest
+
+if TYPE_CHECKING:
+    from lossary.lint import Config, Finding
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("lint")(lint)
+
+
+def lint(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="PATH...", help="Files or folders: .py, .ipynb, .md. Without any, the current folder."),
+    ] = None,
+    format: Annotated[
+        str, typer.Option("--format", metavar="NAME", help="text, concise, json, github or sarif.")
+    ] = "text",
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended without changing a number.")] = False,
+    unsafe_fixes: Annotated[
+        bool, typer.Option("--unsafe-fixes", help="Mend more: what changes the size of a loss.")
+    ] = False,
+    select: Annotated[str | None, typer.Option(metavar="CODES", help="Only these rules: LOS1,LOS501 or ALL.")] = None,
+    ignore: Annotated[str | None, typer.Option(metavar="CODES", help="Not these rules.")] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN", help="Leave files or folders out; repeat.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A pyproject.toml. Without it, the nearest above each path.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(metavar="N", help="Processes at most; 0 for as many as there are cores.")] = 0,
+    explain: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Print a rule: reason, numbers, a wrong and a right example.")
+    ] = None,
+    list_rules: Annotated[bool, typer.Option("--list", help="Print every rule, a line each.")] = False,
+) -> None:
+    """Find losses that are used wrongly: softmax before a loss that applies it, formulas that overflow, lost gradients.
+
+    The code is read and never run. Leaves with 0 if nothing was found, 1 if something was, 2 if the command is wrong.
+    A line ending in `# noqa: LOS101` is left in peace.
+
+    Examples:
+
+        lossary lint train.py                    one file
+        lossary lint src notebooks README.md     folders, notebooks, code in Markdown
+        lossary lint --fix src                   mend what is safe to mend
+        lossary lint --explain LOS101            why, with numbers
+        lossary lint --format github src         annotations in a workflow
+
+    In pyproject.toml:
+
+        [tool.lossary.lint]
+        ignore = ["LOS306"]
+        per-file-ignores = { "tests/*" = ["LOS1"] }
+    """
+    from lossary.lint import config as settings
+    from lossary.lint import engine, fixes, output
+    from lossary.lint.records import RULES
+
+    if list_rules:
+        typer.echo(output.listed(), nl=False)
+        return
+    if explain is not None:
+        rule = RULES.get(explain.upper()) or next((r for r in RULES.values() if r.name == explain), None)
+        if rule is None:
+            alike = nearest(explain, [*RULES, *(r.name for r in RULES.values())])[:1]
+            hint = f"did you mean {alike[0]}?" if alike else "`lossary lint --list` shows them"
+            raise ParameterError(f"--explain: there is no rule {explain!r}; {hint}")
+        typer.echo(output.explained(rule), nl=False)
+        return
+    if format not in output.FORMATS:
+        raise ParameterError(f"--format: got {format!r}, expected one of {', '.join(output.FORMATS)}")
+
+    given = settings.read_config(config) if config is not None else None
+    if config is not None and given is None:
+        given = settings.Config(root=config.parent)
+
+    def chosen(path: Path) -> settings.Config:
+        found = given or settings.find_config(path)
+        if select is not None:
+            found = replace(found, select=settings.codes(select.split(","), "--select"))
+        if ignore is not None:
+            found = replace(found, select=found.select - settings.codes(ignore.split(","), "--ignore"))
+        return replace(found, exclude=(*found.exclude, *(exclude or ())))
+
+    wanted = paths or [Path()]
+    files = engine.files_of(wanted, chosen)
+    workers = jobs if jobs > 0 else os.cpu_count() or 1
+    findings = _checked(files, workers)
+    if fix or unsafe_fixes:
+        mended = fixes.fix_files(findings, {str(p): c for p, c in files.items()}, unsafe=unsafe_fixes)
+        if mended:
+            typer.echo(f"Mended {mended} {'finding' if mended == 1 else 'findings'}.", err=True)
+            findings = _checked(files, workers)
+    sys.stdout.write(output.FORMATS[format](findings))
+    raise typer.Exit(1 if findings else 0)
+
+
+def _checked(files: dict[Path, Config], workers: int) -> list[Finding]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from lossary.lint import engine
+
+    console = Console(stderr=True)
+    columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TextColumn("files"))
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        line = bar.add_task("", total=len(files))
+        return engine.check_files(files, jobs=workers, progress=lambda done, _: bar.update(line, completed=done))

@@ -1,0 +1,9 @@
+"""The rules, by family. Importing this module enters them all."""
+
+from lossary.lint.rules import files as files
+from lossary.lint.rules import formulas as formulas
+from lossary.lint.rules import meaning as meaning
+from lossary.lint.rules import names as names
+from lossary.lint.rules import reductions as reductions
+from lossary.lint.rules import targets as targets
+from lossary.lint.rules import training as training
