@@ -339,6 +339,10 @@ def test_torchs_conventions() -> None:
             torch.testing.assert_close(
                 ours.ctc_loss(*one, frames[:1].reshape(spoken.shape), spoken, reduction=how), expected
             )
+    short = torch.tensor([0, 1, 2, 8])  # the mean divides by lengths, but not by 0
+    torch.testing.assert_close(
+        ours.ctc_loss(log_p, padded, frames, short), theirs.ctc_loss(log_p, padded, frames, short)
+    )
     with_blanks = padded.clone()
     with_blanks[0, 1] = 0  # torch computes with it, and so does its stand-in
     torch.testing.assert_close(
