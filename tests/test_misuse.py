@@ -335,7 +335,7 @@ def test_false_alarms_do_not_happen(name: str) -> None:
         if loss.input in ("logit", "embedding", "log-rate") and rng.random() < 0.8:
             arrays[0] = _any_scores(rng, np.shape(arrays[0]))
         if loss.input == "embedding":
-            arrays[0] = np.asarray(arrays[0]) + 1e-3 * rng.normal(size=np.shape(arrays[0]))
+            arrays[0] = np.asarray(arrays[0]) + 0.05 * rng.normal(size=np.shape(arrays[0]))
         if loss.coupling:
             arrays[-1] = np.arange(len(arrays[-1])) % max(len(arrays[-1]) // 2, 1)
         if name == "gaussian_nll" and rng.random() < 0.5:  # calibrated, as at the end of a training

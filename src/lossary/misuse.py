@@ -275,6 +275,10 @@ def _rates_for_log_rates(seen: Seen) -> Finding | None:
     # Rates of the right size: nobody's log-rates, whose exponentials would then be far off.
     if not (wanted > 0 and 0.5 * wanted <= mean <= 2 * wanted and claimed > 10 * wanted):
         return None
+    spread = float(rate.std() * count.std())
+    agreement = float(((rate - mean) * (count - wanted)).mean()) / spread if 0 < spread < math.inf else 0.0
+    if agreement < 0.3 or agreement * math.sqrt(rate.size) < 6:  # numbers of that size may be no rates of these counts
+        return None
     return seen.say(
         "rates for log-rates",
         seen.first,
