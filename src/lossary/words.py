@@ -145,7 +145,7 @@ _CHINESE = {
     "better": "更好", "winner": "胜者", "loser": "败者", "winning": "获胜", "losing": "失利", "ordered": "有序",
     "reversed": "反转", "forward": "正向", "backward": "反向", "reverse": "反向", "symmetric": "对称",
     "pull_up": "上拉", "pull_down": "下拉", "taken": "取用值", "lost": "是否归零",
-    "along_row": "沿行", "along_column": "沿列", "strengths": "强度",
+    "descent": "下降项", "along_row": "沿行", "along_column": "沿列", "strengths": "强度",
     # preferences, policies and samples
     "reference_point": "参考点", "centering": "居中强度", "flip_rate": "翻转率", "label_smoothing": "标签平滑",
     "desirable_weight": "好评权重", "undesirable_weight": "差评权重", "kind_weight": "类型权重", "dual": "双重",
