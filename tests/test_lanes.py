@@ -22,7 +22,6 @@ WITHOUT = {
     "arcface": "takes the cosine of an angle",
     "ctc": "runs along a sequence",
     "linear_chain_crf": "runs along a sequence",
-    "multilabel_margin": "compares all pairs of entries",
     "rnnt": "runs along a sequence",
     "zero_one": "asks where the largest entry is, and has no slope",
 }

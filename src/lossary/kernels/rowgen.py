@@ -28,6 +28,9 @@ _REDUCTIONS = {
     "min": ("INF", "minimum({held}, {x})"),
     "take": ("NAN", "where(j == {index}, {x}, {held})"),
 }
+# Of a table of pairs of entries: a row laid along one axis, and sums over the other.
+_AXES = ("first", "second")
+_PAIR_SUMS = ("sum_over_first", "sum_over_second")
 _CHEAP = {"+", "-", "*", "negative", "abs", "where", "constant", "filled", "one_hot", "argument", "maximum", "minimum"}
 _CHEAP |= {"~", "&", "|", "<", "<=", ">", ">=", "==", "!=", "uniform", "sign"}
 
@@ -35,13 +38,23 @@ _CHEAP |= {"~", "&", "|", "<", "<=", ">", ">=", "==", "!=", "uniform", "sign"}
 class _Entry(Node):
     """An operation that gives one number for each entry of the row (`wide`), or one for the row."""
 
-    __slots__ = ("level", "wide")
+    __slots__ = ("level", "pair", "wide")
     graph: _RowGraph
     level: int  # the pass that can compute it
     wide: bool
+    pair: bool  # whether it belongs to two entries of the row at once
 
-    def __getitem__(self, _: Any) -> Any:
-        raise UnsupportedError("entries of a row are taken by label only")
+    def __getitem__(self, at: Any) -> Any:
+        """Lay a row along the first or the second axis of a table of pairs, or take one of its sums as a row."""
+        whole = slice(None)
+        if self.operation in _PAIR_SUMS and at == {"sum_over_second": (..., 0), "sum_over_first": (..., 0, whole)}.get(
+            self.operation
+        ):
+            return self
+        axis = {(2, True): "first", (1, True): "second"}.get((at.index(None) if None in at else 0, whole in at), "")
+        if not axis or len(at) != 3 or self.pair or not self.wide:
+            raise UnsupportedError("entries of a row are taken by label only")
+        return self.graph.node(axis, (self,), "number")
 
     @property
     def shape(self) -> _Shape:
@@ -74,7 +87,11 @@ class _RowGraph(Graph):
             inner = [p for p in parts if isinstance(p, _Entry)] if kind != "uniform" and operation != "uniform" else []
             reduction = operation in _REDUCTIONS
             made.wide = (not reduction and any(p.wide for p in inner)) if wide is None else wide
-            made.level = max((p.level for p in inner), default=0) + reduction
+            made.level = max((p.level for p in inner), default=0) + (reduction or operation in _PAIR_SUMS)
+            made.pair = operation in _AXES or (operation not in _PAIR_SUMS and any(p.pair for p in inner))
+            flat = any(p.wide and not p.pair and p.operation != "filled" for p in inner)
+            if made.pair and operation not in _AXES and (reduction or flat):
+                raise UnsupportedError("a row meets a table of pairs without saying along which axis it lies")
             self.nodes[key] = made
         return self.nodes[key]
 
@@ -91,8 +108,14 @@ class _Rows(codegen.Namespace):
         entry: Any = self.graph.number(x)
         return self.graph.node(operation, (entry, *more), "number") if entry.wide else entry
 
-    def sum(self, x: Any) -> Any:
-        """Over the row."""
+    def sum(self, x: Any, axis: int = -1) -> Any:
+        """Over the row, or over one axis of a table of pairs."""
+        if isinstance(x, _Entry) and x.kind != "uniform" and x.pair:
+            return self.graph.node(
+                {-1: "sum_over_second", -2: "sum_over_first"}[axis], (self.graph.number(x),), "number"
+            )
+        if axis != -1:
+            raise UnsupportedError("only pairs have a second axis")
         return self._reduced("sum", x)
 
     def max(self, x: Any) -> Any:
@@ -201,6 +224,8 @@ class RowWriter(codegen.Writer):
         self.level = 0  # of the pass that is being written
         self.due: dict[int, list[Any]] = {}  # by pass, the nodes it computes
         self.reductions: list[Any] = []
+        self.pair_sums: list[Any] = []
+        self.index = {"first": "j", "second": "k"}  # of the loops over pairs
         self.numbers: dict[int, Any] = {}  # numbers of a row that are kept between loops
         self.kept: dict[int, Any] = {}  # wide nodes that are kept between passes
         self.names: dict[int, str] = {}  # of variables: the same node has the same in every loop
@@ -212,6 +237,7 @@ class RowWriter(codegen.Writer):
         lines: list[str] = []
         for level in range(max([*self.due, *(n.level for n in self.reductions)], default=0) + 1):
             self.level = level
+            lines += self._loops_over_pairs()
             lines += self._loop_over_numbers()
             lines += self._loop_over_entries()
         lines += self._values()
@@ -239,6 +265,10 @@ class RowWriter(codegen.Writer):
         for node in self.reductions:
             self.numbers[node.at] = node
             self.due.setdefault(node.level - 1, []).append(node.parts[0])
+        self.pair_sums = [found[at] for at in sorted(found) if found[at].operation in _PAIR_SUMS]
+        for node in self.pair_sums:
+            self.kept[node.at] = node
+            self._carry_to_pairs(node)
         for node in self._long_slopes().values():
             self.due.setdefault(node.level, []).append(node)
         for level in range(max(self.due, default=0), -1, -1):
@@ -254,6 +284,8 @@ class RowWriter(codegen.Writer):
             seen.add(node.at)
             if not node.wide:
                 self.numbers[node.at] = node
+            elif node.operation in _PAIR_SUMS:
+                continue
             elif node.level < level and node.operation not in _CHEAP:
                 if node.at not in self.kept:
                     self.kept[node.at] = node
@@ -261,7 +293,37 @@ class RowWriter(codegen.Writer):
             else:
                 stack.extend(_parts(node))
 
+    def _carry_to_pairs(self, table: Any) -> None:
+        """Keep the rows of which a table of pairs is made, and the numbers that enter it."""
+        stack = [table.parts[0]]
+        while stack:
+            node = stack.pop()
+            if node.operation in _AXES:
+                row = node.parts[0]
+                if row.operation != "argument" and row.at not in self.kept:
+                    self.kept[row.at] = row
+                    self.due.setdefault(row.level, []).append(row)
+            elif not node.wide and node.operation not in _GIVEN:
+                self.numbers[node.at] = node
+            else:
+                stack.extend(_parts(node))
+
     # -- loops
+
+    def _loops_over_pairs(self) -> list[str]:
+        """For each entry of the row, a sum over all entries."""
+        lines = []
+        for node in self.pair_sums:
+            if node.level == self.level:
+                over_first = node.operation == "sum_over_first"
+                self.index = {"first": "k" if over_first else "j", "second": "j" if over_first else "k"}
+                place = self._place(node)
+                body = self._body([node.parts[0]])
+                body.append(f"store({place}, load({place}) + {self._text(node.parts[0], 5)[0]})")
+                lines += ["for j in range(width):"]
+                lines += ["    " + line for line in _over_rows([f"store({place}, T(0.0))"])]
+                lines += ["    for k in range(width):", *("        " + line for line in _over_rows(body))]
+        return lines
 
     def _loop_over_numbers(self) -> list[str]:
         """The numbers of a row that are known by now and needed by a loop, and the starts of reductions."""
@@ -278,7 +340,7 @@ class RowWriter(codegen.Writer):
         """One pass over the entries of all rows of a tile."""
         body = self._body([n for n in self.due.get(self.level, []) if n.wide])
         for node in self.kept.values():
-            if node.level == self.level:
+            if node.level == self.level and node.operation not in _PAIR_SUMS:
                 body.append(f"store({self._place(node)}, {self._text(node)[0]})")
         for node in self._reduced_here():
             grown = _REDUCTIONS[node.operation][1]
@@ -322,15 +384,15 @@ class RowWriter(codegen.Writer):
     def _keep(self, node: Any, text: str) -> str:
         return f"store({self._name(node)}_of_rows, r, {text})"
 
-    def _place(self, node: Any) -> str:
-        return f"scratch, ({list(self.kept).index(node.at)} * width + j) * rows + r"
+    def _place(self, node: Any, index: str = "j") -> str:
+        return f"scratch, ({list(self.kept).index(node.at)} * width + {index}) * rows + r"
 
     # -- the body of one loop
 
     def _body(self, roots: list[Any]) -> list[str]:
         """Assignments for what the roots need in this loop."""
         self.uses, self.needed, self.written = {}, {}, {}
-        computed = {node.at for node in roots if node.operation != "argument"}
+        computed = {node.at for node in roots if node.operation not in ("argument", *_PAIR_SUMS)}
         stack = list(roots)
         while stack:
             node = stack.pop()
@@ -352,6 +414,11 @@ class RowWriter(codegen.Writer):
 
     def _held(self, node: Any) -> str:
         """How to read a node that this loop need not compute, or "" if it must."""
+        if node.operation in _AXES:
+            row, index = node.parts[0], self.index[node.operation]
+            if row.operation == "argument":
+                return self._held(row).replace(" + j)", f" + {index})")
+            return f"load({self._place(row, index)})"
         if node.operation == "argument":
             name = node.parts[0]
             self.arguments[name] = Argument(name, "label" if node.kind == "index" else "row" if node.wide else "number")
@@ -359,7 +426,8 @@ class RowWriter(codegen.Writer):
         if node.at in self.numbers:
             held = f"load({self._name(node)}_of_rows, r)"
             return f"{held} != T(0.0)" if node.kind == "truth" else held
-        return f"load({self._place(node)})" if node.at in self.kept and node.level < self.level else ""
+        before = node.level < self.level or node.operation in _PAIR_SUMS
+        return f"load({self._place(node)})" if node.at in self.kept and before else ""
 
     def _name(self, node: Any) -> str:
         if node.at not in self.names:
