@@ -228,7 +228,8 @@ def _look(
     began = time.perf_counter_ns()
     found = _findings(loss, given, params, weight, mask, spoken, full, place.past)
     took = float(time.perf_counter_ns() - began)
-    place.cost = took if place.looks < 2 else min(place.cost, took)  # the first look also imports and compiles
+    # The first looks also import and compile; later ones meet cold caches and a busy machine, and have to pay for it.
+    place.cost = took if place.looks < 2 else (place.cost + took) / 2
     place.looks += 1
     place.paid = 0.0
     for finding in found:
