@@ -300,7 +300,7 @@ class RowWriter(codegen.Writer):
             node = stack.pop()
             if node.operation in _AXES:
                 row = node.parts[0]
-                if row.operation != "argument" and row.at not in self.kept:
+                if row.at not in self.kept:  # an argument too: beside each other, rows fill registers
                     self.kept[row.at] = row
                     self.due.setdefault(row.level, []).append(row)
             elif not node.wide and node.operation not in _GIVEN:
@@ -415,10 +415,7 @@ class RowWriter(codegen.Writer):
     def _held(self, node: Any) -> str:
         """How to read a node that this loop need not compute, or "" if it must."""
         if node.operation in _AXES:
-            row, index = node.parts[0], self.index[node.operation]
-            if row.operation == "argument":
-                return self._held(row).replace(" + j)", f" + {index})")
-            return f"load({self._place(row, index)})"
+            return f"load({self._place(node.parts[0], self.index[node.operation])})"
         if node.operation == "argument":
             name = node.parts[0]
             self.arguments[name] = Argument(name, "label" if node.kind == "index" else "row" if node.wide else "number")

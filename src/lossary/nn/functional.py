@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as theirs
 from torch import Tensor
 
+from lossary import lean
 from lossary.backends import torch as xp
 from lossary.catalogue import Loss, get
 from lossary.lean import reduced as small
@@ -776,6 +777,10 @@ def multilabel_margin_loss(
     if target.dtype != torch.int64:
         refuse(f"{name}: target: got {target.dtype}, expected class indices as int64, ended by -1: target.long()")
     listed = target.reshape(rows.shape)
+    if input.ndim == 2 and (counts := lean.listed(listed, rows)) is not None:
+        done = small(_MULTILABEL, (rows, counts), {}, reduction)
+        if done is not None:
+            return done
     good = in_range(name, listed, rows.shape[-1], low=-1)
     present = ((listed < 0).cumsum(-1) == 0) & good
     times_listed = torch.zeros_like(rows).scatter_add(-1, torch.where(present, listed, 0), present.to(rows.dtype))

@@ -328,6 +328,41 @@ def survey() -> Callable[[int, int, int, int], int]:
         return prototype(made.run.address)
 
 
+# Rows of labels, each ended by the first below 0, as how often each class is listed; 1 if one of them names no class.
+_LISTED = '''"""How often each class is listed in rows of labels that end at the first below 0; 1 for a wrong one."""
+
+from numba import types
+from numba import {dtype} as T
+from lossary.kernels.cpu.compiling import entry
+from lossary.kernels.cpu.scalar import load, store
+
+
+@entry(types.int32(types.intp, types.intp, types.CPointer(types.intp), types.CPointer(T)))
+def run(length, width, labels, out):
+    wrong = types.int32(0)
+    for i in range(length):
+        listed = True
+        for j in range(width):
+            store(out, i * width + j, T(0.0))
+        for j in range(width):
+            label = load(labels, i * width + j)
+            wrong |= types.int32((label < -1) | (label >= width))
+            listed = listed and label >= 0
+            if listed and label < width:
+                at = i * width + label
+                store(out, at, load(out, at) + T(1.0))
+    return wrong
+'''
+
+
+@cache
+def listed(dtype: str) -> Callable[[int, int, int, int], int]:
+    """Return the function of rows, their length, and the addresses of labels and of counts that counts labels."""
+    with COMPILING:
+        made = store.module("listed", _LISTED.format(dtype=dtype))
+        return ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_ssize_t] * 2, *[ctypes.c_void_p] * 2)(made.run.address)
+
+
 def height(width: int) -> int:
     """How many rows make a tile: short rows in whole registers, long ones so that their scratch stays in the cache."""
     return LANES if width <= LANES else LANES // 4
