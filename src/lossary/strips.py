@@ -344,7 +344,7 @@ def compare_strips(
     *,
     train: int = 1200,
     test: int = 300,
-    epochs: int = 15,
+    epochs: int = 20,
     seeds: int = 1,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> StripComparison:
