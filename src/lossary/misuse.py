@@ -411,7 +411,7 @@ def refused(seen: Seen) -> Iterator[Finding]:
         rows = np.arange(len(x))
         if allowed.kind == "simplex":  # a row of zeros is how padding is left out
             rows = np.flatnonzero(x.any(-1))
-        width = x.shape[-1] if allowed.kind != "index" else seen.arrays[seen.first].shape[-1]
+        width = x.shape[-1]
         try:
             shown = x[rows] if seen.batch or not len(rows) else x[0]
             checks.domain(numpy, seen.loss, name, allowed, shown, None, width, seen.params.get("ignore_index"))
