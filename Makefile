@@ -34,6 +34,7 @@ bench: $(VENV)/.ready-bench  ## measure against PyTorch, JAX, NumPy and scikit-l
 docs: $(VENV)/.ready-test  ## write one page per loss into docs/losses, and the stub of its module, from the catalogue
 	$(BIN)/python docs/make_pages.py
 	$(BIN)/python docs/make_stubs.py
+	$(BIN)/python docs/make_lint_page.py
 
 clean:  ## remove reports, builds and caches; .venv stays
 	rm -rf out build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lossary.errors import ParameterError, nearest
-from lossary.lint import rules as _rules  # noqa: F401  (enters the rules)
+from lossary.lint import rules as _rules  # noqa: F401
 from lossary.lint.records import RULES
 
 EXCLUDED = (

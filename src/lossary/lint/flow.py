@@ -409,9 +409,9 @@ class Flow:
             if value is None and parameter.annotation is not None and given is None:
                 value = self._annotated(parameter.annotation, info.outer)
             frame.names[parameter.arg] = value or Value("param", const=parameter.arg, node=parameter, unit=unit)
-        for parameter in (arguments.vararg, arguments.kwarg):
-            if parameter is not None:
-                frame.names[parameter.arg] = Value("unknown", node=parameter, unit=unit)
+        for rest in (arguments.vararg, arguments.kwarg):
+            if rest is not None:
+                frame.names[rest.arg] = Value("unknown", node=rest, unit=unit)
         self.active.add(id(node))
         self.depth += 1
         try:
@@ -990,7 +990,8 @@ class Flow:
         if (
             args
             and all(v.op == "const" and isinstance(v.const, (int, float)) for v in args)
-            and op in _FOLDED and len(args) == 2
+            and op in _FOLDED
+            and len(args) == 2
         ):
             a, b = (v.const for v in args[:2])
             if abs(a) < 1e9 and abs(b) < 1e9:
@@ -1242,7 +1243,6 @@ class Flow:
         return result
 
     def _keras_layer(self, layer: Value, kind: str, value: Value, node: ast.Call, frame: Frame) -> Value:
-        unit = frame.module.unit
         if kind == "Activation":
             activation = layer.args[0] if layer.args else layer.kw.get("activation", UNKNOWN)
         else:

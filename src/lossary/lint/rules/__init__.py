@@ -1,4 +1,4 @@
-"""The rules, by family. Importing this module enters them all."""
+"""The rules, by family: importing this module enters them all."""
 
 from lossary.lint.rules import files as files
 from lossary.lint.rules import formulas as formulas
