@@ -132,3 +132,52 @@ def test_the_memory_of_kinds_is_bounded(kinds: dict, monkeypatch: pytest.MonkeyP
     for n in range(1, 9):
         F.mse_loss(torch.ones(n), torch.zeros(n))
     assert 0 < len(kinds) <= 3
+
+
+@pytest.mark.filterwarnings("ignore")  # the tracer's, of conditions on shapes
+def test_a_tracer_sees_operations_and_no_constants() -> None:
+    x, y = (a.detach() for a in arrays(8))
+    traced = torch.jit.trace(F.huber_loss, (x, y), check_trace=False)
+    torch.testing.assert_close(traced(2 * x, y), THEIRS.huber_loss(2 * x, y))
+    graph = torch.fx.experimental.proxy_tensor.make_fx(F.huber_loss)(x, y)
+    torch.testing.assert_close(graph(2 * x, y), THEIRS.huber_loss(2 * x, y))
+
+
+@pytest.mark.parametrize("how", ["none", "sum", "mean"])
+def test_rows_with_ignored_labels_and_those_without_agree_with_torch(how: str) -> None:
+    torch.manual_seed(1)
+    scores, labels = torch.randn(70, 9, requires_grad=True), torch.randint(9, (70,))
+    for ignored in (-100, 3):
+        for smoothing in (0.0, 0.2):
+            options = {"ignore_index": ignored, "label_smoothing": smoothing, "reduction": how}
+            found, expected = (f.cross_entropy(scores, labels, **options) for f in (F, THEIRS))
+            torch.testing.assert_close(found, expected)
+            upstream = torch.randn_like(expected)
+            torch.testing.assert_close(*(torch.autograd.grad(v, scores, upstream)[0] for v in (found, expected)))
+
+
+def test_labels_out_of_range_are_refused_and_none_are_a_mean_of_nothing() -> None:
+    scores = torch.randn(4, 3)
+    with pytest.raises(IndexError, match="label 3"):
+        F.cross_entropy(scores, torch.tensor([0, 1, 2, 3]))
+    assert F.cross_entropy(scores, torch.full((4,), -100)).isnan()
+    assert lossary.softmax_cross_entropy.value(scores, torch.full((4,), 7), ignore_index=7, reduction="mean") == 0
+
+
+@pytest.mark.parametrize("how", ["none", "sum", "mean"])
+def test_second_derivatives_of_rows(how: str) -> None:
+    torch.manual_seed(2)
+    scores, labels = torch.randn(5, 4, dtype=torch.float64, requires_grad=True), torch.tensor([0, 3, -100, 1, 2])
+    torch.autograd.gradgradcheck(lambda x: F.cross_entropy(x, labels, reduction=how), scores)
+    points = [torch.randn(5, 3, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+    torch.autograd.gradgradcheck(lambda *x: F.triplet_margin_loss(*x, swap=True, reduction=how), points)
+
+
+def test_labels_listed_in_any_way_agree_with_torch() -> None:
+    torch.manual_seed(3)
+    scores, listed = torch.randn(60, 7, requires_grad=True), torch.randint(-1, 7, (60, 7))
+    found, expected = (f.multilabel_margin_loss(scores, listed) for f in (F, THEIRS))
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(v, scores)[0] for v in (found, expected)))
+    with pytest.raises(ValueError, match="label 7"):
+        F.multilabel_margin_loss(scores, torch.full_like(listed, 7))

@@ -5,8 +5,8 @@ cost ten times that. All of this depends on shapes, types and parameters alone. 
 long way, and what comes of it is a `_Kind`: a kernel with its arguments in order, or else the definition itself. The
 gradient is taken along with the values and waits in the graph.
 
-Only plain calls are of a kind: dense tensors of one float type and of equal shapes on the CPU, parameters that are
-numbers, no weights. All others return None here and go the long way every time.
+Only plain calls are of a kind: dense tensors of one float type (and labels) on the CPU, nothing repeated, parameters
+that are numbers, no weights. All others return None here and go the long way every time.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def reduced(
     A mean divides by `count`, or by the number of values. With `check`, None also means that a value lies outside its
     domain. The mean of nothing, which is a question of conventions, is not for here either.
     """
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or xp.forward_mode():
+    if torch.compiler.is_compiling() or xp.observed():
         return None
     watched = torch.is_grad_enabled()
     key: list[Any] = [loss, how, count, check, *params.items()]
@@ -82,7 +82,7 @@ def listed(labels: Tensor, like: Tensor) -> Tensor | None:
 
     None if the call is not a small and plain one, or a label names no class.
     """
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or not table.available():
+    if torch.compiler.is_compiling() or xp.observed() or not table.available():
         return None
     plain = all(type(x) in _PLAIN and x.is_cpu and x.layout is _DENSE and x.is_contiguous() for x in (labels, like))
     if not plain or labels.shape != like.shape or not 0 < labels.numel() <= MOST:

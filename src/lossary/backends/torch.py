@@ -283,6 +283,20 @@ def forward_mode() -> bool:
     return torch.autograd.forward_ad._current_level >= 0
 
 
+def observed() -> bool:
+    """Whether somebody follows every operation on plain tensors, to whom a kernel would be a constant.
+
+    That is a transform of `torch.func`, a tangent carried forward, a tracer, or a mode such as `make_fx` enters.
+    """
+    built_in = torch._C
+    return bool(
+        built_in._are_functorch_transforms_active()
+        or forward_mode()
+        or built_in._is_tracing()
+        or built_in._len_torch_dispatch_stack()
+    )
+
+
 def _has_tangent(x: Tensor) -> bool:
     return torch.autograd.forward_ad.unpack_dual(x).tangent is not None
 
@@ -402,7 +416,7 @@ def fused(call: Call, value: Any, order: int, scale: Any, finish: Callable[[Any]
     names = tuple(name for name, held in call.params.items() if isinstance(held, Tensor))
     tensors = (*call.arrays, *(call.params[name] for name in names))
     factors = () if call.weights is None else (call.weights,)
-    if not all(map(_plain, (*tensors, *factors))) or torch._C._are_functorch_transforms_active():
+    if observed() or not all(map(_plain, (*tensors, *factors))):
         return None
     from lossary.kernels import table
 
@@ -495,7 +509,6 @@ def _plain(x: Tensor) -> bool:
         and x.device.type == "cpu"
         and x.layout == torch.strided
         and not x.is_neg()
-        and not forward_mode()
     )
 
 
