@@ -167,7 +167,7 @@ def test_model_and_loss_given_to_a_loop_in_another_file_are_followed(tmp_path: P
         "        loss.backward()\n"
     )
     (tmp_path / "main.py").write_text(
-        "import torch.nn as nn\nfrom loop import train\nfrom net import Net\n\ntrain(Net(), nn.CrossEntropyLoss(), [])\n"
+        "from torch import nn\nfrom loop import train\nfrom net import Net\n\ntrain(Net(), nn.CrossEntropyLoss(), [])\n"
     )
     (finding,) = check_paths([tmp_path])
     assert finding.code == "LOS101" and Path(finding.path).name == "loop.py"

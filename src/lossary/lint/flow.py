@@ -7,6 +7,7 @@ branches disagree, or a loop may have changed something, it forgets. So what it 
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -206,8 +207,14 @@ class Project:
 
     def _find(self, dotted: str, near: Path) -> Path | None:
         parts = dotted.split(".")
+        if parts[0] in sys.stdlib_module_names or not dotted:
+            return None
         folder = near
         for _ in range(8):
+            # The folder of a script is searched, and the folders that hold packages; not those inside of packages.
+            if folder != near and (folder / "__init__.py").is_file():
+                folder = folder.parent
+                continue
             for base in (folder, folder / "src"):
                 stem = base.joinpath(*parts)
                 for file in (stem.with_name(stem.name + ".py"), stem / "__init__.py"):
