@@ -316,7 +316,7 @@ def _collapsed(seen: Seen) -> Finding | None:
     names = [n for n, core in zip(seen.loss.arguments, seen.cores, strict=True) if core and core[-1] == "d"]
     points = [seen.arrays[name].reshape(-1, seen.arrays[name].shape[-1]) for name in names]
     rows = np.concatenate(points)
-    if min(map(len, points)) < 4 or not rows.shape[1] or not np.isfinite(rows).all():
+    if min(map(len, points)) < 8 or not rows.shape[1] or not np.isfinite(rows).all():
         return None
     size = float(np.abs(rows[0]).max())
     if float(np.abs(rows - rows[0]).max()) > 1e-6 * size:
