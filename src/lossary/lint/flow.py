@@ -20,7 +20,7 @@ from lossary.lint.vocabulary import ACTIVATIONS, KEEPS_MEANING, LAYERS, METHODS,
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 DEPTH = 6  # how deep calls into the project are followed
-FUEL = 30_000  # statements followed in other functions, for one file
+FUEL = 10_000  # statements followed in other functions, for one file
 _TENSOR_MAKERS = {"torch.tensor", "torch.as_tensor", "torch.FloatTensor", "torch.LongTensor", "torch.Tensor"}
 _TENSOR_MAKERS |= {"numpy.array", "numpy.asarray", "jax.numpy.array", "jax.numpy.asarray", "tensorflow.constant"}
 _NO_GRAD = {"torch.no_grad", "torch.inference_mode", "torch.autograd.no_grad", "torch.autograd.grad_mode.no_grad"}
@@ -486,19 +486,20 @@ class Flow:
         if self.depth >= DEPTH or self.fuel <= 0:
             return UNKNOWN
         bound = info.bound
-        known = any(map(_telling, (*args, *kw.values()))) or bound is not None
+        known = any(map(_telling, (*args, *kw.values())))
         key = (
             id(info.node),
             id(bound),
             tuple(map(_key, args)) if known else None,
-            tuple((k, _key(v)) for k, v in kw.items()),
+            tuple((k, _key(v)) for k, v in kw.items()) if known else None,
         )
         if key in self.memo:
             return self.memo[key][1]
         given = self.bind(info.node, args, kw, info.outer, method=bound is not None)
         if given is None:
             return UNKNOWN
-        quiet = not known and caller.module is info.module
+        plain = bound is None or bound in info.module.instances.values()
+        quiet = not known and plain and caller.module is info.module
         self.silent += quiet
         self.calling.append((caller.module, node))
         try:
