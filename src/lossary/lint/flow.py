@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from lossary.lint import vocabulary
-from lossary.lint.sources import SUFFIXES, Unit, lines_of, read
+from lossary.lint.sources import MODULES, SUFFIXES, TOPIC, Unit, lines_of, read
 from lossary.lint.values import NO_KEYWORDS, UNKNOWN, Value, merge
 from lossary.lint.vocabulary import ACTIVATIONS, KEEPS_MEANING, LAYERS, METHODS, OPERATIONS, ROOTS, WITHOUT_ARGUMENTS
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 DEPTH = 6  # how deep calls into the project are followed
+LOADS = 3  # how far imports of imports are followed
 FUEL = 10_000  # statements followed in other functions, for one file
 _TENSOR_MAKERS = {"torch.tensor", "torch.as_tensor", "torch.FloatTensor", "torch.LongTensor", "torch.Tensor"}
 _TENSOR_MAKERS |= {"numpy.array", "numpy.asarray", "jax.numpy.array", "jax.numpy.asarray", "tensorflow.constant"}
@@ -191,8 +192,8 @@ class Project:
         """Return a file as a module of the project, read but not yet followed."""
         if path not in self.modules:
             if unit is None:
-                unit = read(path)
-            if unit.tree is None:
+                unit = _of_interest(path)
+            if unit is None or unit.tree is None:
                 self.modules[path] = None
             else:
                 self.modules[path] = Module(unit, dotted_name(path))
@@ -230,6 +231,17 @@ class Project:
                 return None
             folder = folder.parent
         return None
+
+
+def _of_interest(path: Path) -> Unit | None:
+    """Read a file that an import leads to, unless there can be nothing about losses in it."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    # A loop that is given model and loss need not name a framework; an installed package's helpers had better do.
+    of_interest = TOPIC.search(data) and (MODULES.search(data) or "site-packages" not in path.parts)
+    return read(path, data) if of_interest else None
 
 
 def dotted_name(path: Path) -> str:
@@ -327,6 +339,7 @@ class Flow:
         self.project = project
         self.listener = listener
         self.silent = 0
+        self.loading = 0
         self.fuel = FUEL
         self.depth = 0
         self.calling: list[tuple[Module, ast.AST]] = []
@@ -813,17 +826,19 @@ class Flow:
 
     def load(self, file: Path, frame: Frame) -> Frame | None:
         """Follow the body of another file of the project for its names, without telling what is wrong there."""
-        if self.fuel <= 0:
+        if self.fuel <= 0 or self.loading >= LOADS:
             return None
         module = self.project.module(file)
         if module is None or module.unit is frame.module.unit:
             return None
         if module.frame is None:
             self.silent += 1
+            self.loading += 1
             try:
                 return self.run_module(module)
             finally:
                 self.silent -= 1
+                self.loading -= 1
         return module.frame
 
     # --- expressions --------------------------------------------------------------------------------------------------

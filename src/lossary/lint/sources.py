@@ -34,6 +34,9 @@ TOPIC = re.compile(
     rb"(?i)loss|entropy|kl_?div|softmax|sigmoid|expit|criterion|\.backward\(|exp\(|sqrt\(|uint8|\.compile\(|nn\.Sequential"
 )
 
+# What another file must speak of for a value of its to be worth knowing: layers or losses of a framework.
+MODULES = re.compile(rb"torch|keras|optax|tensorflow|flax|lossary")
+
 
 def lines_of(text: str) -> list[str]:
     """Return the lines with their ends; only what ends a line for Python ends one here (not a form feed)."""
