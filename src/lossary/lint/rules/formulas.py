@@ -141,8 +141,13 @@ def _summed_exp(value: Value) -> Value | None:
 def _shifted(value: Value) -> bool:
     """Whether exponents are kept small: a maximum was subtracted, or something else was."""
     return value.op in ("sub", "neg", "log_softmax", "clamp", "logsigmoid", "minimum", "const", "div") or (
-        value.op == "mul" and any(v.op in ("neg", "sub") for v in value.args)
+        value.op == "mul" and any(v.op in ("neg", "sub") or _negative(v) for v in value.args)
     )
+
+
+def _negative(value: Value) -> bool:
+    """Whether a value is a literal below 0, as in exp(-0.5 * x**2)."""
+    return value.op == "const" and isinstance(value.const, (int, float)) and value.const < 0
 
 
 @rule(

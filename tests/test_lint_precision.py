@@ -1,0 +1,80 @@
+"""False alarms, counted on large packages of good code; what is told there was read, one by one."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from lossary.lint import check_paths
+from lossary.lint.config import Config
+
+ROOT = Path(__file__).resolve().parent.parent
+LINES_PER_FALSE_ALARM = 50_000
+
+# Package, version, and what is told of it: (file, line, code) -> whether it is true, and why.
+REVIEWED: dict[str, tuple[str, dict[tuple[str, int, str], tuple[bool, str]]]] = {
+    "torch": (
+        "2.13.0",
+        {
+            ("_decomp/decompositions.py", 703, "LOS507"): (
+                True,
+                "soft_margin_loss written as log1p(exp(-input * target)), which is inf at -100 in float32",
+            ),
+        },
+    ),
+    "sklearn": (
+        "1.9.1",
+        {
+            ("linear_model/tests/test_sag.py", 40, "LOS507"): (
+                True,
+                "the log loss as log(1 + exp(-p * y)), which is inf beyond 709.8; a test that stays below",
+            ),
+        },
+    ),
+    "keras": (
+        "3.15.1",
+        {},
+    ),
+}
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+
+
+def lines_below(folder: Path) -> int:
+    return sum(file.read_bytes().count(b"\n") for file in folder.rglob("*.py"))
+
+
+@pytest.mark.parametrize("package", REVIEWED)
+def test_hardly_a_false_alarm_on_an_installed_package(package: str) -> None:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        pytest.skip(f"{package} is not installed")
+    version, reviewed = REVIEWED[package]
+    installed = importlib.metadata.version(DISTRIBUTIONS.get(package, package)).split("+")[0]
+    if installed != version:
+        pytest.skip(f"the findings of {package} {version} were read, and {installed} is installed")
+    folder = Path(spec.origin).parent
+    told = {
+        (Path(f.path).relative_to(folder).as_posix(), f.line, f.code): f.message
+        for f in check_paths([folder], config=Config(root=folder))
+    }
+    unread = {place: message for place, message in told.items() if place not in reviewed}
+    false = [place for place in told if place in reviewed and not reviewed[place][0]]
+    assert len(unread) + len(false) <= lines_below(folder) / LINES_PER_FALSE_ALARM, unread
+    assert set(reviewed) <= set(told), "a finding that was read is no longer told"
+
+
+# Formulas that are naive on purpose: to be compared with, or to be read.
+NAIVE = ("docs/misuse.md", "docs/preference.md", "docs/worked-examples.md", "src/lossary/bench/numpy_formulas.py")
+
+
+def test_of_this_project_only_the_naive_formulas_are_told() -> None:
+    told = check_paths([ROOT / name for name in ("src", "docs", "examples", "benchmarks", "README.md")])
+    places = {Path(finding.path).relative_to(ROOT).as_posix() for finding in told}
+    alarms = sorted(places - set(NAIVE))
+    assert len(alarms) <= 1, (
+        alarms
+    )  # src/lossary/report/strips.py: exponents of a plot's margins, small by construction
+    assert all(finding.code.startswith("LOS50") for finding in told)
