@@ -9,8 +9,6 @@ from typing import Any
 
 from lossary.lint.records import RULES, Finding, Rule
 
-PAGE = "https://github.com/lossary/lossary/blob/main/docs/lint.md"
-
 
 def place(finding: Finding) -> str:
     """Return file, line and column; in a notebook the cell, too."""
@@ -86,7 +84,6 @@ def _record(finding: Finding) -> dict[str, Any]:
         "location": {"row": finding.line, "column": finding.column},
         "end_location": {"row": finding.end_line, "column": finding.end_column},
         "fix": None if fix is None else {"message": fix.message, "applicability": "safe" if fix.safe else "unsafe"},
-        "url": f"{PAGE}#{finding.code.lower()}",
     }
 
 
@@ -162,7 +159,6 @@ def _sarif_rule(rule: Rule) -> dict[str, Any]:
         "shortDescription": {"text": rule.summary},
         "fullDescription": {"text": f"{rule.reason} {rule.numbers}".strip()},
         "help": {"text": f"{rule.reason} {rule.numbers}".strip()},
-        "helpUri": f"{PAGE}#{rule.code.lower()}",
         "defaultConfiguration": {"level": "warning", "enabled": rule.default},
     }
 

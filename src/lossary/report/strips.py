@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from lossary import numerics
+from lossary.backends import numpy as xp
 from lossary.catalogue import get
 from lossary.decoding import ctc_alignment
 from lossary.report.sheet import Drawing, fill, line
@@ -120,8 +122,7 @@ def _lattice(result: StripComparison) -> Drawing:
         return Drawing("")
     strips = result.test[np.array(parted[:1])]
     reader: Any = result.readers["ctc"]
-    scores = reader.scores(strips)[0].astype(float)
-    logs = scores - np.log(np.exp(scores).sum(-1, keepdims=True))
+    logs, _, _ = numerics.log_softmax(xp, reader.scores(strips)[0])
     own = np.concatenate([logs[:, [BLANK]], logs[:, strips.labels[0]]], -1)
     occupancy = -get("ctc").grad(own, np.arange(1, own.shape[-1]), from_logits=False)
     names = ["blank", *map(str, strips.digits(0))]
