@@ -192,6 +192,8 @@ class _Numbers(_Kind):
     kernel: Any = None
 
     def ready(self) -> bool:
+        if self.params.pop("ignore_index", None) is not None:
+            return False  # said of labels, of which there are none
         if table.available():
             from lossary.kernels.cpu import pointwise
 

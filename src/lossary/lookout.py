@@ -95,7 +95,7 @@ def attend(
     everything else.
     """
     if compiling():
-        if settings.EVER_FULL and outside is not None:
+        if settings.FULL and outside is not None:
             outside(loss, given, params, weight, mask, spoken)
         return True
     level = settings.level()

@@ -30,14 +30,20 @@ def _from_environment() -> Level:
 _INITIAL: Level = _from_environment()
 _LEVEL: ContextVar[Level] = ContextVar("lossary.checks", default=_INITIAL)
 
-# Whether "full" has ever been asked for in this process: a plain number, which a compiler can guard on. Only then does
-# a compiled call stop to look.
-EVER_FULL = _INITIAL == "full"
+# How many settings to "full" are in force in this process: a plain number, which a compiler can guard on. Only while
+# there is one does a compiled call stop to look.
+FULL = int(_INITIAL == "full")
 
 
 def level() -> Level:
     """Return the level in force here."""
     return _LEVEL.get()
+
+
+def _set(level: Level) -> None:
+    global FULL
+    FULL = max(0, FULL + (level == "full") - (_LEVEL.get() == "full"))
+    _LEVEL.set(level)
 
 
 class checks:  # noqa: N801  (used as a function)
@@ -60,22 +66,19 @@ class checks:  # noqa: N801  (used as a function)
     """
 
     def __init__(self, level: Level) -> None:
-        global EVER_FULL
         if level not in LEVELS:
             hint = suggest(str(level), LEVELS)
             raise ParameterError(f"checks: got {level!r}, expected one of {', '.join(LEVELS)}{hint}")
-        if level == "full":
-            EVER_FULL = True
         self.level: Level = level
         self.before: Level = _LEVEL.get()
-        _LEVEL.set(level)
+        _set(level)
 
     def __enter__(self) -> checks:
-        _LEVEL.set(self.level)
+        _set(self.level)
         return self
 
     def __exit__(self, *_: object) -> None:
-        _LEVEL.set(self.before)
+        _set(self.before)
 
     def __repr__(self) -> str:
         return f"checks({self.level!r})"

@@ -102,7 +102,7 @@ def digit_strips(
 
     >>> strips = digit_strips(2)
     >>> strips.digits(0), strips.frames.shape[2]
-    ([0, 3, 2, 8], 8)
+    ([0, 5, 2, 4, 2, 9, 7, 0], 8)
     """
     if count < 1 or not 1 <= shortest <= longest or widest_gap < 0:
         raise ParameterError(

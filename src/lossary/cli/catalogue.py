@@ -224,7 +224,8 @@ def _definition(loss: Loss) -> list[str]:
     """Return the expressions of the definition, as it computes them for usual arguments."""
     classes = next((len(v) for k, v in loss.bound.items() if np.ndim(v) and loss.parameter_domains[k][1]), 4)
     arrays = random_arrays(loss, np.random.default_rng(0), sizes={"c": classes})
-    board = lossary.explain(loss, *arrays, reduction="none")
+    with lossary.checks("shapes"):  # the example is ours, drawn for its shapes, and is no batch to learn from
+        board = lossary.explain(loss, *arrays, reduction="none")
     lines: list[str] = []
     for section in board.sections:
         if section.key in ("coupling", "steps", "value", "gradient", "hessian"):
