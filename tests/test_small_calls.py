@@ -181,3 +181,34 @@ def test_labels_listed_in_any_way_agree_with_torch() -> None:
     torch.testing.assert_close(*(torch.autograd.grad(v, scores)[0] for v in (found, expected)))
     with pytest.raises(ValueError, match="label 7"):
         F.multilabel_margin_loss(scores, torch.full_like(listed, 7))
+
+
+@pytest.mark.parametrize("how", ["none", "sum", "mean"])
+def test_class_weights_are_of_the_kind(how: str, kinds: dict) -> None:
+    torch.manual_seed(4)
+    scores, labels = torch.randn(70, 9, dtype=torch.float64, requires_grad=True), torch.randint(9, (70,))
+    labels[::5] = 4
+    weight = torch.rand(9, dtype=torch.float64)
+    soft = torch.rand(70, 9, dtype=torch.float64).softmax(-1)
+    calls = [
+        lambda f: f.cross_entropy(scores, labels, weight, ignore_index=4, reduction=how),
+        lambda f: f.cross_entropy(scores, labels, weight, label_smoothing=0.1, reduction=how),
+        lambda f: f.cross_entropy(scores, soft, weight, reduction=how),
+        lambda f: f.nll_loss(scores.log_softmax(-1), labels, weight, ignore_index=4, reduction=how),
+        lambda f: f.multi_margin_loss(scores, labels, p=2, weight=weight, reduction=how),
+    ]
+    for call in calls:
+        found, expected = call(F), call(THEIRS)
+        torch.testing.assert_close(found, expected)
+        upstream = torch.randn_like(expected)
+        torch.testing.assert_close(*(torch.autograd.grad(v, scores, upstream)[0] for v in (found, expected)))
+    assert all(kinds.values()) == (lean.table.available())
+    few, some = scores[:6].detach().requires_grad_(), labels[:6]
+    options = {"ignore_index": 4, "label_smoothing": 0.1, "reduction": how}
+    torch.autograd.gradgradcheck(lambda x: F.cross_entropy(x, some, weight, **options), few)
+    with pytest.raises(IndexError, match="label 9"):
+        F.cross_entropy(scores, torch.full((70,), 9), weight)
+    assert F.cross_entropy(scores, labels, torch.zeros_like(weight)).isnan()
+    learned = weight.clone().requires_grad_()
+    F.nll_loss(scores.log_softmax(-1), labels, learned).backward()
+    assert learned.grad.abs().sum() > 0

@@ -33,6 +33,7 @@ _FLOATS = {torch.float32: "float32", torch.float64: "float64"}
 _DENSE = torch.strided
 _PLAIN = (Tensor, torch.nn.Parameter)
 _NUMBERS = (float, int, bool, str, type(None))
+_NO_LABEL = -(2**62)
 _KEPT = 4096  # kinds remembered; a program that meets more (every batch of another length) starts over
 
 _kinds: dict[tuple[Any, ...], _Kind | None] = {}
@@ -45,16 +46,21 @@ def reduced(
     how: str,
     count: float | None = None,
     check: bool = False,
+    class_weight: Tensor | None = None,
+    by_weight: bool = False,
 ) -> Tensor | None:
     """Return a loss under a reduction, differentiable; None if the call is not a small and plain one.
 
-    A mean divides by `count`, or by the number of values. With `check`, None also means that a value lies outside its
-    domain. The mean of nothing, which is a question of conventions, is not for here either.
+    A mean divides by `count`, or by the number of values; with `by_weight`, by the sum of the class weights of the
+    labels. With `check`, None also means that a value lies outside its domain. The mean of nothing, which is a question
+    of conventions, is not for here either.
     """
     if torch.compiler.is_compiling() or xp.observed():
         return None
     watched = torch.is_grad_enabled()
-    key: list[Any] = [loss, how, count, check, *params.items()]
+    key: list[Any] = [loss, how, count, check, by_weight, *params.items()]
+    if class_weight is not None:
+        arrays = (*arrays, class_weight)
     for x in params.values():
         if type(x) not in _NUMBERS:
             return None
@@ -68,7 +74,7 @@ def reduced(
     except KeyError:
         if len(_kinds) >= _KEPT:
             _kinds.clear()
-        _kinds[kept] = kind = _kind(loss, arrays, params, how, count, check)
+        _kinds[kept] = kind = _kind(loss, arrays, params, how, count, check, by_weight)
     if kind is None:
         return None
     try:
@@ -98,8 +104,15 @@ def listed(labels: Tensor, like: Tensor) -> Tensor | None:
 
 
 def _kind(
-    loss: Loss, arrays: Sequence[Tensor], params: Mapping[str, Any], how: str, count: float | None, check: bool
+    loss: Loss,
+    arrays: Sequence[Tensor],
+    params: Mapping[str, Any],
+    how: str,
+    count: float | None,
+    check: bool,
+    by_weight: bool,
 ) -> _Kind | None:
+    arrays, class_weight = arrays[: len(loss.arguments)], arrays[len(loss.arguments) :]
     if loss.coupling is not None or len(arrays) != len(loss.arguments):
         return None
     watched = torch.is_grad_enabled()
@@ -124,7 +137,10 @@ def _kind(
         if x.shape[: x.ndim - len(core)] != batch or x.dtype != (torch.int64 if label else dtype):
             return None
     kind = (_Rows if signature.rank else _Numbers)(loss, alternative, batch, held, like, how, count, bool(tracked))
-    kind.check = check
+    kind.check, kind.by_weight, kind.weighed = check, by_weight, bool(class_weight)
+    for x in class_weight:
+        if x.shape != (kind.width,) or x.dtype != dtype or (watched and x.requires_grad) or not signature.rank:
+            return None
     return kind if kind.ready() else None
 
 
@@ -135,6 +151,8 @@ class _Kind:
     factor = 1.0
     ignored: int | None = None  # the label that does not count, if there is one
     labels: int | None = None  # which array holds labels
+    weighed = False  # whether the last array is one of class weights
+    by_weight = False  # whether a mean divides by those of the labels
 
     def __init__(
         self,
@@ -179,10 +197,15 @@ class _Kind:
         """The gradients the long way, in operations that can be differentiated again."""
         from lossary.transforms import prepare
 
-        call = prepare(self.loss, tensors, self.params, check=False)
+        params = {**self.params, "class_weight": tensors[-1]} if self.weighed else self.params
+        call = prepare(self.loss, tensors[: len(self.loss.arguments)], params, check=False)
         spread = upstream
         if self.how == "mean":
-            spread = upstream / (self.count if call.weights is None else call.weights.sum())
+            count: Any = self.count if call.weights is None else call.weights.sum()
+            if self.by_weight and self.labels is not None:
+                of_labels = tensors[-1][tensors[self.labels].clamp(0, self.width - 1)]
+                count = (of_labels if call.weights is None else of_labels * call.weights).sum()
+            spread = upstream / count
         return xp.gradients(call, reduction.weigh(xp, spread.expand(self.batch), call.weights))
 
 
@@ -253,19 +276,22 @@ class _Rows(_Kind):
 
         params = dict(self.params)
         self.ignored = params.pop("ignore_index", None)
+        if self.weighed:
+            del params["class_weight"]
         dtype = _FLOATS[self.dtype]
         weighing = "" if self.ignored is None else "ignore"
-        kernel = lanes.find(self.loss, self.alternative, params, (), dtype, self.wanted(), weighing)
+        extra = ("class_weight",) if self.weighed else ()
+        kernel = lanes.find(self.loss, self.alternative, params, extra, dtype, self.wanted(), weighing)
         if kernel is None:
             return False
         given = {name: params[name] for name in kernel.uniform_names}
         self.function, self.uniforms = kernel.function, tuple(map(float, kernel.uniforms(self.width, **given)))
-        self.inputs = [
-            (self.loss.arguments.index(a.name), self.width if a.kind == "row" else 1) for a in kernel.arguments
-        ]
+        names = [*self.loss.arguments, *extra]
+        steps = {"row": self.width, "number": 1, "label": 1}
+        self.inputs = [(names.index(a.name), 0 if a.name in extra else steps[a.kind]) for a in kernel.arguments]
         labels = [at for at, name in enumerate(self.loss.arguments) if domains[name].kind == "index"]
         self.labels = labels[0] if labels else None
-        self.survey = lanes.survey()
+        self.survey, self.weigh = lanes.survey(), lanes.weighed_survey(dtype) if self.by_weight else None
         height = lanes.height(self.width)
         tiles = -(-self.length // height)
         self.before = (0, tiles, height, self.width, self.length)
@@ -275,7 +301,14 @@ class _Rows(_Kind):
 
     def evaluate(self, arrays: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
         count = self.count
-        if self.labels is not None:
+        if self.labels is not None and self.weigh is not None:
+            total = ctypes.c_double()
+            looked_at = (self.length, self.width, _NO_LABEL if self.ignored is None else self.ignored)
+            addresses = (arrays[self.labels].data_ptr(), arrays[-1].data_ptr(), ctypes.addressof(total))
+            if self.weigh(*looked_at, *addresses) or (total.value == 0 and self.how == "mean"):
+                raise DomainError
+            count = total.value
+        elif self.labels is not None:
             ignored = -1 if self.ignored is None else self.ignored
             count = self.survey(self.length, self.width, ignored, arrays[self.labels].data_ptr())
             if count < self.length and (count < 0 or self.ignored is None or (count == 0 and self.how == "mean")):
@@ -312,10 +345,12 @@ class _Small(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> Any:
         kind, saved = ctx.kind, ctx.saved_tensors
-        tensors, kept = saved[: len(kind.loss.arguments)], saved[len(kind.loss.arguments) :]
+        given = len(kind.loss.arguments) + kind.weighed
+        tensors, kept = saved[:given], saved[given:]
         if torch.is_grad_enabled():
-            found = zip(kind.gradients(tensors, upstream), tensors, strict=True)
-            return None, *(None if grad is None else grad.reshape(x.shape) for grad, x in found)
+            found = zip(kind.gradients(tensors, upstream), tensors, strict=False)
+            grads = [None if grad is None else grad.reshape(x.shape) for grad, x in found]
+            return None, *grads, *[None] * kind.weighed
         if kind.how == "none":
             nothing = upstream == 0
             if kind.ignored is not None:  # the mean of nothing but ignored rows sends back infinity

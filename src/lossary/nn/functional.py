@@ -302,8 +302,9 @@ def nll_loss(
     """
     reduction = chosen(size_average, reduce, reduction)
     attend(_NLL, (input, target), {"ignore_index": ignore_index}, spoken=misuse.NLL)
-    if weight is None and input.ndim < 3:
-        done = small(_NLL, (input, target), {"ignore_index": ignore_index}, reduction)
+    if input.ndim < 3:
+        ignored = {"ignore_index": ignore_index}
+        done = small(_NLL, (input, target), ignored, reduction, class_weight=weight, by_weight=weight is not None)
         if done is not None:
             return done
     return _by_label(_NLL, "nll_loss", input, target, weight, ignore_index, reduction)
@@ -335,9 +336,11 @@ def cross_entropy(
     if label_smoothing > 1:
         refuse(f"cross_entropy: label_smoothing: got {label_smoothing}, expected a number in [0, 1]")
     smoothing = max(label_smoothing, 0.0)  # torch takes anything below 0 for none
-    if weight is None and input.ndim < 3 and (ignore_index < 0 or input.shape != target.shape):
+    if input.ndim < 3 and (ignore_index < 0 or input.shape != target.shape):
         labels = {"ignore_index": ignore_index} if input.shape != target.shape else {}
-        done = small(_SOFTMAX, (input, target), {"label_smoothing": smoothing, **labels}, reduction)
+        params = {"label_smoothing": smoothing, **labels}
+        by_weight = weight is not None and bool(labels)
+        done = small(_SOFTMAX, (input, target), params, reduction, class_weight=weight, by_weight=by_weight)
         if done is not None:
             return done
     if input.shape != target.shape:
@@ -730,8 +733,8 @@ def multi_margin_loss(
     reduction = chosen(size_average, reduce, reduction)
     if p not in (1, 2):
         refuse(f"{name}: p: got {p}, expected 1 or 2")
-    if weight is None and 0 < input.ndim < 3:
-        done = small(_MULTI_MARGIN, (input, target), {"p": p, "margin": margin}, reduction)
+    if 0 < input.ndim < 3:
+        done = small(_MULTI_MARGIN, (input, target), {"p": p, "margin": margin}, reduction, class_weight=weight)
         if done is not None:
             return done
     need_float(name, input=input)

@@ -328,6 +328,43 @@ def survey() -> Callable[[int, int, int, int], int]:
         return prototype(made.run.address)
 
 
+# The same under class weights, whose sum over the labels that count is written down.
+_WEIGHED = '''"""The sum of the weights of labels that are not to be ignored; 1 if one of these names no class."""
+
+from numba import types
+from numba import {dtype} as T
+from lossary.kernels.cpu.compiling import entry
+from lossary.kernels.cpu.scalar import load, store
+
+
+@entry(
+    types.int32(
+        types.intp, types.intp, types.intp, types.CPointer(types.intp), types.CPointer(T), types.CPointer(types.float64)
+    )
+)
+def run(length, classes, ignored, labels, weights, total):
+    found = 0.0
+    wrong = types.int32(0)
+    for i in range(length):
+        label = load(labels, i)
+        if label != ignored:
+            if label < 0 or label >= classes:
+                wrong = types.int32(1)
+            else:
+                found += types.float64(load(weights, label))
+    store(total, 0, found)
+    return wrong
+'''
+
+
+@cache
+def weighed_survey(dtype: str) -> Callable[..., int]:
+    """Return the function of length, classes, ignored label, and addresses of labels, weights and their sum."""
+    with COMPILING:
+        made = store.module("weighed_survey", _WEIGHED.format(dtype=dtype))
+        return ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_ssize_t] * 3, *[ctypes.c_void_p] * 3)(made.run.address)
+
+
 # Rows of labels, each ended by the first below 0, as how often each class is listed; 1 if one of them names no class.
 _LISTED = '''"""How often each class is listed in rows of labels that end at the first below 0; 1 for a wrong one."""
 
