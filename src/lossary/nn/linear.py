@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as theirs
 from torch import Tensor
 
+from lossary import lean
+from lossary.backends.torch import observed
 from lossary.catalogue import get
 from lossary.linear import linear
 from lossary.nn._reduction import chosen, common_dtype, in_range, need_float, refuse, shape
@@ -69,6 +71,13 @@ def linear_cross_entropy(
         refuse(f"linear_cross_entropy: label_smoothing: got {label_smoothing}, expected a number in [0, 1]")
     if weight is not None and weight.shape != (classes,):
         refuse(f"linear_cross_entropy: weight: got shape {shape(weight)}, expected one number for each class")
+    if options is None and _fits(input, classes):
+        from lossary.nn.functional import cross_entropy
+
+        scores = theirs.linear(input, linear_weight, linear_bias)
+        return cross_entropy(
+            scores, target, weight, ignore_index=ignored, reduction=reduction, label_smoothing=label_smoothing
+        )
     params: dict[str, Any] = {"class_weight": weight, "label_smoothing": max(label_smoothing, 0.0), "check": False}
     if options is not None:
         given = (input.shape[0] if input.ndim == 2 else 1, input.shape[-1], classes, input.dtype, input.device)
@@ -97,6 +106,19 @@ def linear_cross_entropy(
     else:
         found = torch.where(good if reduction == "none" else good.all(), found, math.nan)
     return found.to(common_dtype(input))
+
+
+def _fits(input: Tensor, classes: int) -> bool:
+    """Whether all logits are no larger than what a small call takes at once: then there is nothing to save."""
+    return (
+        input.is_cpu
+        and input.ndim == 2
+        and 0 < input.shape[0] * classes <= lean.MOST
+        and input.dtype.itemsize >= 4
+        and not torch.compiler.is_compiling()
+        and not torch.is_autocast_enabled("cpu")
+        and not observed()
+    )
 
 
 def _checked_shapes(input: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[int, ...]:
