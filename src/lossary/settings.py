@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Literal
 
@@ -40,8 +41,15 @@ def level() -> Level:
     return _LEVEL.get()
 
 
+# What must be ready before a compiled function is left to look; made only then, for it may be slow to make.
+when_full: list[Callable[[], None]] = []
+
+
 def _set(level: Level) -> None:
     global FULL
+    if level == "full":
+        for prepare in when_full:
+            prepare()
     FULL = max(0, FULL + (level == "full") - (_LEVEL.get() == "full"))
     _LEVEL.set(level)
 

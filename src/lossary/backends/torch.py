@@ -580,4 +580,12 @@ def _product(weights: Tensor | None, upstream: Tensor) -> Tensor:
 # --- looking at calls ------------------------------------------------------------------------------------------------
 
 lookout.compiling = torch.compiler.is_compiling
-lookout.outside = torch.compiler.disable(lookout.attend_compiled)
+
+
+def _leave_the_trace() -> None:
+    lookout.outside = torch.compiler.disable(lookout.attend_compiled)  # imports the compiler
+
+
+settings.when_full.append(_leave_the_trace)
+if settings.FULL:
+    _leave_the_trace()
