@@ -212,3 +212,19 @@ def test_class_weights_are_of_the_kind(how: str, kinds: dict) -> None:
     learned = weight.clone().requires_grad_()
     F.nll_loss(scores.log_softmax(-1), labels, learned).backward()
     assert learned.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("how", ["mean", "sum"])
+def test_large_calls_are_summed_by_the_kernel_and_have_every_derivative(how: str) -> None:
+    x, y = arrays(lean.MOST + 7, torch.float32)
+    found, expected = (f.huber_loss(x, y, delta=0.5, reduction=how) for f in (F, THEIRS))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=0)
+    first, theirs = (torch.autograd.grad(3 * v, x, create_graph=True)[0] for v in (found, expected))
+    torch.testing.assert_close(first, theirs)
+    torch.testing.assert_close(*(torch.autograd.grad(g.sum(), x)[0] for g in (first, theirs)))
+    probability = x.detach().sigmoid()
+    probability[-1] = 1.5
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        F.binary_cross_entropy(probability, y.sigmoid())
+    with pytest.raises(ValueError, match="delta"):
+        F.huber_loss(x, y, delta=-1.0)

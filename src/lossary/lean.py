@@ -78,6 +78,8 @@ def reduced(
     if kind is None:
         return None
     try:
+        if isinstance(kind, _Large):
+            return kind.value(arrays)
         return _apply(kind, *arrays) if kind.tracked else kind.evaluate(arrays)[0]
     except DomainError:
         return None
@@ -130,13 +132,14 @@ def _kind(
     # The width of a row is that of the first array that has one: a number may stand before it.
     like = next(x for x, core in zip(arrays, signature.inputs, strict=True) if core or not signature.rank)
     dtype, size = like.dtype, like.numel()
-    if dtype not in _FLOATS or not 0 < size <= MOST:
+    if dtype not in _FLOATS or size == 0 or (size > MOST and (signature.rank or not MOST)):
         return None
     for name, core, x in zip(loss.arguments, signature.inputs, arrays, strict=True):
         label = loss.domain(name, alternative).kind == "index"
         if x.shape[: x.ndim - len(core)] != batch or x.dtype != (torch.int64 if label else dtype):
             return None
-    kind = (_Rows if signature.rank else _Numbers)(loss, alternative, batch, held, like, how, count, bool(tracked))
+    made = _Rows if signature.rank else _Large if size > MOST else _Numbers
+    kind = made(loss, alternative, batch, held, like, how, count, bool(tracked))
     kind.check, kind.by_weight, kind.weighed = check, by_weight, bool(class_weight)
     for x in class_weight:
         if x.shape != (kind.width,) or x.dtype != dtype or (watched and x.requires_grad) or not signature.rank:
@@ -262,6 +265,23 @@ class _Numbers(_Kind):
             value = value.sum()
             value = value / self.count if self.how == "mean" else value
         return value, kept
+
+
+class _Large(_Kind):
+    """Calls of a pointwise loss on many numbers: the long way, but for a sum that the kernel takes along."""
+
+    def ready(self) -> bool:
+        return table.available() and self.how != "none" and self.params.pop("ignore_index", None) is None
+
+    def value(self, arrays: Sequence[Tensor]) -> Tensor:
+        """Return the reduced value, differentiable."""
+        from lossary import transforms
+
+        denominator = self.count if self.how == "mean" and self.count != self.length else None
+        how: Any = self.how
+        call = transforms.prepare(self.loss, arrays, self.params, check=self.check, later=True)
+        found: Tensor = transforms.reduced_value(call, how, denominator)
+        return found
 
 
 class _Rows(_Kind):

@@ -276,7 +276,9 @@ def values(loss: Loss, given: Sequence[Any], params: Mapping[str, Any], check: b
     """Return one value per example."""
     check = check and lookout.attend(loss, given, params)
     done = _dispatch.small(loss, given, params, "none", check)
-    return done if done is not None else _value(prepare(loss, given, params, check=check, later=True), "none", None)
+    return (
+        done if done is not None else reduced_value(prepare(loss, given, params, check=check, later=True), "none", None)
+    )
 
 
 def value(
@@ -303,7 +305,7 @@ def value(
         done = _dispatch.small(loss, arrays, params, reduction, check)
         if done is not None:
             return done
-    return _value(prepare(loss, arrays, params, weight, mask, check, later=True), reduction, denominator)
+    return reduced_value(prepare(loss, arrays, params, weight, mask, check, later=True), reduction, denominator)
 
 
 def value_and_grad(
@@ -421,7 +423,7 @@ def _factor(call: Call, how: Reduction, denominator: Any) -> Any:
     return reduction.average(1.0 if call.weights is None else call.weights, count)
 
 
-def _value(call: Call, how: Reduction, denominator: Any) -> Any:
+def reduced_value(call: Call, how: Reduction, denominator: Any) -> Any:
     """Return the reduced value, by a kernel where there is one."""
     done = _fused(call, "each" if how == "none" else "sum", 0, how, denominator)
     if done is not None:
