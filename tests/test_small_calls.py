@@ -214,6 +214,7 @@ def test_class_weights_are_of_the_kind(how: str, kinds: dict) -> None:
     assert learned.grad.abs().sum() > 0
 
 
+@pytest.mark.filterwarnings("ignore::lossary.errors.LossMisuseWarning")
 @pytest.mark.parametrize("how", ["mean", "sum"])
 def test_large_calls_are_summed_by_the_kernel_and_have_every_derivative(how: str) -> None:
     x, y = arrays(lean.MOST + 7, torch.float32)
