@@ -67,14 +67,17 @@ def test_an_upstream_of_0_gives_0_even_where_the_slope_is_infinite(how: str) -> 
     assert probability.grad.tolist() == [0.0, 0.0]
 
 
-def test_the_gradient_kept_in_the_graph_is_not_the_callers_to_spoil() -> None:
+@pytest.mark.parametrize("how", ["none", "sum", "mean"])
+def test_a_gradient_is_the_callers_to_change_and_is_right_the_next_time(how: str) -> None:
     x, y = arrays()
-    value = F.mse_loss(x, y, reduction="sum")
-    value.backward(retain_graph=True)
-    x.grad.zero_()
-    x.grad = None
-    value.backward()
-    torch.testing.assert_close(x.grad, 2 * (x - y).detach())
+    twice = x * 1
+    twice.register_hook(lambda grad: grad.mul_(2))
+    value = F.mse_loss(twice, y, reduction=how)
+    upstream = torch.ones_like(value)
+    expected = 2 * torch.autograd.grad(THEIRS.mse_loss(x, y, reduction=how), x, upstream)[0]
+    for times in (1, 2, 3):  # the third adds to a gradient that was added to
+        value.backward(upstream, retain_graph=True)
+        torch.testing.assert_close(x.grad, times * expected)
 
 
 def test_gradients_of_gradients() -> None:

@@ -357,20 +357,20 @@ class _Small(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, kind: _Kind, *tensors: Tensor) -> Tensor:
-        value, kept = kind.evaluate(tensors)
+        value, ctx.kept = kind.evaluate(tensors)
         ctx.kind = kind
-        ctx.save_for_backward(*tensors, *kept)
+        ctx.save_for_backward(*tensors)
         return value
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> Any:
-        kind, saved = ctx.kind, ctx.saved_tensors
-        given = len(kind.loss.arguments) + kind.weighed
-        tensors, kept = saved[:given], saved[given:]
+        kind, tensors = ctx.kind, ctx.saved_tensors
         if torch.is_grad_enabled():
             found = zip(kind.gradients(tensors, upstream), tensors, strict=False)
             grads = [None if grad is None else grad.reshape(x.shape) for grad, x in found]
             return None, *grads, *[None] * kind.weighed
+        # Handed over, not copied: whoever gets a gradient may change it. A second time it is computed.
+        kept, ctx.kept = ctx.kept or kind.evaluate(tensors)[1], ()
         if kind.how == "none":
             nothing = upstream == 0
             if kind.ignored is not None:  # the mean of nothing but ignored rows sends back infinity
