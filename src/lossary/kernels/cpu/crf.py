@@ -7,16 +7,14 @@ are given for each sequence apart, to be added by the caller, so that no sum dep
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lossary.kernels.cpu import memory, store, threads
-from lossary.kernels.cpu.ctc import _dealt
+from lossary.kernels.cpu import memory, threads
+from lossary.kernels.cpu.sequences import dealt, factors, kernel, outcome
 from lossary.kernels.table import Outcome, Wanted, least
 
 LEAST = 256  # entries of emissions from which the kernel is used
@@ -32,11 +30,7 @@ def _compiled(stored: str) -> Callable[..., int]:
 
         return crf_loops.object_file(stored)
 
-    here = Path(__file__).parent
-    sources = ("crf_loops.py", "ctc_loops.py", "row_loops.py", "scalar.py")
-    made_of = repr((*((here / name).read_text() for name in sources), stored))
-    pointers, integers = [ctypes.c_void_p] * 11, [ctypes.c_ssize_t] * 2
-    return ctypes.CFUNCTYPE(ctypes.c_int32, *pointers, *integers)(store.function("crf", made_of, make))
+    return kernel("crf", ("crf_loops.py", "ctc_loops.py", "row_loops.py"), stored, make, 11)
 
 
 def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
@@ -64,15 +58,14 @@ def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
     tops[tops == -np.inf] = 0.0
     flat = [moves, np.exp(moves - tops[:, None]), tops, *(np.broadcast_to(end, classes) for end in ends)]
     scores = np.concatenate([np.ravel(part) for part in flat]).astype(np.float64, copy=False)
-    weights = np.ones(rows) if wanted.weights is None else np.broadcast_to(wanted.weights, batch).reshape(rows)
-    factor = np.ascontiguousarray(weights * wanted.scale, np.float64)
+    factor = factors(wanted, batch)
     emissions, tags = np.ascontiguousarray(emissions), np.ascontiguousarray(tags, np.int64)
     lengths, values = np.ascontiguousarray(lengths, np.int64), np.zeros(rows)
     grad = memory.empty(emissions.shape, dtype) if wanted.order else None
     pairs = np.empty((rows, classes, classes)) if wanted.order else None
     run_sequences = _compiled(dtype.name)
     workers = max(1, min(wanted.threads or threads.default_count(), rows))
-    arrays = (emissions, tags, lengths, factor, _dealt(lengths, workers), scores, values, grad, pairs)
+    arrays = (emissions, tags, lengths, factor, dealt(lengths, workers), scores, values, grad, pairs)
     addresses = [None if array is None else array.ctypes.data for array in arrays]
     sizes = np.array((steps, classes, wanted.order), np.int64)
 
@@ -81,10 +74,5 @@ def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
         return run_sequences(*addresses, wide.ctypes.data, sizes.ctypes.data, begin, end)
 
     threads.share(run, rows, workers)
-    values = values.reshape(batch)
-    if wanted.weights is not None:
-        values = np.where(wanted.weights == 0, 0.0, values * wanted.weights)
-    value = values.astype(dtype) if wanted.value == "each" else values.sum() if wanted.value == "sum" else None
-    if grad is None or pairs is None:
-        return Outcome(value, ())
-    return Outcome(value, (grad, pairs.reshape(*batch, classes, classes)))
+    slopes = () if grad is None or pairs is None else (grad, pairs.reshape(*batch, classes, classes))
+    return outcome(values, batch, dtype, wanted, slopes)

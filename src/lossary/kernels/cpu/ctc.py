@@ -7,16 +7,15 @@ not grow with the batch. Logits may be frames first or batch first: the gradient
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lossary.kernels.cpu import memory, store, threads
+from lossary.kernels.cpu import memory, threads
+from lossary.kernels.cpu.sequences import dealt, factors, kernel, outcome
 from lossary.kernels.table import Outcome, Wanted, least
 
 LATTICES = 4  # numbers per state and frame: mantissa and power, of a blank and of a label
@@ -42,13 +41,7 @@ def _compiled(variant: Variant) -> Callable[..., int]:
 
         return ctc_loops.object_file(variant)
 
-    here = Path(__file__).parent
-    made_of = repr(
-        (*((here / name).read_text() for name in ("ctc_loops.py", "row_loops.py")), variant, LATTICES, PIECE)
-    )
-    address = store.function("ctc", made_of, make)
-    pointers, integers = [ctypes.c_void_p] * 10, [ctypes.c_ssize_t] * 2
-    return ctypes.CFUNCTYPE(ctypes.c_int32, *pointers, *integers)(address)
+    return kernel("ctc", ("ctc_loops.py", "row_loops.py"), (variant, LATTICES, PIECE), make, 10)
 
 
 def sequences(
@@ -90,7 +83,7 @@ def sequences(
     kind = np.dtype(np.int16) if logits.dtype == np.float16 else logits.dtype
     run_sequences = _compiled(Variant(np.dtype(dtype).name, kind.name, softmax))
     workers = max(1, min(count or threads.default_count(), batch))
-    order = _dealt(lengths[0] * (2 * lengths[1] + 1 + classes), workers)
+    order = dealt(lengths[0] * (2 * lengths[1] + 1 + classes), workers)
     width = symbols + 3
     steps = [step // size for array in (logits, logits if grad is None else grad) for step in array.strides[:2]]
     sizes = np.array((batch, frames, symbols, classes, *steps, blank, gradient, width), np.int64)
@@ -114,12 +107,6 @@ def _like(logits: Any) -> Any:
     return memory.empty(logits.shape, logits.dtype)
 
 
-def _dealt(work: Any, workers: int) -> Any:
-    """Return the sequences in an order of which every worker's part is about as much work, the longest first."""
-    longest = np.argsort(-work, kind="stable")
-    return np.concatenate([longest[k::workers] for k in range(workers)]).astype(np.int64)
-
-
 def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
     """Compute a call on NumPy arrays, or return None if it is not for this kernel."""
     logits, labels, input_lengths, target_lengths = call.arrays
@@ -140,7 +127,6 @@ def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
     fits = (lengths[0] >= 0) & (lengths[0] <= frames) & (lengths[1] >= 0) & (lengths[1] <= symbols)
     if not (known.all() and fits.all()):  # not checked: the definition may make of it what it will
         return None
-    weights = np.ones(rows) if wanted.weights is None else np.broadcast_to(wanted.weights, batch).reshape(rows)
     values, grad = sequences(
         logits.reshape(rows, frames, classes),
         labels,
@@ -148,12 +134,8 @@ def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
         blank=call.params["blank"],
         softmax=call.params["from_logits"],
         dtype=dtype,
-        factor=weights * wanted.scale,
+        factor=factors(wanted, batch),
         gradient=wanted.order == 1,
         count=wanted.threads,
     )
-    values = values.reshape(batch)
-    if wanted.weights is not None:
-        values = np.where(wanted.weights == 0, 0.0, values * wanted.weights)
-    value = values.astype(dtype) if wanted.value == "each" else values.sum() if wanted.value == "sum" else None
-    return Outcome(value, (grad.reshape(logits.shape),) if grad is not None else ())
+    return outcome(values, batch, dtype, wanted, (grad.reshape(logits.shape),) if grad is not None else ())

@@ -7,17 +7,16 @@ holds the lattice of one sequence, a few numbers for each place.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lossary.kernels.cpu import memory, store, threads
-from lossary.kernels.cpu.ctc import PIECE, _dealt
+from lossary.kernels.cpu import memory, threads
+from lossary.kernels.cpu.ctc import PIECE
+from lossary.kernels.cpu.sequences import dealt, factors, kernel, outcome
 from lossary.kernels.table import Outcome, Wanted, least
 
 KEPT = 5  # numbers for each place of a lattice
@@ -41,11 +40,7 @@ def _compiled(variant: Variant) -> Callable[..., int]:
 
         return rnnt_loops.object_file(variant)
 
-    here = Path(__file__).parent
-    sources = ("rnnt_loops.py", "ctc_loops.py", "row_loops.py", "scalar.py")
-    made_of = repr((*((here / name).read_text() for name in sources), variant, KEPT, PIECE))
-    pointers, integers = [ctypes.c_void_p] * 9, [ctypes.c_ssize_t] * 2
-    return ctypes.CFUNCTYPE(ctypes.c_int32, *pointers, *integers)(store.function("rnnt", made_of, make))
+    return kernel("rnnt", ("rnnt_loops.py", "ctc_loops.py", "row_loops.py"), (variant, KEPT, PIECE), make, 9)
 
 
 def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
@@ -69,15 +64,14 @@ def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
     fits = (lengths >= 0) & (lengths <= np.array([[frames], [places - 1]]))
     if not (known.all() and fits.all()):  # not checked, and the definition may make of it what it will
         return None
-    weights = np.ones(rows) if wanted.weights is None else np.broadcast_to(wanted.weights, batch).reshape(rows)
-    factor = np.ascontiguousarray(weights * wanted.scale, np.float64)
+    factor = factors(wanted, batch)
     logits, labels = np.ascontiguousarray(logits), np.ascontiguousarray(labels, np.int64)
     lengths = np.ascontiguousarray(lengths, np.int64)
     values, grad = np.zeros(rows), memory.empty(logits.shape, logits.dtype) if wanted.order else None
     kind = np.dtype(np.int16) if logits.dtype == np.float16 else logits.dtype
     run_sequences = _compiled(Variant(dtype.name, kind.name))
     workers = max(1, min(wanted.threads or threads.default_count(), rows))
-    order = _dealt(lengths[0] * (lengths[1] + 1), workers)
+    order = dealt(lengths[0] * (lengths[1] + 1), workers)
     sizes = np.array((rows, frames, places, classes, call.params["blank"], wanted.order), np.int64)
     arrays = (logits, labels, lengths, factor, order, values, grad)
     addresses = [None if array is None else array.ctypes.data for array in arrays]
@@ -87,8 +81,4 @@ def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
         return run_sequences(*addresses, wide.ctypes.data, sizes.ctypes.data, begin, end)
 
     threads.share(run, rows, workers)
-    values = values.reshape(batch)
-    if wanted.weights is not None:
-        values = np.where(wanted.weights == 0, 0.0, values * wanted.weights)
-    value = values.astype(dtype) if wanted.value == "each" else values.sum() if wanted.value == "sum" else None
-    return Outcome(value, () if grad is None else (grad,))
+    return outcome(values, batch, dtype, wanted, () if grad is None else (grad,))
