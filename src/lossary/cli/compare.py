@@ -117,7 +117,7 @@ def compare_losses(
     digit-strips are images of digits side by side, read by a small network that learns from ctc, from rnnt and from
     cross-entropy per column; it takes --loss, --epochs, --seeds, --report and --json.
     """
-    if data.replace("_", "-") == "digit-strips":
+    if data.replace("_", "-") in ("digit-strips", "digit-strip"):
         compare_readers(context, loss or [], json, report)
         return
     with progress_bar("trainings") as show:

@@ -39,9 +39,12 @@ def factors(wanted: Wanted, batch: tuple[int, ...]) -> Any:
 
 
 def outcome(values: Any, batch: tuple[int, ...], dtype: Any, wanted: Wanted, derivatives: tuple[Any, ...]) -> Outcome:
-    """Return what is wanted of the values of all sequences, and the derivatives."""
+    """Return what is wanted of the values of all sequences, and the derivatives.
+
+    A sequence whose factor is 0 was not looked at, and its value is 0 already.
+    """
     values = values.reshape(batch)
     if wanted.weights is not None:
-        values = np.where(wanted.weights == 0, 0.0, values * wanted.weights)
+        values = values * wanted.weights
     value = values.astype(dtype) if wanted.value == "each" else values.sum() if wanted.value == "sum" else None
     return Outcome(value, derivatives)
