@@ -34,7 +34,8 @@ FAMILY = [loss for (loss, _), (module, _) in table.TABLE.items() if module == ro
 
 @pytest.fixture(autouse=True)
 def for_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "LEAST", 0)
+    monkeypatch.setattr(rows, "LEAST_ROWS", 0)
+    monkeypatch.setattr(rows, "SIDE_BY_SIDE", 0)  # the kernel written by hand takes short rows as well
     if importlib.util.find_spec("torch"):  # small calls from torch have a path of their own
         monkeypatch.setattr("lossary.lean.MOST", 0)
         monkeypatch.setattr("lossary.lean._kinds", {})
@@ -119,6 +120,22 @@ def test_every_combination_of_options(names: tuple[str, ...], soft: bool, classe
     agree(lossary.softmax_cross_entropy, [logits, distributions if soft else labels], dtype, **options)
     arrays = [logits, distributions if soft else labels]
     agree(lossary.softmax_cross_entropy, arrays, dtype, weight=weight, **options)
+
+
+@pytest.mark.parametrize("soft", [False, True], ids=["index", "soft"])
+@pytest.mark.parametrize("names", [(), ("class_weight", "label_smoothing"), tuple(OPTIONS)], ids="+".join)
+def test_short_rows_are_for_the_loops_made_of_the_definition(
+    names: tuple[str, ...], soft: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "SIDE_BY_SIDE", 64)
+    monkeypatch.setattr(rows, "softmax_rows", None)
+    logits, labels, distributions = made(np.float32, (133, 7))
+    logits[:, ::3] = -INF
+    logits[3], logits[4, 1], logits[5, 2] = -INF, NAN, INF
+    weight = (np.arange(133) % 3).astype(np.float32)
+    arrays = [logits, distributions if soft else labels]
+    for some in (None, weight):
+        agree(lossary.softmax_cross_entropy, arrays, np.float32, weight=some, **chosen(names, 7, np.float32))
 
 
 MEMBERS: dict[str, list[dict[str, Any]]] = {

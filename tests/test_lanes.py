@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,8 @@ every_loss = pytest.mark.parametrize(("loss", "alternative"), on_rows(), ids=lam
 
 @pytest.fixture(autouse=True)
 def any_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes, "_LEAST", 0)
+    monkeypatch.setattr(table, "least", lambda _smallest: 0)
+    monkeypatch.setattr(lanes, "least", lambda _smallest: 0)
 
 
 def drawn(loss: Loss, alternative: int, dtype: Any, seed: int, count: int) -> list[Any]:
@@ -143,7 +145,7 @@ def test_the_whole_call_agrees_under_weights_masks_ignored_labels_and_reductions
 
 
 def test_any_number_of_threads_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes, "_LEAST_SHARED", 0)
+    monkeypatch.setattr(lanes, "LEAST_SHARED", 0)
     rng = np.random.default_rng(0)
     call = prepare(lossary.multiclass_hinge, (rng.standard_normal((1000, 12)), rng.integers(0, 12, 1000)), {})
     results = [lanes.evaluate(call, table.Wanted("sum", 1, threads=n)) for n in (1, 2, 3, 7)]
@@ -175,7 +177,7 @@ def test_what_cannot_be_generated_is_known(name: str) -> None:
 
 def test_generated_source_reads_like_the_definition() -> None:
     loss = lossary.multiclass_hinge
-    source, _ = lanes.write(lanes.Variant(loss, 0, "float32", (), ("margin",), (), 1, "sum", ""))
+    source, _ = lanes.write(lanes.Variant(loss, 0, "float32", (), ("margin",), (), 1, "sum", "", True))
     assert "violation = margin + (rival - score)" in source
     assert "for j in range(width):" in source
 
@@ -195,3 +197,28 @@ def test_the_largest_of_a_row_is_the_largest_also_where_it_is_computed_anew() ->
         value, derivatives, _ = call.pull(1)
         np.testing.assert_allclose(found.value, value[:, 0], rtol=1e-4)
         np.testing.assert_allclose(found.derivatives[0], derivatives[0][0], rtol=1e-4)
+
+
+def test_what_is_multiplied_by_a_one_hot_row_is_computed_at_the_label_alone() -> None:
+    loss = lossary.softmax_cross_entropy
+    held = tuple((name, value) for name, value in loss.defaults.items() if name != "ignore_index")
+    source, _ = lanes.write(lanes.Variant(loss, 0, "float32", held, (), (), 1, "sum", "", True))
+    loops = source.split("for j in range(width):")[1:]
+    entries = [re.split(r"\n    (?=\S)", loop)[0] for loop in loops]
+    assert "expm1(" in source
+    assert not any("expm1(" in loop for loop in entries)
+    assert sum("exp(" in loop for loop in entries) == 1
+
+
+@pytest.mark.parametrize("label", [-5, -1, 7, 2**32 + 3, -(2**32) + 2])
+def test_a_label_outside_its_row_is_told_and_no_other_class_is_taken_for_it(label: int) -> None:
+    scores = np.random.default_rng(0).standard_normal((70, 7))
+    labels = np.arange(70) % 7
+    labels[66] = label
+    call = prepare(lossary.softmax_cross_entropy, (scores, labels), {}, check=False)
+    found = lanes.evaluate(call, table.Wanted("each", 1))
+    assert found is not None
+    assert found.value[66] == 0
+    assert not found.derivatives[0][66].any()
+    with pytest.raises(lossary.errors.DomainError):
+        lanes.evaluate(prepare(lossary.softmax_cross_entropy, (scores, labels), {}, later=True), table.Wanted("sum", 1))

@@ -6,7 +6,9 @@ pass needs of an earlier one is kept in scratch memory if it was dear (an expone
 if it was cheap.
 
 A tile of rows goes through the passes together, the loop over rows innermost, so that rows of any length, also of ten
-entries, fill the registers of the processor, and no sum depends on its neighbours.
+entries, fill the registers of the processor, and no sum depends on its neighbours. Short rows are turned into columns
+first, and what comes of them is turned back; then every loop over rows is over `LANES` of them, side by side in memory,
+whatever is in the last ones of a tile that is not full.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ _REDUCTIONS = {
     "sum": ("T(0.0)", "{held} + {x}"),
     "max": ("-INF", "maximum({held}, {x})"),
     "min": ("INF", "minimum({held}, {x})"),
-    "take": ("NAN", "where(j == {index}, {x}, {held})"),
+    "take": ("NAN", "where(column == {index}, {x}, {held})"),
 }
 # Of a table of pairs of entries: a row laid along one axis, and sums over the other.
 _AXES = ("first", "second")
@@ -100,6 +102,32 @@ class _RowGraph(Graph):
             raise UnsupportedError("a label is used as a number")
         return super().number(x)
 
+    def binary(self, symbol: str, a: Any, b: Any) -> Node:
+        """Apply an operator. What is multiplied by a row that is 1 at the label is computed there alone."""
+        if symbol == "*":
+            for hot, other in ((a, b), (b, a)):
+                if getattr(hot, "operation", "") == "one_hot" and isinstance(other, _Entry) and other.wide:
+                    there = self._at(other, hot.parts[0])
+                    if there is not None and there.level <= other.level:  # which ends no pass of its own
+                        nothing = self.number(0.0)
+                        return self.node("where", (self.node("!=", (hot, nothing), "truth"), there, nothing), "number")
+        return super().binary(symbol, a, b)
+
+    def _at(self, x: Any, label: Any) -> Any:
+        """Return the entry at a label as a number of the row, or None where that is not straight-line code."""
+        if not isinstance(x, _Entry) or x.kind == "uniform" or not x.wide:
+            return x
+        if x.pair:
+            return None
+        if x.operation == "filled":
+            return self.number(x.parts[0])
+        if x.operation == "one_hot":
+            return self.number(1.0) if x.parts[0] is label else None
+        if x.operation == "argument":
+            return self.node("take", (x, label), "number")
+        parts = tuple(self._at(part, label) for part in x.parts)
+        return None if any(part is None for part in parts) else self.node(x.operation, parts, x.kind)
+
 
 class _Rows(codegen.Namespace):
     """The namespace `xp` of symbols that stand for rows."""
@@ -116,7 +144,16 @@ class _Rows(codegen.Namespace):
             )
         if axis != -1:
             raise UnsupportedError("only pairs have a second axis")
-        return self._reduced("sum", x)
+        entry: Any = self.graph.number(x)
+        if entry.operation == "one_hot":
+            return self._if_present(entry, 1.0)
+        if entry.operation == "where" and _at_label_alone(entry):
+            return self._if_present(entry.parts[0].parts[0], entry.parts[1])
+        return self._reduced("sum", entry)
+
+    def _if_present(self, hot: Any, x: Any) -> Any:
+        """A number, or 0 if the label is outside the row: the sum of what is that number at the label."""
+        return self.where(self.graph.node("present", (hot.parts[0],), "truth"), x, 0.0)
 
     def max(self, x: Any) -> Any:
         """Over the row."""
@@ -151,6 +188,14 @@ class _Rows(codegen.Namespace):
         graph: Any = self.graph
         wide = isinstance(like, _Entry) and like.kind != "uniform" and like.wide
         return graph.node("filled", (value,), "number", True) if wide else graph.number(value)
+
+
+def _at_label_alone(chosen: Any) -> bool:
+    """Whether a select gives a number of the row at the label and 0 elsewhere."""
+    condition, there, elsewhere = chosen.parts
+    hot = condition.parts[0] if condition.operation == "!=" else condition
+    nothing = elsewhere.operation == "constant" and elsewhere.parts[0] == 0
+    return hot.operation == "one_hot" and condition.parts[1] is elsewhere and nothing and not there.wide
 
 
 # --- what is to be written --------------------------------------------------------------------------------------------
@@ -210,9 +255,17 @@ class RowWriter(codegen.Writer):
     """Writes the passes over a tile."""
 
     def __init__(
-        self, loss: Loss, alternative: int, orders: list[tuple[Node, ...]], value: bool, order: int, weighing: bool
+        self,
+        loss: Loss,
+        alternative: int,
+        orders: list[tuple[Node, ...]],
+        value: bool,
+        order: int,
+        weighing: bool,
+        short: bool,
     ) -> None:
         super().__init__(loss, orders, set())
+        self.short, self.across = short, "LANES" if short else "rows"
         self.value: Any = orders[0][0] if value else None
         self.slopes: list[Any] = list(orders[order]) if order else []
         cores = dict(zip(loss.arguments, loss.signatures[alternative].inputs, strict=True))
@@ -230,6 +283,7 @@ class RowWriter(codegen.Writer):
         self.kept: dict[int, Any] = {}  # wide nodes that are kept between passes
         self.names: dict[int, str] = {}  # of variables: the same node has the same in every loop
         self.arguments: dict[str, Argument] = {}
+        self.columns: list[str] = []  # what of short rows stands in scratch memory as columns
 
     def tile(self) -> RowProgram:
         """Return the loops over one tile."""
@@ -244,12 +298,52 @@ class RowWriter(codegen.Writer):
         rooms = [f"{self._name(n)}_of_rows = lanes(T(0.0))" for n in self.numbers.values()]
         ordered = [self.arguments[n] for n in (*self.loss.arguments, *self.loss.defaults) if n in self.arguments]
         return RowProgram(
-            (*rooms, *lines),
+            (*rooms, *self._read(ordered), *lines, *self._turned_back()),
             tuple(ordered),
             tuple(self.uniforms.items()),
             tuple(sorted(self.functions)),
-            len(self.kept),
+            len(self.kept) + len(self.columns),
         )
+
+    # -- from memory, and back
+
+    def _read(self, arguments: Sequence[Argument]) -> list[str]:
+        """Bring numbers, labels and short rows of the tile to where the loops want them."""
+        lines, each = [], []
+        for argument in arguments:
+            name = argument.name
+            at = f"(start + r) * {name}_step"
+            if argument.kind == "number":
+                lines.append(f"{name}_of_rows = lanes(T(0.0))")
+                each.append(f"store({name}_of_rows, r, load({name}_at, {at}))")
+            elif argument.kind == "label":
+                self.functions |= {"where", "either"}
+                counts = " & (load(weights, r) != T(0.0))" if self.weighing else ""
+                lines.append(f"{name}_of_rows = lanes(types.int32(0))")
+                each += [
+                    f"label = load({name}_at, {at})",
+                    "outside = (label < 0) | (label >= width)",
+                    f"store({name}_of_rows, r, where(outside, types.int32(-1), types.int32(label)))",
+                    f"suspect = either(suspect, outside{counts})",
+                ]
+            elif self.short:
+                place = f"scratch, {self._column(name)} * width * LANES, LANES"
+                lines.append(f"turned({name}_at, start * {name}_step, {name}_step, rows, width, {place})")
+        return [*lines, *_over("rows", each)]
+
+    def _turned_back(self) -> list[str]:
+        if not self.short:
+            return []
+        return [
+            f"turned(scratch, {self._column(name)} * width * LANES, LANES, width, rows, {name}, start * width, width)"
+            for name in self.columns
+            if name.endswith("_out")
+        ]
+
+    def _column(self, name: str) -> int:
+        if name not in self.columns:
+            self.columns.append(name)
+        return len(self.kept) + self.columns.index(name)
 
     # -- which pass computes what
 
@@ -271,6 +365,9 @@ class RowWriter(codegen.Writer):
             self._carry_to_pairs(node)
         for node in self._long_slopes().values():
             self.due.setdefault(node.level, []).append(node)
+        for node in self._results().values():  # beside other numbers of its level, with which it shares its steps
+            if node.operation not in _GIVEN:
+                self.numbers[node.at] = node
         for level in range(max(self.due, default=0), -1, -1):
             self._carry(level)
 
@@ -300,6 +397,8 @@ class RowWriter(codegen.Writer):
             node = stack.pop()
             if node.operation in _AXES:
                 row = node.parts[0]
+                if self.short and row.operation == "argument":
+                    continue  # it stands there as columns
                 if row.at not in self.kept:  # an argument too: beside each other, rows fill registers
                     self.kept[row.at] = row
                     self.due.setdefault(row.level, []).append(row)
@@ -321,8 +420,8 @@ class RowWriter(codegen.Writer):
                 body = self._body([node.parts[0]])
                 body.append(f"store({place}, load({place}) + {self._text(node.parts[0], 5)[0]})")
                 lines += ["for j in range(width):"]
-                lines += ["    " + line for line in _over_rows([f"store({place}, T(0.0))"])]
-                lines += ["    for k in range(width):", *("        " + line for line in _over_rows(body))]
+                lines += ["    " + line for line in self._over_rows([f"store({place}, T(0.0))"])]
+                lines += ["    for k in range(width):", *("        " + line for line in self._over_rows(body))]
         return lines
 
     def _loop_over_numbers(self) -> list[str]:
@@ -334,7 +433,7 @@ class RowWriter(codegen.Writer):
             body.append(self._keep(node, f"where({text}, T(1.0), T(0.0))" if node.kind == "truth" else text))
             self.functions |= {"where"} if node.kind == "truth" else set()
         body += [self._keep(n, _REDUCTIONS[n.operation][0]) for n in self._reduced_here()]
-        return _over_rows(body)
+        return self._over_rows(body)
 
     def _loop_over_entries(self) -> list[str]:
         """One pass over the entries of all rows of a tile."""
@@ -351,22 +450,29 @@ class RowWriter(codegen.Writer):
         for number, node in self._long_slopes().items():
             if node.level == self.level:
                 slope = self._weighed(self._text(node, 6)[0], "derivative_scale")
-                body.append(f"store(derivative_{number}_out, (start + r) * width + j, {slope})")
-        inner = _over_rows(body)
+                out = f"derivative_{number}_out"
+                place = self._columns_of(out) if self.short else f"{out}, (start + r) * width + j"
+                body.append(f"store({place}, {slope})")
+        inner = self._over_rows(body)
+        if any("column" in line for line in inner):
+            inner = ["column = types.int32(j)", *inner]
         return ["for j in range(width):", *("    " + line for line in inner)] if inner else []
 
     def _values(self) -> list[str]:
         """The value of each row, and derivatives in its numbers."""
-        short = {number: node for number, node in enumerate(self.slopes) if not self.long[number]}
-        results = [*([] if self.value is None else [self.value]), *short.values()]
-        self.level = max((node.level for node in results), default=0)
-        body = self._body([node for node in results if node.at not in self.numbers])
-        if self.value is not None:
-            body.append(f"store(values, r, {self._weighed(self._text(self.value, 6)[0])})")
-        for number, node in short.items():
-            slope = self._weighed(self._text(node, 6)[0], "derivative_scale")
-            body.append(f"store(derivative_{number}_out, start + r, {slope})")
-        return _over_rows(body)
+        results = self._results()
+        self.level = max((node.level for node in results.values()), default=0) + 1
+        body = self._body([node for node in results.values() if node.at not in self.numbers])
+        for place, node in results.items():
+            scale = ["derivative_scale"] if place != "values, r" else []
+            body.append(f"store({place}, {self._weighed(self._text(node, 6)[0], *scale)})")
+        return _over("rows", body)
+
+    def _results(self) -> dict[str, Any]:
+        """What there is one number of for each row, by its place."""
+        held = {} if self.value is None else {"values, r": self.value}
+        short = [(number, node) for number, node in enumerate(self.slopes) if not self.long[number]]
+        return held | {f"derivative_{number}_out, start + r": node for number, node in short}
 
     def _long_slopes(self) -> dict[int, Any]:
         return {number: node for number, node in enumerate(self.slopes) if self.long[number]}
@@ -385,7 +491,21 @@ class RowWriter(codegen.Writer):
         return f"store({self._name(node)}_of_rows, r, {text})"
 
     def _place(self, node: Any, index: str = "j") -> str:
-        return f"scratch, ({list(self.kept).index(node.at)} * width + {index}) * rows + r"
+        if node.operation == "argument" and node.at not in self.kept:
+            self._argument(node)
+            return self._columns_of(node.parts[0], index)
+        return f"scratch, ({list(self.kept).index(node.at)} * width + {index}) * {self.across} + r"
+
+    def _columns_of(self, name: str, index: str = "j") -> str:
+        return f"scratch, ({self._column(name)} * width + {index}) * LANES + r"
+
+    def _argument(self, node: Any) -> Argument:
+        name = node.parts[0]
+        kind = "label" if node.kind == "index" else "row" if node.wide else "number"
+        return self.arguments.setdefault(name, Argument(name, kind))
+
+    def _over_rows(self, body: list[str]) -> list[str]:
+        return _over(self.across, body)
 
     # -- the body of one loop
 
@@ -417,9 +537,12 @@ class RowWriter(codegen.Writer):
         if node.operation in _AXES:
             return f"load({self._place(node.parts[0], self.index[node.operation])})"
         if node.operation == "argument":
-            name = node.parts[0]
-            self.arguments[name] = Argument(name, "label" if node.kind == "index" else "row" if node.wide else "number")
-            return f"load({name}_at, (start + r) * {name}_step{' + j' if node.wide else ''})"
+            argument = self._argument(node)
+            if argument.kind != "row":
+                return f"load({argument.name}_of_rows, r)"
+            if self.short:
+                return f"load({self._place(node)})"
+            return f"load({argument.name}_at, (start + r) * {argument.name}_step + j)"
         if node.at in self.numbers:
             held = f"load({self._name(node)}_of_rows, r)"
             return f"{held} != T(0.0)" if node.kind == "truth" else held
@@ -438,7 +561,9 @@ class RowWriter(codegen.Writer):
                 return codegen.literal(node.parts[0]), codegen.ATOM
             if node.operation == "one_hot":
                 self.functions.add("where")
-                return f"where(j == {self._text(node.parts[0])[0]}, T(1.0), T(0.0))", codegen.ATOM
+                return f"where(column == {self._text(node.parts[0])[0]}, T(1.0), T(0.0))", codegen.ATOM
+            if node.operation == "present":
+                return f"{self._text(node.parts[0])[0]} >= types.int32(0)", 3
             held = self._held(node)
             if node.at not in self.needed and held:
                 return held, codegen.ATOM
@@ -449,5 +574,5 @@ def _parts(node: Any) -> list[Any]:
     return [] if node.operation == "uniform" else [part for part in node.parts if isinstance(part, Node)]
 
 
-def _over_rows(body: list[str]) -> list[str]:
-    return ["for r in range(rows):", *("    " + line for line in body)] if body else []
+def _over(count: str, body: list[str]) -> list[str]:
+    return [f"for r in range({count}):", *("    " + line for line in body)] if body else []

@@ -64,6 +64,7 @@ TABLE: dict[tuple[str, str], tuple[str, str]] = {
 
 # Elements from which a pointwise kernel is used; below, NumPy is as fast and needs no compiler.
 LEAST = 16384
+LEAST_ROWS = 2048  # the same for the softmax family, of which the definition takes several passes
 
 
 # ``LOSSARY_KERNELS=off`` computes everything by the definitions, ``LOSSARY_KERNELS=always`` even the smallest arrays by

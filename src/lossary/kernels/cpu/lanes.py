@@ -3,6 +3,8 @@
 Every loss on one row of scores, or on rows of one length, has such a kernel; the softmax family has a better one for
 long rows in `lossary.kernels.cpu.rows`. A tile's rows are worked through together, entry by entry, with what is needed
 again in scratch memory; its values are added in their order, so a result does not depend on the number of threads.
+
+Rows of up to `LANES` entries have a variant of their own, in which a tile stands in scratch memory as columns.
 """
 
 from __future__ import annotations
@@ -18,13 +20,13 @@ import numpy as np
 
 from lossary.catalogue import Loss, get
 from lossary.kernels import codegen, rowgen
-from lossary.kernels.cpu import pointwise, store, threads
+from lossary.kernels.cpu import memory, pointwise, store, threads
 from lossary.kernels.cpu.pointwise import COMPILING, EXPONENTS, TYPES, import_lines
 from lossary.kernels.table import Outcome, Wanted, least
 
 LANES = 64  # rows of a tile, as in `lossary.kernels.cpu.scalar`
 _LEAST = 16384  # entries from which the kernel is used; below, NumPy is as fast
-_LEAST_SHARED = 65536  # entries from which threads are used: their start costs some tens of microseconds
+LEAST_SHARED = 65536  # entries from which threads are used: their start costs some tens of microseconds
 
 
 @dataclass(frozen=True)
@@ -40,17 +42,33 @@ class Variant:
     order: int
     value: str | None
     weighing: str  # "" (all rows count), "weight" (by a number each) or "ignore" (but those of one label)
+    short: bool = False  # rows of up to `LANES` entries
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """A kernel ready to be called, and the meaning of its arguments."""
+    """A kernel ready to be called, and the meaning of its arguments.
+
+    The function takes the first tile and the one after the last, the addresses of `settings` and `numbers`, those of
+    arrays, weights, results and scratch memory, and that of two numbers for each tile: the sum of its values, and how
+    many of its rows count. It returns whether a label that counts is outside its row.
+    """
 
     function: Callable[..., int]
     arguments: tuple[rowgen.Argument, ...]
     uniforms: Callable[..., tuple[float, ...]]
     uniform_names: tuple[str, ...]
     scratch: int
+    dtype: str
+
+    def settings(self, rows: int, width: int, length: int, steps: Sequence[int], ignored: int | None = None) -> Any:
+        """The whole numbers of a call: the height of a tile, the shape, how far apart the rows of each array are."""
+        return np.array([rows, width, length, *steps, *([] if ignored is None else [ignored])], np.intp)
+
+    def numbers(self, width: int, params: Mapping[str, Any], scale: Sequence[float]) -> Any:
+        """The other numbers of a call: what is the same for all rows, and the factor of derivatives, if any."""
+        given = {name: params[name] for name in self.uniform_names}
+        return np.array([*self.uniforms(width, **given), *scale], self.dtype)
 
 
 _HEADER = '''"""{name}: {what}, in {dtype}.
@@ -73,22 +91,28 @@ def uniforms({parameters}):
 # No contraction: what two passes compute must be the same number in both, or no entry is the largest of its row.
 @njit(error_model="numpy", pipeline_class=Unaliased)
 def tile(start, rows, width, {names}, scratch):
-    """Rows side by side: returns the sum of their values."""
+    """Rows side by side: the sum of their values, how many count, and whether a label is outside its row."""
     whole_registers()
+    suspect = types.int32(0)
     values = lanes(T(0.0))
 {body}
-    return {sum}
+    return {results}, suspect
 
 
-@entry(types.int32(types.intp, types.intp, types.intp, types.intp, types.intp, {types}))
-def run(first, last, height, width, length, {names}, scratch, sums):
-    """The tiles from `first` up to `last`, each of `height` rows of `width`; each leaves its sum in `sums`."""
+@entry(types.int32(types.intp, types.intp, types.CPointer(types.intp), types.CPointer(T), {types}))
+def run(first, last, settings, numbers, {pointers}scratch, sums):
+    """The tiles from `first` up to `last`; each leaves its sum, and the count of its rows, in `sums`."""
     whole_registers()
+    suspect = types.int32(0)
+{read}
     for number in range(first, last):
         start = number * height
         rows = min(height, length - start)
-        store(sums, number, tile(start, rows, width, {names}, scratch))
-    return types.int32(0)
+        total, count, found = tile(start, rows, width, {names}, scratch)
+        store(sums, 2 * number, total)
+        store(sums, 2 * number + 1, count)
+        suspect |= found
+    return suspect
 '''
 
 
@@ -97,29 +121,29 @@ def write(variant: Variant) -> tuple[str, rowgen.RowProgram]:
     loss, order = variant.loss, variant.order
     orders = rowgen.trace(loss, variant.alternative, dict(variant.static), variant.uniform, variant.arrays, order)
     program = rowgen.RowWriter(
-        loss, variant.alternative, orders, variant.value is not None, order, bool(variant.weighing)
+        loss, variant.alternative, orders, variant.value is not None, order, bool(variant.weighing), variant.short
     ).tile()
     body = [*_weights(variant, program), *program.lines]
     if variant.value == "each":
         body += ["for r in range(rows):", "    store(value_out, start + r, load(values, r))"]
     if variant.value == "sum":
-        body += ["total = 0.0", "for r in range(rows):", "    total = total + types.float64(load(values, r))"]
-    pointers, kinds = [], []
-    for argument in program.arguments:
-        pointers += [f"{argument.name}_at", f"{argument.name}_step"]
-        kinds += [f"types.CPointer({'types.intp' if argument.kind == 'label' else 'T'})", "types.intp"]
+        body += ["total = 0.0", "for r in range(rows):", "    total = plus(total, types.float64(load(values, r)))"]
+    steps = [f"{argument.name}_step" for argument in program.arguments]
+    pointers = {f"{a.name}_at": "types.intp" if a.kind == "label" else "T" for a in program.arguments}
     if variant.weighing == "weight":
-        pointers.append("example_weight_at")
-        kinds.append("types.CPointer(T)")
-    elif variant.weighing:
-        pointers.append("ignored")
-        kinds.append("types.intp")
+        pointers["example_weight_at"] = "T"
     outputs = ["value_out"] if variant.value == "each" else []
     outputs += [f"derivative_{k}_out" for k in range(len(loss.wrt) if order else 0)]
+    pointers |= dict.fromkeys(outputs, "T")
+    settings = ["height", "width", "length", *steps, *(["ignored"] if variant.weighing == "ignore" else [])]
     uniforms = [name for name, _ in program.uniforms] + (["derivative_scale"] if order else [])
-    kinds += ["types.CPointer(T)"] * len(outputs) + ["T"] * len(uniforms)
-    functions = {*program.functions, "load", "store", "lanes", "Unaliased", "whole_registers"}
+    read = [f"{name} = load(settings, {at})" for at, name in enumerate(settings)]
+    read += [f"{name} = load(numbers, {at})" for at, name in enumerate(uniforms)]
+    functions = {*program.functions, "load", "store", "plus", "lanes", "Unaliased", "whole_registers"}
     functions |= {"where"} if variant.weighing else set()
+    imports = import_lines(functions, variant.dtype)
+    if variant.short:
+        imports += f"\nfrom lossary.kernels.cpu.turning import turned\n\nLANES = {LANES}"
     source = _HEADER.format(
         name=loss.name,
         what=" and ".join(
@@ -127,13 +151,15 @@ def write(variant: Variant) -> tuple[str, rowgen.RowProgram]:
         ),
         dtype=variant.dtype,
         where=f"{loss.define.__module__}.{loss.define.__qualname__}",
-        imports=import_lines(functions, variant.dtype),
+        imports=imports,
         parameters=", ".join(("row_length", *variant.uniform)),
         uniforms="".join(f"{expression}, " for _, expression in program.uniforms),
-        names=", ".join([*pointers, *outputs, *uniforms]),
-        types=", ".join([*kinds, "types.CPointer(T)", "types.CPointer(types.float64)"]),
+        names=", ".join([*steps, *settings[3 + len(steps) :], *pointers, *uniforms]),
+        pointers="".join(f"{name}, " for name in pointers),
+        types=", ".join(f"types.CPointer({kind})" for kind in (*pointers.values(), "T", "types.float64")),
+        read="\n".join(f"    {line}" for line in read),
         body="\n".join(f"    {line}" for line in body),
-        sum="total" if variant.value == "sum" else "0.0",
+        results=f"{'total' if variant.value == 'sum' else '0.0'}, {'counting' if variant.weighing else 'float(rows)'}",
     )
     return source, program
 
@@ -151,7 +177,13 @@ def _weights(variant: Variant, program: rowgen.RowProgram) -> list[str]:
         weight = f"where(load({label}_at, (start + r) * {label}_step) == ignored, T(0.0), T(1.0))"
     else:
         raise codegen.UnsupportedError("only a label can be one to ignore")
-    return ["weights = lanes(T(0.0))", "for r in range(rows):", f"    store(weights, r, {weight})"]
+    return [
+        "weights = lanes(T(0.0))",
+        "counting = 0.0",
+        "for r in range(rows):",
+        f"    store(weights, r, {weight})",
+        "    counting = plus(counting, where(load(weights, r) == T(0.0), 0.0, 1.0))",
+    ]
 
 
 @cache
@@ -173,32 +205,23 @@ def _compile(variant: Variant) -> Compiled | None:
         except codegen.UnsupportedError:
             return None
         made = store.module(variant.loss.name, source)
-        floating = TYPES[variant.dtype][1]
         outputs = (variant.value == "each") + (len(variant.loss.wrt) if variant.order else 0)
-        weighing: dict[str, list[Any]] = {"": [], "weight": [ctypes.c_void_p], "ignore": [ctypes.c_ssize_t]}
-        prototype = ctypes.CFUNCTYPE(
-            ctypes.c_int32,
-            *[ctypes.c_ssize_t] * 5,
-            *[ctypes.c_void_p, ctypes.c_ssize_t] * len(program.arguments),
-            *weighing[variant.weighing],
-            *[ctypes.c_void_p] * outputs,
-            *[floating] * (len(program.uniforms) + (variant.order > 0)),
-            *[ctypes.c_void_p] * 2,
-        )
+        pointers = 2 + len(program.arguments) + (variant.weighing == "weight") + outputs + 2
+        prototype = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_ssize_t] * 2, *[ctypes.c_void_p] * pointers)
         function = prototype(made.run.address)
-        return Compiled(function, program.arguments, made.uniforms, variant.uniform, program.scratch)
+        return Compiled(function, program.arguments, made.uniforms, variant.uniform, program.scratch, variant.dtype)
 
 
 # --- a call ---------------------------------------------------------------------------------------------------------
 
 
-def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
-    """Compute a call on NumPy arrays, or return None if it is not for a kernel."""
+def evaluate(call: Any, wanted: Wanted, smallest: int = _LEAST) -> Outcome | None:
+    """Compute a call on NumPy arrays, or return None if it is not for a kernel: of fewer entries than the smallest."""
     if not call.signature.rank:
         return pointwise.evaluate(call, wanted)
     row = next(x for x, core in zip(call.arrays, call.signature.inputs, strict=True) if core)
     width, length = row.shape[-1], math.prod(call.batch)
-    if width * length < max(least(_LEAST), 1):
+    if width * length < max(least(smallest), 1):
         return None
     arrays = dict(zip(call.loss.arguments, call.arrays, strict=True))
     if any(arrays[name].shape[:-1] != call.batch for name in call.loss.wrt):
@@ -213,15 +236,20 @@ def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
     alternative = call.loss.signatures.index(call.signature)
     weighing = "" if wanted.weights is None else "weight"
     dtype = np.dtype(call.dtype)
-    compiled = find(call.loss, alternative, numbers, extra, dtype.name, wanted, weighing)
+    compiled = find(call.loss, alternative, numbers, extra, dtype.name, wanted, weighing, width)
     if compiled is None:
         return None
-    call.check_values()
+    known = all(allowed.kind == "index" or not allowed.bounded for allowed in call.domains)
+    if not known:
+        call.check_values()
     sources = [_memory(arrays[a.name], a.kind, call.batch, dtype) for a in compiled.arguments]
     if any(source is None for source in sources):
         return None
     shapes = [arrays[name].shape for name in call.loss.wrt]
-    return _run(compiled, sources, numbers, call.batch, width, shapes, wanted, dtype)
+    done, suspect = _run(compiled, sources, numbers, call.batch, width, shapes, wanted, dtype, call.room)
+    if suspect and known:
+        call.check_values()
+    return done
 
 
 def _memory(x: Any, kind: str, batch: tuple[int, ...], dtype: Any) -> tuple[Any, int] | None:
@@ -237,33 +265,40 @@ def _memory(x: Any, kind: str, batch: tuple[int, ...], dtype: Any) -> tuple[Any,
 def _run(
     compiled: Compiled,
     sources: Any,
-    numbers: Mapping[str, Any],
+    params: Mapping[str, Any],
     batch: tuple[int, ...],
     width: int,
     shapes: Sequence[tuple[int, ...]],
     wanted: Wanted,
     dtype: Any,
-) -> Outcome:
+    room: Sequence[Any],
+) -> tuple[Outcome, int]:
     length = math.prod(batch)
     rows = height(width)
     tiles = -(-length // rows)
     values = np.empty(batch, dtype) if wanted.value == "each" else None
-    slopes = [np.empty(shape, dtype) for shape in shapes] if wanted.order else []
-    sums = np.empty(tiles)
+    places = room or [None] * len(shapes)
+    slopes = [_place(x, shape, dtype) for x, shape in zip(places, shapes, strict=True)] if wanted.order else []
+    sums = np.empty((tiles, 2))
     weights = [] if wanted.weights is None else [np.ascontiguousarray(np.broadcast_to(wanted.weights, batch), dtype)]
-    out = [x.ctypes.data for x in ([] if values is None else [values]) + slopes]
-    given = {name: numbers[name] for name in compiled.uniform_names}
-    scalars = (*map(float, compiled.uniforms(width, **given)), *((float(wanted.scale),) if wanted.order else ()))
-    pointers = [part for x, step in sources for part in (x.ctypes.data, step)] + [w.ctypes.data for w in weights] + out
+    arrays = [*(x for x, _ in sources), *weights, *([] if values is None else [values]), *slopes]
+    settings = compiled.settings(rows, width, length, [step for _, step in sources])
+    numbers = compiled.numbers(width, params, [wanted.scale] if wanted.order else [])
+    pointers = [x.ctypes.data for x in (settings, numbers, *arrays)]
 
     def run(first: int, last: int) -> int:
         scratch = np.empty(compiled.scratch * width * rows, dtype)
-        return compiled.function(
-            first, last, rows, width, length, *pointers, *scalars, scratch.ctypes.data, sums.ctypes.data
-        )
+        return compiled.function(first, last, *pointers, scratch.ctypes.data, sums.ctypes.data)
 
-    threads.share(run, tiles, 1 if length * width < _LEAST_SHARED else (wanted.threads or threads.default_count()))
-    return Outcome(sums.sum() if wanted.value == "sum" else values, tuple(slopes))
+    spread = 1 if length * width < LEAST_SHARED else (wanted.threads or threads.default_count())
+    suspect = threads.share(run, tiles, spread)
+    return Outcome(sums[:, 0].sum() if wanted.value == "sum" else values, tuple(slopes)), suspect
+
+
+def _place(room: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """Return the array given for a result if it lies as the loops write it, else a new one."""
+    suits = room is not None and room.dtype == dtype and room.shape == shape
+    return room if suits and room.flags.c_contiguous and room.flags.aligned else memory.empty(shape, dtype)
 
 
 def find(
@@ -274,8 +309,9 @@ def find(
     dtype: str,
     wanted: Wanted,
     weighing: str,
+    width: int,
 ) -> Compiled | None:
-    """Return the kernel for what is wanted of a loss, or None if there is none.
+    """Return the kernel for what is wanted of a loss on rows of a width, or None if there is none.
 
     `params` are the parameters that are the same for all entries; `arrays` names those with one number for each entry.
     """
@@ -289,7 +325,10 @@ def find(
     powers = _exponents(loss, alternative, fixed, free, arrays)
     uniform = tuple(name for name in free if not (name in powers and params[name] in EXPONENTS))
     static = tuple((name, held) for name, held in params.items() if name not in uniform)
-    return _compile(Variant(loss, alternative, dtype, static, uniform, arrays, wanted.order, wanted.value, weighing))
+    short = width <= LANES
+    return _compile(
+        Variant(loss, alternative, dtype, static, uniform, arrays, wanted.order, wanted.value, weighing, short)
+    )
 
 
 def _is_free(loss: Loss, name: str, held: Any) -> bool:

@@ -24,7 +24,7 @@ from lossary.kernels.table import LEAST, Outcome, Wanted, least
 
 BLOCK = 4096  # as in `lossary.kernels.cpu.scalar`, which this module does not import: it needs the compiler
 _BUFFERED = 8 * BLOCK  # elements that pass through a buffer at a time
-_LEAST_SHARED = 65536  # elements from which threads are used: their start costs some tens of microseconds
+LEAST_SHARED = 65536  # elements from which threads are used: their start costs some tens of microseconds
 
 TYPES = {"float32": ("f32", ctypes.c_float), "float64": ("f64", ctypes.c_double)}
 
@@ -373,7 +373,7 @@ def _run(
                 found |= function(start, stop, length, *read, *out, *scalars, sums_at)
             return found
 
-    spread = 1 if length < _LEAST_SHARED else (wanted.threads or threads.default_count())
+    spread = 1 if length < LEAST_SHARED else (wanted.threads or threads.default_count())
     suspect = threads.share(run, blocks, spread)
     if axes != tuple(range(len(axes))):
         back = np.argsort(axes)

@@ -1,7 +1,9 @@
 """The softmax family on the CPU: one kernel for all losses of a softmax and a label or a distribution.
 
 Here is what is asked of the kernel and where its memory lies; the loops are those of `lossary.kernels.cpu.row_loops`,
-which is imported only when a kernel is compiled.
+which is imported only when a kernel is compiled. Short rows that lie one after the other are better served by the loops
+that `lossary.kernels.cpu.lanes` makes of the definition; where the classes are not innermost in memory, or the numbers
+are of half precision, short rows stay here.
 """
 
 from __future__ import annotations
@@ -19,18 +21,19 @@ import numpy as np
 
 from lossary import numerics
 from lossary.errors import ArgumentError
-from lossary.kernels.cpu import memory, store, threads
-from lossary.kernels.table import Outcome, Wanted, least
+from lossary.kernels.cpu import lanes, memory, store, threads
+from lossary.kernels.table import LEAST_ROWS, Outcome, Wanted, least
 
 # Along a row sums are taken in pieces of this many classes, each in as many partial sums as the machine has lanes, and
 # the pieces are added in double precision.
 PIECE = 1024
 STRIPS = 32  # the same across lanes: as many classes make a partial sum
-# Rows shorter than this go side by side.
+# Rows up to this length that lie one after the other go to the loops made of the definition.
+SIDE_BY_SIDE = lanes.LANES
+# Others shorter than this go side by side here.
 SHORT = 48
 TILE = 32768  # entries of a tile: with its costs it stays in the second-level cache
 LEAST_LANES, MOST_LANES = 16, 2048  # from a vector register of float32 to where nothing more is gained
-LEAST = 2048  # entries from which the kernel is used; below, NumPy is as fast
 LEAST_SHARED = 65536  # entries from which threads are used: their start costs some tens of microseconds
 
 LIKELIHOOD, FOCAL, POLY, POWER = 0, 1, 2, 3  # functions of the label's log-probability
@@ -258,8 +261,8 @@ def softmax_rows(
 
     def run(first: int, last: int) -> int:
         strips = np.empty(classes * width * 3, dtype)
-        lanes, sums = np.zeros((FIELDS + SUMS) * width, dtype), np.zeros(SUMS * width)
-        own = (strips.ctypes.data, lanes.ctypes.data, sums.ctypes.data)
+        fields, sums = np.zeros((FIELDS + SUMS) * width, dtype), np.zeros(SUMS * width)
+        own = (strips.ctypes.data, fields.ctypes.data, sums.ctypes.data)
         return run_rows(*addresses, *own, given_numbers.ctypes.data, sizes.ctypes.data, first, last)
 
     few = rows * classes < LEAST_SHARED
@@ -319,7 +322,11 @@ def _evaluate(make: Callable[[Any], Plan | None], call: Any, wanted: Wanted) -> 
         return None
     if isinstance(given, np.ndarray) and given.dtype == np.float16 and dtype == np.float32:
         logits = given  # widened in registers
-    plan = make(call) if logits.size >= least(LEAST) else None
+    elif logits.shape[-1] <= SIDE_BY_SIDE and logits.flags.c_contiguous:
+        short = lanes.evaluate(call, wanted, LEAST_ROWS)
+        if short is not None:
+            return short
+    plan = make(call) if logits.size >= least(LEAST_ROWS) else None
     if plan is None:
         return None
     known = all(allowed.kind == "index" or not allowed.bounded for allowed in call.domains)

@@ -58,7 +58,8 @@ def _ground() -> str:
     """What compiled code depends on besides its own source: the compiler, the processor, the functions it calls."""
     from importlib.metadata import version
 
-    own = b"".join((Path(__file__).parent / name).read_bytes() for name in ("scalar.py", "compiling.py", "../gamma.py"))
+    files = ("scalar.py", "turning.py", "compiling.py", "../gamma.py")
+    own = b"".join((Path(__file__).parent / name).read_bytes() for name in files)
     made_of = (version(_COMPILER), version("llvmlite"), sys.version, binding.get_host_cpu_name(), str(sys.flags))
     features = binding.get_host_cpu_features().flatten()
     settings = sorted(item for item in os.environ.items() if item[0].startswith("NUMBA_") and item[0] not in _IDLE)

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from lossary.kernels.cpu import rows
-from lossary.kernels.cpu.rows import LEAST, Plan, Rows, softmax_rows
-from lossary.kernels.table import TABLE, least
+from lossary.kernels.cpu.rows import Plan, Rows, softmax_rows
+from lossary.kernels.table import LEAST_ROWS, TABLE, least
 
 # The types of logits, as NumPy sees their memory, and the type to compute in.
 TYPES = {
@@ -132,7 +132,7 @@ def traced(call: Any) -> Tensor | None:
         or any(x.requires_grad for x in inputs[1:])
         or TYPES.get(logits.dtype, (None, None))[1] != call.dtype
         or logits.ndim != len(call.batch) + 1
-        or logits.numel() < least(LEAST)
+        or logits.numel() < least(LEAST_ROWS)
         or torch._C._are_functorch_transforms_active()
     ):
         return None
