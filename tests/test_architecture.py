@@ -45,7 +45,7 @@ INNER: dict[str, set[str]] = {
 # Doors that are opened only when a function is called, and why.
 LATER: dict[str, set[str]] = {
     "catalogue": {"transforms"},  # a record evaluates itself by the transforms, which are built on records
-    "_dispatch": {"backends", "lean"},  # the one upward door
+    "_dispatch": {"backends", "lean", "plain"},  # the one upward door
     "backends": {"kernels"},  # a call that is large enough looks for a kernel
     "misuse": {"transforms"},  # what trivial predictions would cost is asked of the loss itself
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 
@@ -232,3 +233,99 @@ def test_large_calls_are_summed_by_the_kernel_and_have_every_derivative(how: str
         F.binary_cross_entropy(probability, y.sigmoid())
     with pytest.raises(ValueError, match="delta"):
         F.huber_loss(x, y, delta=-1.0)
+
+
+# --- large calls of drop-ins on rows: reduced by the kernel -----------------------------------------------------------
+
+
+def large(layout: str, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores of more than a small call's size, and labels of which some are ignored."""
+    generator = torch.Generator().manual_seed(3)
+    shape = {"short": (9000, 8), "long": (700, 100), "image": (4, 9, 50, 40), "turned": (9, 9000)}[layout]
+    scores = torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
+    scores = scores.T if layout == "turned" else scores
+    labels = torch.randint(scores.shape[1], (scores.shape[0], *scores.shape[2:]), generator=generator)
+    labels[::7] = -100
+    return scores, labels
+
+
+def graded(loss: Any, scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    leaf = scores.detach().requires_grad_()
+    value = loss(leaf)
+    return value, torch.autograd.grad(value, leaf)[0]
+
+
+@pytest.mark.parametrize("layout", ["short", "long", "image", "turned"])
+@pytest.mark.parametrize("how", ["mean", "sum", "none"])
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1}, {"weight": True}, {"soft": True}, {"all": True}])
+def test_large_calls_on_rows_agree_with_torch(layout: str, how: str, options: dict) -> None:
+    options = dict(options)
+    scores, labels = large(layout, torch.float64)
+    if options.pop("weight", False):
+        options["weight"] = torch.linspace(0.5, 2, scores.shape[1], dtype=scores.dtype)
+    target = torch.randn_like(scores).softmax(1) if options.pop("soft", False) else labels
+    if options.pop("all", False):
+        labels.clamp_(min=0)
+
+    def reduced(functions: Any) -> Any:
+        def loss(x: torch.Tensor) -> torch.Tensor:
+            found = functions.cross_entropy(x, target, reduction=how, **options)
+            return (found * torch.linspace(0, 1, found.numel()).reshape(found.shape)).sum() if how == "none" else found
+
+        return loss
+
+    value, grad = graded(reduced(F), scores)
+    expected, slope = graded(reduced(THEIRS), scores)
+    torch.testing.assert_close(value, expected, rtol=1e-10, atol=0)
+    torch.testing.assert_close(grad, slope, rtol=1e-8, atol=1e-12)
+
+
+def test_large_calls_give_the_gradient_again_and_differentiate_it() -> None:
+    scores, labels = large("short", torch.float64)
+    leaf = scores.requires_grad_()
+    value = F.cross_entropy(leaf, labels)
+    once = torch.autograd.grad(value, leaf, retain_graph=True)[0]
+    assert once.equal(torch.autograd.grad(value, leaf, retain_graph=True)[0])
+    (slope,) = torch.autograd.grad(3 * value, leaf, create_graph=True)
+    torch.testing.assert_close(slope, 3 * once)
+    theirs = torch.autograd.grad(3 * THEIRS.cross_entropy(leaf, labels), leaf, create_graph=True)[0]
+    direction = torch.randn_like(leaf)
+    got, expected = (torch.autograd.grad((g * direction).sum(), leaf)[0] for g in (slope, theirs))
+    torch.testing.assert_close(got, expected, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("layout", ["short", "long", "image"])
+def test_a_wrong_label_among_many_is_refused_and_the_mean_of_nothing_is_no_number(layout: str) -> None:
+    scores, labels = large(layout, torch.float32)
+    assert F.cross_entropy(scores, torch.full_like(labels, -100)).isnan()
+    assert F.cross_entropy(scores, torch.full_like(labels, -100), reduction="sum") == 0
+    labels[-1] = scores.shape[1]
+    with pytest.raises(IndexError, match="out of range"):
+        F.cross_entropy(scores, labels)
+    with pytest.raises(IndexError, match="out of range"):
+        F.nll_loss(scores.log_softmax(1), labels, reduction="sum")
+
+
+def test_labels_to_ignore_change_the_divisor_of_a_small_call_too(kinds: dict) -> None:
+    scores = torch.randn(90, 6, dtype=torch.float64)
+    labels = torch.randint(6, (90,))
+    for some in (slice(0, 0), slice(0, 50), slice(89, 90)):
+        labels[some] = -100
+        value, grad = graded(lambda x: F.cross_entropy(x, labels), scores)
+        expected, slope = graded(lambda x: THEIRS.cross_entropy(x, labels), scores)
+        torch.testing.assert_close(value, expected)
+        torch.testing.assert_close(grad, slope)
+    assert len(kinds) == 1
+
+
+@pytest.mark.parametrize("size", [12, 80_000])
+def test_a_walk_back_with_several_gradients_at_once_goes_through(size: int) -> None:
+    x, y = arrays(size)
+    labels = torch.arange(size // 6) % 6
+
+    def losses(x: torch.Tensor) -> torch.Tensor:
+        return torch.stack([F.mse_loss(x, y), F.cross_entropy(x[: size // 6 * 6].reshape(-1, 6), labels)])
+
+    several = torch.autograd.grad(losses(x), x, torch.eye(2, dtype=x.dtype), is_grads_batched=True)[0]
+    alone = [torch.autograd.grad(losses(x)[k], x)[0] for k in range(2)]
+    torch.testing.assert_close(several, torch.stack(alone))

@@ -10,13 +10,25 @@ from lossary.errors import ArgumentError
 _FOREIGN = {"jax": "JAX", "jaxlib": "JAX", "tensorflow": "TensorFlow", "mlx": "MLX"}
 
 
-def small(loss: Any, arrays: Any, params: Any, reduction: str, check: bool) -> Any:
-    """Return what the lean path for small and plain calls gives, or None if the call is not for it."""
-    if arrays and _is_tensor(arrays[0]):
+def lean(loss: Any, arrays: Any, params: Any, reduction: str, check: bool) -> Any:
+    """Return what the lean path for plain calls gives as the reduced value, or None if the call is not for it."""
+    if not arrays:
+        return None
+    if _is_tensor(arrays[0]):
         from lossary import lean
 
         return lean.reduced(loss, arrays, params, reduction, check=check)
-    return None
+    done = lean_and_grad(loss, arrays, params, reduction, check, 0)
+    return None if done is None else done[0]
+
+
+def lean_and_grad(loss: Any, arrays: Any, params: Any, reduction: str, check: bool, order: int = 1) -> Any:
+    """The same on NumPy arrays, with the derivatives of an order, which tensors leave to autograd."""
+    if not arrays or _is_tensor(arrays[0]):
+        return None
+    from lossary import plain
+
+    return plain.evaluated(loss, arrays, params, reduction, order, check)
 
 
 def _is_tensor(x: Any) -> bool:

@@ -7,13 +7,16 @@ gradient is taken along with the values and waits in the graph.
 
 Only plain calls are of a kind: dense tensors of one float type (and labels) on the CPU, nothing repeated, parameters
 that are numbers, no weights. All others return None here and go the long way every time.
+
+Large calls go the long way as well, but to the reduced value: a kernel then adds the values up and takes the gradient
+along, where values that are reduced afterwards would have to be kept, and gone through again on the way back.
 """
 
 from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -65,9 +68,9 @@ def reduced(
         if type(x) not in _NUMBERS:
             return None
     for x in arrays:
-        if type(x) not in _PLAIN or not x.is_cpu or x.layout is not _DENSE or not x.is_contiguous() or x.is_neg():
+        if type(x) not in _PLAIN or not x.is_cpu or x.layout is not _DENSE or x.is_neg():
             return None
-        key += x.shape, x.dtype, watched and x.requires_grad
+        key += x.shape, x.dtype, x.is_contiguous(), watched and x.requires_grad
     kept = tuple(key)
     try:
         kind = _kinds[kept]
@@ -132,19 +135,31 @@ def _kind(
     # The width of a row is that of the first array that has one: a number may stand before it.
     like = next(x for x, core in zip(arrays, signature.inputs, strict=True) if core or not signature.rank)
     dtype, size = like.dtype, like.numel()
-    if dtype not in _FLOATS or size == 0 or (size > MOST and (signature.rank or not MOST)):
+    if dtype not in _FLOATS or size == 0:
         return None
     for name, core, x in zip(loss.arguments, signature.inputs, arrays, strict=True):
         label = loss.domain(name, alternative).kind == "index"
         if x.shape[: x.ndim - len(core)] != batch or x.dtype != (torch.int64 if label else dtype):
             return None
-    made = _Rows if signature.rank else _Large if size > MOST else _Numbers
-    kind = made(loss, alternative, batch, held, like, how, count, bool(tracked))
-    kind.check, kind.by_weight, kind.weighed = check, by_weight, bool(class_weight)
+    if size > MOST and (how == "none" or not MOST):
+        return None
     for x in class_weight:
-        if x.shape != (kind.width,) or x.dtype != dtype or (watched and x.requires_grad) or not signature.rank:
+        if not signature.rank or x.shape != like.shape[-1:] or x.dtype != dtype or (watched and x.requires_grad):
             return None
-    return kind if kind.ready() else None
+    whole = all(x.is_contiguous() for x in (*arrays, *class_weight))
+    if not whole and size <= MOST:
+        return None
+    # Many long rows of the softmax family have a better kernel, which the long way knows.
+    better = size > MOST and signature.rank and (loss.name, "cpu") in table.TABLE
+    ways: list[type[_Kind]] = [_Planned] if whole and not better else []
+    ways += [_Large] if size > MOST else [_Defined]
+    for way in ways:
+        kind = way(loss, alternative, batch, held, like, how, count, bool(tracked))
+        kind.check, kind.by_weight, kind.weighed = check, by_weight, bool(class_weight)
+        kind.others += (None,) * kind.weighed
+        if kind.ready():
+            return kind
+    return None
 
 
 class _Kind:
@@ -153,7 +168,6 @@ class _Kind:
     check = False
     factor = 1.0
     ignored: int | None = None  # the label that does not count, if there is one
-    labels: int | None = None  # which array holds labels
     weighed = False  # whether the last array is one of class weights
     by_weight = False  # whether a mean divides by those of the labels
 
@@ -173,6 +187,10 @@ class _Kind:
         self.dtype, self.batch, self.length = like.dtype, torch.Size(batch), math.prod(batch)
         self.width = like.numel() // self.length
         self.count = self.length if count is None else count
+        labels = [at for at, name in enumerate(loss.arguments) if loss.domain(name, alternative).kind == "index"]
+        self.labels = labels[0] if labels else -1  # which array holds labels
+        self.leading = self.wrt == tuple(range(len(self.wrt)))  # what is differentiated comes first
+        self.others: tuple[None, ...] = (None,) * (len(loss.arguments) - len(self.wrt))  # have no gradient
 
     def ready(self) -> bool:
         """Prepare for calls; False if there is no lean path for them."""
@@ -182,22 +200,20 @@ class _Kind:
         """Return the value and, where wanted, derivatives but for `factor`; a DomainError leads the long way."""
         raise NotImplementedError
 
-    def wanted(self) -> table.Wanted:
-        """What a kernel is to compute."""
-        return table.Wanted("each" if self.how == "none" else "sum", int(self.tracked))
+    def times(self, slopes: Sequence[Tensor], upstream: Tensor, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Derivatives times what comes back for each value, exactly 0 where that is 0."""
+        nothing = upstream == 0
+        if self.ignored is not None:
+            # The mean of nothing but ignored rows sends back infinity.
+            nothing = nothing | (tensors[self.labels] == self.ignored)
+        found = []
+        for slope in slopes:  # one number for each row, or one for each of its entries
+            wide = upstream.shape + (1,) * (slope.ndim - upstream.ndim)
+            found.append((slope * upstream.reshape(wide)).masked_fill_(nothing.reshape(wide), 0))
+        return found
 
-    def outputs(self, arrays: Sequence[Tensor]) -> tuple[Tensor | None, Sequence[Tensor]]:
-        """Return room for values, where each is wanted, and for derivatives."""
-        values = arrays[0].new_empty(self.batch) if self.how == "none" else None
-        return values, [torch.empty_like(arrays[at]) for at in self.wrt] if self.tracked else ()
-
-    def finished(self, sums: Iterable[float], count: float, like: Tensor) -> Tensor:
-        """Return the sums of all blocks as one value."""
-        total = sum(sums)
-        return like.new_full((), total / count if self.how == "mean" else total)
-
-    def gradients(self, tensors: Sequence[Tensor], upstream: Tensor) -> Sequence[Any]:
-        """The gradients the long way, in operations that can be differentiated again."""
+    def traced(self, tensors: Sequence[Tensor], upstream: Tensor) -> tuple[Tensor | None, ...]:
+        """All gradients the long way, in operations that can be differentiated again."""
         from lossary.transforms import prepare
 
         params = {**self.params, "class_weight": tensors[-1]} if self.weighed else self.params
@@ -205,51 +221,63 @@ class _Kind:
         spread = upstream
         if self.how == "mean":
             count: Any = self.count if call.weights is None else call.weights.sum()
-            if self.by_weight and self.labels is not None:
+            if self.by_weight:
                 of_labels = tensors[-1][tensors[self.labels].clamp(0, self.width - 1)]
                 count = (of_labels if call.weights is None else of_labels * call.weights).sum()
             spread = upstream / count
-        return xp.gradients(call, reduction.weigh(xp, spread.expand(self.batch), call.weights))
+        found = xp.gradients(call, reduction.weigh(xp, spread.expand(self.batch), call.weights))
+        grads = (None if grad is None else grad.reshape(x.shape) for grad, x in zip(found, tensors, strict=False))
+        return None, *grads, *[None] * self.weighed
 
 
-class _Numbers(_Kind):
-    """Calls of a pointwise loss."""
-
-    kernel: Any = None
+class _Planned(_Kind):
+    """Calls that a kernel computes."""
 
     def ready(self) -> bool:
-        if self.params.pop("ignore_index", None) is not None:
-            return False  # said of labels, of which there are none
-        if table.available():
-            from lossary.kernels.cpu import pointwise
+        if not table.available():
+            return False
+        from lossary.kernels.cpu import memory, plans
 
-            dtype = _FLOATS[self.dtype]
-            self.kernel = pointwise.find(self.loss, self.params, (), dtype, self.wanted(), self.check)
-        if self.kernel is None:
-            self.factor = 1 / self.count if self.how == "mean" else 1.0
-            return True
-        uniforms = self.kernel.uniforms(**{name: self.params[name] for name in self.kernel.uniform_names})
-        scale = [1 / self.count if self.how == "mean" else 1.0] if self.tracked else []
-        self.inputs = [self.loss.arguments.index(name) for name in self.kernel.arguments]
-        blocks = -(-self.length // pointwise.BLOCK)
-        self.room = ctypes.c_double * blocks
-        self.before, self.after = (0, blocks, self.length), [*map(float, uniforms), *scale]
+        call = (self.loss, self.alternative, self.params, tuple(self.batch), self.width, _FLOATS[self.dtype])
+        how: Any = self.how
+        plan = plans.plan(*call, how, int(self.tracked), self.check, self.count, self.weighed)
+        if plan is None:
+            return False
+        self.plan, self.memory = plan, memory
+        self.in_order = plan.inputs == tuple(range(len(self.loss.arguments) + self.weighed))
+        self.ignored = self.params.get("ignore_index")
+        self.many = self.length * self.width > MOST
         return True
 
     def evaluate(self, arrays: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
-        if self.kernel is None:
-            return self._by_definition(arrays)
-        values, slopes = self.outputs(arrays)
-        addresses = [arrays[at].data_ptr() for at in self.inputs]
-        if values is not None:
-            addresses.append(values.data_ptr())
-        addresses += [slope.data_ptr() for slope in slopes]
-        sums = self.room()
-        if self.kernel.function(*self.before, *addresses, *self.after, sums):
-            raise DomainError
-        return self.finished(sums, self.count, arrays[0]) if values is None else values, slopes
+        plan = self.plan
+        room = [self._like(arrays[at]) for at in self.wrt] if self.tracked else []
+        if self.how == "none":
+            room.insert(0, arrays[0].new_empty(self.batch))
+        given = arrays if self.in_order else [arrays[at] for at in plan.inputs]
+        count = _weight_of(arrays[self.labels], arrays[-1], self.ignored, self.how) if self.by_weight else None
+        spread = torch.get_num_threads() if self.many else 1
+        total, count = plan([x.data_ptr() for x in (*given, *room)], count, spread)
+        if self.how == "none":
+            return room[0], room[1:]
+        return torch.scalar_tensor(total / count if self.how == "mean" else total, dtype=self.dtype), room
 
-    def _by_definition(self, arrays: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+    def _like(self, x: Tensor) -> Tensor:
+        """Room as large as a tensor; much of it where an earlier result was, which faults less often."""
+        if self.many:
+            return torch.from_numpy(self.memory.empty(tuple(x.shape), _FLOATS[x.dtype]))
+        return torch.empty_like(x)
+
+
+class _Defined(_Kind):
+    """Small calls of a pointwise loss without a kernel; on rows arithmetic is the longer part then."""
+
+    def ready(self) -> bool:
+        self.factor = 1 / self.count if self.how == "mean" else 1.0
+        ignored = self.params.pop("ignore_index", None)  # said of labels, of which there are none
+        return ignored is None and not self.loss.signatures[self.alternative].rank
+
+    def evaluate(self, arrays: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
         if self.check:
             for name, x in zip(self.loss.arguments, arrays, strict=True):
                 checks.domain(xp, self.loss, name, self.loss.domain(name, self.alternative), x, None, 1)
@@ -267,89 +295,54 @@ class _Numbers(_Kind):
         return value, kept
 
 
+def _weight_of(labels: Tensor, class_weight: Tensor, ignored: int | None, how: str) -> float:
+    """Return the sum of the weights of labels; a DomainError if one names no class, or a mean is one of nothing."""
+    from lossary.kernels.cpu import lanes
+
+    total = ctypes.c_double()
+    looked_at = (labels.numel(), class_weight.numel(), _NO_LABEL if ignored is None else ignored)
+    addresses = (labels.data_ptr(), class_weight.data_ptr(), ctypes.addressof(total))
+    wrong = lanes.weighed_survey(_FLOATS[class_weight.dtype])(*looked_at, *addresses)
+    if wrong or (total.value == 0 and how == "mean"):
+        raise DomainError
+    return total.value
+
+
 class _Large(_Kind):
-    """Calls of a pointwise loss on many numbers: the long way, but for a sum that the kernel takes along."""
+    """Calls on many numbers or rows: the long way, but for a sum that the kernel takes along."""
 
     def ready(self) -> bool:
-        return table.available() and self.how != "none" and self.params.pop("ignore_index", None) is None
+        self.ignored = self.params.pop("ignore_index", None)
+        return table.available() and self.how != "none" and (self.ignored is None or self.labels >= 0)
 
     def value(self, arrays: Sequence[Tensor]) -> Tensor:
         """Return the reduced value, differentiable."""
         from lossary import transforms
 
-        denominator = self.count if self.how == "mean" and self.count != self.length else None
+        params = dict(self.params)
+        if self.weighed:
+            *arrays, params["class_weight"] = arrays
+        denominator: Any = self.count if self.count != self.length else None
+        if self.labels >= 0:
+            labels = arrays[self.labels].contiguous()
+            if self._kept(labels) < self.length:
+                params["ignore_index"] = self.ignored
+            if self.by_weight:
+                denominator = _weight_of(labels, params["class_weight"].contiguous(), self.ignored, self.how)
+        call = transforms.prepare(self.loss, arrays, params, check=self.check, later=True)
         how: Any = self.how
-        call = transforms.prepare(self.loss, arrays, self.params, check=self.check, later=True)
-        found: Tensor = transforms.reduced_value(call, how, denominator)
+        found: Tensor = transforms.reduced_value(call, how, denominator if how == "mean" else None)
         return found
 
-
-class _Rows(_Kind):
-    """Calls of a loss on rows; there is no lean path without a kernel, for then arithmetic is the longer part."""
-
-    def ready(self) -> bool:
-        domains = {name: self.loss.domain(name, self.alternative) for name in self.loss.arguments}
-        looked_at = any(d.bounded and d.kind != "index" for d in domains.values())
-        if not table.available() or (self.check and looked_at):
-            return False
+    def _kept(self, labels: Tensor) -> int:
+        """How many labels count; a DomainError if one names no class, or a mean is one of nothing."""
         from lossary.kernels.cpu import lanes
 
-        params = dict(self.params)
-        self.ignored = params.pop("ignore_index", None)
-        if self.weighed:
-            del params["class_weight"]
-        dtype = _FLOATS[self.dtype]
-        weighing = "" if self.ignored is None else "ignore"
-        extra = ("class_weight",) if self.weighed else ()
-        kernel = lanes.find(self.loss, self.alternative, params, extra, dtype, self.wanted(), weighing)
-        if kernel is None:
-            return False
-        given = {name: params[name] for name in kernel.uniform_names}
-        self.function, self.uniforms = kernel.function, tuple(map(float, kernel.uniforms(self.width, **given)))
-        names = [*self.loss.arguments, *extra]
-        steps = {"row": self.width, "number": 1, "label": 1}
-        self.inputs = [(names.index(a.name), 0 if a.name in extra else steps[a.kind]) for a in kernel.arguments]
-        labels = [at for at, name in enumerate(self.loss.arguments) if domains[name].kind == "index"]
-        self.labels = labels[0] if labels else None
-        self.survey, self.weigh = lanes.survey(), lanes.weighed_survey(dtype) if self.by_weight else None
-        height = lanes.height(self.width)
-        tiles = -(-self.length // height)
-        self.before = (0, tiles, height, self.width, self.length)
-        self.room = ctypes.c_double * tiles
-        self.scratch = kernel.scratch * self.width * height
-        return True
-
-    def evaluate(self, arrays: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
-        count = self.count
-        if self.labels is not None and self.weigh is not None:
-            total = ctypes.c_double()
-            looked_at = (self.length, self.width, _NO_LABEL if self.ignored is None else self.ignored)
-            addresses = (arrays[self.labels].data_ptr(), arrays[-1].data_ptr(), ctypes.addressof(total))
-            if self.weigh(*looked_at, *addresses) or (total.value == 0 and self.how == "mean"):
-                raise DomainError
-            count = total.value
-        elif self.labels is not None:
-            ignored = -1 if self.ignored is None else self.ignored
-            count = self.survey(self.length, self.width, ignored, arrays[self.labels].data_ptr())
-            if count < self.length and (count < 0 or self.ignored is None or (count == 0 and self.how == "mean")):
-                raise DomainError
-        values, slopes = self.outputs(arrays)
-        rest: list[Any] = []
-        for at, step in self.inputs:
-            rest += arrays[at].data_ptr(), step
-        if self.ignored is not None:
-            rest.append(self.ignored)
-        if values is not None:
-            rest.append(values.data_ptr())
-        for slope in slopes:
-            rest.append(slope.data_ptr())
-        rest += self.uniforms
-        if self.tracked:
-            rest.append(1 / count if self.how == "mean" else 1.0)
-        scratch = arrays[0].new_empty(self.scratch) if self.scratch else None
-        sums = self.room()
-        self.function(*self.before, *rest, 0 if scratch is None else scratch.data_ptr(), sums)
-        return self.finished(sums, count, arrays[0]) if values is None else values, slopes
+        ignored = _NO_LABEL if self.ignored is None else self.ignored
+        kept = lanes.survey()(labels.numel(), self.width, ignored, labels.data_ptr())
+        if kept < 0 or (kept == 0 and self.how == "mean"):
+            raise DomainError
+        return kept
 
 
 class _Small(torch.autograd.Function):
@@ -364,30 +357,29 @@ class _Small(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> Any:
-        kind, tensors = ctx.kind, ctx.saved_tensors
+        kind = ctx.kind
         if torch.is_grad_enabled():
-            found = zip(kind.gradients(tensors, upstream), tensors, strict=False)
-            grads = [None if grad is None else grad.reshape(x.shape) for grad, x in found]
-            return None, *grads, *[None] * kind.weighed
+            return kind.traced(ctx.saved_tensors, upstream)
         # Handed over, not copied: whoever gets a gradient may change it. A second time it is computed.
-        kept, ctx.kept = ctx.kept or kind.evaluate(tensors)[1], ()
+        kept, ctx.kept = ctx.kept or kind.evaluate(ctx.saved_tensors)[1], ()
         if kind.how == "none":
-            nothing = upstream == 0
-            if kind.ignored is not None:  # the mean of nothing but ignored rows sends back infinity
-                nothing = nothing | (tensors[kind.labels] == kind.ignored)
-            grads = []
-            for slope in kept:  # one number for each row, or one for each of its entries
-                wide = upstream.shape + (1,) * (slope.ndim - upstream.ndim)
-                grads.append((slope * upstream.reshape(wide)).masked_fill_(nothing.reshape(wide), 0))
+            grads = kind.times(kept, upstream, ctx.saved_tensors)
         else:
+            try:
+                by = upstream.item() * kind.factor
+            except RuntimeError:  # several at once, as where a whole Jacobian is asked for in one walk back
+                return kind.traced(ctx.saved_tensors, upstream)
             # Times 0 is 0 wherever the slope is finite; elsewhere the loss has no slope to speak of.
-            by = upstream.item() * kind.factor
             grads = kept if by == 1 else [slope * by if by else torch.zeros_like(slope) for slope in kept]
-        placed: list[Tensor | None] = [None] * (len(tensors) + 1)
+        if kind.leading:
+            return None, *grads, *kind.others
+        placed: list[Tensor | None] = [None] * (len(grads) + len(kind.others))
         for at, grad in zip(kind.wrt, grads, strict=True):
-            placed[at + 1] = grad
-        return tuple(placed)
+            placed[at] = grad
+        return None, *placed
 
 
-# `Function.apply` without its questions about `torch.func`, which `reduced` has asked.
+# `Function.apply` without its questions about `torch.func`, which `reduced` has asked, and on the way back straight to
+# `backward`, without asking which of the ways to define one was taken.
 _apply: Any = super(torch.autograd.Function, _Small).apply
+_Small._backward_cls.apply = _Small.backward  # type: ignore[attr-defined]

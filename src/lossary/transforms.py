@@ -275,7 +275,7 @@ def _row(array: Any, core: tuple[str, ...], signature: Signature) -> Any:
 def values(loss: Loss, given: Sequence[Any], params: Mapping[str, Any], check: bool = True) -> Any:
     """Return one value per example."""
     check = check and lookout.attend(loss, given, params)
-    done = _dispatch.small(loss, given, params, "none", check)
+    done = _dispatch.lean(loss, given, params, "none", check)
     return (
         done if done is not None else reduced_value(prepare(loss, given, params, check=check, later=True), "none", None)
     )
@@ -302,7 +302,7 @@ def value(
     """
     check = check and lookout.attend(loss, arrays, params, weight, mask)
     if weight is None and mask is None and denominator is None:
-        done = _dispatch.small(loss, arrays, params, reduction, check)
+        done = _dispatch.lean(loss, arrays, params, reduction, check)
         if done is not None:
             return done
     return reduced_value(prepare(loss, arrays, params, weight, mask, check, later=True), reduction, denominator)
@@ -345,6 +345,11 @@ def value_and_grad(
     (2.5, array([1., 2.]))
     """
     check = check and lookout.attend(loss, arrays, params, weight, mask)
+    if weight is None and mask is None and denominator is None and out is None:
+        done = _dispatch.lean_and_grad(loss, arrays, params, reduction, check)
+        if done is not None:
+            value, grads = done
+            return value, grads if len(grads) > 1 else grads[0]
     call = prepare(loss, arrays, params, weight, mask, check, later=True)
     if out is None:
         return _value_and_grad(call, reduction, denominator)

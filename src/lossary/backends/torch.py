@@ -321,7 +321,7 @@ def _placed(spec: _Spec, tensors: Sequence[Tensor], grads: Sequence[Tensor]) -> 
     """Return one gradient for every tensor: those of `wrt` in their places, None elsewhere."""
     placed: list[Tensor | None] = [None] * len(tensors)
     for at, grad in zip(spec.wrt, grads, strict=True):
-        placed[at] = broadcast_to(grad, tensors[at].shape)
+        placed[at] = grad.expand(tensors[at].shape)  # which a walk back with several gradients at once knows, too
     return tuple(placed)
 
 
@@ -512,6 +512,11 @@ def _plain(x: Tensor) -> bool:
     )
 
 
+def _several(x: Tensor) -> bool:
+    """Whether a tensor stands for several, as in a walk back with several gradients at once (`is_grads_batched`)."""
+    return "Batched" in str(torch._C._dispatch_keys(x))
+
+
 def _memory(x: Tensor) -> Any:
     return x.detach().numpy()
 
@@ -552,7 +557,8 @@ class _Fused(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> Any:
         spec, tensors = ctx.spec, ctx.saved_tensors
         nothing = (None,) * 4
-        if ctx.kept and not torch.is_grad_enabled():
+        plain = not torch.is_grad_enabled() and _plain(upstream) and not _several(upstream)
+        if ctx.kept and plain:
             # They are handed over, not copied: whoever gets a gradient may add to it. A second time they are computed.
             kept, ctx.kept = ctx.kept, ()
             by = float(upstream)
@@ -560,7 +566,7 @@ class _Fused(torch.autograd.Function):
             grads = kept if by == 1 else [d * by if by else zeros_like(d) for d in kept]
             return *nothing, *_placed(spec, tensors, grads)
         call = spec.on(tensors)
-        if not torch.is_grad_enabled() and _plain(upstream):
+        if plain:
             factor, alike = 1.0, upstream.numel() and not any(upstream.stride())  # what a mean or a sum sends back
             if alike:
                 factor = float(upstream[(0,) * upstream.ndim])

@@ -230,17 +230,21 @@ def huber_loss(
 # --- classes --------------------------------------------------------------------------------------------------------
 
 
+def _classes_last(x: Tensor) -> Tensor:
+    """Put the classes, which torch has along dimension 1, last."""
+    return x if x.ndim < 3 else x.movedim(1, -1)
+
+
 def _labels(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Check scores with the classes along dimension 1, and class indices; put the classes last."""
     if input.ndim == 0:
         refuse(f"{name}: input: got a single number, expected at least one dimension, of classes")
     if target.dtype not in (torch.int64, torch.uint8):
         refuse(f"{name}: target: got {target.dtype}, expected class indices as int64 (or uint8): target.long()")
+    scores, expected = _classes_last(input), (*input.shape[:1], *input.shape[2:])
     if input.ndim == 1:
-        scores, expected = input, ()
+        expected = ()
         target = target.reshape(()) if target.shape == (1,) else target
-    else:
-        scores, expected = input.movedim(1, -1), (*input.shape[:1], *input.shape[2:])
     if target.shape != torch.Size(expected):
         refuse(f"{name}: target: got shape {shape(target)}, expected {expected} for an input of shape {shape(input)}")
     return scores, target.long()
@@ -302,11 +306,11 @@ def nll_loss(
     """
     reduction = chosen(size_average, reduce, reduction)
     attend(_NLL, (input, target), {"ignore_index": ignore_index}, spoken=misuse.NLL)
-    if input.ndim < 3:
-        ignored = {"ignore_index": ignore_index}
-        done = small(_NLL, (input, target), ignored, reduction, class_weight=weight, by_weight=weight is not None)
-        if done is not None:
-            return done
+    ignored = {"ignore_index": ignore_index}
+    given = (_classes_last(input), target)
+    done = small(_NLL, given, ignored, reduction, class_weight=weight, by_weight=weight is not None)
+    if done is not None:
+        return done
     return _by_label(_NLL, "nll_loss", input, target, weight, ignore_index, reduction)
 
 
@@ -336,14 +340,17 @@ def cross_entropy(
     if label_smoothing > 1:
         refuse(f"cross_entropy: label_smoothing: got {label_smoothing}, expected a number in [0, 1]")
     smoothing = max(label_smoothing, 0.0)  # torch takes anything below 0 for none
-    if input.ndim < 3 and (ignore_index < 0 or input.shape != target.shape):
-        labels = {"ignore_index": ignore_index} if input.shape != target.shape else {}
-        params = {"label_smoothing": smoothing, **labels}
-        by_weight = weight is not None and bool(labels)
-        done = small(_SOFTMAX, (input, target), params, reduction, class_weight=weight, by_weight=by_weight)
+    labels = input.shape != target.shape
+    if labels or ignore_index < 0:
+        params = {"label_smoothing": smoothing}
+        if labels:
+            params["ignore_index"] = ignore_index
+        given = (_classes_last(input), target if labels else _classes_last(target))
+        by_weight = labels and weight is not None
+        done = small(_SOFTMAX, given, params, reduction, class_weight=weight, by_weight=by_weight)
         if done is not None:
             return done
-    if input.shape != target.shape:
+    if labels:
         return _by_label(
             _SOFTMAX, "cross_entropy", input, target, weight, ignore_index, reduction, label_smoothing=smoothing
         )
@@ -352,7 +359,7 @@ def cross_entropy(
         refuse("cross_entropy: input: got a single number, expected at least one dimension, of classes")
     if ignore_index >= 0:
         refuse(f"cross_entropy: ignore_index={ignore_index}: the target holds probabilities, no class indices")
-    scores, wanted = (input, target) if input.ndim == 1 else (input.movedim(1, -1), target.movedim(1, -1))
+    scores, wanted = _classes_last(input), _classes_last(target)
     _class_weight("cross_entropy", weight, scores.shape[-1])
     values = _values(_SOFTMAX, scores, wanted, class_weight=weight, label_smoothing=smoothing)
     return reduced(values, reduction, common_dtype(input, target, *([] if weight is None else [weight])))

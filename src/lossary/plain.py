@@ -1,0 +1,107 @@
+"""Plain calls on NumPy arrays that repay a kernel: what was found out about a kind of call is remembered.
+
+A kernel goes through twenty thousand numbers in ten microseconds; checking a call, choosing types and looking for the
+kernel take five times as long, and depend on shapes, types and parameters alone. So the first call of a kind finds
+out, and the next of its kind computes, as `lossary.lean` has it for tensors. All other calls return None here and go
+the long way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lossary import checking as checks
+from lossary.catalogue import Loss
+from lossary.errors import DomainError, LossaryError
+from lossary.kernels import table
+
+_NUMBERS = frozenset((float, int, bool, str, type(None)))
+_KEPT = 4096  # kinds remembered; a program that meets more starts over
+
+_kinds: dict[tuple[Any, ...], _Kind | None] = {}
+
+
+def evaluated(
+    loss: Loss, arrays: Sequence[Any], params: Mapping[str, Any], how: Any, order: int, check: bool
+) -> tuple[Any, tuple[Any, ...]] | None:
+    """Return the value under a reduction and the derivatives of an order, 0 for none; None if the call is not plain."""
+    if not table.available() or all(x.size < table.least(table.LEAST_ROWS) for x in arrays if type(x) is np.ndarray):
+        return None
+    key: list[Any] = [loss, how, order, check, *params.items()]
+    for value in params.values():
+        if type(value) not in _NUMBERS:
+            return None
+    for x in arrays:
+        if type(x) is not np.ndarray or not x.flags.c_contiguous or not x.flags.aligned:
+            return None
+        key += x.shape, x.dtype
+    kept = tuple(key)
+    try:
+        kind = _kinds[kept]
+    except KeyError:
+        if len(_kinds) >= _KEPT:
+            _kinds.clear()
+        _kinds[kept] = kind = _kind(loss, arrays, params, how, order, check)
+    if kind is None:
+        return None
+    try:
+        return kind.evaluate(arrays)
+    except DomainError:  # the long way says which value it is
+        return None
+
+
+def _kind(
+    loss: Loss, arrays: Sequence[Any], params: Mapping[str, Any], how: Any, order: int, check: bool
+) -> _Kind | None:
+    if loss.coupling is not None or len(arrays) != len(loss.arguments) or how not in ("none", "mean", "sum"):
+        return None
+    try:
+        held = checks.parameters(loss, params)
+        alternative, batch = checks.shapes(loss, loss.signatures, arrays)
+    except LossaryError:  # the long way says what is wrong, or takes it as it is
+        return None
+    signature = loss.signatures[alternative]
+    if any(type(value) not in _NUMBERS for value in held.values()) or signature.rank > 1:
+        return None
+    like = next(x for x, core in zip(arrays, signature.inputs, strict=True) if core or not signature.rank)
+    if like.dtype.name not in ("float32", "float64") or not like.dtype.isnative or like.size == 0:
+        return None
+    for name, core, x in zip(loss.arguments, signature.inputs, arrays, strict=True):
+        label = loss.domain(name, alternative).kind == "index"
+        if x.shape[: x.ndim - len(core)] != batch or x.dtype != (np.dtype(np.intp) if label else like.dtype):
+            return None
+    width = like.size // math.prod(batch)
+    by_hand = bool(signature.rank) and (loss.name, "cpu") in table.TABLE  # good for long rows, and for fewer entries
+    from lossary.kernels.cpu import lanes, plans
+
+    if like.size < table.least(table.LEAST_ROWS if by_hand else table.LEAST) or (by_hand and width > lanes.LANES):
+        return None
+    plan = plans.plan(loss, alternative, held, batch, width, like.dtype.name, how, order, check)
+    return None if plan is None else _Kind(loss, plan, batch, like.dtype, how, order)
+
+
+class _Kind:
+    """A kind of call."""
+
+    def __init__(self, loss: Loss, plan: Any, batch: tuple[int, ...], dtype: Any, how: str, order: int) -> None:
+        from lossary.kernels.cpu import memory, threads
+
+        self.plan, self.batch, self.dtype, self.how = plan, batch, dtype, how
+        self.wrt = tuple(loss.arguments.index(name) for name in loss.wrt) if order else ()
+        self.empty, self.threads = memory.empty, threads.default_count
+
+    def evaluate(self, arrays: Sequence[Any]) -> tuple[Any, tuple[Any, ...]]:
+        """Return value and derivatives; a DomainError leads the long way."""
+        plan = self.plan
+        values = [self.empty(self.batch, self.dtype)] if self.how == "none" else []
+        slopes = [self.empty(arrays[at].shape, self.dtype) for at in self.wrt]
+        given = [arrays[at] for at in plan.inputs]
+        addresses = [x.__array_interface__["data"][0] for x in (*given, *values, *slopes)]
+        total, count = plan(addresses, None, self.threads() if plan.shared else 1)
+        if self.how == "none":
+            return values[0][()], tuple(slopes)
+        return self.dtype.type(total / count if self.how == "mean" else total), tuple(slopes)
