@@ -63,6 +63,12 @@ def _many_hot(seen: Seen) -> Iterator[Finding]:
         )
 
 
+def _first_frames(given: Sequence[Tensor], params: Mapping[str, Any]) -> Sequence[Tensor]:
+    """Take the first frame of every sequence: those beyond a length may hold anything, and the first seldom is."""
+    first = given[0][0] if given[0].ndim == 3 else given[0][:1]
+    return first, torch.zeros(first.shape[:1], dtype=torch.int64, device=first.device)
+
+
 def _no_distribution(seen: Seen) -> Iterator[Finding]:
     """Frames that are no log-probabilities give finite costs, which mean nothing."""
     rows = seen.arrays["log_probs"]
@@ -86,7 +92,7 @@ CROSS_ENTROPY = Spoken("cross_entropy", {"logits": "input", "target": "target"},
 NLL = Spoken("nll_loss", {"log_probs": "input"}, _classes_last)
 BINARY = Spoken("binary_cross_entropy", {"probs": "input", "target": "target"})
 BINARY_LOGITS = Spoken("binary_cross_entropy_with_logits", {"logits": "input", "target": "target"})
-CTC = Spoken("ctc_loss", {}, None, _no_distribution)
+CTC = Spoken("ctc_loss", {}, _first_frames, _no_distribution)
 DIVERGENCE = Spoken("kl_div", {"log_probs": "input", "target": "target"}, _rows_of_classes, _logarithms)
 POISSON = Spoken("poisson_nll_loss", {"log_rate": "input"})
 GAUSSIAN = Spoken("gaussian_nll_loss", {"pred": "input"})

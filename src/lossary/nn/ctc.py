@@ -6,14 +6,22 @@ the logits it supposes behind a `log_softmax`; behind a `log_softmax` the two co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ctypes
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch import nn as theirs
 
-from lossary.backends.torch import readable
+from lossary import lean
+from lossary.backends.torch import observed, readable
 from lossary.catalogue import get
+from lossary.errors import DomainError
+from lossary.kernels import table
 from lossary.lookout import attend
 from lossary.nn import _misuse as misuse
 from lossary.nn._reduction import chosen, need_float, reduced, refuse, shape, under_autocast
@@ -47,6 +55,19 @@ def ctc_loss(
     >>> round(27 * loss.neg().exp().item(), 3)   # 5 of 27 paths
     5.0
     """
+    how = chosen(None, None, reduction)
+    given = (log_probs, targets, input_lengths, target_lengths, blank, how, zero_infinity)
+    done = _small(*given)
+    if done is None:
+        done = _at_length(*_checked(*given[:5]), blank, how, zero_infinity)
+    attend(_NLL, (log_probs, targets), {}, spoken=misuse.CTC)
+    return done
+
+
+def _checked(
+    log_probs: Tensor, targets: Tensor, input_lengths: Lengths, target_lengths: Lengths, blank: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Refuse what is wrong; return the labels with a row for each sequence, and lengths as tensors."""
     need_float("ctc_loss", log_probs=log_probs)
     if log_probs.ndim not in (2, 3) or not log_probs.numel():
         refuse(
@@ -54,8 +75,8 @@ def ctc_loss(
             "classes), none of them 0"
         )
     alone = log_probs.ndim == 2
-    scores = (log_probs[:, None] if alone else log_probs).movedim(0, 1)
-    batch, frames, classes = scores.shape
+    frames, classes = log_probs.shape[0], log_probs.shape[-1]
+    batch = 1 if alone else log_probs.shape[1]
     if not 0 <= blank < classes:
         refuse(f"ctc_loss: blank: got {blank}, expected one of the {classes} classes")
     if isinstance(input_lengths, Tensor) != isinstance(target_lengths, Tensor):
@@ -66,12 +87,18 @@ def ctc_loss(
     _at_most("target_lengths", spoken, None, "")
     labels = _padded(targets[None] if alone and targets.ndim == 1 else targets, spoken)
     _known(labels, spoken, classes)
+    return log_probs, labels, counted, spoken
+
+
+def _at_length(
+    log_probs: Tensor, labels: Tensor, counted: Tensor, spoken: Tensor, blank: int, how: str, zero_infinity: bool
+) -> Tensor:
+    """Return the loss of what has been checked, by the catalogue's way to a kernel or the definition."""
+    alone = log_probs.ndim == 2
+    scores = (log_probs[:, None] if alone else log_probs).movedim(0, 1)
     arrays, params = (scores, labels, counted, spoken), {"blank": blank, "from_logits": False}
     dtype = under_autocast(log_probs.dtype, log_probs.device.type)
-    how = chosen(None, None, reduction)
-    # Frames beyond a length may hold anything; the first one seldom is.
-    attend(_NLL, (scores[:, 0], torch.zeros_like(spoken)), {}, spoken=misuse.CTC)
-    share = 1 / (spoken.clamp(min=1) * batch).to(log_probs.dtype if dtype.itemsize > 4 else torch.float32)
+    share = 1 / (spoken.clamp(min=1) * len(spoken)).to(log_probs.dtype if dtype.itemsize > 4 else torch.float32)
     if how != "none" and not zero_infinity:  # the gradient comes along with the sum
         weight = share if how == "mean" else None
         return value(_CTC, *arrays, weight=weight, reduction="sum", check=False, **params).to(dtype)
@@ -156,3 +183,190 @@ def _known(labels: Tensor, lengths: Tensor, classes: int) -> None:
             f"ctc_loss: targets: got label {seen[wrong][0]:g}, out of range: there are {classes} classes "
             f"(in sequences {rows})"
         )
+
+
+# --- small calls ----------------------------------------------------------------------------------------------------
+
+_FLOATS = {torch.float32: "float32", torch.float64: "float64"}
+_PLAIN = (Tensor, torch.nn.Parameter)
+
+# As in `lossary.lean`: what depends on shapes and types is found out once, values are looked at by compiled code, and
+# the gradient is taken along and waits in the graph. What is not plain, or not right, goes the long way.
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What shapes and types of log-probabilities decide: the kernel, and what it is told of them."""
+
+    kernel: Callable[..., int]
+    survey: Callable[..., int]
+    sizes: tuple[int, int, int]  # sequences, frames, classes
+    steps: tuple[int, int, int, int]  # of log-probabilities and of their gradient, along sequences and frames
+
+
+@lru_cache(4096)
+def _kind(sizes: torch.Size, steps: tuple[int, ...], dtype: torch.dtype) -> _Kind | None:
+    """Return what is known of log-probabilities, or None if there is no lean path for them."""
+    like = torch.empty_strided(sizes, steps, dtype=dtype, device="meta")
+    if not 0 < like.numel() <= lean.MOST or like.ndim not in (2, 3) or dtype not in _FLOATS or not table.available():
+        return None
+    if steps[-1] != 1 or torch.empty_like(like).stride() != steps:  # the gradient lies in memory as they do
+        return None
+    from lossary.kernels.cpu import ctc
+
+    name = _FLOATS[dtype]
+    frames, batch, classes = sizes if like.ndim == 3 else (sizes[0], 1, sizes[1])
+    along = (steps[1] if like.ndim == 3 else 0, steps[0])
+    return _Kind(ctc.compiled(ctc.Variant(name, name, False)), ctc.survey(), (batch, frames, classes), along * 2)
+
+
+def _small(
+    log_probs: Tensor,
+    targets: Tensor,
+    input_lengths: Lengths,
+    target_lengths: Lengths,
+    blank: int,
+    how: str,
+    zero_infinity: bool,
+) -> Tensor | None:
+    """Return the loss of a small and plain call, or None if it is not one, or something about it is to be refused."""
+    if torch.compiler.is_compiling() or observed():
+        return None
+    if isinstance(input_lengths, Tensor) != isinstance(target_lengths, Tensor):
+        return None
+    whole: list[Any] = [targets]
+    for lengths in (input_lengths, target_lengths):
+        if isinstance(lengths, (tuple, list)):
+            lengths = torch.as_tensor(lengths)
+        whole.append(lengths)
+    for x in (log_probs, *whole):
+        if type(x) not in _PLAIN or not x.is_cpu or x.layout is not torch.strided or x.is_neg():
+            return None
+    for at, x in enumerate(whole):
+        if x.dtype is not torch.int64:
+            if x.dtype is not torch.int32:
+                return None
+            x = x.long()
+        whole[at] = x if x.is_contiguous() else x.contiguous()
+    kind = _kind(log_probs.shape, log_probs.stride(), log_probs.dtype)
+    if kind is None or not 0 <= blank < kind.sizes[2]:
+        return None
+    labels, batch = whole[0], kind.sizes[0]
+    if whole[1].numel() != batch or whole[2].numel() != batch:
+        return None
+    if labels.ndim == 2:
+        if labels.shape[0] != batch:
+            return None
+        columns = labels.shape[1]
+    elif labels.ndim == 1:
+        columns = labels.shape[0] if log_probs.ndim == 2 else -1
+    else:
+        return None
+    call = _Call(kind, columns, blank, how, zero_infinity)
+    try:
+        if log_probs.requires_grad and torch.is_grad_enabled():
+            loss: Tensor = _apply(call, log_probs, *whole)
+            return loss
+        return call.evaluate(log_probs, whole, False)[0]
+    except DomainError:
+        return None
+
+
+class _Call:
+    """A small call: all of it but its tensors."""
+
+    def __init__(self, kind: _Kind, columns: int, blank: int, how: str, zero_infinity: bool) -> None:
+        self.kind, self.columns, self.blank, self.how, self.zero_infinity = kind, columns, blank, how, zero_infinity
+
+    def evaluate(
+        self, log_probs: Tensor, whole: Sequence[Tensor], gradient: bool, factors: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the reduced value, and the gradient of the sum of all values times what they enter it with.
+
+        Other factors may be given. A length or a label that is out of range raises `DomainError`.
+        """
+        from lossary.kernels.cpu import ctc
+
+        kind, (targets, counted, spoken) = self.kind, whole
+        batch, frames, classes = kind.sizes
+        total, mean = targets.numel(), self.how == "mean"
+        # Both lengths of every sequence, its place in the order, its share in the value, and labels: 8 bytes each.
+        told = torch.empty(4 * batch + max(batch * total if self.columns < 0 else total, 1), dtype=torch.float64)
+        lengths = told.data_ptr()
+        order, shares, labels = (lengths + 8 * k * batch for k in (2, 3, 4))
+        given = targets.data_ptr(), counted.data_ptr(), spoken.data_ptr()
+        written = lengths, order, shares, labels
+        longest = kind.survey(batch, frames, classes, self.columns, total, mean, *given, *written)
+        if longest < 0:
+            raise DomainError
+        room, places = ctc.scratch(frames, classes, longest, gradient)
+        values, own = torch.empty(batch, dtype=torch.float64), torch.empty(room + places, dtype=torch.float64)
+        slopes = torch.empty_like(log_probs) if gradient else None
+        sizes = ctc.measured(kind.sizes, longest, kind.steps, self.blank, gradient)
+        wide = own.data_ptr()
+        counts = (ctypes.c_int64 * len(sizes))(*sizes)
+        kind.kernel(
+            log_probs.data_ptr(),
+            labels,
+            lengths,
+            shares if factors is None else factors.data_ptr(),
+            order,
+            values.data_ptr(),
+            0 if slopes is None else slopes.data_ptr(),
+            wide,
+            wide + 8 * room,
+            ctypes.addressof(counts),
+            0,
+            batch,
+        )
+        if self.how == "none":
+            if self.zero_infinity:
+                values.masked_fill_(values == torch.inf, 0)
+            return values.to(log_probs.dtype).reshape(log_probs.shape[1:-1]), slopes
+        costs: Iterable[float] = values.tolist()
+        if self.zero_infinity:
+            costs = [0.0 if cost == torch.inf else cost for cost in costs]
+        if mean:
+            costs = map(operator.mul, costs, told[3 * batch : 4 * batch].tolist())
+        return log_probs.new_full((), sum(costs)), slopes
+
+    def gradient(self, tensors: Sequence[Tensor], upstream: Tensor) -> Tensor | None:
+        """Return the gradient in operations that can be differentiated again."""
+        log_probs, targets, *lengths = tensors
+        with torch.enable_grad():
+            checked = _checked(log_probs, targets, lengths[0], lengths[1], self.blank)
+            loss = _at_length(*checked, self.blank, self.how, self.zero_infinity)
+        return torch.autograd.grad(loss, log_probs, upstream, create_graph=True)[0]
+
+
+class _Small(torch.autograd.Function):
+    """A small call under autograd. The gradient is taken along where what comes back will be one number."""
+
+    @staticmethod
+    def forward(ctx: Any, call: _Call, log_probs: Tensor, *whole: Tensor) -> Tensor:
+        ctx.call = call
+        ctx.save_for_backward(log_probs, *whole)
+        loss, ctx.kept = call.evaluate(log_probs, whole, call.how != "none")
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> Any:
+        call, tensors = ctx.call, ctx.saved_tensors
+        nothing = (None,) * 3
+        if torch.is_grad_enabled():
+            return None, call.gradient(tensors, upstream), *nothing
+        log_probs, *whole = tensors
+        if call.how == "none":
+            factors = torch.empty(upstream.shape, dtype=torch.float64).copy_(upstream)
+            return None, call.evaluate(log_probs, whole, True, factors)[1], *nothing
+        # Handed over, not copied: whoever gets a gradient may change it. A second time it is computed.
+        slopes, ctx.kept = ctx.kept, None
+        if slopes is None:
+            slopes = call.evaluate(log_probs, whole, True)[1]
+        by = upstream.item()
+        # Times 0 is 0 wherever the slope is finite; elsewhere the loss has none to speak of.
+        return None, slopes if by == 1 else slopes * by if by else torch.zeros_like(slopes), *nothing
+
+
+# `Function.apply` without its questions about `torch.func`, which `_small` has asked.
+_apply: Any = super(torch.autograd.Function, _Small).apply

@@ -7,19 +7,22 @@ not grow with the batch. Logits may be frames first or batch first: the gradient
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ctypes
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from lossary.kernels.cpu import memory, threads
+from lossary.kernels.cpu import memory, store, threads
+from lossary.kernels.cpu.pointwise import COMPILING
 from lossary.kernels.cpu.sequences import dealt, factors, kernel, outcome
 from lossary.kernels.table import Outcome, Wanted, least
 
 LATTICES = 4  # numbers per state and frame: mantissa and power, of a blank and of a label
 PIECE = 1024  # classes whose exponentials are added before the sum goes on in double precision
+_DOORS = 3  # states of a lattice that are no label: before the first, the blank at the start, after the last
 LEAST = 256  # entries of logits from which the kernel is used
 
 
@@ -33,7 +36,7 @@ class Variant:
 
 
 @cache
-def _compiled(variant: Variant) -> Callable[..., int]:
+def compiled(variant: Variant) -> Callable[..., int]:
     """Return the kernel of a variant as a function of C."""
 
     def make() -> bytes:
@@ -42,6 +45,24 @@ def _compiled(variant: Variant) -> Callable[..., int]:
         return ctc_loops.object_file(variant)
 
     return kernel("ctc", ("ctc_loops.py", "row_loops.py"), (variant, LATTICES, PIECE), make, 10)
+
+
+def measured(
+    shape: tuple[int, int, int], symbols: int, steps: Sequence[int], blank: int, gradient: bool
+) -> tuple[int, ...]:
+    """Return what the kernel is told of a batch of sequences, of frames and of classes.
+
+    `symbols` are the labels in a row of targets. The steps are those of logits and gradient along the first two axes.
+    """
+    batch, frames, classes = shape
+    return (batch, frames, symbols, classes, *steps, blank, int(gradient), symbols + _DOORS)
+
+
+def scratch(frames: int, classes: int, symbols: int, gradient: bool) -> tuple[int, int]:
+    """Return how many doubles, and how many whole numbers, a thread needs for itself."""
+    width = symbols + _DOORS
+    lattices = LATTICES * width * (2 + (frames + 1 if gradient else 2))
+    return 3 * frames + 2 * frames * width + 4 * width + lattices, 2 * width + classes
 
 
 def sequences(
@@ -81,18 +102,17 @@ def sequences(
         impossible = lengths[1] > 0
         return np.where(impossible & (factor != 0), np.inf, 0.0), grad
     kind = np.dtype(np.int16) if logits.dtype == np.float16 else logits.dtype
-    run_sequences = _compiled(Variant(np.dtype(dtype).name, kind.name, softmax))
+    run_sequences = compiled(Variant(np.dtype(dtype).name, kind.name, softmax))
     workers = max(1, min(count or threads.default_count(), batch))
     order = dealt(lengths[0] * (2 * lengths[1] + 1 + classes), workers)
-    width = symbols + 3
     steps = [step // size for array in (logits, logits if grad is None else grad) for step in array.strides[:2]]
-    sizes = np.array((batch, frames, symbols, classes, *steps, blank, gradient, width), np.int64)
-    room = 3 * frames + 2 * frames * width + 4 * width + LATTICES * width * (2 + (frames + 1 if gradient else 2))
+    sizes = np.array(measured((batch, frames, classes), symbols, steps, blank, gradient), np.int64)
+    room, places = scratch(frames, classes, symbols, gradient)
     arrays = (logits, labels, lengths, factor, order, values, grad)
     addresses = [None if array is None else array.ctypes.data for array in arrays]
 
     def run(begin: int, end: int) -> int:
-        wide, marks = np.empty(room), np.empty(2 * width + classes, np.int64)
+        wide, marks = np.empty(room), np.empty(places, np.int64)
         return run_sequences(*addresses, wide.ctypes.data, marks.ctypes.data, sizes.ctypes.data, begin, end)
 
     threads.share(run, batch, workers)
@@ -139,3 +159,53 @@ def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
         count=wanted.threads,
     )
     return outcome(values, batch, dtype, wanted, (grad.reshape(logits.shape),) if grad is not None else ())
+
+
+# What a small call is told of its labels and lengths, before anything is read from where they point.
+_SURVEY = '''"""The longest target of a batch, -1 if a length or a label is out of range; what the kernel is given."""
+
+from numba import types
+from lossary.kernels.cpu.compiling import entry
+from lossary.kernels.cpu.scalar import load, store
+
+I, P, W = types.intp, types.CPointer(types.intp), types.CPointer(types.float64)
+
+
+@entry(types.int64(I, I, I, I, I, I, P, P, P, P, P, W, P))
+def run(batch, frames, classes, columns, total, mean, targets, frames_at, lengths_at, lengths, order, shares, labels):
+    longest, spoken, wrong = 0, 0, False
+    most = total if columns < 0 else columns
+    for n in range(batch):
+        here, goal = load(frames_at, n), load(lengths_at, n)
+        wrong |= here < 0 or here > frames or goal < 0 or goal > most
+        longest = max(longest, goal)
+        spoken += goal
+        store(lengths, n, here)
+        store(lengths, batch + n, goal)
+        store(order, n, n)
+        store(shares, n, 1.0 / (max(goal, 1) * batch) if mean else 1.0)
+    if wrong or (columns < 0 and spoken != total):
+        return -1
+    start = 0
+    for n in range(batch):
+        goal = load(lengths, batch + n)
+        for j in range(goal):
+            label = load(targets, start + j)
+            wrong |= label < 0 or label >= classes
+            store(labels, n * longest + j, label)
+        start += goal if columns < 0 else columns
+    return -1 if wrong else longest
+'''
+
+
+@cache
+def survey() -> Callable[..., int]:
+    """Return the function that looks at labels and lengths, and writes them down as the kernel takes them.
+
+    It takes the numbers of sequences, frames and classes, of labels in a row (-1: all targets in one) and in all, and
+    whether a mean is wanted; the addresses of targets and of both lengths; and those to write to: both lengths one
+    after the other, the order of the sequences, by what each is multiplied, and labels, in rows as long as the longest.
+    """
+    with COMPILING:
+        made = store.module("ctc_survey", _SURVEY)
+        return ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_ssize_t] * 6, *[ctypes.c_void_p] * 7)(made.run.address)
