@@ -27,7 +27,7 @@ def log_probs(dtype: torch.dtype = torch.float64, batch: int = 3) -> torch.Tenso
 def both(monkeypatch: pytest.MonkeyPatch, *given: Any, **options: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Value and gradient by the lean path, which must have been taken, and by the long way."""
     found = []
-    lean = ctc._small
+    lean = ctc._by_kernel
     for way in (lean, lambda *_: None):
         taken: list[Any] = []
 
@@ -35,7 +35,7 @@ def both(monkeypatch: pytest.MonkeyPatch, *given: Any, **options: Any) -> tuple[
             taken.append(way(*call))
             return taken[-1]
 
-        monkeypatch.setattr(ctc, "_small", noted)
+        monkeypatch.setattr(ctc, "_by_kernel", noted)
         leaf = given[0].detach().requires_grad_()
         value = ctc.ctc_loss(leaf, *given[1:], **options)
         assert (taken[0] is value) == (way is lean)
@@ -44,7 +44,7 @@ def both(monkeypatch: pytest.MonkeyPatch, *given: Any, **options: Any) -> tuple[
         with torch.no_grad():
             assert ctc.ctc_loss(leaf, *given[1:], **options).equal(value)
         found.append((value.detach(), grad))
-    monkeypatch.setattr(ctc, "_small", lean)
+    monkeypatch.setattr(ctc, "_by_kernel", lean)
     (value, grad), (expected, expected_grad) = found
     close = {"rtol": 1e-5, "atol": 1e-6} if value.dtype == torch.float32 else {"rtol": 1e-13, "atol": 1e-14}
     torch.testing.assert_close(value, expected, **close)
@@ -117,10 +117,10 @@ def test_refusals_are_those_of_the_long_way(change: dict[str, Any], monkeypatch:
     usual = {"log_probs": log_probs(), "targets": LABELS, "input_lengths": (9, 9, 9), "target_lengths": (3, 3, 3)}
     said = []
     for _ in range(2):
-        with pytest.raises(ValueError, match=".") as refusal:
+        with pytest.raises(ValueError, match=r".") as refusal:
             ctc.ctc_loss(**{**usual, **change})
         said.append(str(refusal.value))
-        monkeypatch.setattr(ctc, "_small", lambda *_: None)
+        monkeypatch.setattr(ctc, "_by_kernel", lambda *_: None)
     assert said[0] == said[1]
 
 
@@ -163,9 +163,9 @@ def test_a_gradient_is_the_callers_to_change_and_is_right_the_next_time(how: str
 def test_calls_that_are_not_plain_go_the_long_way() -> None:
     rest: tuple[Any, ...] = (LABELS, (9, 9, 9), (3, 2, 3), 0, "mean", False)
     x = log_probs()
-    assert ctc._small(x, *rest) is not None
+    assert ctc._by_kernel(x, *rest) is not None
     half, spread, large = x.bfloat16(), x[:, :1].expand(-1, 3, -1), x.repeat(2000, 1, 1)
     for other in (half, spread, large, x.transpose(0, 2).contiguous().transpose(0, 2), torch._neg_view(x)):
-        assert ctc._small(other, *rest) is None
+        assert ctc._by_kernel(other, *rest) is None
     with torch.autograd.forward_ad.dual_level():
-        assert ctc._small(x, *rest) is None
+        assert ctc._by_kernel(x, *rest) is None

@@ -17,13 +17,12 @@ import torch
 from torch import Tensor
 from torch import nn as theirs
 
-from lossary import lean
-from lossary.backends.torch import observed, readable
+from lossary.backends.torch import readable
 from lossary.catalogue import get
 from lossary.errors import DomainError
-from lossary.kernels import table
 from lossary.lookout import attend
 from lossary.nn import _misuse as misuse
+from lossary.nn import _small as small
 from lossary.nn._reduction import chosen, need_float, reduced, refuse, shape, under_autocast
 from lossary.transforms import value, values
 
@@ -57,7 +56,7 @@ def ctc_loss(
     """
     how = chosen(None, None, reduction)
     given = (log_probs, targets, input_lengths, target_lengths, blank, how, zero_infinity)
-    done = _small(*given)
+    done = _by_kernel(*given)
     if done is None:
         done = _at_length(*_checked(*given[:5]), blank, how, zero_infinity)
     attend(_NLL, (log_probs, targets), {}, spoken=misuse.CTC)
@@ -187,12 +186,6 @@ def _known(labels: Tensor, lengths: Tensor, classes: int) -> None:
 
 # --- small calls ----------------------------------------------------------------------------------------------------
 
-_FLOATS = {torch.float32: "float32", torch.float64: "float64"}
-_PLAIN = (Tensor, torch.nn.Parameter)
-
-# As in `lossary.lean`: what depends on shapes and types is found out once, values are looked at by compiled code, and
-# the gradient is taken along and waits in the graph. What is not plain, or not right, goes the long way.
-
 
 @dataclass(frozen=True)
 class _Kind:
@@ -207,20 +200,18 @@ class _Kind:
 @lru_cache(4096)
 def _kind(sizes: torch.Size, steps: tuple[int, ...], dtype: torch.dtype) -> _Kind | None:
     """Return what is known of log-probabilities, or None if there is no lean path for them."""
-    like = torch.empty_strided(sizes, steps, dtype=dtype, device="meta")
-    if not 0 < like.numel() <= lean.MOST or like.ndim not in (2, 3) or dtype not in _FLOATS or not table.available():
-        return None
-    if steps[-1] != 1 or torch.empty_like(like).stride() != steps:  # the gradient lies in memory as they do
-        return None
+    like = torch.empty_strided(sizes, steps, device="meta")
+    if like.ndim not in (2, 3) or steps[-1] != 1 or torch.empty_like(like).stride() != steps:
+        return None  # the gradient lies in memory as they do
     from lossary.kernels.cpu import ctc
 
-    name = _FLOATS[dtype]
+    name = small.FLOATS[dtype]
     frames, batch, classes = sizes if like.ndim == 3 else (sizes[0], 1, sizes[1])
     along = (steps[1] if like.ndim == 3 else 0, steps[0])
     return _Kind(ctc.compiled(ctc.Variant(name, name, False)), ctc.survey(), (batch, frames, classes), along * 2)
 
 
-def _small(
+def _by_kernel(
     log_probs: Tensor,
     targets: Tensor,
     input_lengths: Lengths,
@@ -230,18 +221,15 @@ def _small(
     zero_infinity: bool,
 ) -> Tensor | None:
     """Return the loss of a small and plain call, or None if it is not one, or something about it is to be refused."""
-    if torch.compiler.is_compiling() or observed():
-        return None
-    if isinstance(input_lengths, Tensor) != isinstance(target_lengths, Tensor):
+    if not small.possible() or isinstance(input_lengths, Tensor) != isinstance(target_lengths, Tensor):
         return None
     whole: list[Any] = [targets]
     for lengths in (input_lengths, target_lengths):
         if isinstance(lengths, (tuple, list)):
             lengths = torch.as_tensor(lengths)
         whole.append(lengths)
-    for x in (log_probs, *whole):
-        if type(x) not in _PLAIN or not x.is_cpu or x.layout is not torch.strided or x.is_neg():
-            return None
+    if not small.plain(log_probs, *whole) or not small.few(log_probs):
+        return None
     for at, x in enumerate(whole):
         if x.dtype is not torch.int64:
             if x.dtype is not torch.int32:
@@ -262,33 +250,24 @@ def _small(
         columns = labels.shape[0] if log_probs.ndim == 2 else -1
     else:
         return None
-    call = _Call(kind, columns, blank, how, zero_infinity)
-    try:
-        if log_probs.requires_grad and torch.is_grad_enabled():
-            loss: Tensor = _apply(call, log_probs, *whole)
-            return loss
-        return call.evaluate(log_probs, whole, False)[0]
-    except DomainError:
-        return None
+    return small.taken(_Call(kind, columns, blank, how, zero_infinity), log_probs, *whole)
 
 
-class _Call:
+class _Call(small.Call):
     """A small call: all of it but its tensors."""
 
     def __init__(self, kind: _Kind, columns: int, blank: int, how: str, zero_infinity: bool) -> None:
         self.kind, self.columns, self.blank, self.how, self.zero_infinity = kind, columns, blank, how, zero_infinity
 
     def evaluate(
-        self, log_probs: Tensor, whole: Sequence[Tensor], gradient: bool, factors: Tensor | None = None
+        self, tensors: Sequence[Tensor], gradient: bool, factors: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the reduced value, and the gradient of the sum of all values times what they enter it with.
-
-        Other factors may be given. A length or a label that is out of range raises `DomainError`.
-        """
+        """Return the reduced value and the gradient; a length or a label that is out of range raises `DomainError`."""
         from lossary.kernels.cpu import ctc
 
-        kind, (targets, counted, spoken) = self.kind, whole
+        kind, (log_probs, targets, counted, spoken) = self.kind, tensors
         batch, frames, classes = kind.sizes
+        factors = None if factors is None else factors.double()
         total, mean = targets.numel(), self.how == "mean"
         # Both lengths of every sequence, its place in the order, its share in the value, and labels: 8 bytes each.
         told = torch.empty(4 * batch + max(batch * total if self.columns < 0 else total, 1), dtype=torch.float64)
@@ -330,43 +309,8 @@ class _Call:
             costs = map(operator.mul, costs, told[3 * batch : 4 * batch].tolist())
         return log_probs.new_full((), sum(costs)), slopes
 
-    def gradient(self, tensors: Sequence[Tensor], upstream: Tensor) -> Tensor | None:
-        """Return the gradient in operations that can be differentiated again."""
-        log_probs, targets, *lengths = tensors
-        with torch.enable_grad():
-            checked = _checked(log_probs, targets, lengths[0], lengths[1], self.blank)
-            loss = _at_length(*checked, self.blank, self.how, self.zero_infinity)
-        return torch.autograd.grad(loss, log_probs, upstream, create_graph=True)[0]
-
-
-class _Small(torch.autograd.Function):
-    """A small call under autograd. The gradient is taken along where what comes back will be one number."""
-
-    @staticmethod
-    def forward(ctx: Any, call: _Call, log_probs: Tensor, *whole: Tensor) -> Tensor:
-        ctx.call = call
-        ctx.save_for_backward(log_probs, *whole)
-        loss, ctx.kept = call.evaluate(log_probs, whole, call.how != "none")
-        return loss
-
-    @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> Any:
-        call, tensors = ctx.call, ctx.saved_tensors
-        nothing = (None,) * 3
-        if torch.is_grad_enabled():
-            return None, call.gradient(tensors, upstream), *nothing
-        log_probs, *whole = tensors
-        if call.how == "none":
-            factors = torch.empty(upstream.shape, dtype=torch.float64).copy_(upstream)
-            return None, call.evaluate(log_probs, whole, True, factors)[1], *nothing
-        # Handed over, not copied: whoever gets a gradient may change it. A second time it is computed.
-        slopes, ctx.kept = ctx.kept, None
-        if slopes is None:
-            slopes = call.evaluate(log_probs, whole, True)[1]
-        by = upstream.item()
-        # Times 0 is 0 wherever the slope is finite; elsewhere the loss has none to speak of.
-        return None, slopes if by == 1 else slopes * by if by else torch.zeros_like(slopes), *nothing
-
-
-# `Function.apply` without its questions about `torch.func`, which `_small` has asked.
-_apply: Any = super(torch.autograd.Function, _Small).apply
+    def at_length(self, *tensors: Tensor) -> Tensor:
+        """Return the same by way of the catalogue."""
+        log_probs, targets, counted, spoken = tensors
+        checked = _checked(log_probs, targets, counted, spoken, self.blank)
+        return _at_length(*checked, self.blank, self.how, self.zero_infinity)

@@ -18,6 +18,9 @@ from lossary import lean
 from lossary.backends.torch import observed
 from lossary.catalogue import get
 from lossary.linear import linear
+from lossary.lookout import attend
+from lossary.nn import _misuse as misuse
+from lossary.nn import _small_rows as small_rows
 from lossary.nn._reduction import chosen, common_dtype, in_range, need_float, refuse, shape
 
 __all__ = ["LinearCrossEntropyLoss"]
@@ -49,6 +52,11 @@ def linear_cross_entropy(
     >>> round(linear_cross_entropy(hidden, weight, torch.tensor([0, 3])).exp().item(), 5)
     4.0
     """
+    ignored = _IGNORED if ignore_index is None else ignore_index
+    if options is None:
+        done = _small(input, linear_weight, target, linear_bias, weight, reduction, ignored, label_smoothing)
+        if done is not None:
+            return done
     places = _checked_shapes(input, linear_weight, linear_bias)
     classes = linear_weight.shape[0]
     soft = target.shape == torch.Size((*input.shape[:-1], classes, *places))
@@ -56,7 +64,6 @@ def linear_cross_entropy(
         need_float("linear_cross_entropy", target=target)
     if soft and ignore_index is not None:
         refuse(f"linear_cross_entropy: ignore_index={ignore_index}: the target holds probabilities, no class indices")
-    ignored = _IGNORED if ignore_index is None else ignore_index
     chunked = reduction in ("mean", "sum", "none") and label_smoothing == 0.0 and target.dtype == torch.int64
     if options is not None and (places or not chunked):
         _warn_of_options(reduction, label_smoothing, target, places, linear_bias)
@@ -119,6 +126,33 @@ def _fits(input: Tensor, classes: int) -> bool:
         and not torch.is_autocast_enabled("cpu")
         and not observed()
     )
+
+
+def _small(
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    linear_bias: Tensor | None,
+    weight: Tensor | None,
+    reduction: str,
+    ignored: int,
+    label_smoothing: float,
+) -> Tensor | None:
+    """Return the loss of few rows and their labels, or None if that is not what is given, or something is wrong."""
+    if input.ndim != 2 or linear_weight.ndim != 2 or target.ndim != 1:
+        return None
+    classes, features = linear_weight.shape
+    if input.shape[1] != features or input.dtype is not linear_weight.dtype or not _fits(input, classes):
+        return None
+    if linear_bias is not None and (linear_bias.shape != (classes,) or linear_bias.dtype is not input.dtype):
+        return None
+    if reduction not in ("mean", "sum", "none") or not 0 <= label_smoothing <= 1:
+        return None
+    scores = theirs.linear(input, linear_weight, linear_bias)
+    done = small_rows.cross_entropy(scores, target, reduction, weight, ignored, label_smoothing)
+    if done is not None:
+        attend(_SOFTMAX, (scores, target), {"ignore_index": ignored}, spoken=misuse.CROSS_ENTROPY)
+    return done
 
 
 def _checked_shapes(input: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[int, ...]:
@@ -236,13 +270,15 @@ class LinearCrossEntropyLoss(_Theirs):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the loss of rows of features, given class indices or probabilities."""
-        dims = (self.num_classes, *self.out_features)
-        bias = self.linear.bias
+        weight, bias = self.linear.weight, self.linear.bias
+        if self.out_features:
+            dims = (self.num_classes, *self.out_features)
+            weight, bias = weight.reshape(*dims, self.linear.in_features), None if bias is None else bias.reshape(dims)
         return linear_cross_entropy(
             input,
-            self.linear.weight.reshape(*dims, self.linear.in_features),
+            weight,
             target,
-            linear_bias=None if bias is None else bias.reshape(dims),
+            linear_bias=bias,
             weight=self.weight,
             reduction=self.reduction,
             ignore_index=self.ignore_index,

@@ -22,6 +22,7 @@ import numpy as np
 from lossary import numerics
 from lossary.errors import ArgumentError
 from lossary.kernels.cpu import lanes, memory, store, threads
+from lossary.kernels.cpu.pointwise import COMPILING
 from lossary.kernels.table import LEAST_ROWS, Outcome, Wanted, least
 
 # Along a row sums are taken in pieces of this many classes, each in as many partial sums as the machine has lanes, and
@@ -40,6 +41,7 @@ LIKELIHOOD, FOCAL, POLY, POWER = 0, 1, 2, 3  # functions of the label's log-prob
 
 # Numbers that the loops hold for each row: in the type of the values, and sums over the classes in double precision.
 FIELDS, SUMS = 21, 7
+STRIP_ROOM = 3  # numbers held for each of their classes
 
 
 # --- what is asked for ----------------------------------------------------------------------------------------------
@@ -247,9 +249,7 @@ def softmax_rows(
     ]  # fmt: skip
 
     costs = not indexed or plan.smoothing != 0
-    short = place.inner > 1 and ((place.steps[2] == 1 and place.steps[1] != 1) or classes < SHORT)
-    width = _width(classes, place.inner) if short else 1
-    tiles = place.outer * -(-place.inner // width) if short else rows
+    short, width, tiles = _tiles(place, classes)
     steps = (*place.steps, *soft_steps, *grad_steps)
     present = [0 if array is None else array.size for array in memory]
     sizes = np.array((*present, classes, place.inner, width, *steps, weights is not None), np.int64)
@@ -260,7 +260,7 @@ def softmax_rows(
     addresses = [None if array is None else array.ctypes.data for array in memory]
 
     def run(first: int, last: int) -> int:
-        strips = np.empty(classes * width * 3, dtype)
+        strips = np.empty(STRIP_ROOM * classes * width, dtype)
         fields, sums = np.zeros((FIELDS + SUMS) * width, dtype), np.zeros(SUMS * width)
         own = (strips.ctypes.data, fields.ctypes.data, sums.ctypes.data)
         return run_rows(*addresses, *own, given_numbers.ctypes.data, sizes.ctypes.data, first, last)
@@ -268,6 +268,14 @@ def softmax_rows(
     few = rows * classes < LEAST_SHARED
     suspect = threads.share(run, tiles, 1 if few else count or threads.default_count())
     return Rows(values.reshape(batch), grad, *_shaped(further, batch), bool(suspect))
+
+
+def _tiles(place: Layout, classes: int) -> tuple[bool, int, int]:
+    """Return whether rows go side by side, how many of them, and how many tiles they make."""
+    if place.inner > 1 and ((place.steps[2] == 1 and place.steps[1] != 1) or classes < SHORT):
+        width = _width(classes, place.inner)
+        return True, width, place.outer * -(-place.inner // width)
+    return False, 1, place.outer * place.inner
 
 
 def _width(classes: int, rows: int) -> int:
@@ -308,6 +316,91 @@ def _gradient(logits: Any, place: Layout, batch: tuple[int, ...], wanted: bool, 
         dense = memory.empty((*batch[:split], classes, *batch[split:]), logits.dtype)
         out = np.moveaxis(dense, split, -1)
     return out, dense.reshape(-1).view(kind), steps
+
+
+# --- small calls ----------------------------------------------------------------------------------------------------
+
+
+class Labelled:
+    """Cross-entropy of dense rows of one shape, given labels: all of it but where the numbers lie.
+
+    With little to compute, `softmax_rows` takes longer to find out what is asked than to answer.
+    """
+
+    def __init__(self, rows: int, classes: int, dtype: str, smoothing: float, weighted: bool, gradient: bool) -> None:
+        place = Layout(None, 1, rows, (0, 1, classes), 0)
+        short, width, self.tiles = _tiles(place, classes)
+        kind, size = np.dtype(dtype), np.dtype(dtype).itemsize
+        self.kernel = _compiled(
+            Variant(
+                dtype, dtype, short, costs=smoothing != 0, capped=False, kind=LIKELIHOOD, margin=False, further=False
+            )
+        )
+        plan = Plan(smoothing=smoothing, stray=0.0)
+        self.options = plan.scale, plan.soft_cap, plan.smoothing, plan.z_loss, plan.parameter, plan.stray
+        self.numbers: Any = np.ctypeslib.as_ctypes_type(kind) * (len(self.options) + 5)
+        self.one = self.numbers(1.0)
+        entries = rows * classes
+        of_arrays = (entries, rows, 0, classes * weighted, 0, rows, rows, entries * gradient, 0, 0, 0)
+        self.sizes = [
+            np.array((*of_arrays, classes, rows, width, *place.steps, 0, 0, 0, *place.steps, weighed), np.int64)
+            for weighed in (False, True)
+        ]
+        self.told = [sizes.ctypes.data for sizes in self.sizes]
+        # Scratch memory: double precision first, then values, where nobody wants each, and what is of their type.
+        self.rows = rows
+        values = SUMS * width * 8
+        lanes = values + rows * size
+        strips = lanes + (FIELDS + SUMS) * width * size
+        self.parts = values, lanes, strips
+        self.room: Any = ctypes.c_char * (strips + STRIP_ROOM * classes * width * size)
+        self.add = _adding(dtype)
+
+    def __call__(
+        self, logits: int, labels: int, class_weight: int, factors: int, scale: float, values: int, grad: int
+    ) -> float:
+        """Compute at addresses; 0 stands for weights that there are none of, and for values of which the sum is wanted.
+
+        Returns the sum, or 0 where each value is wanted.
+        """
+        numbers, room = self.numbers(*self.options, scale), self.room()
+        own = ctypes.addressof(room)
+        of_values, lanes, strips = self.parts
+        inputs = logits, labels, 0, class_weight, 0, factors or ctypes.addressof(self.one)
+        outputs = values or own + of_values, grad, 0, 0, 0
+        told = ctypes.addressof(numbers), self.told[factors != 0]
+        self.kernel(*inputs, *outputs, own + strips, own + lanes, own, *told, 0, self.tiles)
+        if values:
+            return 0.0
+        total = ctypes.c_double()
+        self.add(self.rows, own + of_values, ctypes.addressof(total))
+        return total.value
+
+
+# The sum of the values of a small call, in their order.
+_ADDING = '''"""The sum of numbers in {dtype}."""
+
+from numba import types
+from numba import {dtype} as T
+from lossary.kernels.cpu.compiling import entry
+from lossary.kernels.cpu.scalar import load, store
+
+
+@entry(types.int32(types.intp, types.CPointer(T), types.CPointer(types.float64)))
+def run(length, values, total):
+    found = 0.0
+    for i in range(length):
+        found += types.float64(load(values, i))
+    store(total, 0, found)
+    return types.int32(0)
+'''
+
+
+@cache
+def _adding(dtype: str) -> Callable[[int, int, int], int]:
+    with COMPILING:
+        made = store.module("adding", _ADDING.format(dtype=dtype))
+        return ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_ssize_t, *[ctypes.c_void_p] * 2)(made.run.address)
 
 
 # --- the losses of the family ---------------------------------------------------------------------------------------

@@ -1,0 +1,103 @@
+"""Small calls of losses whose kernels are written by hand: what `lossary.lean` does for those that are generated.
+
+What depends on shapes, types and parameters is found out once and remembered by the kernel. Values are looked at by
+compiled code. The gradient is taken along with a reduced value and waits in the graph. All that is not plain, or not
+right, goes the long way: None says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lossary import lean
+from lossary.backends.torch import observed
+from lossary.errors import DomainError
+from lossary.kernels import table
+
+FLOATS = {torch.float32: "float32", torch.float64: "float64"}
+_PLAIN = (Tensor, torch.nn.Parameter)
+
+
+def possible() -> bool:
+    """Whether kernels may compute what is called: there are some, and nobody traces or transforms operations."""
+    return table.available() and not torch.compiler.is_compiling() and not observed()
+
+
+def plain(*tensors: Any) -> bool:
+    """Whether arguments are ordinary tensors in the memory of the CPU."""
+    for x in tensors:
+        if type(x) not in _PLAIN or not x.is_cpu or x.layout is not torch.strided or x.is_neg():
+            return False
+    return True
+
+
+def few(x: Tensor) -> bool:
+    """Whether a tensor holds numbers of a kernel's type, and not so many that threads share the work."""
+    return x.dtype in FLOATS and 0 < x.numel() <= lean.MOST
+
+
+class Call:
+    """A small call: all of it but its tensors, the first of which is differentiated."""
+
+    how: str
+
+    def evaluate(
+        self, tensors: Sequence[Tensor], gradient: bool, factors: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the reduced value, and its gradient if wanted, or that of the sum of values times other factors.
+
+        Raises `DomainError` if the long way has something to say.
+        """
+        raise NotImplementedError
+
+    def at_length(self, *tensors: Tensor) -> Tensor:
+        """Return the same the long way, which has every derivative."""
+        raise NotImplementedError
+
+
+def taken(call: Call, first: Tensor, *others: Tensor) -> Tensor | None:
+    """Return the value of a call, differentiable; None if its numbers are not for a kernel."""
+    try:
+        if first.requires_grad and torch.is_grad_enabled():
+            found: Tensor = _apply(call, first, *others)
+            return found
+        return call.evaluate((first, *others), False)[0]
+    except DomainError:
+        return None
+
+
+class _Small(torch.autograd.Function):
+    """A small call under autograd. The gradient is taken along where what comes back will be one number."""
+
+    @staticmethod
+    def forward(ctx: Any, call: Call, *tensors: Tensor) -> Tensor:
+        ctx.call = call
+        ctx.save_for_backward(*tensors)
+        value, ctx.kept = call.evaluate(tensors, call.how != "none")
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> Any:
+        call, tensors = ctx.call, ctx.saved_tensors
+        nothing = (None,) * (len(tensors) - 1)
+        if torch.is_grad_enabled():
+            value = call.at_length(*tensors)
+            return None, *torch.autograd.grad(value, tensors[0], upstream, create_graph=True), *nothing
+        if call.how == "none":
+            factors = torch.empty_like(upstream, memory_format=torch.contiguous_format).copy_(upstream)
+            return None, call.evaluate(tensors, True, factors)[1], *nothing
+        # Handed over, not copied: whoever gets a gradient may change it. A second time it is computed.
+        grad, ctx.kept = ctx.kept, None
+        if grad is None:
+            grad = call.evaluate(tensors, True)[1]
+        by = upstream.item()
+        # Times 0 is 0 wherever the slope is finite; elsewhere the loss has none to speak of.
+        return None, grad if by == 1 else grad * by if by else torch.zeros_like(grad), *nothing
+
+
+# `Function.apply` without its questions about `torch.func`, which `possible` has asked.
+_apply: Any = super(torch.autograd.Function, _Small).apply
