@@ -41,14 +41,15 @@ def few(x: Tensor) -> bool:
 
 
 class Call:
-    """A small call: all of it but its tensors, the first of which is differentiated."""
+    """A small call: all of it but its tensors, the first of which are differentiated."""
 
     how: str
+    leaves = 1  # tensors that are differentiated
 
     def evaluate(
         self, tensors: Sequence[Tensor], gradient: bool, factors: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return the reduced value, and its gradient if wanted, or that of the sum of values times other factors.
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        """Return the reduced value, and its gradients if wanted, or those of the sum of values times other factors.
 
         Raises `DomainError` if the long way has something to say.
         """
@@ -59,13 +60,13 @@ class Call:
         raise NotImplementedError
 
 
-def taken(call: Call, first: Tensor, *others: Tensor) -> Tensor | None:
+def taken(call: Call, *tensors: Tensor) -> Tensor | None:
     """Return the value of a call, differentiable; None if its numbers are not for a kernel."""
     try:
-        if first.requires_grad and torch.is_grad_enabled():
-            found: Tensor = _apply(call, first, *others)
+        if torch.is_grad_enabled() and any(x.requires_grad for x in tensors[: call.leaves]):
+            found: Tensor = _apply(call, *tensors)
             return found
-        return call.evaluate((first, *others), False)[0]
+        return call.evaluate(tensors, False)[0]
     except DomainError:
         return None
 
@@ -83,20 +84,21 @@ class _Small(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> Any:
         call, tensors = ctx.call, ctx.saved_tensors
-        nothing = (None,) * (len(tensors) - 1)
+        nothing = (None,) * (len(tensors) - call.leaves)
         if torch.is_grad_enabled():
             value = call.at_length(*tensors)
-            return None, *torch.autograd.grad(value, tensors[0], upstream, create_graph=True), *nothing
+            wanted = [x for x in tensors[: call.leaves] if x.requires_grad]
+            found = iter(torch.autograd.grad(value, wanted, upstream, create_graph=True))
+            return None, *(next(found) if x.requires_grad else None for x in tensors[: call.leaves]), *nothing
         if call.how == "none":
             factors = torch.empty_like(upstream, memory_format=torch.contiguous_format).copy_(upstream)
-            return None, call.evaluate(tensors, True, factors)[1], *nothing
+            return None, *call.evaluate(tensors, True, factors)[1], *nothing
         # Handed over, not copied: whoever gets a gradient may change it. A second time it is computed.
-        grad, ctx.kept = ctx.kept, None
-        if grad is None:
-            grad = call.evaluate(tensors, True)[1]
+        grads, ctx.kept = ctx.kept or call.evaluate(tensors, True)[1], ()
         by = upstream.item()
-        # Times 0 is 0 wherever the slope is finite; elsewhere the loss has none to speak of.
-        return None, grad if by == 1 else grad * by if by else torch.zeros_like(grad), *nothing
+        if by != 1:  # times 0 is 0 wherever the slope is finite; elsewhere the loss has none to speak of
+            grads = [grad * by if by else torch.zeros_like(grad) for grad in grads]
+        return None, *grads, *nothing
 
 
 # `Function.apply` without its questions about `torch.func`, which `possible` has asked.

@@ -1,14 +1,16 @@
-"""Softmax cross-entropy of few rows and their labels, by the kernel of the softmax family."""
+"""Softmax cross-entropy of few rows and their labels, by the kernel of the softmax family; clusters of classes too."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from lossary import lean
 from lossary.errors import DomainError
 from lossary.nn import _small as small
 
@@ -55,7 +57,7 @@ class _Call(small.Call):
 
     def evaluate(
         self, tensors: Sequence[Tensor], gradient: bool, factors: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> tuple[Tensor, Sequence[Tensor]]:
         """Return the reduced value and the gradient; a wrong label or a mean of nothing raises `DomainError`."""
         scores, labels, *weights = tensors
         survey, weigh, kernel = _compiled(scores.shape, scores.dtype, self.smoothing, bool(weights), gradient)
@@ -75,7 +77,7 @@ class _Call(small.Call):
         if mean and share == 0:
             raise DomainError
         values = scores.new_empty(count) if self.how == "none" else None
-        grad = torch.empty_like(scores) if gradient else None
+        grads = [torch.empty_like(scores)] if gradient else []
         summed = kernel(
             scores.data_ptr(),
             at,
@@ -83,9 +85,9 @@ class _Call(small.Call):
             0 if factors is None else factors.data_ptr(),
             1 / share if mean else 1.0,
             0 if values is None else values.data_ptr(),
-            0 if grad is None else grad.data_ptr(),
+            grads[0].data_ptr() if gradient else 0,
         )
-        return scores.new_full((), summed / share if mean else summed) if values is None else values, grad
+        return scores.new_full((), summed / share if mean else summed) if values is None else values, grads
 
     def at_length(self, *tensors: Tensor) -> Tensor:
         """Return the same the way of all rows."""
@@ -93,3 +95,83 @@ class _Call(small.Call):
 
         options = {"ignore_index": self.ignored, "label_smoothing": self.smoothing}
         return cross_entropy(*tensors, reduction=self.how, **options)  # type: ignore[arg-type]
+
+
+# --- clusters of classes --------------------------------------------------------------------------------------------
+
+
+class Sorted(NamedTuple):
+    """Labels of an adaptive softmax: the head's entry for each; those in clusters, one cluster after the other."""
+
+    in_head: Tensor
+    order: Tensor  # which labels are in clusters
+    inside: Tensor  # their entries there
+    counts: Sequence[int]  # how many there are in each cluster
+
+
+def clusters(labels: Tensor, ends: Sequence[int]) -> Sorted | None:
+    """Return the labels by clusters, which end at given classes; None if they are not plain, or one names no class."""
+    if not small.possible() or not small.plain(labels) or labels.dtype is not torch.int64 or not labels.is_contiguous():
+        return None
+    from lossary.kernels.cpu import clusters
+
+    at_end = (ctypes.c_int64 * len(ends))(*ends)
+    counts = (ctypes.c_int64 * len(ends))()
+    in_head, order, inside = torch.empty_like(labels), torch.empty_like(labels), torch.empty_like(labels)
+    written = [x.data_ptr() for x in (in_head, order, inside)]
+    addresses = labels.data_ptr(), ctypes.addressof(at_end), *written, ctypes.addressof(counts)
+    if clusters.sort()(len(labels), len(ends), *addresses):
+        return None
+    _, *outside = counts
+    many = sum(outside)
+    return Sorted(in_head, order[:many], inside[:many], outside)
+
+
+def cost_of_clusters(
+    scores: Sequence[Tensor], known: Sorted, at_length: Callable[[Sequence[Tensor], Sorted], Tensor]
+) -> Tensor | None:
+    """Return what each label costs in the head, and in its cluster if it is in one; None if the call is not plain.
+
+    `scores` are those of the head, then those of each cluster that has labels. `at_length` is the long way.
+    """
+    head = scores[0]
+    if not small.possible() or not small.plain(*scores) or not small.few(head):
+        return None
+    if not all(x.dtype is head.dtype and x.is_contiguous() and x.numel() <= lean.MOST for x in scores):
+        return None
+    return small.taken(_Clusters(len(scores), known.counts, at_length), *scores, *known[:3])
+
+
+class _Clusters(small.Call):
+    """A small call on clusters: all of it but its tensors."""
+
+    how = "none"
+
+    def __init__(
+        self, leaves: int, counts: Sequence[int], long_way: Callable[[Sequence[Tensor], Sorted], Tensor]
+    ) -> None:
+        self.leaves, self.counts, self.long_way = leaves, counts, long_way
+
+    def evaluate(
+        self, tensors: Sequence[Tensor], gradient: bool, factors: Tensor | None = None
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        """Return what each label costs, and the gradients in the scores."""
+        (head, *tail), (in_head, order, inside) = tensors[: self.leaves], tensors[self.leaves :]
+        grads = [torch.empty_like(x) for x in tensors[: self.leaves]] if gradient else []
+        costs, size = head.new_empty(len(head)), head.itemsize
+        further = head.new_empty(len(order))
+        of_clusters = None if factors is None else factors.index_select(0, order)
+        at, parts = 0, [(head, in_head.data_ptr(), costs.data_ptr(), factors, 0)]
+        for x in tail:
+            parts.append((x, inside.data_ptr() + 8 * at, further.data_ptr() + size * at, of_clusters, size * at))
+            at += len(x)
+        for number, (x, labels, values, factor, step) in enumerate(parts):
+            kernel = _compiled(x.shape, x.dtype, 0.0, False, gradient)[2]
+            weights = 0 if factor is None else factor.data_ptr() + step
+            kernel(x.data_ptr(), labels, 0, weights, 1.0, values, grads[number].data_ptr() if gradient else 0)
+        return costs.index_add_(0, order, further) if tail else costs, grads
+
+    def at_length(self, *tensors: Tensor) -> Tensor:
+        """Return the same the way of all rows."""
+        in_head, order, inside = tensors[self.leaves :]
+        return self.long_way(tensors[: self.leaves], Sorted(in_head, order, inside, self.counts))

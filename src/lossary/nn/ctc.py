@@ -261,7 +261,7 @@ class _Call(small.Call):
 
     def evaluate(
         self, tensors: Sequence[Tensor], gradient: bool, factors: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> tuple[Tensor, Sequence[Tensor]]:
         """Return the reduced value and the gradient; a length or a label that is out of range raises `DomainError`."""
         from lossary.kernels.cpu import ctc
 
@@ -280,7 +280,7 @@ class _Call(small.Call):
             raise DomainError
         room, places = ctc.scratch(frames, classes, longest, gradient)
         values, own = torch.empty(batch, dtype=torch.float64), torch.empty(room + places, dtype=torch.float64)
-        slopes = torch.empty_like(log_probs) if gradient else None
+        slopes = [torch.empty_like(log_probs)] if gradient else []
         sizes = ctc.measured(kind.sizes, longest, kind.steps, self.blank, gradient)
         wide = own.data_ptr()
         counts = (ctypes.c_int64 * len(sizes))(*sizes)
@@ -291,7 +291,7 @@ class _Call(small.Call):
             shares if factors is None else factors.data_ptr(),
             order,
             values.data_ptr(),
-            0 if slopes is None else slopes.data_ptr(),
+            slopes[0].data_ptr() if gradient else 0,
             wide,
             wide + 8 * room,
             ctypes.addressof(counts),

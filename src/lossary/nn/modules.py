@@ -7,6 +7,7 @@ programs that ask. What each one computes is said at its function in `lossary.nn
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -15,6 +16,7 @@ from torch import nn as theirs
 from typing_extensions import deprecated
 
 from lossary.catalogue import get
+from lossary.nn import _small_rows as small_rows
 from lossary.nn import functional as F  # noqa: N812  (the name everybody gives it)
 from lossary.nn._reduction import refuse, shape
 from lossary.nn.ctc import CTCLoss
@@ -381,20 +383,43 @@ class AdaptiveLogSoftmaxWithLoss(theirs.AdaptiveLogSoftmaxWithLoss):
                 "AdaptiveLogSoftmaxWithLoss: expected features (N, in_features) and labels (N,), or one of each; got "
                 f"shapes {shape(input_)} and {shape(target_)}"
             )
-        features, labels = torch.atleast_2d(input_), torch.atleast_1d(target_)
+        features, labels = (input_, target_) if target_.ndim else (input_[None], target_[None])
+        known = small_rows.clusters(labels, self.cutoffs) or self._sorted(labels)
+        scores, start = [self.head(features)], 0
+        for project, count in zip(self.tail, known.counts, strict=True):
+            if count:
+                scores.append(project(features.index_select(0, known.order[start : start + count])))
+            start += count
+        cost = small_rows.cost_of_clusters(scores, known, _cost_of_clusters)
+        if cost is None:
+            cost = _cost_of_clusters(scores, known)
+        cost = cost.to(features.dtype)
+        output = -cost
+        return _ASMoutput(output if target_.ndim else output[0], cost.mean())
+
+    def _sorted(self, labels: Tensor) -> small_rows.Sorted:
+        """Return the labels by clusters; refuse those that name no class."""
         if ((labels < 0) | (labels >= self.n_classes)).any():
             refuse(
                 f"AdaptiveLogSoftmaxWithLoss: target: expected labels in [0, {self.n_classes - 1}], got "
                 f"{int(labels.min())} to {int(labels.max())}"
             )
         # Which cluster a label belongs to; 0 is the head itself, which has an entry for every other cluster.
-        cluster = torch.bucketize(labels, torch.tensor(self.cutoffs, device=labels.device), right=True)
+        cutoffs = torch.tensor(self.cutoffs, device=labels.device)
+        cluster = torch.bucketize(labels, cutoffs, right=True)
         in_head = torch.where(cluster == 0, labels, self.shortlist_size + cluster - 1)
-        cost = values(_SOFTMAX, (self.head(features), in_head), {}, check=False)
-        for number, (project, start) in enumerate(zip(self.tail, self.cutoffs, strict=False), start=1):
-            rows = (cluster == number).nonzero()[:, 0]
-            if len(rows):
-                inside = values(_SOFTMAX, (project(features[rows]), labels[rows] - start), {}, check=False)
-                cost = cost.index_add(0, rows, inside)
-        output = -cost.to(features.dtype)
-        return _ASMoutput(output.reshape(target_.shape), -output.mean())
+        numbers = [(cluster == number).nonzero()[:, 0] for number in range(1, len(self.cutoffs))]
+        order = torch.cat(numbers)
+        inside = labels[order] - cutoffs[cluster[order] - 1]
+        return small_rows.Sorted(in_head, order, inside, [len(rows) for rows in numbers])
+
+
+def _cost_of_clusters(scores: Sequence[Tensor], known: small_rows.Sorted) -> Tensor:
+    """Return what each label costs in the head, and in its cluster if it is in one."""
+    head, *tail = scores
+    cost: Tensor = values(_SOFTMAX, (head, known.in_head), {}, check=False)
+    if not tail:
+        return cost
+    labels = known.inside.split([len(x) for x in tail])
+    inside = [values(_SOFTMAX, (x, own), {}, check=False) for x, own in zip(tail, labels, strict=True)]
+    return cost.index_add(0, known.order, torch.cat(inside))
