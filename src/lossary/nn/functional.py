@@ -864,8 +864,8 @@ def triplet_margin_loss(
         done = small(adapted.triplet, triplet, {"margin": margin, "eps": eps, "swap": swap}, reduction)
         if done is not None:
             return done
-    values = _triplet("triplet_margin_loss", triplet, partial(_distance, p=p, eps=eps), margin, swap)
-    return reduced(values, reduction, _distance_dtype(*triplet))
+    near, far = _distances("triplet_margin_loss", triplet, partial(_distance, p=p, eps=eps), margin, swap)
+    return reduced(_apart(near, far, margin), reduction, _distance_dtype(*triplet))
 
 
 def _distance_dtype(*vectors: Tensor, autocast: bool = True) -> torch.dtype:
@@ -873,7 +873,10 @@ def _distance_dtype(*vectors: Tensor, autocast: bool = True) -> torch.dtype:
     return vectors[0].new_empty(0, dtype=dtype).real.dtype if dtype.is_complex else dtype
 
 
-def _distance(first: Tensor, second: Tensor, p: float = 2, eps: float = 1e-6) -> Tensor:
+_DISTANCE_EPSILON = 1e-6  # that of torch's distances
+
+
+def _distance(first: Tensor, second: Tensor, p: float = 2, eps: float = _DISTANCE_EPSILON) -> Tensor:
     return theirs.pairwise_distance(_wide(first), _wide(second), p, eps)
 
 
@@ -895,29 +898,45 @@ def triplet_margin_with_distance_loss(
     >>> triplet_margin_with_distance_loss(*points, distance_function=squared, margin=2.0).item()
     0.75
     """
+    name = "triplet_margin_with_distance_loss"
     reduction = chosen(None, None, reduction)
     triplet = (anchor, positive, negative)
-    values = _triplet("triplet_margin_with_distance_loss", triplet, distance_function or _distance, margin, swap)
-    answer = values.dtype if distance_function else _distance_dtype(*triplet, autocast=not _on_cpu(anchor))
-    return reduced(values, reduction, answer)
+    if distance_function is None:
+        if margin > 0:
+            params = {"margin": margin, "eps": _DISTANCE_EPSILON, "swap": swap}
+            done = small(adapted.triplet, triplet, params, reduction)
+            if done is not None:
+                return done
+        near, far = _distances(name, triplet, _distance, margin, swap)
+        answer = _distance_dtype(*triplet, autocast=not _on_cpu(anchor))
+        return reduced(_apart(near, far, margin), reduction, answer)
+    near, far = _distances(name, triplet, distance_function, margin, swap)
+    done = small(adapted.ranking, (near, far, torch.full_like(near, -1)), {"margin": margin}, reduction)
+    if done is not None:
+        return done
+    values = _apart(near, far, margin)
+    return reduced(values, reduction, values.dtype)
 
 
-def _triplet(
+def _distances(
     name: str,
     triplet: tuple[Tensor, Tensor, Tensor],
     distance: Callable[[Tensor, Tensor], Tensor],
     margin: float,
     swap: bool,
-) -> Tensor:
-    """Rank the distance to the negative above that to the positive, in the type of the distances."""
+) -> tuple[Tensor, Tensor]:
+    """Return the distance to the positive, and that to the negative."""
     anchor, positive, negative = triplet
     if margin <= 0:
         refuse(f"{name}: margin: got {margin}, expected a number > 0")
     if not anchor.ndim == positive.ndim == negative.ndim:
         refuse(f"{name}: expected tensors with equally many dimensions, got shapes {[shape(x) for x in triplet]}")
     near, far = distance(anchor, positive), distance(anchor, negative)
-    if swap:
-        far = torch.minimum(far, distance(positive, negative))
+    return near, torch.minimum(far, distance(positive, negative)) if swap else far
+
+
+def _apart(near: Tensor, far: Tensor, margin: float) -> Tensor:
+    """Rank the distance to the negative above that to the positive, in the type of the distances."""
     dtype = _at_least_float(common_dtype(near, far, autocast=False))
     near, far = torch.broadcast_tensors(near, far)
     return _ranked(near, far, -torch.ones_like(near), margin).to(dtype)
