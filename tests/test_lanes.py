@@ -177,7 +177,7 @@ def test_what_cannot_be_generated_is_known(name: str) -> None:
 
 def test_generated_source_reads_like_the_definition() -> None:
     loss = lossary.multiclass_hinge
-    source, _ = lanes.write(lanes.Variant(loss, 0, "float32", (), ("margin",), (), 1, "sum", "", True))
+    source, _ = lanes.write(lanes.Variant(loss, 0, "float32", (), ("margin",), (), 1, "sum", "", 64))
     assert "violation = margin + (rival - score)" in source
     assert "for j in range(width):" in source
 
@@ -202,7 +202,7 @@ def test_the_largest_of_a_row_is_the_largest_also_where_it_is_computed_anew() ->
 def test_what_is_multiplied_by_a_one_hot_row_is_computed_at_the_label_alone() -> None:
     loss = lossary.softmax_cross_entropy
     held = tuple((name, value) for name, value in loss.defaults.items() if name != "ignore_index")
-    source, _ = lanes.write(lanes.Variant(loss, 0, "float32", held, (), (), 1, "sum", "", True))
+    source, _ = lanes.write(lanes.Variant(loss, 0, "float32", held, (), (), 1, "sum", "", 64))
     loops = source.split("for j in range(width):")[1:]
     entries = [re.split(r"\n    (?=\S)", loop)[0] for loop in loops]
     assert "expm1(" in source

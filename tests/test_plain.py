@@ -74,12 +74,13 @@ def test_most_of_the_catalogue_goes_this_way() -> None:
 
 
 @pytest.mark.parametrize("name", ["softmax_cross_entropy", "nll", "multi_margin"])
+@pytest.mark.parametrize("width", [7, 200])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_ignored_labels_count_in_neither_sum(name: str, dtype: Any, kinds: dict) -> None:
+def test_ignored_labels_count_in_neither_sum(name: str, width: int, dtype: Any, kinds: dict) -> None:
     loss, rng = lossary.get(name), np.random.default_rng(0)
-    scores = rng.standard_normal((150, 7)).astype(dtype)
+    scores = rng.standard_normal((150, width)).astype(dtype)
     scores -= np.log(np.exp(scores).sum(-1, keepdims=True))
-    labels = rng.integers(0, 7, 150)
+    labels = rng.integers(0, width, 150)
     labels[::4] = -100
     scores[::4] = np.nan
     options: dict[str, Any] = {"ignore_index": -100, "check": False}
@@ -99,6 +100,7 @@ def test_ignored_labels_count_in_neither_sum(name: str, dtype: Any, kinds: dict)
     ("name", "arrays"),
     [
         ("softmax_cross_entropy", (np.zeros((90, 5)), np.arange(90) % 6)),
+        ("softmax_cross_entropy", (np.zeros((90, 500)), np.arange(90) - 1)),
         ("nll", (np.full((90, 5), np.log(0.2)), np.full(90, -1))),
         ("poisson_nll", (np.zeros(90), np.full(90, -1.0))),
         ("hinge", (np.zeros(90), np.full(90, 0.5))),

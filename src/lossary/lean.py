@@ -36,7 +36,6 @@ _FLOATS = {torch.float32: "float32", torch.float64: "float64"}
 _DENSE = torch.strided
 _PLAIN = (Tensor, torch.nn.Parameter)
 _NUMBERS = (float, int, bool, str, type(None))
-_NO_LABEL = -(2**62)
 _KEPT = 4096  # kinds remembered; a program that meets more (every batch of another length) starts over
 
 _kinds: dict[tuple[Any, ...], _Kind | None] = {}
@@ -240,7 +239,8 @@ class _Planned(_Kind):
 
         call = (self.loss, self.alternative, self.params, tuple(self.batch), self.width, _FLOATS[self.dtype])
         how: Any = self.how
-        plan = plans.plan(*call, how, int(self.tracked), self.check, self.count, self.weighed)
+        count = None if self.count == self.length else self.count
+        plan = plans.plan(*call, how, int(self.tracked), self.check, count, self.weighed)
         if plan is None:
             return False
         self.plan, self.memory = plan, memory
@@ -300,7 +300,7 @@ def _weight_of(labels: Tensor, class_weight: Tensor, ignored: int | None, how: s
     from lossary.kernels.cpu import lanes
 
     total = ctypes.c_double()
-    looked_at = (labels.numel(), class_weight.numel(), _NO_LABEL if ignored is None else ignored)
+    looked_at = (labels.numel(), class_weight.numel(), lanes.NO_LABEL if ignored is None else ignored)
     addresses = (labels.data_ptr(), class_weight.data_ptr(), ctypes.addressof(total))
     wrong = lanes.weighed_survey(_FLOATS[class_weight.dtype])(*looked_at, *addresses)
     if wrong or (total.value == 0 and how == "mean"):
@@ -338,7 +338,7 @@ class _Large(_Kind):
         """How many labels count; a DomainError if one names no class, or a mean is one of nothing."""
         from lossary.kernels.cpu import lanes
 
-        ignored = _NO_LABEL if self.ignored is None else self.ignored
+        ignored = lanes.NO_LABEL if self.ignored is None else self.ignored
         kept = lanes.survey()(labels.numel(), self.width, ignored, labels.data_ptr())
         if kept < 0 or (kept == 0 and self.how == "mean"):
             raise DomainError

@@ -76,9 +76,11 @@ def _kind(
             return None
     width = like.size // math.prod(batch)
     by_hand = bool(signature.rank) and (loss.name, "cpu") in table.TABLE  # good for long rows, and for fewer entries
-    from lossary.kernels.cpu import lanes, plans
+    from lossary.kernels.cpu import plans, rows
 
-    if like.size < table.least(table.LEAST_ROWS if by_hand else table.LEAST) or (by_hand and width > lanes.LANES):
+    if like.size < table.least(table.LEAST_ROWS if by_hand else table.LEAST):
+        return None
+    if by_hand and width > rows.SIDE_BY_SIDE and not plans.Labelled.suits(loss, alternative, held, like.size, width):
         return None
     plan = plans.plan(loss, alternative, held, batch, width, like.dtype.name, how, order, check)
     return None if plan is None else _Kind(loss, plan, batch, like.dtype, how, order)

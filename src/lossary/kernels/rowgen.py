@@ -6,8 +6,8 @@ pass needs of an earlier one is kept in scratch memory if it was dear (an expone
 if it was cheap.
 
 A tile of rows goes through the passes together, the loop over rows innermost, so that rows of any length, also of ten
-entries, fill the registers of the processor, and no sum depends on its neighbours. Short rows are turned into columns
-first, and what comes of them is turned back; then every loop over rows is over `LANES` of them, side by side in memory,
+entries, fill the registers of the processor, and no sum depends on its neighbours. Rows are turned into columns first,
+and what comes of them is turned back; in between every loop over rows is over `LANES` of them, side by side in memory,
 whatever is in the last ones of a tile that is not full.
 """
 
@@ -262,10 +262,8 @@ class RowWriter(codegen.Writer):
         value: bool,
         order: int,
         weighing: bool,
-        short: bool,
     ) -> None:
         super().__init__(loss, orders, set())
-        self.short, self.across = short, "LANES" if short else "rows"
         self.value: Any = orders[0][0] if value else None
         self.slopes: list[Any] = list(orders[order]) if order else []
         cores = dict(zip(loss.arguments, loss.signatures[alternative].inputs, strict=True))
@@ -283,7 +281,7 @@ class RowWriter(codegen.Writer):
         self.kept: dict[int, Any] = {}  # wide nodes that are kept between passes
         self.names: dict[int, str] = {}  # of variables: the same node has the same in every loop
         self.arguments: dict[str, Argument] = {}
-        self.columns: list[str] = []  # what of short rows stands in scratch memory as columns
+        self.columns: list[str] = []  # rows that stand in scratch memory as columns
 
     def tile(self) -> RowProgram:
         """Return the loops over one tile."""
@@ -308,7 +306,7 @@ class RowWriter(codegen.Writer):
     # -- from memory, and back
 
     def _read(self, arguments: Sequence[Argument]) -> list[str]:
-        """Bring numbers, labels and short rows of the tile to where the loops want them."""
+        """Bring numbers, labels and rows of the tile to where the loops want them."""
         lines, each = [], []
         for argument in arguments:
             name = argument.name
@@ -326,14 +324,12 @@ class RowWriter(codegen.Writer):
                     f"store({name}_of_rows, r, where(outside, types.int32(-1), types.int32(label)))",
                     f"suspect = either(suspect, outside{counts})",
                 ]
-            elif self.short:
+            else:
                 place = f"scratch, {self._column(name)} * width * LANES, LANES"
                 lines.append(f"turned({name}_at, start * {name}_step, {name}_step, rows, width, {place})")
         return [*lines, *_over("rows", each)]
 
     def _turned_back(self) -> list[str]:
-        if not self.short:
-            return []
         return [
             f"turned(scratch, {self._column(name)} * width * LANES, LANES, width, rows, {name}, start * width, width)"
             for name in self.columns
@@ -397,9 +393,9 @@ class RowWriter(codegen.Writer):
             node = stack.pop()
             if node.operation in _AXES:
                 row = node.parts[0]
-                if self.short and row.operation == "argument":
+                if row.operation == "argument":
                     continue  # it stands there as columns
-                if row.at not in self.kept:  # an argument too: beside each other, rows fill registers
+                if row.at not in self.kept:
                     self.kept[row.at] = row
                     self.due.setdefault(row.level, []).append(row)
             elif not node.wide and node.operation not in _GIVEN:
@@ -420,8 +416,8 @@ class RowWriter(codegen.Writer):
                 body = self._body([node.parts[0]])
                 body.append(f"store({place}, load({place}) + {self._text(node.parts[0], 5)[0]})")
                 lines += ["for j in range(width):"]
-                lines += ["    " + line for line in self._over_rows([f"store({place}, T(0.0))"])]
-                lines += ["    for k in range(width):", *("        " + line for line in self._over_rows(body))]
+                lines += ["    " + line for line in _over("LANES", [f"store({place}, T(0.0))"])]
+                lines += ["    for k in range(width):", *("        " + line for line in _over("LANES", body))]
         return lines
 
     def _loop_over_numbers(self) -> list[str]:
@@ -433,7 +429,7 @@ class RowWriter(codegen.Writer):
             body.append(self._keep(node, f"where({text}, T(1.0), T(0.0))" if node.kind == "truth" else text))
             self.functions |= {"where"} if node.kind == "truth" else set()
         body += [self._keep(n, _REDUCTIONS[n.operation][0]) for n in self._reduced_here()]
-        return self._over_rows(body)
+        return _over("LANES", body)
 
     def _loop_over_entries(self) -> list[str]:
         """One pass over the entries of all rows of a tile."""
@@ -451,9 +447,8 @@ class RowWriter(codegen.Writer):
             if node.level == self.level:
                 slope = self._weighed(self._text(node, 6)[0], "derivative_scale")
                 out = f"derivative_{number}_out"
-                place = self._columns_of(out) if self.short else f"{out}, (start + r) * width + j"
-                body.append(f"store({place}, {slope})")
-        inner = self._over_rows(body)
+                body.append(f"store({self._columns_of(out)}, {slope})")
+        inner = _over("LANES", body)
         if any("column" in line for line in inner):
             inner = ["column = types.int32(j)", *inner]
         return ["for j in range(width):", *("    " + line for line in inner)] if inner else []
@@ -471,8 +466,8 @@ class RowWriter(codegen.Writer):
     def _results(self) -> dict[str, Any]:
         """What there is one number of for each row, by its place."""
         held = {} if self.value is None else {"values, r": self.value}
-        short = [(number, node) for number, node in enumerate(self.slopes) if not self.long[number]]
-        return held | {f"derivative_{number}_out, start + r": node for number, node in short}
+        numbers = [(number, node) for number, node in enumerate(self.slopes) if not self.long[number]]
+        return held | {f"derivative_{number}_out, start + r": node for number, node in numbers}
 
     def _long_slopes(self) -> dict[int, Any]:
         return {number: node for number, node in enumerate(self.slopes) if self.long[number]}
@@ -494,7 +489,7 @@ class RowWriter(codegen.Writer):
         if node.operation == "argument" and node.at not in self.kept:
             self._argument(node)
             return self._columns_of(node.parts[0], index)
-        return f"scratch, ({list(self.kept).index(node.at)} * width + {index}) * {self.across} + r"
+        return f"scratch, ({list(self.kept).index(node.at)} * width + {index}) * LANES + r"
 
     def _columns_of(self, name: str, index: str = "j") -> str:
         return f"scratch, ({self._column(name)} * width + {index}) * LANES + r"
@@ -503,9 +498,6 @@ class RowWriter(codegen.Writer):
         name = node.parts[0]
         kind = "label" if node.kind == "index" else "row" if node.wide else "number"
         return self.arguments.setdefault(name, Argument(name, kind))
-
-    def _over_rows(self, body: list[str]) -> list[str]:
-        return _over(self.across, body)
 
     # -- the body of one loop
 
@@ -540,9 +532,7 @@ class RowWriter(codegen.Writer):
             argument = self._argument(node)
             if argument.kind != "row":
                 return f"load({argument.name}_of_rows, r)"
-            if self.short:
-                return f"load({self._place(node)})"
-            return f"load({argument.name}_at, (start + r) * {argument.name}_step + j)"
+            return f"load({self._place(node)})"
         if node.at in self.numbers:
             held = f"load({self._name(node)}_of_rows, r)"
             return f"{held} != T(0.0)" if node.kind == "truth" else held

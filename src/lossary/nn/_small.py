@@ -95,7 +95,10 @@ class _Small(torch.autograd.Function):
             return None, *call.evaluate(tensors, True, factors)[1], *nothing
         # Handed over, not copied: whoever gets a gradient may change it. A second time it is computed.
         grads, ctx.kept = ctx.kept or call.evaluate(tensors, True)[1], ()
-        by = upstream.item()
+        try:
+            by = upstream.item()
+        except RuntimeError:  # several at once, as where a whole Jacobian is asked for in one walk back
+            return None, *(torch.where(upstream == 0, 0, grad * upstream) for grad in grads), *nothing
         if by != 1:  # times 0 is 0 wherever the slope is finite; elsewhere the loss has none to speak of
             grads = [grad * by if by else torch.zeros_like(grad) for grad in grads]
         return None, *grads, *nothing

@@ -20,7 +20,6 @@ from lossary.catalogue import get
 from lossary.linear import linear
 from lossary.lookout import attend
 from lossary.nn import _misuse as misuse
-from lossary.nn import _small_rows as small_rows
 from lossary.nn._reduction import chosen, common_dtype, in_range, need_float, refuse, shape
 
 __all__ = ["LinearCrossEntropyLoss"]
@@ -149,7 +148,9 @@ def _small(
     if reduction not in ("mean", "sum", "none") or not 0 <= label_smoothing <= 1:
         return None
     scores = theirs.linear(input, linear_weight, linear_bias)
-    done = small_rows.cross_entropy(scores, target, reduction, weight, ignored, label_smoothing)
+    params = {"label_smoothing": label_smoothing, "ignore_index": ignored}
+    by_weight = weight is not None
+    done = lean.reduced(_SOFTMAX, (scores, target), params, reduction, class_weight=weight, by_weight=by_weight)
     if done is not None:
         attend(_SOFTMAX, (scores, target), {"ignore_index": ignored}, spoken=misuse.CROSS_ENTROPY)
     return done

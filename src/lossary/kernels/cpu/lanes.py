@@ -1,10 +1,9 @@
 """Losses on rows, on the CPU: loops generated from the definition, over tiles of rows that lie side by side.
 
 Every loss on one row of scores, or on rows of one length, has such a kernel; the softmax family has a better one for
-long rows in `lossary.kernels.cpu.rows`. A tile's rows are worked through together, entry by entry, with what is needed
-again in scratch memory; its values are added in their order, so a result does not depend on the number of threads.
-
-Rows of up to `LANES` entries have a variant of their own, in which a tile stands in scratch memory as columns.
+long rows in `lossary.kernels.cpu.rows`. A tile's rows are turned into columns and worked through together, entry by
+entry, with what is needed again in scratch memory; its values are added in their order, so a result does not depend on
+the number of threads.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from lossary.kernels.cpu import memory, pointwise, store, threads
 from lossary.kernels.cpu.pointwise import COMPILING, EXPONENTS, TYPES, import_lines
 from lossary.kernels.table import Outcome, Wanted, least
 
+NO_LABEL = -(2**62)  # stands for a label to ignore where there is none
 LANES = 64  # rows of a tile, as in `lossary.kernels.cpu.scalar`
 _LEAST = 16384  # entries from which the kernel is used; below, NumPy is as fast
 LEAST_SHARED = 65536  # entries from which threads are used: their start costs some tens of microseconds
@@ -42,7 +42,7 @@ class Variant:
     order: int
     value: str | None
     weighing: str  # "" (all rows count), "weight" (by a number each) or "ignore" (but those of one label)
-    short: bool = False  # rows of up to `LANES` entries
+    height: int  # rows of a tile
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def write(variant: Variant) -> tuple[str, rowgen.RowProgram]:
     loss, order = variant.loss, variant.order
     orders = rowgen.trace(loss, variant.alternative, dict(variant.static), variant.uniform, variant.arrays, order)
     program = rowgen.RowWriter(
-        loss, variant.alternative, orders, variant.value is not None, order, bool(variant.weighing), variant.short
+        loss, variant.alternative, orders, variant.value is not None, order, bool(variant.weighing)
     ).tile()
     body = [*_weights(variant, program), *program.lines]
     if variant.value == "each":
@@ -142,8 +142,7 @@ def write(variant: Variant) -> tuple[str, rowgen.RowProgram]:
     functions = {*program.functions, "load", "store", "plus", "lanes", "Unaliased", "whole_registers"}
     functions |= {"where"} if variant.weighing else set()
     imports = import_lines(functions, variant.dtype)
-    if variant.short:
-        imports += f"\nfrom lossary.kernels.cpu.turning import turned\n\nLANES = {LANES}"
+    imports += f"\nfrom lossary.kernels.cpu.turning import turned\n\nLANES = {variant.height}"
     source = _HEADER.format(
         name=loss.name,
         what=" and ".join(
@@ -325,9 +324,9 @@ def find(
     powers = _exponents(loss, alternative, fixed, free, arrays)
     uniform = tuple(name for name in free if not (name in powers and params[name] in EXPONENTS))
     static = tuple((name, held) for name, held in params.items() if name not in uniform)
-    short = width <= LANES
+    rows = height(width)
     return _compile(
-        Variant(loss, alternative, dtype, static, uniform, arrays, wanted.order, wanted.value, weighing, short)
+        Variant(loss, alternative, dtype, static, uniform, arrays, wanted.order, wanted.value, weighing, rows)
     )
 
 

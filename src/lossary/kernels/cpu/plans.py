@@ -16,7 +16,7 @@ import numpy as np
 
 from lossary.catalogue import Loss
 from lossary.errors import DomainError
-from lossary.kernels.cpu import lanes, pointwise, threads
+from lossary.kernels.cpu import lanes, pointwise, rows, threads
 from lossary.kernels.table import Wanted
 
 How = Literal["none", "mean", "sum"]
@@ -35,7 +35,7 @@ class Plan:
 
     inputs: tuple[int, ...]
     function: Callable[..., int]
-    count: float  # what a mean divides by
+    shared: bool  # whether the work is worth several threads
     parts: int  # pieces of the work, each with a sum of its own
     fields: int = 1  # what is written down for each
 
@@ -161,6 +161,53 @@ class Rows(Plan):
             raise DomainError
 
 
+class Labelled(Plan):
+    """Calls of softmax cross-entropy on few long rows and their labels, for the kernel written by hand."""
+
+    def __init__(
+        self,
+        params: Mapping[str, Any],
+        how: How,
+        order: int,
+        shape: tuple[int, int],
+        dtype: str,
+        ignored: int | None,
+        weighed: bool,
+    ) -> None:
+        self.length, self.width = shape
+        self.kernel = rows.Labelled(*shape, dtype, float(params["label_smoothing"]), weighed, bool(order))
+        self.inputs = (0, 1, 2) if weighed else (0, 1)
+        self.survey, self.shared = lanes.survey(), False
+        self.divides, self.order, self.weighed, self.each = how == "mean", order, weighed, how == "none"
+        self.ignored, self.dtype = lanes.NO_LABEL if ignored is None else ignored, dtype
+
+    @staticmethod
+    def suits(loss: Loss, alternative: int, params: Mapping[str, Any], entries: int, width: int) -> bool:
+        """Whether calls are of these."""
+        if loss.name != "softmax_cross_entropy" or width <= rows.SIDE_BY_SIDE or entries >= rows.LEAST_SHARED:
+            return False
+        own = {"label_smoothing", "class_weight"}
+        plain = all(params[name] == held for name, held in loss.defaults.items() if name not in own | {"ignore_index"})
+        return plain and loss.domain("target", alternative).kind == "index"
+
+    def __call__(self, addresses: Sequence[int], count: float | None = None, spread: int = 1) -> tuple[float, float]:
+        logits, labels, *rest = addresses
+        class_weight = rest.pop(0) if self.weighed else 0
+        values = rest.pop(0) if self.each else 0
+        grad = rest.pop(0) if self.order else 0
+        kept = self.survey(self.length, self.width, self.ignored, labels)
+        if kept < 0 or (kept == 0 and self.divides):
+            raise DomainError
+        factors = None
+        if kept < self.length:
+            held = np.ctypeslib.as_array(ctypes.cast(labels, ctypes.POINTER(ctypes.c_int64)), (self.length,))
+            factors = (held != self.ignored).astype(self.dtype)
+        count = kept if count is None else count
+        told = 0 if factors is None else factors.ctypes.data
+        total = self.kernel(logits, labels, class_weight, told, 1 / count if self.divides else 1.0, values, grad)
+        return total, count
+
+
 # Scratch memory that nobody uses at the moment, by its size in bytes.
 _free: dict[int, list[Any]] = {}
 
@@ -193,9 +240,11 @@ def plan(
     domains = [loss.domain(name, alternative) for name in loss.arguments]
     if check and any(allowed.bounded and allowed.kind != "index" for allowed in domains):
         return None
+    if count is None and Labelled.suits(loss, alternative, params, length * width, width):
+        return Labelled(params, how, order, (length, width), dtype, ignored, weighed)
     extra = ("class_weight",) if weighed else ()
     own = {name: value for name, value in params.items() if name not in extra}
-    rows = lanes.find(loss, alternative, own, extra, dtype, wanted, "" if ignored is None else "ignore", width)
-    if rows is None:
+    on_rows = lanes.find(loss, alternative, own, extra, dtype, wanted, "" if ignored is None else "ignore", width)
+    if on_rows is None:
         return None
-    return Rows(rows, [*loss.arguments, *extra], extra, params, how, order, (length, width), held, ignored)
+    return Rows(on_rows, [*loss.arguments, *extra], extra, params, how, order, (length, width), held, ignored)

@@ -30,7 +30,7 @@ from lossary.kernels.table import LEAST_ROWS, Outcome, Wanted, least
 PIECE = 1024
 STRIPS = 32  # the same across lanes: as many classes make a partial sum
 # Rows up to this length that lie one after the other go to the loops made of the definition.
-SIDE_BY_SIDE = lanes.LANES
+SIDE_BY_SIDE = 128
 # Others shorter than this go side by side here.
 SHORT = 48
 TILE = 32768  # entries of a tile: with its costs it stays in the second-level cache
