@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -222,3 +223,27 @@ def test_a_label_outside_its_row_is_told_and_no_other_class_is_taken_for_it(labe
     assert not found.derivatives[0][66].any()
     with pytest.raises(lossary.errors.DomainError):
         lanes.evaluate(prepare(lossary.softmax_cross_entropy, (scores, labels), {}, later=True), table.Wanted("sum", 1))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 70), (3, 21, 9, 40), (1, 100, 300), (2, 5, 7)])
+@pytest.mark.parametrize("soft", [False, True])
+def test_rows_whose_entries_are_far_apart_are_read_and_written_where_they_lie(shape: Any, soft: bool) -> None:
+    rng = np.random.default_rng(0)
+    scores = np.moveaxis(rng.standard_normal(shape), 1, -1)
+    batch, classes = scores.shape[:-1], scores.shape[-1]
+    target = rng.dirichlet(np.ones(classes), batch) if soft else rng.integers(0, classes, batch)
+    weights = (rng.random(batch) < 0.7).astype(float)
+    compare(lossary.softmax_cross_entropy, [scores, target], {"label_smoothing": 0.1}, weights)
+    found = lanes.evaluate(prepare(lossary.softmax_cross_entropy, [scores, target], {}), table.Wanted("each", 1))
+    assert found is not None
+    if math.prod(shape[2:]) > 16:
+        assert found.derivatives[0].strides == scores.strides
+
+
+def test_a_gradient_is_written_where_the_caller_wants_it() -> None:
+    rng = np.random.default_rng(0)
+    scores, labels = rng.standard_normal((500, 6)), rng.integers(0, 6, 500)
+    out = np.empty((500, 6))
+    _, grad = value_and_grad(lossary.softmax_cross_entropy, scores, labels, out=out)
+    assert grad is out
+    np.testing.assert_array_equal(out, lossary.softmax_cross_entropy.grad(scores, labels))

@@ -197,8 +197,8 @@ for _name, _count in FUNCTIONS.items():
 # Names that the template around the loop uses.
 _TEMPLATE = """T INF NAN BLOCK abs where raised floor load store plus types block run uniforms njit entry i first last
 length start stop number example_weight derivative_scale factor block_sum suspect sums found values room either
-height rows width r j k column label outside counting total count settings numbers weights scratch lanes LANES turned
-ignored"""
+height rows width r j k column label outside counting total count settings numbers weights scratch lanes LANES moved
+block low inner span part many ignored"""
 RESERVED = frozenset(_TEMPLATE.split())
 
 

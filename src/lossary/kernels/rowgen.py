@@ -6,9 +6,9 @@ pass needs of an earlier one is kept in scratch memory if it was dear (an expone
 if it was cheap.
 
 A tile of rows goes through the passes together, the loop over rows innermost, so that rows of any length, also of ten
-entries, fill the registers of the processor, and no sum depends on its neighbours. Rows are turned into columns first,
-and what comes of them is turned back; in between every loop over rows is over `LANES` of them, side by side in memory,
-whatever is in the last ones of a tile that is not full.
+entries, fill the registers of the processor, and no sum depends on its neighbours. Rows are brought side by side first,
+and what comes of them is brought back, several tiles at once if their entries are far apart in memory; in between every
+loop over rows is over `LANES` of them, side by side, whatever is in the last ones of a tile that is not full.
 """
 
 from __future__ import annotations
@@ -211,10 +211,13 @@ class Argument:
 
 @dataclass(frozen=True)
 class RowProgram:
-    """The loops over one tile, and what they read and write."""
+    """The loops over a tile, and what they read and write."""
 
-    lines: tuple[str, ...]
+    before: tuple[str, ...]  # what brings the rows of several tiles side by side
+    lines: tuple[str, ...]  # the loops of one tile
+    after: tuple[str, ...]  # what brings results back
     arguments: tuple[Argument, ...]
+    tables: tuple[str, ...]  # arguments and derivatives that are brought side by side
     uniforms: tuple[tuple[str, str], ...]
     functions: tuple[str, ...]
     scratch: int  # pieces of scratch memory, each of the size of a tile
@@ -296,8 +299,11 @@ class RowWriter(codegen.Writer):
         rooms = [f"{self._name(n)}_of_rows = lanes(T(0.0))" for n in self.numbers.values()]
         ordered = [self.arguments[n] for n in (*self.loss.arguments, *self.loss.defaults) if n in self.arguments]
         return RowProgram(
-            (*rooms, *self._read(ordered), *lines, *self._turned_back()),
+            tuple(self._brought(ordered)),
+            (*rooms, *self._read(ordered), *lines),
+            tuple(self._taken_back()),
             tuple(ordered),
+            tuple(name.removesuffix("_out") for name in self.columns),
             tuple(self.uniforms.items()),
             tuple(sorted(self.functions)),
             len(self.kept) + len(self.columns),
@@ -305,8 +311,22 @@ class RowWriter(codegen.Writer):
 
     # -- from memory, and back
 
+    def _brought(self, arguments: Sequence[Argument]) -> list[str]:
+        return [
+            f"moved({a.name}_at, {_laid(a.name)}, many, width, scratch, {self._column(a.name)} * width * span, 1, span)"
+            for a in arguments
+            if a.kind == "row"
+        ]
+
+    def _taken_back(self) -> list[str]:
+        return [
+            f"moved(scratch, {self._column(name)} * width * span, 1, span, many, width, {name}, {_laid(name)})"
+            for name in self.columns
+            if name.endswith("_out")
+        ]
+
     def _read(self, arguments: Sequence[Argument]) -> list[str]:
-        """Bring numbers, labels and rows of the tile to where the loops want them."""
+        """Bring numbers and labels of a tile to where the loops want them."""
         lines, each = [], []
         for argument in arguments:
             name = argument.name
@@ -324,17 +344,7 @@ class RowWriter(codegen.Writer):
                     f"store({name}_of_rows, r, where(outside, types.int32(-1), types.int32(label)))",
                     f"suspect = either(suspect, outside{counts})",
                 ]
-            else:
-                place = f"scratch, {self._column(name)} * width * LANES, LANES"
-                lines.append(f"turned({name}_at, start * {name}_step, {name}_step, rows, width, {place})")
         return [*lines, *_over("rows", each)]
-
-    def _turned_back(self) -> list[str]:
-        return [
-            f"turned(scratch, {self._column(name)} * width * LANES, LANES, width, rows, {name}, start * width, width)"
-            for name in self.columns
-            if name.endswith("_out")
-        ]
 
     def _column(self, name: str) -> int:
         if name not in self.columns:
@@ -489,10 +499,10 @@ class RowWriter(codegen.Writer):
         if node.operation == "argument" and node.at not in self.kept:
             self._argument(node)
             return self._columns_of(node.parts[0], index)
-        return f"scratch, ({list(self.kept).index(node.at)} * width + {index}) * LANES + r"
+        return f"scratch, ({list(self.kept).index(node.at)} * width + {index}) * span + part + r"
 
     def _columns_of(self, name: str, index: str = "j") -> str:
-        return f"scratch, ({self._column(name)} * width + {index}) * LANES + r"
+        return f"scratch, ({self._column(name)} * width + {index}) * span + part + r"
 
     def _argument(self, node: Any) -> Argument:
         name = node.parts[0]
@@ -558,6 +568,12 @@ class RowWriter(codegen.Writer):
             if node.at not in self.needed and held:
                 return held, codegen.ATOM
         return super()._bare(node)
+
+
+def _laid(name: str) -> str:
+    """Where rows begin, and how far apart they and their entries are."""
+    base = name.removesuffix("_out")
+    return f"block * {base}_outer + low * {base}_row, {base}_row, {base}_entry"
 
 
 def _parts(node: Any) -> list[Any]:

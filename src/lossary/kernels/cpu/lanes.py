@@ -19,12 +19,13 @@ import numpy as np
 
 from lossary.catalogue import Loss, get
 from lossary.kernels import codegen, rowgen
-from lossary.kernels.cpu import memory, pointwise, store, threads
+from lossary.kernels.cpu import layouts, pointwise, store, threads
 from lossary.kernels.cpu.pointwise import COMPILING, EXPONENTS, TYPES, import_lines
 from lossary.kernels.table import Outcome, Wanted, least
 
 NO_LABEL = -(2**62)  # stands for a label to ignore where there is none
 LANES = 64  # rows of a tile, as in `lossary.kernels.cpu.scalar`
+_FAR, _ROOM = 256, 32768  # rows whose entries are far apart, and entries, that are brought side by side
 _LEAST = 16384  # entries from which the kernel is used; below, NumPy is as fast
 LEAST_SHARED = 65536  # entries from which threads are used: their start costs some tens of microseconds
 
@@ -56,14 +57,22 @@ class Compiled:
 
     function: Callable[..., int]
     arguments: tuple[rowgen.Argument, ...]
+    tables: tuple[str, ...]  # arrays and derivatives of which rows are brought side by side
     uniforms: Callable[..., tuple[float, ...]]
     uniform_names: tuple[str, ...]
     scratch: int
     dtype: str
 
-    def settings(self, rows: int, width: int, length: int, steps: Sequence[int], ignored: int | None = None) -> Any:
-        """The whole numbers of a call: the height of a tile, the shape, how far apart the rows of each array are."""
-        return np.array([rows, width, length, *steps, *([] if ignored is None else [ignored])], np.intp)
+    def settings(self, span: int, width: int, inner: int, steps: Mapping[str, Any], ignored: int | None = None) -> Any:
+        """The whole numbers of a call: shape, steps, the label that does not count.
+
+        Rows are those of an array (outer, inner, width); `span` of the inner ones are brought side by side. In `steps`
+        stands, for each array by its name and for each derivative, how far apart its entries are along the three; one
+        number alone for an array of numbers or labels.
+        """
+        tables = [step for name in self.tables for step in steps[name]]
+        singles = [steps[a.name] for a in self.arguments if a.kind != "row"]
+        return np.array([span, width, inner, *tables, *singles, *([] if ignored is None else [ignored])], np.intp)
 
     def numbers(self, width: int, params: Mapping[str, Any], scale: Sequence[float]) -> Any:
         """The other numbers of a call: what is the same for all rows, and the factor of derivatives, if any."""
@@ -90,25 +99,31 @@ def uniforms({parameters}):
 
 # No contraction: what two passes compute must be the same number in both, or no entry is the largest of its row.
 @njit(error_model="numpy", pipeline_class=Unaliased)
-def tile(start, rows, width, {names}, scratch):
+def tiles(block, low, begin, many, span, width, {names}, scratch):
     """Rows side by side: the sum of their values, how many count, and whether a label is outside its row."""
     whole_registers()
     suspect = types.int32(0)
     values = lanes(T(0.0))
+    total, counting = 0.0, 0.0
+{before}
+    for part in range(0, many, LANES):
+        start, rows = begin + part, min(LANES, many - part)
 {body}
-    return {results}, suspect
+{after}
+    return total, counting, suspect
 
 
 @entry(types.int32(types.intp, types.intp, types.CPointer(types.intp), types.CPointer(T), {types}))
 def run(first, last, settings, numbers, {pointers}scratch, sums):
-    """The tiles from `first` up to `last`; each leaves its sum, and the count of its rows, in `sums`."""
+    """The spans from `first` up to `last`; each leaves its sum, and the count of its rows, in `sums`."""
     whole_registers()
     suspect = types.int32(0)
 {read}
+    along = (inner + span - 1) // span
     for number in range(first, last):
-        start = number * height
-        rows = min(height, length - start)
-        total, count, found = tile(start, rows, width, {names}, scratch)
+        block, low = number // along, number % along * span
+        many = min(span, inner - low)
+        total, count, found = tiles(block, low, block * inner + low, many, span, width, {names}, scratch)
         store(sums, 2 * number, total)
         store(sums, 2 * number + 1, count)
         suspect |= found
@@ -127,22 +142,26 @@ def write(variant: Variant) -> tuple[str, rowgen.RowProgram]:
     if variant.value == "each":
         body += ["for r in range(rows):", "    store(value_out, start + r, load(values, r))"]
     if variant.value == "sum":
-        body += ["total = 0.0", "for r in range(rows):", "    total = plus(total, types.float64(load(values, r)))"]
-    steps = [f"{argument.name}_step" for argument in program.arguments]
+        body += ["for r in range(rows):", "    total = plus(total, types.float64(load(values, r)))"]
+    if not variant.weighing:
+        body.append("counting += float(rows)")
     pointers = {f"{a.name}_at": "types.intp" if a.kind == "label" else "T" for a in program.arguments}
     if variant.weighing == "weight":
         pointers["example_weight_at"] = "T"
     outputs = ["value_out"] if variant.value == "each" else []
     outputs += [f"derivative_{k}_out" for k in range(len(loss.wrt) if order else 0)]
     pointers |= dict.fromkeys(outputs, "T")
-    settings = ["height", "width", "length", *steps, *(["ignored"] if variant.weighing == "ignore" else [])]
+    steps = [name for table in program.tables for name in (f"{table}_outer", f"{table}_row", f"{table}_entry")]
+    steps += [f"{a.name}_step" for a in program.arguments if a.kind != "row"]
+    more = ["ignored"] if variant.weighing == "ignore" else []
+    settings = ["span", "width", "inner", *steps, *more]
     uniforms = [name for name, _ in program.uniforms] + (["derivative_scale"] if order else [])
     read = [f"{name} = load(settings, {at})" for at, name in enumerate(settings)]
     read += [f"{name} = load(numbers, {at})" for at, name in enumerate(uniforms)]
     functions = {*program.functions, "load", "store", "plus", "lanes", "Unaliased", "whole_registers"}
     functions |= {"where"} if variant.weighing else set()
     imports = import_lines(functions, variant.dtype)
-    imports += f"\nfrom lossary.kernels.cpu.turning import turned\n\nLANES = {variant.height}"
+    imports += f"\nfrom lossary.kernels.cpu.turning import moved\n\nLANES = {variant.height}"
     source = _HEADER.format(
         name=loss.name,
         what=" and ".join(
@@ -153,12 +172,13 @@ def write(variant: Variant) -> tuple[str, rowgen.RowProgram]:
         imports=imports,
         parameters=", ".join(("row_length", *variant.uniform)),
         uniforms="".join(f"{expression}, " for _, expression in program.uniforms),
-        names=", ".join([*steps, *settings[3 + len(steps) :], *pointers, *uniforms]),
+        names=", ".join([*steps, *more, *pointers, *uniforms]),
         pointers="".join(f"{name}, " for name in pointers),
         types=", ".join(f"types.CPointer({kind})" for kind in (*pointers.values(), "T", "types.float64")),
         read="\n".join(f"    {line}" for line in read),
-        body="\n".join(f"    {line}" for line in body),
-        results=f"{'total' if variant.value == 'sum' else '0.0'}, {'counting' if variant.weighing else 'float(rows)'}",
+        before="\n".join(f"    {line}" for line in program.before),
+        body="\n".join(f"        {line}" for line in body),
+        after="\n".join(f"    {line}" for line in program.after),
     )
     return source, program
 
@@ -178,7 +198,6 @@ def _weights(variant: Variant, program: rowgen.RowProgram) -> list[str]:
         raise codegen.UnsupportedError("only a label can be one to ignore")
     return [
         "weights = lanes(T(0.0))",
-        "counting = 0.0",
         "for r in range(rows):",
         f"    store(weights, r, {weight})",
         "    counting = plus(counting, where(load(weights, r) == T(0.0), 0.0, 1.0))",
@@ -208,7 +227,15 @@ def _compile(variant: Variant) -> Compiled | None:
         pointers = 2 + len(program.arguments) + (variant.weighing == "weight") + outputs + 2
         prototype = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_ssize_t] * 2, *[ctypes.c_void_p] * pointers)
         function = prototype(made.run.address)
-        return Compiled(function, program.arguments, made.uniforms, variant.uniform, program.scratch, variant.dtype)
+        return Compiled(
+            function,
+            program.arguments,
+            program.tables,
+            made.uniforms,
+            variant.uniform,
+            program.scratch,
+            variant.dtype,
+        )
 
 
 # --- a call ---------------------------------------------------------------------------------------------------------
@@ -238,66 +265,93 @@ def evaluate(call: Any, wanted: Wanted, smallest: int = _LEAST) -> Outcome | Non
     compiled = find(call.loss, alternative, numbers, extra, dtype.name, wanted, weighing, width)
     if compiled is None:
         return None
+    if any(a.kind == "row" and arrays[a.name].shape[:-1] not in (call.batch, ()) for a in compiled.arguments):
+        return None
     known = all(allowed.kind == "index" or not allowed.bounded for allowed in call.domains)
     if not known:
         call.check_values()
-    sources = [_memory(arrays[a.name], a.kind, call.batch, dtype) for a in compiled.arguments]
-    if any(source is None for source in sources):
-        return None
-    shapes = [arrays[name].shape for name in call.loss.wrt]
-    done, suspect = _run(compiled, sources, numbers, call.batch, width, shapes, wanted, dtype, call.room)
+    given = [_Rows(arrays[a.name], a.kind, call.batch, dtype) for a in compiled.arguments]
+    like = next(x.place for x in given if x.place is not None)
+    steps = {a.name: x.steps(like) for a, x in zip(compiled.arguments, given, strict=True)}
+    values = np.empty(call.batch, dtype) if wanted.value == "each" else None
+    slopes = []
+    if wanted.order:
+        places = call.room or [None] * len(call.loss.wrt)
+        for number, (name, place) in enumerate(zip(call.loss.wrt, places, strict=True)):
+            if f"derivative_{number}" in compiled.tables:
+                slope, (outer, entry, row) = like.room(arrays[name].shape, dtype, place)
+                steps[f"derivative_{number}"] = outer, row, entry
+            else:
+                slope = np.empty(arrays[name].shape, dtype)
+            slopes.append(slope)
+    memory = [x.array for x in given]
+    if wanted.weights is not None:
+        memory.append(np.ascontiguousarray(np.broadcast_to(wanted.weights, call.batch), dtype))
+    memory += [*([] if values is None else [values]), *slopes]
+    total, suspect = _run(compiled, memory, steps, like, width, numbers, wanted)
     if suspect and known:
         call.check_values()
-    return done
+    return Outcome(total if wanted.value == "sum" else values, tuple(slopes))
 
 
-def _memory(x: Any, kind: str, batch: tuple[int, ...], dtype: Any) -> tuple[Any, int] | None:
-    """Return an array as it lies in memory for the loops, and how far apart its rows are; None if it cannot lie so."""
-    entries = x.shape[-1]
-    if kind == "row" and x.shape[:-1] not in (batch, ()):
-        return None
-    shared = x.shape[:-1] == () and batch != ()
-    whole = x if shared else np.broadcast_to(x, (*batch, entries))
-    return np.ascontiguousarray(whole, np.intp if kind == "label" else dtype), 0 if shared else entries
+class _Rows:
+    """An array as it lies in memory for the loops: where that is not possible, a copy."""
+
+    def __init__(self, x: Any, kind: str, batch: tuple[int, ...], dtype: Any) -> None:
+        self.kind, self.batch = kind, batch
+        self.place: layouts.Layout | None = None
+        if kind == "row" and x.shape[:-1] == batch:
+            x = x.astype(dtype, copy=False)
+            self.place = layouts.layout(x)
+            if self.place is None:
+                x = np.ascontiguousarray(x)
+                self.place = layouts.layout(x)
+        elif kind == "row":
+            x = np.ascontiguousarray(x, dtype)  # one row, the same for all
+        else:
+            whole = np.broadcast_to(x, (*batch, 1))
+            x = np.ascontiguousarray(whole, np.intp if kind == "label" else dtype)
+        self.array = x
+
+    def steps(self, like: layouts.Layout) -> Any:
+        """How far apart entries are, in the order in which the rows of another array are gone through."""
+        if self.kind != "row":
+            return 1
+        if self.place is None:
+            return 0, 0, 1
+        if not like.alike(self.place):
+            self.array = like.copied(self.array)
+            found = layouts.layout(self.array)
+            assert found is not None
+            self.place = found
+        outer, entry, row = self.place.steps
+        return outer, row, entry
 
 
 def _run(
     compiled: Compiled,
-    sources: Any,
-    params: Mapping[str, Any],
-    batch: tuple[int, ...],
+    memory: Sequence[Any],
+    steps: Mapping[str, Any],
+    like: layouts.Layout,
     width: int,
-    shapes: Sequence[tuple[int, ...]],
+    params: Mapping[str, Any],
     wanted: Wanted,
-    dtype: Any,
-    room: Sequence[Any],
-) -> tuple[Outcome, int]:
-    length = math.prod(batch)
-    rows = height(width)
-    tiles = -(-length // rows)
-    values = np.empty(batch, dtype) if wanted.value == "each" else None
-    places = room or [None] * len(shapes)
-    slopes = [_place(x, shape, dtype) for x, shape in zip(places, shapes, strict=True)] if wanted.order else []
-    sums = np.empty((tiles, 2))
-    weights = [] if wanted.weights is None else [np.ascontiguousarray(np.broadcast_to(wanted.weights, batch), dtype)]
-    arrays = [*(x for x, _ in sources), *weights, *([] if values is None else [values]), *slopes]
-    settings = compiled.settings(rows, width, length, [step for _, step in sources])
+) -> tuple[float, int]:
+    rows = span(width, like.steps[1] == 1 or width == 1)
+    parts = like.outer * -(-like.inner // rows)
+    sums = np.empty((parts, 2))
+    settings = compiled.settings(rows, width, like.inner, steps)
     numbers = compiled.numbers(width, params, [wanted.scale] if wanted.order else [])
-    pointers = [x.ctypes.data for x in (settings, numbers, *arrays)]
+    pointers = [x.ctypes.data for x in (settings, numbers, *memory)]
 
     def run(first: int, last: int) -> int:
-        scratch = np.empty(compiled.scratch * width * rows, dtype)
+        scratch = np.empty(compiled.scratch * width * rows, compiled.dtype)
         return compiled.function(first, last, *pointers, scratch.ctypes.data, sums.ctypes.data)
 
-    spread = 1 if length * width < LEAST_SHARED else (wanted.threads or threads.default_count())
-    suspect = threads.share(run, tiles, spread)
-    return Outcome(sums[:, 0].sum() if wanted.value == "sum" else values, tuple(slopes)), suspect
-
-
-def _place(room: Any, shape: tuple[int, ...], dtype: Any) -> Any:
-    """Return the array given for a result if it lies as the loops write it, else a new one."""
-    suits = room is not None and room.dtype == dtype and room.shape == shape
-    return room if suits and room.flags.c_contiguous and room.flags.aligned else memory.empty(shape, dtype)
+    entries = like.outer * like.inner * width
+    spread = 1 if entries < LEAST_SHARED else (wanted.threads or threads.default_count())
+    suspect = threads.share(run, parts, spread)
+    return sums[:, 0].sum(), suspect
 
 
 def find(
@@ -441,3 +495,12 @@ def listed(dtype: str) -> Callable[[int, int, int, int], int]:
 def height(width: int) -> int:
     """How many rows make a tile: short rows in whole registers, long ones so that their scratch stays in the cache."""
     return LANES if width <= LANES else LANES // 4
+
+
+def span(width: int, along: bool) -> int:
+    """How many rows are brought side by side at once: those of a tile if they lie one after the other.
+
+    If their entries are far apart, as many as are worth going to each, and stay in the cache.
+    """
+    rows = height(width)
+    return rows if along else max(rows, min(_FAR, _ROOM // width) // rows * rows)

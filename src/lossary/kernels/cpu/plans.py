@@ -113,9 +113,10 @@ class Rows(Plan):
         self.divides, self.order, self.count, self.ignored = how == "mean", order, count, ignored
         height = lanes.height(self.width)
         self.parts = -(-self.length // height)
-        steps = {"row": self.width, "number": 1, "label": 1}
-        strides = [0 if a.name in shared else steps[a.kind] for a in found.arguments]
-        self.settings = found.settings(height, self.width, self.length, strides, ignored)
+        along = (0, self.width, 1)
+        steps: dict[str, Any] = dict.fromkeys(found.tables, along)
+        steps |= {a.name: (0, 0, 1) if a.name in shared else along if a.kind == "row" else 1 for a in found.arguments}
+        self.settings = found.settings(height, self.width, self.length, steps, ignored)
         self.settings_at = self.settings.ctypes.data
         self.usual = self._numbers(count)
         self.usual_at = self.usual.ctypes.data

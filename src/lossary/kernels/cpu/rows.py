@@ -415,7 +415,7 @@ def _evaluate(make: Callable[[Any], Plan | None], call: Any, wanted: Wanted) -> 
         return None
     if isinstance(given, np.ndarray) and given.dtype == np.float16 and dtype == np.float32:
         logits = given  # widened in registers
-    elif logits.shape[-1] <= SIDE_BY_SIDE and logits.flags.c_contiguous:
+    elif logits.shape[-1] <= SIDE_BY_SIDE:
         short = lanes.evaluate(call, wanted, LEAST_ROWS)
         if short is not None:
             return short

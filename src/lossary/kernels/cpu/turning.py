@@ -1,4 +1,4 @@
-"""Rows turned into columns: the transpose of a small table, eight by eight numbers at a time, in registers.
+"""Rows brought side by side: the transpose of a small table, eight by eight numbers at a time, in registers.
 
 A kernel works on rows side by side, so that short ones fill registers too; memory has them one after the other. To
 gather a column number by number, or to leave that to the processor's gather instructions, costs more than the
@@ -101,3 +101,20 @@ def turned(source, at, step, rows, columns, out, out_at, out_step):  # type: ign
         for c in range(columns):
             for r in range(rows):
                 store(out, out_at + c * out_step + r, load(source, at + r * step + c))
+
+
+@_compiled
+def moved(source, at, row, entry, rows, columns, out, out_at, out_row, out_entry):  # type: ignore[no-untyped-def]
+    """Copy a table whose rows lie `row` apart and their entries `entry` to where they are `out_row` and `out_entry`."""
+    if entry == 1 and out_row == 1:
+        turned(source, at, row, rows, columns, out, out_at, out_entry)
+    elif row == 1 and out_entry == 1:
+        turned(source, at, entry, columns, rows, out, out_at, out_row)
+    elif row == 1 and out_row == 1:
+        for c in range(columns):
+            for r in range(rows):
+                store(out, out_at + c * out_entry + r, load(source, at + c * entry + r))
+    else:
+        for c in range(columns):
+            for r in range(rows):
+                store(out, out_at + c * out_entry + r * out_row, load(source, at + c * entry + r * row))
