@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from lossary.catalogue import Loss
 from lossary.facts import CONVENTIONS, Domain
+from lossary.kernels import ranges
 
 Kind = Literal["number", "truth", "uniform"]
 
@@ -28,13 +29,14 @@ class UnsupportedError(Exception):
 
 
 class Node:
-    """One operation on symbols: its name, what it is applied to, and what kind of thing it is."""
+    """One operation on symbols: its name, what it is applied to, what kind of thing it is, and where it lies."""
 
-    __slots__ = ("at", "graph", "kind", "name", "operation", "parts")
+    __slots__ = ("at", "graph", "kind", "name", "operation", "parts", "range")
 
     def __init__(self, graph: Graph, operation: str, parts: tuple[Any, ...], kind: Kind, at: int) -> None:
         self.graph, self.operation, self.parts, self.kind, self.at = graph, operation, parts, kind, at
         self.name = ""
+        self.range = ranges.after(operation, parts) if kind == "number" else ranges.ANYTHING
 
     def __bool__(self) -> bool:
         raise UnsupportedError("an `if` on data has no straight-line form")
@@ -67,6 +69,23 @@ for _name, _symbol in {"and": "&", "or": "|"}.items():
     setattr(Node, f"__{_name}__", _binary(_symbol))
     setattr(Node, f"__r{_name}__", _binary(_symbol, swapped=True))
 _COMPARISONS = {"<", "<=", ">", ">=", "==", "!="}
+
+
+# Divisors whose reciprocal neither overflows nor loses digits.
+_HARMLESS = (1.0, 2.0**64)
+
+
+def _spares_nothing(weight: Node, factor: Node) -> bool:
+    """Whether this is the product of `lossary.numerics.times`, in which a weight of 0 gives 0, whatever the factor is.
+
+    There the factor is replaced only where it is not finite; but for the sign of zero the product might always be.
+    """
+    if factor.operation != "where" or factor.parts[1].operation not in ("constant", "filled"):
+        return False
+    condition, zero, x = factor.parts
+    graph = weight.graph
+    lost = graph.binary("==", weight, 0) & ~graph.finite(x)
+    return condition is lost and zero.parts[0] == 0
 
 
 class Graph:
@@ -108,6 +127,11 @@ class Graph:
             return y if x is one else x
         if symbol == "/" and y.operation == "constant" and y.parts[0] and math.isfinite(y.parts[0]):
             return self.node("*", (x, self.number(1 / y.parts[0])), "number")  # costs half a unit in the last place
+        if symbol == "/" and ranges.within(y.range, _HARMLESS) and x is not one:
+            return self.node("*", (x, self.node("/", (one, y), "number")), "number")  # which equal divisors share
+        if symbol == "*" and _spares_nothing(x, y):
+            zero, factor = y.parts[1:]
+            return self.node("where", (y.parts[0].parts[0], zero, self.node("*", (x, factor), "number")), "number")
         return self.node(symbol, (x, y), "truth" if symbol in _COMPARISONS else "number")
 
     def power(self, base: Any, exponent: Any) -> Node:
@@ -132,6 +156,15 @@ class Graph:
             return first
         return self.node("negative", (x,), x.kind)
 
+    def size(self, x: Any) -> Node:
+        """The size; that of a negated number is that of the number."""
+        x = self.number(x)
+        return self.node("abs", (x.parts[0] if x.operation == "negative" else x,), "number")
+
+    def finite(self, x: Any) -> Node:
+        """Whether a number is neither infinite nor NaN."""
+        return self.binary("<", self.size(x), math.inf)
+
 
 class Namespace:
     """The namespace `xp` of symbols."""
@@ -145,9 +178,8 @@ class Namespace:
         raise UnsupportedError(f"xp.{name} has no scalar form")
 
     def abs(self, x: Any) -> Node:
-        """The size; that of a negated number is that of the number."""
-        x = self.graph.number(x)
-        return self.graph.node("abs", (x.parts[0] if x.operation == "negative" else x,), "number")
+        """The size."""
+        return self.graph.size(x)
 
     def where(self, condition: Node, yes: Any, no: Any) -> Node:
         """A select."""
@@ -175,7 +207,7 @@ class Namespace:
 
     def isfinite(self, x: Node) -> Node:
         """Whether this is neither infinite nor NaN."""
-        return self.graph.binary("<", self.abs(x), math.inf)
+        return self.graph.finite(x)
 
 
 def _call(name: str, count: int) -> Callable[..., Node]:
@@ -190,16 +222,22 @@ def _call(name: str, count: int) -> Callable[..., Node]:
 # What generated source may call: each a function of `lossary.kernels.cpu.scalar` or its like for another device.
 FUNCTIONS = {"exp": 1, "expm1": 1, "log": 1, "log1p": 1, "tanh": 1, "sqrt": 1, "sign": 1, "maximum": 2, "minimum": 2}
 FUNCTIONS |= {"lgamma": 1, "digamma": 1, "trigamma": 1}
+# What is called instead where the argument is known to lie in a range.
+SPECIAL = {
+    "exp": ("exp_nonpositive", (-math.inf, 0.0)),
+    "expm1": ("expm1_nonpositive", (-math.inf, 0.0)),
+    "log1p": ("log1p_fraction", (0.0, 1.0)),
+}
 for _name, _count in FUNCTIONS.items():
     setattr(Namespace, _name, _call(_name, _count))
 
 
 # Names that the template around the loop uses.
-_TEMPLATE = """T INF NAN BLOCK abs where raised floor load store plus types block run uniforms njit entry i first last
-length start stop number example_weight derivative_scale factor block_sum suspect sums found values room either
-height rows width r j k column label outside counting total count settings numbers weights scratch lanes LANES moved
-block low inner span part many ignored"""
-RESERVED = frozenset(_TEMPLATE.split())
+_TEMPLATE = """T INF NAN BLOCK PIECE abs where raised floor load store plus types block run uniforms njit entry i first
+last length start stop begin end number example_weight derivative_scale factor block_sum suspect sums found values room
+either height rows width r j k column label outside counting total count settings numbers weights scratch lanes LANES
+moved low inner span part many along tiles ignored"""
+RESERVED = frozenset([*_TEMPLATE.split(), *(name for name, _ in SPECIAL.values())])
 
 
 # --- a definition, traced -------------------------------------------------------------------------------------------
@@ -367,6 +405,9 @@ class Writer:
             if operation in "&|":
                 left, right = self._text(parts[0], 4)[0], self._text(parts[1], 4)[0]
             return f"{left} {operation} {right}", own
+        special, suffices = SPECIAL.get(operation, ("", ranges.ANYTHING))
+        if special and ranges.within(parts[0].range, suffices):
+            operation = special
         self.functions.add(operation)
         return f"{operation}({', '.join(self._text(part)[0] for part in parts)})", ATOM
 

@@ -229,11 +229,13 @@ def log_cosh(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     """
     residual = pred - target
     size = xp.abs(residual)
-    near = size < 1
-    # Near 0, cosh - 1 is a product of two small numbers and log1p keeps its digits; far away exp(-2 size) vanishes.
-    small = xp.where(near, size, xp.zeros_like(size))
-    centre = xp.log1p(-0.5 * xp.expm1(small) * xp.expm1(-small))
-    yield xp.where(near, centre, size + xp.log1p(xp.exp(-2 * size)) - 0.6931471805599453)
+    beyond = xp.expm1(-2 * size)
+    tail = 1 + beyond  # exp(-2 size), which vanishes far away
+    # Near 0, cosh**2 - 1 = sinh**2 keeps its digits.
+    near = tail > 0.25
+    square = 0.25 * beyond * beyond / xp.where(near, tail, xp.ones_like(tail))
+    excess = xp.log1p(xp.where(near, square, tail))
+    yield xp.where(near, 0.5 * excess, size + excess - 0.6931471805599453)
     yield xp.tanh(residual)
     yield numerics.sech_squared(xp, residual)
 

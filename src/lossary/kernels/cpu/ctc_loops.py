@@ -81,7 +81,7 @@ def _scale(count: int, logs: Any, powers: Any) -> None:
         n = (x * _LOG2E + _MAGIC) - _MAGIC
         r = (x - n * _LN2_HIGH) - n * _LN2_LOW
         huge = abs(x) > _HUGE
-        store(logs, i, select(huge, 1.0, 1.0 + scalar._expm1_polynomial_f64(r)))
+        store(logs, i, select(huge, 1.0, scalar._growth_f64(r) * r + 1.0))
         store(powers, i, select(huge, x * _LOG2E, n))
 
 

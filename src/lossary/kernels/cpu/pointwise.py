@@ -67,7 +67,7 @@ from numba import {dtype} as T
 from lossary.kernels.cpu.compiling import entry
 {imports}
 INF, NAN = T(float("inf")), T(float("nan"))
-BLOCK = {block}
+BLOCK, PIECE = {block}, 512
 
 
 def uniforms({parameters}):
@@ -79,11 +79,9 @@ def uniforms({parameters}):
 def block(start, stop, {names}):
     """One block: returns its sum and whether an element lies outside the domain."""
     whole_registers()
-    suspect = types.int32(0)
-{values}    for i in range(start, stop):
-{body}
+    suspect = False
     block_sum = 0.0
-{sum}    return block_sum, suspect
+{loop}    return block_sum, suspect
 
 
 @entry(types.int32(types.intp, types.intp, types.intp, {types}))
@@ -99,10 +97,18 @@ def run(first, last, length, {names}, sums):
     return suspect
 '''
 
-# The values of a block are kept aside and summed afterwards: double precision in the main loop would halve its lanes.
-_VALUES = "    values = room(T(0.0))\n"
-_SUM = """    for i in range(stop - start):
-        block_sum = plus(block_sum, types.float64(load(values, i)))
+_LOOP = """    for i in range(start, stop):
+{body}
+"""
+# Some values are kept aside and then summed: double precision in the main loop would halve its lanes. Few enough that
+# the processor still reads ahead meanwhile.
+_SUMMING_LOOP = """    values = room(T(0.0))
+    for begin in range(start, stop, PIECE):
+        end = min(begin + PIECE, stop)
+        for i in range(begin, end):
+{body}
+        for i in range(end - begin):
+            block_sum = plus(block_sum, types.float64(load(values, i)))
 """
 
 
@@ -128,7 +134,7 @@ def write(variant: Variant) -> tuple[str, codegen.Program]:
             outputs.append("value_out")
             body.append(f"store(value_out, i, {weighed})")
         else:
-            body.append(f"store(values, i - start, {weighed})")
+            body.append(f"store(values, i - begin, {weighed})")
     if order:
         body.append(f"factor = {'example_weight * ' if weighted else ''}derivative_scale")
         for number, derivative in enumerate(program.results[order]):
@@ -138,6 +144,9 @@ def write(variant: Variant) -> tuple[str, codegen.Program]:
 
     arguments = [f"{name}_at" for name in inputs] + outputs
     uniforms = [name for name, _ in program.uniforms] + (["derivative_scale"] if order else [])
+    summing = variant.value == "sum"
+    indent = " " * (12 if summing else 8)
+    loop = (_SUMMING_LOOP if summing else _LOOP).format(body="\n".join(indent + line for line in body))
     source = _HEADER.format(
         name=loss.name,
         what=_what(variant),
@@ -145,15 +154,13 @@ def write(variant: Variant) -> tuple[str, codegen.Program]:
         where=f"{loss.define.__module__}.{loss.define.__qualname__}",
         imports=_imports(program, variant, tests),
         block=BLOCK,
-        values=_VALUES if variant.value == "sum" else "",
-        sum=_SUM if variant.value == "sum" else "",
+        loop=loop,
         parameters=", ".join(variant.uniform),
         uniforms="".join(f"{expression}, " for _, expression in program.uniforms),
         names=", ".join([*arguments, *uniforms]),
         types=", ".join(
             ["types.CPointer(T)"] * len(arguments) + ["T"] * len(uniforms) + ["types.CPointer(types.float64)"]
         ),
-        body="\n".join(f"        {line}" for line in body),
     )
     return source, program
 
@@ -172,6 +179,7 @@ _OF_ANY_TYPE = {
     "room",
     "lanes",
     "either",
+    "floor",
     "Unaliased",
     "whole_registers",
 }
@@ -188,8 +196,8 @@ def import_lines(used: Iterable[str], dtype: str) -> str:
 
 def _imports(program: codegen.Program, variant: Variant, tests: str) -> str:
     used = {"load", "store", "plus", "room", "either", "Unaliased", "whole_registers", *program.functions}
-    lines = import_lines(used | ({"where"} if variant.weighted else set()), variant.dtype)
-    return f"from math import floor\n{lines}" if "floor(" in tests else lines
+    used |= ({"where"} if variant.weighted else set()) | ({"floor"} if "floor(" in tests else set())
+    return import_lines(used, variant.dtype)
 
 
 def _tests(variant: Variant, program: codegen.Program) -> str:

@@ -126,12 +126,12 @@ def whole_registers(_typing: Any) -> Any:
 
 @intrinsic
 def either(_typing: Any, flag: Any, condition: Any) -> Any:
-    """A flag of 32 bits, raised if a condition holds."""
+    """A flag, raised if a condition holds."""
 
     def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return builder.or_(args[0], builder.zext(args[1], ir.IntType(32)))
+        return builder.or_(*args)
 
-    return int32(int32, types.boolean), generate
+    return types.boolean(types.boolean, types.boolean), generate
 
 
 def _on_the_stack(count: int, told: str) -> Any:
@@ -139,7 +139,10 @@ def _on_the_stack(count: int, told: str) -> Any:
     def array(_typing: Any, like: Any) -> Any:
         def generate(context: Any, builder: Any, _signature: Any, _args: Any) -> Any:
             number = context.get_value_type(like)
-            return builder.bitcast(cgutils.alloca_once(builder, ir.ArrayType(number, count)), number.as_pointer())
+            with builder.goto_entry_block():  # Numba's own helper fills it with zeros, each time the function is called
+                array = builder.alloca(ir.ArrayType(number, count))
+            array.align = 64  # a register's width: none is written across two lines of the cache
+            return builder.bitcast(array, number.as_pointer())
 
         return types.CPointer(like)(like), generate
 
@@ -149,6 +152,28 @@ def _on_the_stack(count: int, told: str) -> Any:
 
 room = _on_the_stack(BLOCK, "A C array of `BLOCK` numbers of a type, on the stack.")
 lanes = _on_the_stack(LANES, "A C array of `LANES` numbers of a type, on the stack.")
+
+
+@intrinsic
+def floor(_typing: Any, x: Any) -> Any:
+    """The largest whole number up to a number, as a number of its type: Python's is an integer."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.call(builder.module.declare_intrinsic("llvm.floor", [args[0].type]), args)
+
+    return x(x), generate
+
+
+@intrinsic
+def with_sign(_typing: Any, size: Any, x: Any) -> Any:
+    """The size of one number with the sign of another."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        number = args[0].type
+        of_two = ir.FunctionType(number, [number, number])
+        return builder.call(builder.module.declare_intrinsic("llvm.copysign", [number], of_two), args)
+
+    return x(x, x), generate
 
 
 @intrinsic
@@ -167,27 +192,25 @@ def plus(_typing: Any, total: Any, x: Any) -> Any:
 @_compiled
 def maximum(x, y):  # type: ignore[no-untyped-def]
     """The larger of two; NaN if either is NaN."""
-    return select((x > y) | (x != x), x, y)
+    return select(y != y, y, select(y > x, y, x))  # the inner select is one instruction; of a constant nothing else is
 
 
 @_compiled
 def minimum(x, y):  # type: ignore[no-untyped-def]
     """The smaller of two; NaN if either is NaN."""
-    return select((x < y) | (x != x), x, y)
+    return select(y != y, y, select(y < x, y, x))
 
 
 @_compiled
 def sign_f32(x):  # type: ignore[no-untyped-def]
     """-1, 0 or 1; NaN for NaN."""
-    size = select(x > float32(0), float32(1), select(x < float32(0), float32(-1), float32(0)))
-    return select(x != x, x, size)
+    return select((x == float32(0)) | (x != x), x, with_sign(float32(1), x))
 
 
 @_compiled
 def sign_f64(x):  # type: ignore[no-untyped-def]
     """-1, 0 or 1; NaN for NaN."""
-    size = select(x > 0.0, 1.0, select(x < 0.0, -1.0, 0.0))
-    return select(x != x, x, size)
+    return select((x == 0.0) | (x != x), x, with_sign(1.0, x))
 
 
 @_compiled
@@ -204,58 +227,76 @@ def sqrt(x):  # type: ignore[no-untyped-def]
 
 # --- float32 --------------------------------------------------------------------------------------------------------
 # exp: x = n log 2 + r with |r| <= log(2) / 2, a polynomial in r, and 2^n in two factors so that results below the
-# smallest normal number come out right. n is found by adding 1.5 * 2^23, which leaves it in the low bits: unlike a
-# conversion, that is defined for NaN. The polynomials are near-minimax (Chebyshev) fits. Numba widens integers to 64
-# bits in arithmetic; ``int32(...)`` around it keeps them as wide as the numbers, hence as many in a register.
+# smallest normal number come out right; the second is a constant, and the first stays in range beside it. n is found by
+# adding 1.5 * 2^23, which leaves it in the low bits: unlike a conversion, that is defined for NaN. With the exponent's
+# bias added too, a shift makes the power of two of them. The polynomials are near-minimax (Chebyshev) fits. Numba widens
+# integers to 64 bits in arithmetic; ``int32(...)`` around it keeps them as wide as the numbers, hence as many in a
+# register.
+#
+# A function of part of the numbers (`exp_nonpositive` ...) is what remains of the whole one there; it is NaN for NaN, and
+# what it is for other numbers nobody should ask.
 
-_MAGIC_32 = np.float32(12582912.0)
-_MAGIC_BITS_32 = np.int32(0x4B400000)
+_ONE_32 = np.float32(12582912.0 + 127)  # its bits shifted left by 23 are those of 1.0
 _LOG2E_32 = np.float32(1.4426950408889634)
 _LN2_HIGH_32 = np.float32(0.693359375)
 _LN2_LOW_32 = np.float32(-0.00021219444170128554)
+_FAR_32 = np.float32(64)  # in powers of two: from the smallest subnormal number it leads to normal ones
+_UP_32, _DOWN_32 = np.float32(2.0**64), np.float32(2.0**-64)
 
 
 @_compiled
-def _expm1_polynomial_f32(r):  # type: ignore[no-untyped-def]
+def _reduced_f32(x, magic):  # type: ignore[no-untyped-def]
+    """r, and 2 to the power of n and of what `magic` has beyond `_ONE_32`."""
+    shifted = x * _LOG2E_32 + magic
+    n = shifted - magic
+    r = x - n * _LN2_HIGH_32
+    return r - n * _LN2_LOW_32, from_bits_f32(int32(bits_f32(shifted) << int32(23)))
+
+
+@_compiled
+def _growth_f32(r):  # type: ignore[no-untyped-def]
+    """``(exp(r) - 1) / r``."""
     p = float32(0.0013926250831497611)
     p = p * r + float32(0.008363232883682618)
     p = p * r + float32(0.04166655421298415)
     p = p * r + float32(0.16666576666119928)
     p = p * r + float32(0.5)
-    return (r * r) * p + r
-
-
-@_compiled
-def _scale_f32(x, n):  # type: ignore[no-untyped-def]
-    half = int32(n >> int32(1))
-    other = int32(n - half)
-    return x * from_bits_f32((half + int32(127)) << int32(23)) * from_bits_f32((other + int32(127)) << int32(23))
+    return p * r + float32(1)
 
 
 @_compiled
 def exp_f32(x):  # type: ignore[no-untyped-def]
     """The exponential."""
-    x = select(x > float32(89.0), float32(89.0), select(x < float32(-105.0), float32(-105.0), x))
-    shifted = x * _LOG2E_32 + _MAGIC_32
-    n = shifted - _MAGIC_32
-    r = x - n * _LN2_HIGH_32
-    r = r - n * _LN2_LOW_32
-    return _scale_f32(float32(1) + _expm1_polynomial_f32(r), int32(bits_f32(shifted) - _MAGIC_BITS_32))
+    x = select(x < float32(-105.0), float32(-105.0), x)
+    x = select(x > float32(89.0), float32(89.0), x)
+    large = x > float32(0)
+    r, scale = _reduced_f32(x, select(large, _ONE_32 - _FAR_32, _ONE_32 + _FAR_32))
+    return (_growth_f32(r) * r + float32(1)) * scale * select(large, _UP_32, _DOWN_32)
+
+
+@_compiled
+def exp_nonpositive_f32(x):  # type: ignore[no-untyped-def]
+    """The exponential of a number <= 0."""
+    r, scale = _reduced_f32(select(x < float32(-105.0), float32(-105.0), x), _ONE_32 + _FAR_32)
+    return (_growth_f32(r) * r + float32(1)) * scale * _DOWN_32
 
 
 @_compiled
 def expm1_f32(x):  # type: ignore[no-untyped-def]
     """``exp(x) - 1`` without cancellation."""
     given = x
-    x = select(x > float32(89.0), float32(89.0), select(x < float32(-20.0), float32(-20.0), x))
-    shifted = x * _LOG2E_32 + _MAGIC_32
-    n = shifted - _MAGIC_32
-    r = x - n * _LN2_HIGH_32
-    r = r - n * _LN2_LOW_32
-    k = int32(bits_f32(shifted) - _MAGIC_BITS_32)
-    inverse = from_bits_f32(int32(max(int32(int32(127) - k), int32(0))) << int32(23))
-    result = _scale_f32((float32(1) - inverse) + _expm1_polynomial_f32(r), k)
-    return select(given == float32(0), given, result)
+    x = select(x < float32(-20.0), float32(-20.0), x)
+    x = select(x > float32(89.0), float32(89.0), x)
+    r, scale = _reduced_f32(x, _ONE_32 - float32(1))  # half of the power of two, which itself may be out of range
+    result = (_growth_f32(r) * r * scale + (scale - float32(0.5))) * float32(2)
+    return select(math.fabs(given) < float32(1e-30), given, result)  # of -0 it is -0, and half of less may be nothing
+
+
+@_compiled
+def expm1_nonpositive_f32(x):  # type: ignore[no-untyped-def]
+    """``exp(x) - 1`` of a number <= 0 without cancellation."""
+    r, scale = _reduced_f32(select(x < float32(-20.0), float32(-20.0), x), _ONE_32)
+    return -math.fabs(_growth_f32(r) * r * scale + (scale - float32(1)))  # of 0 it is -0
 
 
 @_compiled
@@ -303,24 +344,51 @@ def log1p_f32(x):  # type: ignore[no-untyped-def]
 
 
 @_compiled
+def log1p_fraction_f32(x):  # type: ignore[no-untyped-def]
+    """``log(1 + x)`` of a number in [0, 1]."""
+    p = float32(-0.003318473696708679)
+    p = p * x + float32(0.020204592496156693)
+    p = p * x + float32(-0.05766446515917778)
+    p = p * x + float32(0.10680557787418365)
+    p = p * x + float32(-0.15355397760868073)
+    p = p * x + float32(0.19695401191711426)
+    p = p * x + float32(-0.24958588182926178)
+    p = p * x + float32(0.33330512046813965)
+    p = p * x + float32(-0.4999993145465851)
+    return (x * x) * p + x
+
+
+@_compiled
 def tanh_f32(x):  # type: ignore[no-untyped-def]
     """The hyperbolic tangent."""
-    u = expm1_f32(float32(-2) * math.fabs(x))
-    size = -u / (float32(2) + u)
-    return select(x < float32(0), -size, select(x == float32(0), x, size))
+    u = expm1_nonpositive_f32(float32(-2) * math.fabs(x))
+    return with_sign(u / (float32(2) + u), x)
 
 
 # --- float64 --------------------------------------------------------------------------------------------------------
 
 _MAGIC_64 = 6755399441055744.0
 _MAGIC_BITS_64 = np.int64(0x4338000000000000)
+_ONE_64 = _MAGIC_64 + 1023  # its bits shifted left by 52 are those of 1.0
 _LOG2E_64 = 1.4426950408889634
 _LN2_HIGH_64 = 0.6931471803691238
 _LN2_LOW_64 = 1.9082149292705877e-10
+_FAR_64 = 512.0
+_UP_64, _DOWN_64 = 2.0**512, 2.0**-512
 
 
 @_compiled
-def _expm1_polynomial_f64(r):  # type: ignore[no-untyped-def]
+def _reduced_f64(x, magic):  # type: ignore[no-untyped-def]
+    """r, and 2 to the power of n and of what `magic` has beyond `_ONE_64`."""
+    shifted = x * _LOG2E_64 + magic
+    n = shifted - magic
+    r = x - n * _LN2_HIGH_64
+    return r - n * _LN2_LOW_64, from_bits_f64(bits_f64(shifted) << int64(52))
+
+
+@_compiled
+def _growth_f64(r):  # type: ignore[no-untyped-def]
+    """``(exp(r) - 1) / r``."""
     p = 2.09147553258932e-09
     p = p * r + 2.5105312729622103e-08
     p = p * r + 2.755727347871858e-07
@@ -332,39 +400,42 @@ def _expm1_polynomial_f64(r):  # type: ignore[no-untyped-def]
     p = p * r + 0.04166666666666667
     p = p * r + 0.1666666666666667
     p = p * r + 0.5
-    return (r * r) * p + r
-
-
-@_compiled
-def _scale_f64(x, n):  # type: ignore[no-untyped-def]
-    half = n >> int64(1)
-    return x * from_bits_f64((half + int64(1023)) << int64(52)) * from_bits_f64((n - half + int64(1023)) << int64(52))
+    return p * r + 1.0
 
 
 @_compiled
 def exp_f64(x):  # type: ignore[no-untyped-def]
     """The exponential."""
-    x = select(x > 710.0, 710.0, select(x < -746.0, -746.0, x))
-    shifted = x * _LOG2E_64 + _MAGIC_64
-    n = shifted - _MAGIC_64
-    r = x - n * _LN2_HIGH_64
-    r = r - n * _LN2_LOW_64
-    return _scale_f64(1.0 + _expm1_polynomial_f64(r), bits_f64(shifted) - _MAGIC_BITS_64)
+    x = select(x < -746.0, -746.0, x)
+    x = select(x > 710.0, 710.0, x)
+    large = x > 0.0
+    r, scale = _reduced_f64(x, select(large, _ONE_64 - _FAR_64, _ONE_64 + _FAR_64))
+    return (_growth_f64(r) * r + 1.0) * scale * select(large, _UP_64, _DOWN_64)
+
+
+@_compiled
+def exp_nonpositive_f64(x):  # type: ignore[no-untyped-def]
+    """The exponential of a number <= 0."""
+    r, scale = _reduced_f64(select(x < -746.0, -746.0, x), _ONE_64 + _FAR_64)
+    return (_growth_f64(r) * r + 1.0) * scale * _DOWN_64
 
 
 @_compiled
 def expm1_f64(x):  # type: ignore[no-untyped-def]
     """``exp(x) - 1`` without cancellation."""
     given = x
-    x = select(x > 710.0, 710.0, select(x < -40.0, -40.0, x))
-    shifted = x * _LOG2E_64 + _MAGIC_64
-    n = shifted - _MAGIC_64
-    r = x - n * _LN2_HIGH_64
-    r = r - n * _LN2_LOW_64
-    k = bits_f64(shifted) - _MAGIC_BITS_64
-    inverse = from_bits_f64(max(int64(1023) - k, int64(0)) << int64(52))
-    result = _scale_f64((1.0 - inverse) + _expm1_polynomial_f64(r), k)
-    return select(given == 0.0, given, result)
+    x = select(x < -40.0, -40.0, x)
+    x = select(x > 710.0, 710.0, x)
+    r, scale = _reduced_f64(x, _ONE_64 - 1.0)  # half of the power of two, which itself may be out of range
+    result = (_growth_f64(r) * r * scale + (scale - 0.5)) * 2.0
+    return select(math.fabs(given) < 1e-300, given, result)  # of -0 it is -0, and half of less may be nothing
+
+
+@_compiled
+def expm1_nonpositive_f64(x):  # type: ignore[no-untyped-def]
+    """``exp(x) - 1`` of a number <= 0 without cancellation."""
+    r, scale = _reduced_f64(select(x < -40.0, -40.0, x), _ONE_64)
+    return -math.fabs(_growth_f64(r) * r * scale + (scale - 1.0))  # of 0 it is -0
 
 
 @_compiled
@@ -416,11 +487,29 @@ def log1p_f64(x):  # type: ignore[no-untyped-def]
 
 
 @_compiled
+def log1p_fraction_f64(x):  # type: ignore[no-untyped-def]
+    """``log(1 + x)`` of a number in [0, 1]."""
+    s = x / (2.0 + x)
+    z = s * s
+    p = 0.1690126704518173
+    p = p * z + 0.08407689893790059
+    p = p * z + 0.1208944760828565
+    p = p * z + 0.1330325624062169
+    p = p * z + 0.15386369123859958
+    p = p * z + 0.18181753897913644
+    p = p * z + 0.22222223648238262
+    p = p * z + 0.28571428553899897
+    p = p * z + 0.4000000000009872
+    p = p * z + 0.6666666666666652
+    half_square = 0.5 * x * x
+    return x - (half_square - s * (half_square + z * p))
+
+
+@_compiled
 def tanh_f64(x):  # type: ignore[no-untyped-def]
     """The hyperbolic tangent."""
-    u = expm1_f64(-2.0 * math.fabs(x))
-    size = -u / (2.0 + u)
-    return select(x < 0.0, -size, select(x == 0.0, x, size))
+    u = expm1_nonpositive_f64(-2.0 * math.fabs(x))
+    return with_sign(u / (2.0 + u), x)
 
 
 # --- powers and gamma functions -------------------------------------------------------------------------------------
