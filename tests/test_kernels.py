@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import os
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import threading
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,7 @@ pytest.importorskip("numba")
 
 from numba import njit
 
-from lossary.kernels import codegen, table
+from lossary.kernels import codegen, ranges, table
 from lossary.kernels.cpu import compiling, pointwise, scalar, store, threads
 
 POINTWISE = [
@@ -424,8 +426,11 @@ def worst(found: Any, exact: list[Any], dtype: Any) -> float:
     return largest
 
 
+ELEMENTARY = ["exp", "expm1", "log", "log1p", "tanh", "digamma", "trigamma", "lgamma"]
+
+
 @every_type
-@pytest.mark.parametrize("name", ["exp", "expm1", "log", "log1p", "tanh", "digamma", "trigamma", "lgamma"])
+@pytest.mark.parametrize("name", ELEMENTARY)
 def test_an_elementary_function_keeps_its_bound(name: str, dtype: Any) -> None:
     suffix, column = ("f32", 1) if dtype is np.float32 else ("f64", 0)
     x = spread_out(dtype)
@@ -453,6 +458,29 @@ def test_an_elementary_function_keeps_its_bound(name: str, dtype: Any) -> None:
 
 
 @every_type
+@pytest.mark.parametrize("whole", list(codegen.SPECIAL))
+def test_a_function_of_part_of_the_numbers_keeps_its_bound_and_its_range_there(whole: str, dtype: Any) -> None:
+    suffix, column = ("f32", 1) if dtype is np.float32 else ("f64", 0)
+    name, (low, high) = codegen.SPECIAL[whole]
+    near = np.nextafter(np.array([low, high], dtype), dtype(0.5 * max(low, -1)))  # just inside
+    ends = np.array([low, high, *near, 0.0, math.nan], dtype)
+    powers = np.ldexp(1.0, np.arange(-1074 if dtype is np.float64 else -149, 10))
+    sizes = np.concatenate([spread_out(dtype), powers, -powers, np.linspace(-4, 4, 4001)]).astype(dtype)
+    x = np.concatenate([sizes[(sizes >= low) & (sizes <= high)], ends])
+    out = np.empty_like(x)
+    _apply(getattr(scalar, f"{name}_{suffix}"), x, out)
+    assert np.isnan(out[-1]) and not np.isnan(out[:-1]).any()
+    with mp.workprec(150):
+        exact = [getattr(mp, whole)(mpf(v)) for v in x[:-1].tolist()]
+    assert worst(out[:-1], exact, dtype) <= scalar.ULPS[name][column]
+    least, most = ranges.after(whole, [SimpleNamespace(range=(low, high))])
+    assert out[:-1].min() >= least and out[:-1].max() <= most
+    signed = np.array([-0.0, 0.0 if low == 0 else -0.0], dtype)
+    _apply(getattr(scalar, f"{name}_{suffix}"), signed, out[:2])
+    assert list(np.signbit(out[:2])) == list(np.signbit(getattr(np, whole)(signed)))
+
+
+@every_type
 def test_a_power_keeps_its_bound(dtype: Any) -> None:
     suffix, column = ("f32", 1) if dtype is np.float32 else ("f64", 0)
     rng = np.random.default_rng(3)
@@ -469,6 +497,10 @@ def test_a_power_keeps_its_bound(dtype: Any) -> None:
     _apply_two(getattr(scalar, f"raised_{suffix}"), edges, powers, out)
     with np.errstate(all="ignore"):
         np.testing.assert_array_equal(out, edges**powers)
+
+
+def test_a_kernel_and_the_functions_it_calls_agree_on_the_size_of_a_piece() -> None:
+    assert pointwise.PIECE == scalar.PIECE and pointwise.BLOCK % pointwise.PIECE == 0
 
 
 def test_the_loop_is_vectorised() -> None:

@@ -80,12 +80,12 @@ def _spares_nothing(weight: Node, factor: Node) -> bool:
 
     There the factor is replaced only where it is not finite; but for the sign of zero the product might always be.
     """
-    if factor.operation != "where" or factor.parts[1].operation not in ("constant", "filled"):
+    if factor.operation != "where" or factor.parts[0].operation != "&":
         return False
     condition, zero, x = factor.parts
-    graph = weight.graph
-    lost = graph.binary("==", weight, 0) & ~graph.finite(x)
-    return condition is lost and zero.parts[0] == 0
+    graph, lost = weight.graph, condition.parts
+    nothing = zero.operation in ("constant", "filled") and zero.parts[0] == 0
+    return nothing and lost[0] is graph.binary("==", weight, 0) and lost[1] is ~graph.finite(x)
 
 
 class Graph:
@@ -222,14 +222,21 @@ def _call(name: str, count: int) -> Callable[..., Node]:
 # What generated source may call: each a function of `lossary.kernels.cpu.scalar` or its like for another device.
 FUNCTIONS = {"exp": 1, "expm1": 1, "log": 1, "log1p": 1, "tanh": 1, "sqrt": 1, "sign": 1, "maximum": 2, "minimum": 2}
 FUNCTIONS |= {"lgamma": 1, "digamma": 1, "trigamma": 1}
+for _name, _count in FUNCTIONS.items():
+    setattr(Namespace, _name, _call(_name, _count))
+
 # What is called instead where the argument is known to lie in a range.
 SPECIAL = {
     "exp": ("exp_nonpositive", (-math.inf, 0.0)),
     "expm1": ("expm1_nonpositive", (-math.inf, 0.0)),
     "log1p": ("log1p_fraction", (0.0, 1.0)),
 }
-for _name, _count in FUNCTIONS.items():
-    setattr(Namespace, _name, _call(_name, _count))
+
+
+def called(node: Node) -> str:
+    """Return the function that computes a node: the cheapest that is right for whatever its argument may be."""
+    name, suffices = SPECIAL.get(node.operation, ("", ranges.ANYTHING))
+    return name if name and ranges.within(node.parts[0].range, suffices) else node.operation
 
 
 # Names that the template around the loop uses.
@@ -405,11 +412,9 @@ class Writer:
             if operation in "&|":
                 left, right = self._text(parts[0], 4)[0], self._text(parts[1], 4)[0]
             return f"{left} {operation} {right}", own
-        special, suffices = SPECIAL.get(operation, ("", ranges.ANYTHING))
-        if special and ranges.within(parts[0].range, suffices):
-            operation = special
-        self.functions.add(operation)
-        return f"{operation}({', '.join(self._text(part)[0] for part in parts)})", ATOM
+        function = called(node)
+        self.functions.add(function)
+        return f"{function}({', '.join(self._text(part)[0] for part in parts)})", ATOM
 
     def _uniform(self, node: Node) -> str:
         expression = _python(node)

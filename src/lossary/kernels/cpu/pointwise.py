@@ -22,7 +22,8 @@ from lossary.kernels import codegen
 from lossary.kernels.cpu import memory, store, threads
 from lossary.kernels.table import LEAST, Outcome, Wanted, least
 
-BLOCK = 4096  # as in `lossary.kernels.cpu.scalar`, which this module does not import: it needs the compiler
+BLOCK = 4096  # elements whose values have a sum of their own
+PIECE = 512  # as in `lossary.kernels.cpu.scalar`, which this module does not import: it needs the compiler
 _BUFFERED = 8 * BLOCK  # elements that pass through a buffer at a time
 LEAST_SHARED = 65536  # elements from which threads are used: their start costs some tens of microseconds
 
@@ -67,7 +68,7 @@ from numba import {dtype} as T
 from lossary.kernels.cpu.compiling import entry
 {imports}
 INF, NAN = T(float("inf")), T(float("nan"))
-BLOCK, PIECE = {block}, 512
+BLOCK, PIECE = {block}, {piece}
 
 
 def uniforms({parameters}):
@@ -100,8 +101,8 @@ def run(first, last, length, {names}, sums):
 _LOOP = """    for i in range(start, stop):
 {body}
 """
-# Some values are kept aside and then summed: double precision in the main loop would halve its lanes. Few enough that
-# the processor still reads ahead meanwhile.
+# The values of a piece are kept aside and then summed: double precision in the main loop would halve its lanes. A piece
+# is small, so that memory is read ahead meanwhile.
 _SUMMING_LOOP = """    values = room(T(0.0))
     for begin in range(start, stop, PIECE):
         end = min(begin + PIECE, stop)
@@ -154,6 +155,7 @@ def write(variant: Variant) -> tuple[str, codegen.Program]:
         where=f"{loss.define.__module__}.{loss.define.__qualname__}",
         imports=_imports(program, variant, tests),
         block=BLOCK,
+        piece=PIECE,
         loop=loop,
         parameters=", ".join(variant.uniform),
         uniforms="".join(f"{expression}, " for _, expression in program.uniforms),

@@ -2,7 +2,8 @@
 
 A call to the C library stops a loop from being vectorised; these are polynomials, selects and shifts without a branch.
 Each has a stated bound on its error in units in the last place (`ULPS`), over its whole range, held in the tests.
-Infinities, NaN, signed zeros and results below the smallest normal number come out as in the C library.
+Infinities, NaN, signed zeros and results below the smallest normal number come out as in the C library. Where a kernel
+knows more of an argument (`lossary.kernels.ranges`), it calls a function of part of the numbers, of fewer operations.
 
 The functions come in two modules' worth of names, ``exp_f32`` and ``exp_f64``; a generated kernel imports those of its
 type under their plain names. They are meant to be called from compiled code only.
@@ -17,14 +18,13 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import float32, float64, int32, int64, njit, types
-from numba.core import cgutils
 from numba.core.compiler import Compiler
 from numba.extending import intrinsic as _intrinsic
 
 from lossary.kernels import gamma
 
-# Elements of a block: what a kernel works on at a time, all of it in the first-level cache.
-BLOCK = 4096
+# Elements of a piece of a block: what a generated kernel works on before it adds their values up.
+PIECE = 512
 # Rows of a tile: what a kernel on rows works on side by side.
 LANES = 64
 
@@ -51,9 +51,12 @@ _as_written: Callable[[Any], Any] = njit(error_model="numpy", forceinline=True, 
 # their zeros.
 ULPS = {
     "exp": (1.0, 1.0),
+    "exp_nonpositive": (1.0, 1.0),
     "expm1": (2.5, 2.5),
+    "expm1_nonpositive": (1.5, 1.5),
     "log": (1.0, 1.0),
     "log1p": (1.5, 1.5),
+    "log1p_fraction": (1.5, 1.5),
     "tanh": (3.0, 3.0),
     "raised": (3.0, 1.0),
     "lgamma": (4.0, 1.0),
@@ -150,7 +153,7 @@ def _on_the_stack(count: int, told: str) -> Any:
     return array
 
 
-room = _on_the_stack(BLOCK, "A C array of `BLOCK` numbers of a type, on the stack.")
+room = _on_the_stack(PIECE, "A C array of `PIECE` numbers of a type, on the stack.")
 lanes = _on_the_stack(LANES, "A C array of `LANES` numbers of a type, on the stack.")
 
 
@@ -227,14 +230,14 @@ def sqrt(x):  # type: ignore[no-untyped-def]
 
 # --- float32 --------------------------------------------------------------------------------------------------------
 # exp: x = n log 2 + r with |r| <= log(2) / 2, a polynomial in r, and 2^n in two factors so that results below the
-# smallest normal number come out right; the second is a constant, and the first stays in range beside it. n is found by
-# adding 1.5 * 2^23, which leaves it in the low bits: unlike a conversion, that is defined for NaN. With the exponent's
-# bias added too, a shift makes the power of two of them. The polynomials are near-minimax (Chebyshev) fits. Numba widens
+# smallest normal number come out right: the second is a constant, and beside it the first stays in range. n is found by
+# adding 1.5 * 2^23, which leaves it in the low bits: unlike a conversion, that is defined for NaN. With the bias of the
+# exponent added too, one shift makes the power of two. The polynomials are near-minimax (Chebyshev) fits. Numba widens
 # integers to 64 bits in arithmetic; ``int32(...)`` around it keeps them as wide as the numbers, hence as many in a
 # register.
 #
-# A function of part of the numbers (`exp_nonpositive` ...) is what remains of the whole one there; it is NaN for NaN, and
-# what it is for other numbers nobody should ask.
+# A function of part of the numbers (`exp_nonpositive` ...) is what remains of the whole one there, or better: NaN for
+# NaN, and for other numbers anything.
 
 _ONE_32 = np.float32(12582912.0 + 127)  # its bits shifted left by 23 are those of 1.0
 _LOG2E_32 = np.float32(1.4426950408889634)
