@@ -229,12 +229,12 @@ def log_cosh(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     """
     residual = pred - target
     size = xp.abs(residual)
-    beyond = xp.expm1(-2 * size)
-    tail = 1 + beyond  # exp(-2 size), which vanishes far away
-    # Near 0, cosh**2 - 1 = sinh**2 keeps its digits.
+    fall = xp.expm1(-2 * size)
+    tail = 1 + fall  # exp(-2 size), which vanishes far away
     near = tail > 0.25
-    square = 0.25 * beyond * beyond / xp.where(near, tail, xp.ones_like(tail))
-    excess = xp.log1p(xp.where(near, square, tail))
+    # Near 0, log cosh is half the log of 1 + sinh**2, and sinh keeps its digits.
+    sinh_squared = 0.25 * fall * fall / xp.where(near, tail, xp.ones_like(tail))
+    excess = xp.log1p(xp.where(near, sinh_squared, tail))
     yield xp.where(near, 0.5 * excess, size + excess - 0.6931471805599453)
     yield xp.tanh(residual)
     yield numerics.sech_squared(xp, residual)
