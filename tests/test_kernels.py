@@ -275,6 +275,7 @@ def test_the_generated_source_reads_like_the_definition() -> None:
         "slope = sign(residual) * clipped",
     )
     assert source.startswith('"""huber: their sum and gradient, in float32.')
+    assert "block_sum = plus(block_sum, types.float64(value))" in source
     compile(source, "huber.py", "exec")
 
 

@@ -101,9 +101,9 @@ def run(first, last, length, {names}, sums):
 _LOOP = """    for i in range(start, stop):
 {body}
 """
-# The values of a piece are kept aside and then summed: double precision in the main loop would halve its lanes. A piece
-# is small, so that memory is read ahead meanwhile.
-_SUMMING_LOOP = """    values = room(T(0.0))
+# Where a value costs more than its way through memory, those of a piece are kept aside and then summed: double precision
+# in the main loop would halve its lanes. A piece is small, so that memory is read ahead meanwhile.
+_LOOP_IN_PIECES = """    values = room(T(0.0))
     for begin in range(start, stop, PIECE):
         end = min(begin + PIECE, stop)
         for i in range(begin, end):
@@ -111,6 +111,8 @@ _SUMMING_LOOP = """    values = room(T(0.0))
         for i in range(end - begin):
             block_sum = plus(block_sum, types.float64(load(values, i)))
 """
+# What is a few instructions: a loop of nothing else waits for memory.
+_CHEAP = {"abs", "where", "maximum", "minimum", "sign"}
 
 
 def write(variant: Variant) -> tuple[str, codegen.Program]:
@@ -118,6 +120,7 @@ def write(variant: Variant) -> tuple[str, codegen.Program]:
     loss, order, weighted = variant.loss, variant.order, variant.weighted
     orders = ({0} if variant.value else set()) | ({order} if order else set())
     program = codegen.trace(loss, dict(variant.static), variant.uniform, variant.arrays, order, orders)
+    in_pieces = variant.value == "sum" and not _CHEAP.issuperset(program.functions)
     inputs = [*program.arguments, *(["example_weight"] if weighted else [])]
     body = [f"{name} = load({name}_at, i)" for name in inputs]
     tests = _tests(variant, program)
@@ -134,8 +137,10 @@ def write(variant: Variant) -> tuple[str, codegen.Program]:
         if variant.value == "each":
             outputs.append("value_out")
             body.append(f"store(value_out, i, {weighed})")
-        else:
+        elif in_pieces:
             body.append(f"store(values, i - begin, {weighed})")
+        else:
+            body.append(f"block_sum = plus(block_sum, types.float64({weighed}))")
     if order:
         body.append(f"factor = {'example_weight * ' if weighted else ''}derivative_scale")
         for number, derivative in enumerate(program.results[order]):
@@ -145,9 +150,8 @@ def write(variant: Variant) -> tuple[str, codegen.Program]:
 
     arguments = [f"{name}_at" for name in inputs] + outputs
     uniforms = [name for name, _ in program.uniforms] + (["derivative_scale"] if order else [])
-    summing = variant.value == "sum"
-    indent = " " * (12 if summing else 8)
-    loop = (_SUMMING_LOOP if summing else _LOOP).format(body="\n".join(indent + line for line in body))
+    indent = " " * (12 if in_pieces else 8)
+    loop = (_LOOP_IN_PIECES if in_pieces else _LOOP).format(body="\n".join(indent + line for line in body))
     source = _HEADER.format(
         name=loss.name,
         what=_what(variant),

@@ -331,9 +331,8 @@ def log_f32(x):  # type: ignore[no-untyped-def]
     tiny = x < float32(1.1754943508222875e-38)
     result = _log_of_f32(select(tiny, x * float32(8388608.0), x), float32(0))
     result = select(tiny, result - float32(15.942385152878742), result)
-    result = select(x == float32(math.inf), x, result)
-    result = select(x == float32(0), float32(-math.inf), result)
-    return select((x < float32(0)) | (x != x), float32(math.nan), result)
+    result = select(x > float32(0), result, select(x == float32(0), float32(-math.inf), float32(math.nan)))
+    return select(x < float32(math.inf), result, x)
 
 
 @_compiled
@@ -341,9 +340,9 @@ def log1p_f32(x):  # type: ignore[no-untyped-def]
     """``log(1 + x)`` without cancellation: what the sum loses to rounding is put back after the reduction."""
     u = float32(1) + x
     result = _log_of_f32(u, x - (u - float32(1)))
-    result = select((x == float32(math.inf)) | (x == float32(0)), x, result)
-    result = select(x == float32(-1), float32(-math.inf), result)
-    return select((x < float32(-1)) | (x != x), float32(math.nan), result)
+    result = with_sign(result, x)  # of -0 it is -0
+    result = select(x > float32(-1), result, select(x == float32(-1), float32(-math.inf), float32(math.nan)))
+    return select(x < float32(math.inf), result, x)
 
 
 @_compiled
@@ -474,9 +473,8 @@ def log_f64(x):  # type: ignore[no-untyped-def]
     tiny = x < 2.2250738585072014e-308
     result = _log_of_f64(select(tiny, x * 18014398509481984.0, x), 0.0)
     result = select(tiny, result - 37.42994775023705, result)
-    result = select(x == math.inf, x, result)
-    result = select(x == 0.0, -math.inf, result)
-    return select((x < 0.0) | (x != x), math.nan, result)
+    result = select(x > 0.0, result, select(x == 0.0, -math.inf, math.nan))
+    return select(x < math.inf, result, x)
 
 
 @_compiled
@@ -484,9 +482,9 @@ def log1p_f64(x):  # type: ignore[no-untyped-def]
     """``log(1 + x)`` without cancellation: what the sum loses to rounding is put back after the reduction."""
     u = 1.0 + x
     result = _log_of_f64(u, x - (u - 1.0))
-    result = select((x == math.inf) | (x == 0.0), x, result)
-    result = select(x == -1.0, -math.inf, result)
-    return select((x < -1.0) | (x != x), math.nan, result)
+    result = with_sign(result, x)  # of -0 it is -0
+    result = select(x > -1.0, result, select(x == -1.0, -math.inf, math.nan))
+    return select(x < math.inf, result, x)
 
 
 @_compiled
