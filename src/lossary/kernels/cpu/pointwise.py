@@ -101,8 +101,8 @@ def run(first, last, length, {names}, sums):
 _LOOP = """    for i in range(start, stop):
 {body}
 """
-# Where a value costs more than its way through memory, those of a piece are kept aside and then summed: double precision
-# in the main loop would halve its lanes. A piece is small, so that memory is read ahead meanwhile.
+# Where a value costs more than its way through memory, those of a piece are kept aside and then summed: doubles in the
+# main loop would halve its lanes. A piece is small, so that memory is read ahead meanwhile.
 _LOOP_IN_PIECES = """    values = room(T(0.0))
     for begin in range(start, stop, PIECE):
         end = min(begin + PIECE, stop)

@@ -118,10 +118,15 @@ def store(_typing: Any, pointer: Any, index: Any, x: Any) -> Any:
 
 @intrinsic
 def whole_registers(_typing: Any) -> Any:
-    """Let the function this stands in use 512-bit registers where there are any; LLVM by itself stops at 256."""
+    """Let the function this stands in use 512-bit registers where there are any; LLVM by itself stops at 256.
+
+    What does not fit into them is put aside on the stack, which is aligned to whole lines of the cache: a register that
+    lies across two costs twice as much, and which ones do would change from one process to the next.
+    """
 
     def generate(context: Any, builder: Any, _signature: Any, _args: Any) -> Any:
-        set.add(builder.function.attributes, '"prefer-vector-width"="512"')  # llvmlite knows no such attribute by name
+        for attribute in ('"prefer-vector-width"="512"', '"stackrealign"'):
+            set.add(builder.function.attributes, attribute)  # llvmlite knows no such attribute by name
         return context.get_dummy_value()
 
     return types.void(), generate
