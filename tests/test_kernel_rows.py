@@ -442,7 +442,7 @@ def test_later_processes_load_the_kernel_without_the_compiler(tmp_path: Path) ->
 def test_an_edit_of_the_loops_makes_another_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
     monkeypatch.setattr(rows.store, "function", lambda name, made_of, make: made.append(made_of) or 1)
-    variant = rows.Variant("float32", "float32", False, False, False, rows.LIKELIHOOD, False, False)
+    variant = rows.Variant("float32", "float32", "float32", False, False, False, rows.LIKELIHOOD, False, False)
     for text in (rows._source(), rows._source() + "# edited"):
         monkeypatch.setattr(rows, "_source", lambda text=text: text)
         rows._compiled.__wrapped__(variant)

@@ -76,8 +76,10 @@ class Call:
                 checks.conditions(_dispatch.backend(*self.arrays), loss, self.arrays, self.params, seen, self.batch)
 
     def steps(self) -> Any:
-        """Start the definition on uncoupled arrays."""
-        return self.loss.define(self.xp, *self.arrays, **self.params)
+        """Start the definition on uncoupled arrays; what a kernel would read in half precision is widened here."""
+        xp, dtype = self.xp, self.dtype
+        wide = (xp.cast(x, dtype) if xp.narrow(x, dtype) else x for x in self.arrays)
+        return self.loss.define(xp, *wide, **self.params)
 
     def on(self, arrays: Sequence[Any], params: Mapping[str, Any]) -> Call:
         """Return the same call on other arrays and parameters."""
@@ -181,7 +183,8 @@ def prepare(
 ) -> Call:
     """Check a call and bring its arrays into the form the definition takes.
 
-    With `later` the values are left to be checked by whoever computes: a kernel does it on the way.
+    With `later` the values are left to be checked by whoever computes: a kernel does it on the way. It also widens half
+    precision on the way, so arrays that it reads are left as they are.
     """
     params = dict(keywords)
     listed = checks.bind_arrays(loss, given, params)
@@ -213,6 +216,8 @@ def prepare(
     classes = arrays[0].shape[-1] if signature.inputs[0] else 1
     checks.parameter_shapes(loss, params, batch, classes, signature.rank)
     lengths, sizes = _lengths(loss, signature, arrays)
+    narrow = later and any(xp.narrow(array, dtype) for array in arrays)
+    as_stored = xp.read_narrow(loss, signature, arrays) if narrow else ()
     ready = []
     for name, core, array, allowed in zip(loss.arguments, signature.inputs, arrays, domains, strict=True):
         if allowed.kind == "index":
@@ -230,7 +235,8 @@ def prepare(
         else:
             if name in loss.wrt and array.ndim == len(core):  # one example, repeated: each repetition has its gradient
                 array = xp.broadcast_to(array, batch + array.shape)
-            ready.append(_row(xp.cast(array, dtype), core, signature))
+            as_it_is = name in as_stored and xp.narrow(array, dtype)
+            ready.append(_row(array if as_it_is else xp.cast(array, dtype), core, signature))
     arrays_given = [k for k, v in params.items() if not isinstance(v, (int, float)) and hasattr(v, "shape")]
     params |= {k: xp.cast(xp.asarray(params[k], k, like), dtype) for k in arrays_given}
     call = Call(loss, xp, arrays, ready, params, signature, batch, dtype, weights, domains, exempt, check)

@@ -37,6 +37,8 @@ from numpy import (  # noqa: F401  (the namespace's own names, re-exported as th
 from lossary.errors import ArgumentError, ShapeError
 
 if TYPE_CHECKING:
+    from lossary.catalogue import Loss
+    from lossary.facts import Signature
     from lossary.transforms import Call
 
 Array = Any  # an ndarray; NumPy's own annotations for reductions say Any too
@@ -151,6 +153,18 @@ def compute_dtype(arrays: list[Array]) -> Any:
 def cast(x: Array, dtype: Any) -> Array:
     """Convert to a type, without a copy where none is needed."""
     return x.astype(dtype, copy=False)
+
+
+def narrow(x: Array, dtype: Any) -> bool:
+    """Whether an array is in half precision and is to be computed in float32."""
+    return bool(x.dtype == np.float16 and dtype == np.float32)
+
+
+def read_narrow(loss: Loss, signature: Signature, arrays: Sequence[Array]) -> tuple[str, ...]:
+    """Return which arrays of a call its kernel reads in half precision, as they are stored."""
+    from lossary.kernels import table
+
+    return table.narrow(loss, signature)
 
 
 def as_index(x: Array) -> Array:

@@ -35,6 +35,8 @@ from lossary import lookout, settings
 from lossary.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from lossary.catalogue import Loss
+    from lossary.facts import Signature
     from lossary.transforms import Call
 
 Tensor = torch.Tensor
@@ -187,6 +189,25 @@ def cast(x: Tensor, dtype: torch.dtype) -> Tensor:
     return x.to(dtype)
 
 
+def narrow(x: Tensor, dtype: torch.dtype) -> bool:
+    """Whether a tensor is in half precision and is to be computed in float32."""
+    return x.dtype in _HALVES and dtype == torch.float32
+
+
+def in_memory(arrays: Sequence[Tensor]) -> bool:
+    """Whether tensors are memory that a kernel may read."""
+    return not torch.compiler.is_compiling() and not observed() and all(map(_plain, arrays))
+
+
+def read_narrow(loss: Loss, signature: Signature, arrays: Sequence[Tensor]) -> tuple[str, ...]:
+    """Return which arrays of a call its kernel reads in half precision, as they are stored."""
+    if not in_memory(arrays):
+        return ()
+    from lossary.kernels import table
+
+    return table.narrow(loss, signature)
+
+
 def as_index(x: Tensor) -> Tensor:
     """Convert class labels to indices."""
     return x.long()
@@ -321,7 +342,8 @@ def _placed(spec: _Spec, tensors: Sequence[Tensor], grads: Sequence[Tensor]) -> 
     """Return one gradient for every tensor: those of `wrt` in their places, None elsewhere."""
     placed: list[Tensor | None] = [None] * len(tensors)
     for at, grad in zip(spec.wrt, grads, strict=True):
-        placed[at] = grad.expand(tensors[at].shape)  # which a walk back with several gradients at once knows, too
+        spread = grad.expand(tensors[at].shape)  # which a walk back with several gradients at once knows, too
+        placed[at] = spread.to(tensors[at].dtype)
     return tuple(placed)
 
 
@@ -403,6 +425,8 @@ class _Transformed(torch.autograd.Function):
 # --- kernels on the CPU ----------------------------------------------------------------------------------------------
 
 _NUMPY = {torch.float32: "float32", torch.float64: "float64"}
+# Half precision as kernels hold it, for there and for back; NumPy has no bfloat16, and torch no arithmetic on uint16.
+_HALVES = {torch.bfloat16: (torch.uint16, "int16"), torch.float16: (torch.float16, "float16")}
 
 
 def fused(call: Call, value: Any, order: int, scale: Any, finish: Callable[[Any], Any]) -> Any:
@@ -518,7 +542,14 @@ def _several(x: Tensor) -> bool:
 
 
 def _memory(x: Tensor) -> Any:
-    return x.detach().numpy()
+    held, _ = _HALVES.get(x.dtype, (x.dtype, ""))
+    return x.detach().view(held).numpy()
+
+
+def _of_memory(x: Any, dtype: torch.dtype) -> Tensor:
+    """Return a kernel's array as a tensor; of a type that NumPy has not, the array holds the bits."""
+    _, held = _HALVES.get(dtype, (dtype, x.dtype))
+    return torch.from_numpy(x.view(held)).view(dtype)
 
 
 def _by_kernel(
@@ -540,7 +571,9 @@ def _by_kernel(
         values = torch.from_numpy(values)
     elif value == "sum":
         values = finish(torch.tensor(values, dtype=torch.float64))
-    return Outcome(values, tuple(torch.from_numpy(d) for d in done.derivatives))
+    given = dict(zip(call.loss.arguments, call.arrays, strict=True))
+    derivatives = zip(done.derivatives, call.loss.wrt, strict=False)  # there may be none
+    return Outcome(values, tuple(_of_memory(d, given[name].dtype) for d, name in derivatives))
 
 
 class _Fused(torch.autograd.Function):
@@ -562,9 +595,12 @@ class _Fused(torch.autograd.Function):
             # They are handed over, not copied: whoever gets a gradient may add to it. A second time they are computed.
             kept, ctx.kept = ctx.kept, ()
             by = float(upstream)
-            # Times 0 is 0 wherever the derivative is finite; elsewhere the loss has no slope to speak of.
-            grads = kept if by == 1 else [d * by if by else zeros_like(d) for d in kept]
-            return *nothing, *_placed(spec, tensors, grads)
+            # What was rounded to half precision is not scaled: a scale is there to keep it from becoming 0.
+            if by in (0, 1) or all(d.dtype == spec.call.dtype for d in kept):
+                # Times 0 is 0 wherever the derivative is finite; elsewhere the loss has no slope to speak of.
+                grads = kept if by == 1 else [d * by if by else zeros_like(d) for d in kept]
+                return *nothing, *_placed(spec, tensors, grads)
+            del kept  # its memory is used again
         call = spec.on(tensors)
         if plain:
             factor, alike = 1.0, upstream.numel() and not any(upstream.stride())  # what a mean or a sum sends back

@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 if TYPE_CHECKING:
     from lossary.catalogue import Loss
+    from lossary.facts import Signature
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,18 @@ TABLE: dict[tuple[str, str], tuple[str, str]] = {
 # Elements from which a pointwise kernel is used; below, NumPy is as fast and needs no compiler.
 LEAST = 16384
 LEAST_ROWS = 2048  # the same for the softmax family, of which the definition takes several passes
+
+# Half precision as kernels hold it. NumPy has no bfloat16: an array of uint16 holds the bits of such numbers.
+HALVES = {np.dtype(np.float16): np.dtype(np.int16), np.dtype(np.uint16): np.dtype(np.uint16)}
+
+
+def narrow(loss: Loss, signature: Signature) -> tuple[str, ...]:
+    """Which arrays of a loss its kernel reads in half precision, as they are stored."""
+    if not available() or loss.coupling is not None:
+        return ()
+    if not signature.rank:
+        return loss.arguments
+    return loss.arguments[:2] if TABLE.get((loss.name, "cpu"), ("", ""))[0] == _ROWS else ()
 
 
 # ``LOSSARY_KERNELS=off`` computes everything by the definitions, ``LOSSARY_KERNELS=always`` even the smallest arrays by

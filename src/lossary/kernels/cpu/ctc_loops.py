@@ -29,8 +29,8 @@ plus: Any = scalar.plus
 past: Any = row_loops.past
 exp: Any = row_loops.exp
 row: Any = row_loops._row
-narrow: Any = row_loops._narrow
-read: Any = row_loops._read
+narrow: Any = scalar.narrowed
+read: Any = scalar.widened
 plain = row_loops.plain
 
 # The arrays of one step are different pieces of memory, which the code need not make sure of.

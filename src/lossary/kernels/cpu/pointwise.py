@@ -1,8 +1,9 @@
 """Pointwise losses on the CPU: a generated loop over fixed blocks, values, sums and derivatives in one pass.
 
 Each block of `BLOCK` elements has its own sum, in float64, and the sums are added in their order, so a result does not
-depend on the number of threads. Arrays that are contiguous and of the computing type are read and written where they
-are; others (strided, broadcast, integers, half precision) pass through a small buffer that stays in the cache.
+depend on the number of threads. Arrays that are contiguous and of the computing type, or in half precision, which is
+widened in registers, are read and written where they are; others (strided, broadcast, integers) pass through a small
+buffer that stays in the cache.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 from lossary.catalogue import Loss, get
 from lossary.kernels import codegen
 from lossary.kernels.cpu import memory, store, threads
-from lossary.kernels.table import LEAST, Outcome, Wanted, least
+from lossary.kernels.table import HALVES, LEAST, Outcome, Wanted, least
 
 BLOCK = 4096  # elements whose values have a sum of their own
 PIECE = 512  # as in `lossary.kernels.cpu.scalar`, which this module does not import: it needs the compiler
@@ -46,6 +47,7 @@ class Variant:
     value: str | None
     weighted: bool
     checked: bool
+    narrow: tuple[tuple[str, str], ...] = ()  # arrays in half precision, and how they are held
 
 
 @dataclass(frozen=True)
@@ -131,11 +133,13 @@ def write(variant: Variant) -> tuple[str, codegen.Program]:
     def by_weight(result: str, factor: str) -> str:
         return f"where(example_weight == T(0.0), T(0.0), {result} * {factor})" if weighted else result
 
-    outputs = []
+    narrow = {name: f"types.{held}" for name, held in variant.narrow}
+    kinds, outputs = [narrow.get(name, "T") for name in inputs], []
     if variant.value:
         weighed = by_weight(program.results[0][0], "example_weight")
         if variant.value == "each":
             outputs.append("value_out")
+            kinds.append("T")
             body.append(f"store(value_out, i, {weighed})")
         elif in_pieces:
             body.append(f"store(values, i - begin, {weighed})")
@@ -145,6 +149,7 @@ def write(variant: Variant) -> tuple[str, codegen.Program]:
         body.append(f"factor = {'example_weight * ' if weighted else ''}derivative_scale")
         for number, derivative in enumerate(program.results[order]):
             outputs.append(f"derivative_{number}_out")
+            kinds.append(narrow.get(loss.wrt[number], "T"))
             scaled = by_weight(derivative, "factor") if weighted else f"{derivative} * factor"
             body.append(f"store(derivative_{number}_out, i, {scaled})")
 
@@ -165,7 +170,7 @@ def write(variant: Variant) -> tuple[str, codegen.Program]:
         uniforms="".join(f"{expression}, " for _, expression in program.uniforms),
         names=", ".join([*arguments, *uniforms]),
         types=", ".join(
-            ["types.CPointer(T)"] * len(arguments) + ["T"] * len(uniforms) + ["types.CPointer(types.float64)"]
+            [f"types.CPointer({kind})" for kind in kinds] + ["T"] * len(uniforms) + ["types.CPointer(types.float64)"]
         ),
     )
     return source, program
@@ -313,16 +318,27 @@ def compute(
     """Return what is wanted, and whether a value lies outside its domain; None if there is no kernel.
 
     `arrays` are those of the loss and the parameters that differ from example to example; `numbers` are the others.
+    Under float32 those of the loss may be in half precision, and their derivatives then are too (`table.HALVES`).
     Derivatives are written to `room` where that has arrays that lie as the kernel writes.
     """
-    compiled = find(loss, numbers, arrays, dtype.name, wanted, check)
+    narrow = tuple((name, HALVES[x.dtype].name) for name, x in arrays.items() if _held(x, dtype) != dtype)
+    compiled = find(loss, numbers, arrays, dtype.name, wanted, check, narrow)
     return None if compiled is None else _run(compiled, loss, arrays, numbers, batch, dtype, wanted, room)
 
 
 def find(
-    loss: Loss, numbers: Mapping[str, Any], arrays: Iterable[str], dtype: str, wanted: Wanted, check: bool
+    loss: Loss,
+    numbers: Mapping[str, Any],
+    arrays: Iterable[str],
+    dtype: str,
+    wanted: Wanted,
+    check: bool,
+    narrow: tuple[tuple[str, str], ...] = (),
 ) -> Compiled | None:
-    """Return the kernel for what is wanted of a loss under its parameters, or None if there is none."""
+    """Return the kernel for what is wanted of a loss under its parameters, or None if there is none.
+
+    `narrow` are the arrays in half precision, by name, and how they are held.
+    """
     if dtype not in TYPES:
         return None
     if loss.bound:
@@ -333,7 +349,7 @@ def find(
     static = tuple((name, value) for name, value in numbers.items() if name not in uniform)
     extra = tuple(name for name in arrays if name not in loss.arguments)
     weighted = wanted.weights is not None
-    return _compile(Variant(loss, dtype, static, uniform, extra, wanted.order, wanted.value, weighted, check))
+    return _compile(Variant(loss, dtype, static, uniform, extra, wanted.order, wanted.value, weighted, check, narrow))
 
 
 def _is_number(x: Any) -> bool:
@@ -353,19 +369,21 @@ def _run(
     length = math.prod(batch)
     inputs = [arrays[name] for name in compiled.arguments]
     if wanted.weights is not None:
-        inputs.append(wanted.weights)
+        inputs.append(wanted.weights.astype(dtype, copy=False))
     # Axes in the order of memory, so that arrays in Fortran order are read as they lie.
     axes = _axes(inputs, len(batch))
     shape = tuple(batch[a] for a in axes)
     sources = [_Source(x, shape, axes, dtype) for x in inputs]
-    places = [None] * (wanted.value == "each") + [*(room or [None] * len(loss.wrt))] * (wanted.order > 0)
-    outputs = [_place(x, shape, axes, dtype) for x in places]
+    outputs = [memory.empty(shape, dtype)] if wanted.value == "each" else []
+    if wanted.order:
+        slopes = zip(room or [None] * len(loss.wrt), loss.wrt, strict=True)
+        outputs += [_place(x, shape, axes, _held(arrays[name], dtype)) for x, name in slopes]
     blocks = -(-length // BLOCK)
     sums = np.empty(blocks)
     out = [x.ctypes.data for x in outputs]
     uniforms = compiled.uniforms(**{name: numbers[name] for name in compiled.uniform_names})
     scalars = (*map(float, uniforms), *((float(wanted.scale),) if wanted.order else ()))
-    function, sums_at, width = compiled.function, sums.ctypes.data, dtype.itemsize
+    function, sums_at = compiled.function, sums.ctypes.data
 
     if all(source.direct for source in sources):
         pointers = [*(source.address for source in sources), *out, *scalars, sums_at]
@@ -375,13 +393,13 @@ def _run(
     else:
 
         def run(first: int, last: int) -> int:
-            buffers = [None if source.direct else source.buffer(dtype) for source in sources]
+            buffers = [None if source.direct else source.buffer() for source in sources]
             found = 0
             for start in range(first, last, _BUFFERED // BLOCK):
                 stop = min(start + _BUFFERED // BLOCK, last)
                 begin, end = start * BLOCK, min(stop * BLOCK, length)
                 read = [
-                    source.address if buffer is None else source.fill(buffer, begin, end) - begin * width
+                    source.address if buffer is None else source.fill(buffer, begin, end) - begin * buffer.itemsize
                     for source, buffer in zip(sources, buffers, strict=True)
                 ]
                 found |= function(start, stop, length, *read, *out, *scalars, sums_at)
@@ -398,6 +416,11 @@ def _run(
     elif wanted.value == "sum":
         value = sums.sum()
     return Outcome(value, tuple(outputs)), suspect
+
+
+def _held(x: Any, dtype: Any) -> Any:
+    """Return the type in which a kernel that computes in `dtype` has the numbers of an array in memory."""
+    return x.dtype if x.dtype in HALVES and dtype == np.float32 else dtype
 
 
 def _place(given: Any, shape: tuple[int, ...], axes: tuple[int, ...], dtype: Any) -> Any:
@@ -424,7 +447,8 @@ class _Source:
     def __init__(self, x: Any, shape: tuple[int, ...], axes: tuple[int, ...], dtype: Any) -> None:
         if x.ndim == len(axes):
             x = x.transpose(axes)
-        self.direct = x.dtype == dtype and x.flags.c_contiguous and x.flags.aligned and x.shape == shape
+        self.dtype = _held(x, dtype)
+        self.direct = x.dtype == self.dtype and x.flags.c_contiguous and x.flags.aligned and x.shape == shape
         if self.direct:
             self.address = x.ctypes.data
             self.array = x
@@ -433,9 +457,9 @@ class _Source:
         self.flat = self.array.reshape(-1) if _in_line(self.array) else None
         self.constant = not any(self.array.strides)
 
-    def buffer(self, dtype: Any) -> Any:
+    def buffer(self) -> Any:
         """Return room for a part of the row; an input that is the same throughout fills it for good."""
-        room = np.empty(_BUFFERED, dtype)
+        room = np.empty(_BUFFERED, self.dtype)
         if self.constant:
             room[:] = self.array[(0,) * self.array.ndim]
         return room

@@ -23,8 +23,8 @@ load: Any = scalar.load
 store: Any = scalar.store
 past: Any = row_loops.past
 row: Any = row_loops._row
-narrow: Any = row_loops._narrow
-read: Any = row_loops._read
+narrow: Any = scalar.narrowed
+read: Any = scalar.widened
 
 
 def object_file(variant: Variant) -> bytes:

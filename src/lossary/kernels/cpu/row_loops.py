@@ -39,6 +39,8 @@ pointer_to: Any = types.CPointer
 load: Any = scalar.load
 plus: Any = scalar.plus
 select: Any = scalar.select
+widened: Any = scalar.widened
+narrowed: Any = scalar.narrowed
 
 # Contraction (a * b + c in one rounding) is the only licence given to the compiler; where a sum may be taken in any
 # order, `plus` says so on the spot. Nothing is assumed of NaN, infinities or the sign of zero.
@@ -80,42 +82,6 @@ def _number(typing: Any, x: Any) -> Any:
     return (types.float32 if x == types.int32 else types.float64)(x), build
 
 
-@intrinsic
-def _read(typing: Any, x: Any) -> Any:
-    """A stored number in the type to compute in: bfloat16 is held as uint16, float16 as int16."""
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        if x == types.uint16:
-            wide = builder.zext(arguments[0], ir.IntType(32))
-            return builder.bitcast(builder.shl(wide, ir.Constant(ir.IntType(32), 16)), ir.FloatType())
-        if x == types.int16:
-            return builder.fpext(builder.bitcast(arguments[0], ir.HalfType()), ir.FloatType())
-        return arguments[0]
-
-    return (x if x in (types.float32, types.float64) else types.float32)(x), build
-
-
-@intrinsic
-def _narrow(typing: Any, x: Any, out: Any) -> Any:
-    """A computed number in the type of the entries of `out`, rounded to the nearest, ties to even."""
-
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        number = arguments[0]
-        if out.dtype == types.uint16:
-            word = ir.IntType(32)
-            bits = builder.bitcast(number, word)
-            odd = builder.and_(builder.lshr(bits, ir.Constant(word, 16)), ir.Constant(word, 1))
-            rounded = builder.add(bits, builder.add(odd, ir.Constant(word, 0x7FFF)))
-            quiet = builder.or_(bits, ir.Constant(word, 0x400000))
-            chosen = builder.select(builder.fcmp_unordered("uno", number, number), quiet, rounded)
-            return builder.trunc(builder.lshr(chosen, ir.Constant(word, 16)), ir.IntType(16))
-        if out.dtype == types.int16:
-            return builder.bitcast(builder.fptrunc(number, ir.HalfType()), ir.IntType(16))
-        return number
-
-    return out.dtype(x, out), build
-
-
 def _of_type(in_float32: Any, in_float64: Any) -> Any:
     """Return one compiled function out of the two of an elementary function, chosen by the type of the number."""
 
@@ -141,7 +107,7 @@ tanh = _of_type(scalar.tanh_f32, scalar.tanh_f64)
 @plain
 def _take(source: Any, out: Any) -> None:
     for i in range(out.size):
-        out[i] = _read(source[i])
+        out[i] = widened(source[i])
 
 
 @plain
@@ -167,7 +133,7 @@ def _times_slope_of_cap(source: Any, out: Any, cap: Any) -> None:
     """Multiply by the derivative of ``cap * tanh(x / cap)``."""
     one, two = out.dtype.type(1), out.dtype.type(2)
     for i in range(out.size):
-        tail = exp(-two * abs(_read(source[i]) / cap))
+        tail = exp(-two * abs(widened(source[i]) / cap))
         half = two / (one + tail)
         held = out[i]
         # A gradient of exactly 0 stays 0: under a mask the logit may be NaN, and its slope with it.
@@ -177,7 +143,7 @@ def _times_slope_of_cap(source: Any, out: Any, cap: Any) -> None:
 @plain
 def _store(source: Any, out: Any) -> None:
     for i in range(out.size):
-        out[i] = _narrow(source[i], out)
+        out[i] = narrowed(source[i], out)
 
 
 @plain
@@ -266,7 +232,7 @@ def _smooth(targets: Any, logits: Any, remaining: Any, share: Any) -> None:
     """Take smoothing's part from a target and give it, in equal shares, to the classes that are not at -inf."""
     nothing = targets.dtype.type(0)
     for i in range(targets.size):
-        targets[i] = remaining * targets[i] + select(_read(logits[i]) != -np.inf, share, nothing)
+        targets[i] = remaining * targets[i] + select(widened(logits[i]) != -np.inf, share, nothing)
 
 
 @plain
@@ -274,14 +240,14 @@ def _count(source: Any) -> int:
     """How many classes are not at -inf."""
     count = 0
     for i in range(source.size):
-        count += _read(source[i]) != -np.inf
+        count += widened(source[i]) != -np.inf
     return count
 
 
 @plain
 def _times(exponentials: Any, factor: Any, out: Any) -> None:
     for i in range(out.size):
-        out[i] = _narrow(exponentials[i] * factor, out)
+        out[i] = narrowed(exponentials[i] * factor, out)
 
 
 @strict
@@ -613,7 +579,7 @@ def _gather(x: Any, at: int, class_step: int, lane_step: int, out: Any, width: i
         for i in range(count):
             row = x[at + i * lane_step : at + i * lane_step + classes]
             for c in range(classes):
-                out[c * width + i] = _read(row[c])
+                out[c * width + i] = widened(row[c])
 
 
 @plain
@@ -628,7 +594,7 @@ def _scatter(
         for i in range(count):
             row = out[at + i * lane_step : at + i * lane_step + classes]
             for c in range(classes):
-                row[c] = _narrow(strips[c * width + i], row)
+                row[c] = narrowed(strips[c * width + i], row)
 
 
 @strict
@@ -687,10 +653,11 @@ def _rows(typing: Any, pointer: Any, count: Any, size: Any) -> Any:
 
 def object_file(variant: Variant) -> bytes:
     """Compile the kernel of a variant."""
-    number, stored = (from_dtype(np.dtype(kind)) for kind in (variant.number, variant.stored))
-    numbers, logits, whole = pointer_to(number), pointer_to(stored), pointer_to(types.int64)
-    wide, truth = pointer_to(types.float64), pointer_to(types.uint8)
-    inputs = (logits, whole, numbers, numbers, numbers, numbers)
+    numbers, logits, targets = (
+        pointer_to(from_dtype(np.dtype(kind))) for kind in (variant.number, variant.stored, variant.soft)
+    )
+    whole, wide, truth = pointer_to(types.int64), pointer_to(types.float64), pointer_to(types.uint8)
+    inputs = (logits, whole, targets, numbers, numbers, numbers)
     outputs = (numbers, logits, numbers, numbers, truth)
     scratch = (numbers, numbers, wide)
     signature = types.int32(*inputs, *outputs, *scratch, numbers, whole, types.intp, types.intp)
@@ -861,7 +828,7 @@ def _long(variant: Variant) -> Callable[..., int]:
                         _times_slope_of_cap(source[low:high], piece, cap)
                     _store(piece, out[low:high])
                 if not capped and k >= 0:
-                    out[k] = _narrow(lanes[OWN, 0], out)
+                    out[k] = narrowed(lanes[OWN, 0], out)
         return suspect
 
     return run

@@ -23,7 +23,7 @@ from lossary import numerics
 from lossary.errors import ArgumentError
 from lossary.kernels.cpu import lanes, memory, store, threads
 from lossary.kernels.cpu.pointwise import COMPILING
-from lossary.kernels.table import LEAST_ROWS, Outcome, Wanted, least
+from lossary.kernels.table import HALVES, LEAST_ROWS, Outcome, Wanted, least
 
 # Along a row sums are taken in pieces of this many classes, each in as many partial sums as the machine has lanes, and
 # the pieces are added in double precision.
@@ -75,6 +75,7 @@ class Variant:
 
     number: str  # the type to compute in
     stored: str  # that of logits and their gradient: the same, uint16 (bfloat16) or int16 (float16)
+    soft: str  # that of soft targets, likewise
     tiled: bool  # rows side by side
     costs: bool  # every class has a cost: soft targets, smoothing
     capped: bool
@@ -129,10 +130,7 @@ class _Memory:
 
 
 def _flat(array: Any, size: int) -> Any:
-    kind = array.dtype.str
-    if array.dtype == np.float16:
-        kind = np.dtype(np.int16).str
-    return np.asarray(_Memory(array, size, kind))
+    return np.asarray(_Memory(array, size, HALVES.get(array.dtype, array.dtype).str))
 
 
 def _collapsed(shape: Sequence[int], strides: Sequence[int]) -> int | None:
@@ -199,7 +197,7 @@ def softmax_rows(
     Parameters
     ----------
     logits: (..., c) in float32, float64, float16, or in bfloat16 held as uint16; any layout.
-    target: (...) indices, or (..., c) distributions.
+    target: (...) indices, or (..., c) distributions, in any of these types.
     plan: what is computed.
     dtype: the type to compute in.
     weights: a factor of each row's gradient, or None; a row with 0 is not looked at: its value and gradient are 0.
@@ -228,7 +226,7 @@ def softmax_rows(
     labels = np.ascontiguousarray(target, np.int64).reshape(-1) if indexed else None
     soft, soft_steps = None, (0, 0, 0)
     if not indexed:
-        target = target.astype(dtype, copy=False)
+        target = target if target.dtype in HALVES and dtype == np.float32 else target.astype(dtype, copy=False)
         found = layout(target)
         if found is None or (found.outer, found.inner, found.split) != (place.outer, place.inner, place.split):
             target = _like(np.ascontiguousarray(target), place, batch)
@@ -253,9 +251,9 @@ def softmax_rows(
     steps = (*place.steps, *soft_steps, *grad_steps)
     present = [0 if array is None else array.size for array in memory]
     sizes = np.array((*present, classes, place.inner, width, *steps, weights is not None), np.int64)
-    stored = str(dtype) if logits.dtype == dtype else str(place.flat.dtype)
+    kinds = (str(dtype), str(place.flat.dtype), str(dtype if soft is None else soft.dtype))
     run_rows = _compiled(
-        Variant(str(dtype), stored, short, costs, plan.soft_cap != 0, plan.kind, plan.margin is not None, bool(further))
+        Variant(*kinds, short, costs, plan.soft_cap != 0, plan.kind, plan.margin is not None, bool(further))
     )
     addresses = [None if array is None else array.ctypes.data for array in memory]
 
@@ -305,7 +303,7 @@ def _gradient(logits: Any, place: Layout, batch: tuple[int, ...], wanted: bool, 
     The room is that of `out` if it is an array of that order.
     """
     classes = logits.shape[-1]
-    kind = np.dtype(np.int16) if logits.dtype == np.float16 else logits.dtype
+    kind = HALVES.get(logits.dtype, logits.dtype)
     if not wanted:
         return None, None, (0, 0, 0)
     along = place.steps[1] == 1 or classes == 1
@@ -333,7 +331,13 @@ class Labelled:
         kind, size = np.dtype(dtype), np.dtype(dtype).itemsize
         self.kernel = _compiled(
             Variant(
-                dtype, dtype, short, costs=smoothing != 0, capped=False, kind=LIKELIHOOD, margin=False, further=False
+                *(dtype,) * 3,
+                tiled=short,
+                costs=smoothing != 0,
+                capped=False,
+                kind=LIKELIHOOD,
+                margin=False,
+                further=False,
             )
         )
         plan = Plan(smoothing=smoothing, stray=0.0)
@@ -410,12 +414,11 @@ def _evaluate(make: Callable[[Any], Plan | None], call: Any, wanted: Wanted) -> 
     dtype = np.dtype(call.dtype)
     if wanted.order > 1 or dtype.name not in ("float32", "float64"):
         return None
-    given, logits, target = call.given[0], call.arrays[0], call.arrays[1]
-    if given.ndim != len(call.batch) + 1:  # one row repeated over the batch: its gradients add up
+    logits, target = call.arrays[0], call.arrays[1]
+    if call.given[0].ndim != len(call.batch) + 1:  # one row repeated over the batch: its gradients add up
         return None
-    if isinstance(given, np.ndarray) and given.dtype == np.float16 and dtype == np.float32:
-        logits = given  # widened in registers
-    elif logits.shape[-1] <= SIDE_BY_SIDE:
+    narrow = any(x.dtype in HALVES for x in (logits, target))  # widened in registers
+    if not narrow and logits.shape[-1] <= SIDE_BY_SIDE:
         short = lanes.evaluate(call, wanted, LEAST_ROWS)
         if short is not None:
             return short
@@ -425,8 +428,8 @@ def _evaluate(make: Callable[[Any], Plan | None], call: Any, wanted: Wanted) -> 
     known = all(allowed.kind == "index" or not allowed.bounded for allowed in call.domains)
     if not known:
         call.check_values()
-    target = target[..., 0] if target.dtype.kind in "iu" else target
-    target = np.broadcast_to(target, call.batch if target.dtype.kind in "iu" else logits.shape)
+    indexed = call.domains[1].kind == "index"
+    target = np.broadcast_to(target[..., 0], call.batch) if indexed else np.broadcast_to(target, logits.shape)
     done = softmax_rows(
         logits,
         target,

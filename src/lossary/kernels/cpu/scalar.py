@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import float32, float64, int32, int64, njit, types
 from numba.core.compiler import Compiler
 from numba.extending import intrinsic as _intrinsic
@@ -95,25 +95,109 @@ bits_f64 = _same_bits(float64, int64, ir.IntType(64))
 from_bits_f64 = _same_bits(int64, float64, ir.DoubleType())
 
 
+# Half precision is held as integers, bfloat16 as uint16 and float16 as int16, and computed with as float32. The way
+# there and back is made of shifts and sums, but for float16 where the processor has instructions for it; where it has
+# none, LLVM would call a function that only a compiler brings along.
+HAS_FLOAT16 = bool(
+    binding.get_host_cpu_features().get("f16c") or binding.get_process_triple().startswith(("aarch64", "arm64"))
+)
+
+
+def _computed(kind: Any) -> Any:
+    """The type in which a stored number is computed with."""
+    return float32 if kind in (types.uint16, types.int16) else kind
+
+
+def _widen(builder: Any, x: Any, kind: Any) -> Any:
+    word, number = ir.IntType(32), ir.FloatType()
+    if kind == types.uint16:
+        return builder.bitcast(builder.shl(builder.zext(x, word), word(16)), number)
+    if kind == types.int16 and HAS_FLOAT16:
+        return builder.fpext(builder.bitcast(x, ir.HalfType()), number)
+    if kind == types.int16:
+        bits = builder.zext(x, word)
+        size = builder.shl(builder.and_(bits, word(0x7FFF)), word(13))
+        normal = builder.add(size, word((127 - 15) << 23))
+        # Without an exponent of its own a number is what it adds to the smallest that has one.
+        least = word((127 - 14) << 23)
+        small = builder.fsub(builder.bitcast(builder.add(size, least), number), builder.bitcast(least, number))
+        endless = builder.add(size, word((255 - 31) << 23))
+        chosen = builder.select(builder.icmp_unsigned(">=", size, word(31 << 23)), endless, normal)
+        is_small = builder.icmp_unsigned("<", size, word(1 << 23))
+        chosen = builder.select(is_small, builder.bitcast(small, word), chosen)
+        return builder.bitcast(builder.or_(chosen, builder.shl(builder.and_(bits, word(0x8000)), word(16))), number)
+    return x
+
+
+def _narrow(builder: Any, x: Any, kind: Any) -> Any:
+    if kind not in (types.uint16, types.int16):
+        return x
+    if kind == types.int16 and HAS_FLOAT16:
+        return builder.bitcast(builder.fptrunc(x, ir.HalfType()), ir.IntType(16))
+    word, number = ir.IntType(32), ir.FloatType()
+    bits = builder.bitcast(x, word)
+
+    def even(value: Any, kept: int) -> Any:
+        """Add what makes the bits that are cut off round to the nearest, ties to even."""
+        odd = builder.and_(builder.lshr(value, word(kept)), word(1))
+        return builder.add(value, builder.add(odd, word((1 << (kept - 1)) - 1)))
+
+    if kind == types.uint16:
+        quiet = builder.or_(bits, word(0x400000))
+        chosen = builder.select(builder.fcmp_unordered("uno", x, x), quiet, even(bits, 16))
+        return builder.trunc(builder.lshr(chosen, word(16)), ir.IntType(16))
+    size = builder.and_(bits, word(0x7FFFFFFF))
+    normal = builder.lshr(even(builder.sub(size, word((127 - 15) << 23)), 13), word(13))
+    # One half has its last place where a number without an exponent has it: the sum rounds.
+    half = word(126 << 23)
+    small = builder.fadd(builder.bitcast(size, number), builder.bitcast(half, number))
+    is_small = builder.icmp_unsigned("<", size, word((127 - 14) << 23))
+    chosen = builder.select(is_small, builder.sub(builder.bitcast(small, word), half), normal)
+    endless = builder.select(builder.fcmp_unordered("uno", x, x), word(0x7E00), word(0x7C00))
+    chosen = builder.select(builder.icmp_unsigned(">=", size, word((127 + 16) << 23)), endless, chosen)
+    sign = builder.and_(builder.lshr(bits, word(16)), word(0x8000))
+    return builder.trunc(builder.or_(chosen, sign), ir.IntType(16))
+
+
 @intrinsic
-def load(_typing: Any, pointer: Any, index: Any) -> Any:
-    """The number at an index of a C array."""
+def widened(_typing: Any, x: Any) -> Any:
+    """A stored number in the type to compute in."""
 
     def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return builder.load(builder.gep(args[0], [args[1]]))
+        return _widen(builder, args[0], x)
 
-    return pointer.dtype(pointer, types.intp), generate
+    return _computed(x)(x), generate
+
+
+@intrinsic
+def narrowed(_typing: Any, x: Any, out: Any) -> Any:
+    """A computed number in the type of the entries of `out`, rounded to the nearest, ties to even."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return _narrow(builder, args[0], out.dtype)
+
+    return out.dtype(x, out), generate
+
+
+@intrinsic
+def load(_typing: Any, pointer: Any, index: Any) -> Any:
+    """The number at an index of a C array, in the type to compute in."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return _widen(builder, builder.load(builder.gep(args[0], [args[1]])), pointer.dtype)
+
+    return _computed(pointer.dtype)(pointer, types.intp), generate
 
 
 @intrinsic
 def store(_typing: Any, pointer: Any, index: Any, x: Any) -> Any:
-    """Write a number to an index of a C array."""
+    """Write a number to an index of a C array, rounded to the type it is stored in."""
 
     def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        builder.store(args[2], builder.gep(args[0], [args[1]]))
+        builder.store(_narrow(builder, args[2], pointer.dtype), builder.gep(args[0], [args[1]]))
         return context.get_dummy_value()
 
-    return types.void(pointer, types.intp, pointer.dtype), generate
+    return types.void(pointer, types.intp, _computed(pointer.dtype)), generate
 
 
 @intrinsic
