@@ -35,6 +35,7 @@ from lossary.nn._reduction import (
 )
 from lossary.nn.ctc import ctc_loss
 from lossary.nn.linear import linear_cross_entropy
+from lossary.transforms import prepare, reduced_value
 from lossary.transforms import values as transformed
 
 __all__ = [
@@ -86,6 +87,23 @@ def _values(loss: Loss, *arrays: Tensor, **params: Any) -> Tensor:
     return transformed(loss, arrays, params, check=False)
 
 
+def _reduced(
+    loss: Loss,
+    arrays: tuple[Tensor, ...],
+    params: dict[str, Any],
+    reduction: str,
+    dtype: torch.dtype,
+    count: int | None = None,
+) -> Tensor:
+    """Reduce a loss of single numbers; in half precision no value is kept, for it would take twice the room."""
+    narrow = any(xp.narrow(x, torch.float32) for x in arrays) and xp.in_memory(arrays)
+    if narrow and reduction != "none" and arrays[0].numel():
+        how: Any = reduction
+        value: Tensor = reduced_value(prepare(loss, arrays, params, check=False, later=True), how, count)
+        return value.to(dtype)
+    return reduced(_values(loss, *arrays, **params), reduction, dtype, count)
+
+
 # --- regression -----------------------------------------------------------------------------------------------------
 
 
@@ -103,14 +121,22 @@ def _alike(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _weighed(
-    values: Tensor, input: Tensor, weight: Tensor | None, reduction: str, dtype: torch.dtype, *, by_weight: bool
+    loss: Loss,
+    arrays: tuple[Tensor, ...],
+    params: dict[str, Any],
+    input: Tensor,
+    weight: Tensor | None,
+    reduction: str,
+    dtype: torch.dtype,
+    *,
+    by_weight: bool,
 ) -> Tensor:
     """Reduce under optional weights, which the mean divides by, or does not."""
     if weight is None:
-        return reduced(values, reduction, dtype)
+        return _reduced(loss, arrays, params, reduction, dtype)
     if weight.shape != input.shape:
         refuse(f"weight: got shape {shape(weight)}, expected that of input, {shape(input)}")
-    weighed = values * weight
+    weighed = _values(loss, *arrays, **params) * weight
     count = weight.sum(dtype=weighed.dtype) if by_weight else None
     return reduced(weighed, reduction, torch.promote_types(dtype, weight.dtype), count)
 
@@ -140,12 +166,10 @@ def l1_loss(
     dtype = common_dtype(expanded, expanded_target)
     if dtype.is_complex:
         size = torch.abs(expanded - expanded_target)
-        return _weighed(
-            _values(_ABSOLUTE, size, torch.zeros_like(size)), input, weight, reduction, size.dtype, by_weight=True
-        )
+        expanded, expanded_target, dtype = size, torch.zeros_like(size), size.dtype
     if not dtype.is_floating_point:  # whole numbers stay exact, and small types do not wrap
         expanded, expanded_target = expanded.double(), expanded_target.double()
-    return _weighed(_values(_ABSOLUTE, expanded, expanded_target), input, weight, reduction, dtype, by_weight=True)
+    return _weighed(_ABSOLUTE, (expanded, expanded_target), {}, input, weight, reduction, dtype, by_weight=True)
 
 
 def mse_loss(
@@ -171,7 +195,7 @@ def mse_loss(
     expanded, expanded_target = _alike(input, target)
     dtype = common_dtype(expanded, expanded_target)
     need_float("mse_loss", input=input if input.is_floating_point() else target)
-    return _weighed(_values(_SQUARED, expanded, expanded_target), input, weight, reduction, dtype, by_weight=True)
+    return _weighed(_SQUARED, (expanded, expanded_target), {}, input, weight, reduction, dtype, by_weight=True)
 
 
 def smooth_l1_loss(
@@ -197,7 +221,7 @@ def smooth_l1_loss(
     need_float("smooth_l1_loss", input=input if input.is_floating_point() else target)
     if beta < 0:
         refuse(f"smooth_l1_loss: beta: got {beta}, expected a number >= 0")
-    return reduced(_values(_SMOOTH_L1, expanded, expanded_target, beta=beta), reduction, dtype)
+    return _reduced(_SMOOTH_L1, (expanded, expanded_target), {"beta": beta}, reduction, dtype)
 
 
 def huber_loss(
@@ -223,8 +247,8 @@ def huber_loss(
     need_float("huber_loss", input=input)
     if not delta > 0:
         refuse(f"huber_loss: delta: got {delta}, expected a number > 0")
-    values = _values(_HUBER, expanded, expanded_target, delta=delta)
-    return _weighed(values, input, weight, reduction, common_dtype(input), by_weight=False)
+    pair, dtype = (expanded, expanded_target), common_dtype(input)
+    return _weighed(_HUBER, pair, {"delta": delta}, input, weight, reduction, dtype, by_weight=False)
 
 
 # --- classes --------------------------------------------------------------------------------------------------------
@@ -411,15 +435,16 @@ def binary_cross_entropy(
     if target.dtype != input.dtype:
         refuse(f"binary_cross_entropy: target: got {target.dtype}, expected the type of input, {input.dtype}")
     for name, x in (("input", input), ("target", target)):
-        seen = xp.readable(x)
+        # The smallest and the largest say it all, and whether there is NaN; bfloat16 would be copied to be looked at.
+        seen = xp.readable(torch.stack(x.detach().aminmax()) if x.numel() and xp.in_memory((x,)) else x)
         if seen is not None and not ((seen >= 0) & (seen <= 1)).all():
             logits = "; logits belong into binary_cross_entropy_with_logits" if name == "input" else ""
             refuse(f"binary_cross_entropy: {name}: expected numbers in [0, 1]{logits}")
     dtype = common_dtype(input)
-    values = _values(loss, _wide(input), _wide(target))
-    if weight is not None:
-        values = values * _onto("binary_cross_entropy", "weight", weight, input)
-    return reduced(values, reduction, dtype)
+    if weight is None:
+        return _reduced(loss, (input, target), {}, reduction, dtype)
+    weight = _onto("binary_cross_entropy", "weight", weight, input)
+    return reduced(_values(loss, input, target) * weight, reduction, dtype)
 
 
 def _on_cpu(x: Tensor) -> bool:
@@ -427,11 +452,14 @@ def _on_cpu(x: Tensor) -> bool:
     return x.device.type == "cpu"
 
 
+def _numbers(x: Tensor) -> Tensor:
+    """Return whole numbers, which might wrap, as the default float."""
+    return x if x.is_floating_point() or x.is_complex() else x.to(torch.get_default_dtype())
+
+
 def _wide(x: Tensor) -> Tensor:
-    """Return half precision as float32, and whole numbers, which might wrap, as the default float."""
-    if x.is_floating_point() or x.is_complex():
-        return x.float() if x.is_floating_point() and x.dtype.itemsize < 4 else x
-    return x.to(torch.get_default_dtype())
+    """Return numbers for ordinary operations: half precision as float32."""
+    return x.float() if x.is_floating_point() and x.dtype.itemsize < 4 else _numbers(x)
 
 
 def binary_cross_entropy_with_logits(
@@ -460,10 +488,10 @@ def binary_cross_entropy_with_logits(
             return done
     _same_size(name, input, target)
     need_float(name, input=input, target=target)
-    positive = 1.0 if pos_weight is None else _onto(name, "pos_weight", pos_weight, input)
-    values = _values(_BINARY_LOGITS, input, target, pos_weight=positive)
-    if weight is not None:
-        values = values * _onto(name, "weight", weight, input)
+    params = {"pos_weight": 1.0 if pos_weight is None else _onto(name, "pos_weight", pos_weight, input)}
+    if weight is None:
+        return _reduced(_BINARY_LOGITS, (input, target), params, reduction, common_dtype(target))
+    values = _values(_BINARY_LOGITS, input, target, **params) * _onto(name, "weight", weight, input)
     return reduced(values, reduction, common_dtype(target))
 
 
@@ -506,8 +534,7 @@ def kl_div(
         return done
     need_float("kl_div", input=input, target=target)
     dtype = common_dtype(input, target)
-    log_probs, wanted = (_wide(x) for x in torch.broadcast_tensors(input, target))
-    return reduced(_values(loss, log_probs, wanted), reduction, dtype, rows)
+    return _reduced(loss, torch.broadcast_tensors(input, target), {}, reduction, dtype, rows)
 
 
 def poisson_nll_loss(
@@ -539,7 +566,7 @@ def poisson_nll_loss(
         return done
     rate, count = torch.broadcast_tensors(input, target)
     dtype = _at_least_float(common_dtype(input, target))
-    return reduced(_values(loss, _wide(rate), _wide(count), full=full, **params), reduction, dtype)
+    return _reduced(loss, (_numbers(rate), _numbers(count)), {**params, "full": full}, reduction, dtype)
 
 
 def gaussian_nll_loss(
@@ -576,13 +603,13 @@ def gaussian_nll_loss(
                 f"gaussian_nll_loss: var: got shape {shape(var)}, expected that of input, {shape(input)}, the same "
                 "without the last dimension, or with one dimension of length 1"
             )
-    seen = xp.readable(var)
-    if seen is not None and (seen < 0).any():
+    negative = xp.readable(var < 0)
+    if negative is not None and negative.any():
         refuse("gaussian_nll_loss: var: got negative numbers; a variance is >= 0")
     need_float("gaussian_nll_loss", var=var)
     dtype = common_dtype(input, target, var, autocast=not _on_cpu(var))
-    mean, wanted, variance = torch.broadcast_tensors(input, target, var)
-    return reduced(_values(adapted.gaussian, mean, wanted, variance, full=full, eps=eps), reduction, dtype)
+    arrays = torch.broadcast_tensors(input, target, var)
+    return _reduced(adapted.gaussian, arrays, {"full": full, "eps": eps}, reduction, dtype)
 
 
 # --- margins --------------------------------------------------------------------------------------------------------
@@ -616,13 +643,8 @@ def margin_ranking_loss(
             f"{shape(input2)} and {shape(target)}"
         )
     dtype = _at_least_float(common_dtype(input1, input2, target))
-    first, second, sign = torch.broadcast_tensors(input1, input2, target)
-    return reduced(_ranked(first, second, sign, margin), reduction, dtype)
-
-
-def _ranked(first: Tensor, second: Tensor, target: Tensor, margin: float) -> Tensor:
-    """Values of the margin ranking of tensors of one shape."""
-    return _values(adapted.ranking, *(_wide(x) for x in (first, second, target)), margin=margin)
+    arrays = tuple(map(_numbers, torch.broadcast_tensors(input1, input2, target)))
+    return _reduced(adapted.ranking, arrays, {"margin": margin}, reduction, dtype)
 
 
 def _at_least_float(dtype: torch.dtype) -> torch.dtype:
@@ -650,8 +672,8 @@ def hinge_embedding_loss(
     done = small(adapted.hinge_embedding, (input, target), {"margin": margin}, reduction)
     if done is not None:
         return done
-    distance, label = torch.broadcast_tensors(_wide(input) if input.is_floating_point() else input.double(), target)
-    return reduced(_values(adapted.hinge_embedding, distance, label, margin=margin), reduction, common_dtype(input))
+    arrays = torch.broadcast_tensors(input if input.is_floating_point() else input.double(), target)
+    return _reduced(adapted.hinge_embedding, arrays, {"margin": margin}, reduction, common_dtype(input))
 
 
 def soft_margin_loss(
@@ -676,7 +698,7 @@ def soft_margin_loss(
         return done
     need_float("soft_margin_loss", input=input)
     sign = _onto("soft_margin_loss", "target", target, input)
-    return reduced(_values(_SOFT_MARGIN, input, sign), reduction, common_dtype(input))
+    return _reduced(_SOFT_MARGIN, (input, sign), {}, reduction, common_dtype(input))
 
 
 def multilabel_soft_margin_loss(
@@ -699,17 +721,20 @@ def multilabel_soft_margin_loss(
         refuse("multilabel_soft_margin_loss: input: got a single number, expected at least one dimension, of classes")
     reduction = chosen(size_average, reduce, reduction)
     attend(_BINARY_LOGITS, (input, target), {}, spoken=misuse.MULTILABEL_SOFT)
+    labels = input.shape[-1] if reduction == "sum" else None
     if weight is None and reduction != "none":  # a label's share of its row's mean, and of the mean of rows
-        labels = input.shape[-1] if reduction == "sum" else None
         done = small(_BINARY_LOGITS, (input, target), {}, "mean", labels)
         if done is not None:
             return done
     need_float("multilabel_soft_margin_loss", input=input)
     dtype = common_dtype(input, target, *([] if weight is None else [weight]), autocast=False)
-    values = _values(_BINARY_LOGITS, *torch.broadcast_tensors(input, target))
+    arrays = torch.broadcast_tensors(input, target)
+    classes = input.ndim - 1  # where torch counts them, before anything is broadcast
+    if weight is None and reduction != "none" and arrays[0].shape == input.shape:
+        return _reduced(_BINARY_LOGITS, arrays, {}, "mean", dtype, labels)
+    values = _values(_BINARY_LOGITS, *arrays)
     if weight is not None:
         values = values * weight
-    classes = input.ndim - 1  # where torch counts them, before anything is broadcast
     return reduced(values.sum(classes) / input.shape[classes], reduction, dtype)
 
 
@@ -938,5 +963,5 @@ def _distances(
 def _apart(near: Tensor, far: Tensor, margin: float) -> Tensor:
     """Rank the distance to the negative above that to the positive, in the type of the distances."""
     dtype = _at_least_float(common_dtype(near, far, autocast=False))
-    near, far = torch.broadcast_tensors(near, far)
-    return _ranked(near, far, -torch.ones_like(near), margin).to(dtype)
+    near, far = map(_numbers, torch.broadcast_tensors(near, far))
+    return _values(adapted.ranking, near, far, -torch.ones_like(near), margin=margin).to(dtype)
