@@ -205,10 +205,10 @@ def test_what_is_multiplied_by_a_one_hot_row_is_computed_at_the_label_alone() ->
     held = tuple((name, value) for name, value in loss.defaults.items() if name != "ignore_index")
     source, _ = lanes.write(lanes.Variant(loss, 0, "float32", held, (), (), 1, "sum", "", 64))
     loops = source.split("for j in range(width):")[1:]
-    entries = [re.split(r"\n    (?=\S)", loop)[0] for loop in loops]
+    entries = [re.split(r"\n {8}(?=\S)", loop)[0] for loop in loops]
     assert "expm1(" in source
     assert not any("expm1(" in loop for loop in entries)
-    assert sum("exp(" in loop for loop in entries) == 1
+    assert sum(re.search(r"\bexp(_nonpositive)?\(", loop) is not None for loop in entries) == 1
 
 
 @pytest.mark.parametrize("label", [-5, -1, 7, 2**32 + 3, -(2**32) + 2])
@@ -237,7 +237,7 @@ def test_rows_whose_entries_are_far_apart_are_read_and_written_where_they_lie(sh
     found = lanes.evaluate(prepare(lossary.softmax_cross_entropy, [scores, target], {}), table.Wanted("each", 1))
     assert found is not None
     if math.prod(shape[2:]) > 16:
-        assert found.derivatives[0].strides == scores.strides
+        assert found.derivatives[0][0].strides == scores[0].strides
 
 
 def test_a_gradient_is_written_where_the_caller_wants_it() -> None:
