@@ -247,3 +247,20 @@ def test_a_gradient_is_written_where_the_caller_wants_it() -> None:
     _, grad = value_and_grad(lossary.softmax_cross_entropy, scores, labels, out=out)
     assert grad is out
     np.testing.assert_array_equal(out, lossary.softmax_cross_entropy.grad(scores, labels))
+
+
+@pytest.mark.parametrize("name", ["sampled_softmax", "negative_sampling", "noise_contrastive_estimation"])
+@pytest.mark.parametrize("alone", [False, True])
+def test_derivatives_in_a_number_of_each_row_have_the_shape_of_those_numbers(name: str, alone: bool) -> None:
+    loss, rng = lossary.get(name), np.random.default_rng(0)
+    arrays = random_arrays(loss, rng, 70)
+    weight = None if alone else rng.random(70)
+    arrays = [x[3] for x in arrays] if alone else arrays
+    value, grads = value_and_grad(loss, *arrays, weight=weight)
+    call = prepare(loss, arrays, {}, weight)
+    expected, (slopes, *_), _ = call.pull(1)
+    factor = np.ones(()) if alone else weight
+    np.testing.assert_allclose(value, factor * call.values(expected), rtol=1e-12)
+    for got, slope in zip(grads, call.restore(slopes, call.weights), strict=True):
+        assert got.shape == slope.shape
+        np.testing.assert_allclose(got, slope, rtol=1e-10, atol=1e-14)

@@ -232,6 +232,21 @@ def test_a_learned_parameter_has_its_gradient_and_vmap_runs_over_it(loss: Loss) 
 STATIC: dict[str, tuple[str, ...]] = {}
 
 
+@pytest.mark.parametrize("name", ["absolute_error", "smooth_l1", "pinball", "mape", "epsilon_insensitive"])
+@pytest.mark.parametrize("size", [1, 20_000])
+def test_a_prediction_that_is_nan_has_a_slope_that_is_nan_whoever_computes(name: str, size: int) -> None:
+    loss = lossary.get(name)
+    x, y = torch.ones(2 * size, dtype=torch.float64), torch.full((2 * size,), 0.5, dtype=torch.float64)
+    x[::2] = torch.nan
+    expected = torch.from_numpy(loss.grad(x.numpy(), y.numpy()))
+    assert expected[::2].isnan().all()
+    for strided in (False, True):
+        leaf = x.clone().requires_grad_()
+        given = torch.stack([leaf, leaf], -1)[:, 0] if strided else leaf
+        (grad,) = torch.autograd.grad(loss(given, y), leaf, torch.ones_like(y))
+        torch.testing.assert_close(grad, expected, equal_nan=True)
+
+
 def test_a_masked_entry_gives_no_gradient_even_nan() -> None:
     z = torch.tensor([[1.0, 2.0], [float("nan"), 0.0], [0.5, -1.0]], requires_grad=True)
     y = torch.tensor([0, -100, 1])

@@ -42,7 +42,12 @@ if TYPE_CHECKING:
 Tensor = torch.Tensor
 
 inf, pi = math.inf, math.pi
-abs, sign = torch.abs, torch.sign
+abs = torch.abs
+
+
+def sign(x: Tensor) -> Tensor:
+    """-1, 0 or 1; NaN for NaN, of which torch by itself makes 0."""
+    return where(x != x, x, torch.sign(x))
 
 
 def _tensor(x: Any, like: Tensor) -> Tensor:

@@ -282,7 +282,7 @@ def evaluate(call: Any, wanted: Wanted, smallest: int = _LEAST) -> Outcome | Non
                 slope, (outer, entry, row) = like.room(arrays[name].shape, dtype, place)
                 steps[f"derivative_{number}"] = outer, row, entry
             else:
-                slope = np.empty(arrays[name].shape, dtype)
+                slope = np.empty(call.batch, dtype)  # in a number of each row
             slopes.append(slope)
     memory = [x.array for x in given]
     if wanted.weights is not None:
