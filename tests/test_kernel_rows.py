@@ -421,8 +421,8 @@ def test_the_decided_answers_hold_with_the_kernel_at_every_size() -> None:
 PROBE = """
 import json, sys
 import numpy as np, lossary
-logits = np.linspace(-3, 3, 64000, dtype=np.float32).reshape(64, 1000)
-value, grad = lossary.softmax_cross_entropy.value_and_grad(logits, np.arange(64), reduction="mean")
+logits = np.linspace(-3, 3, 128000, dtype=np.float32).reshape(128, 1000)
+value, grad = lossary.softmax_cross_entropy.value_and_grad(logits, np.arange(128), reduction="mean")
 print(json.dumps({"value": float(value), "grad": float(abs(grad).sum()), "numba": "numba" in sys.modules}))
 """
 

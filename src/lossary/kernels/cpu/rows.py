@@ -9,7 +9,6 @@ are of half precision, short rows stay here.
 from __future__ import annotations
 
 import ctypes
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,8 @@ import numpy as np
 
 from lossary import numerics
 from lossary.errors import ArgumentError
-from lossary.kernels.cpu import lanes, memory, store, threads
+from lossary.kernels.cpu import lanes, store, threads
+from lossary.kernels.cpu.layouts import LEAST_LANES, Layout, layout
 from lossary.kernels.cpu.pointwise import COMPILING
 from lossary.kernels.table import HALVES, LEAST_ROWS, Outcome, Wanted, least
 
@@ -34,7 +34,7 @@ SIDE_BY_SIDE = 128
 # Others shorter than this go side by side here.
 SHORT = 48
 TILE = 32768  # entries of a tile: with its costs it stays in the second-level cache
-LEAST_LANES, MOST_LANES = 16, 2048  # from a vector register of float32 to where nothing more is gained
+MOST_LANES = 2048  # where nothing more is gained by more rows side by side
 LEAST_SHARED = 65536  # entries from which threads are used: their start costs some tens of microseconds
 
 LIKELIHOOD, FOCAL, POLY, POWER = 0, 1, 2, 3  # functions of the label's log-probability
@@ -105,17 +105,6 @@ def _source() -> str:
     return (Path(__file__).parent / "row_loops.py").read_text()
 
 
-@dataclass(frozen=True)
-class Layout:
-    """How rows lie in memory: an array (outer, classes, inner) and the step of each axis, in entries."""
-
-    flat: Any
-    outer: int
-    inner: int
-    steps: tuple[int, int, int]
-    split: int  # how many axes of the batch are outer ones
-
-
 class _Memory:
     """Memory as a flat array, whatever the flags of the array that owns it: it is only read."""
 
@@ -131,40 +120,6 @@ class _Memory:
 
 def _flat(array: Any, size: int) -> Any:
     return np.asarray(_Memory(array, size, HALVES.get(array.dtype, array.dtype).str))
-
-
-def _collapsed(shape: Sequence[int], strides: Sequence[int]) -> int | None:
-    """Return the step with which several axes can be walked as one, or None."""
-    walked = [(n, step) for n, step in zip(shape, strides, strict=True) if n != 1]
-    for (_, step), (n, inner) in itertools.pairwise(walked):
-        if step != n * inner:
-            return None
-    return walked[-1][1] if walked else 0
-
-
-def layout(array: Any) -> Layout | None:
-    """Return how the rows of an array lie in memory, its classes on the last axis; None if it must be copied first."""
-    size = array.dtype.itemsize
-    if any(step < 0 or step % size for step in array.strides) or not array.flags.aligned or not array.dtype.isnative:
-        return None
-    *batch, classes = array.shape
-    *steps, class_step = (step // size for step in array.strides)
-    if array.size == 0:
-        return None
-    span = 1 + sum((n - 1) * step for n, step in zip(array.shape, (*steps, class_step), strict=True))
-    if class_step == 1 or classes == 1:
-        step = _collapsed(batch, steps)
-        if step is None:
-            return None
-        return Layout(_flat(array, span), 1, math.prod(batch), (0, 1, step), 0)
-    # The classes are not innermost: as many trailing axes of the batch as possible are walked side by side.
-    split = len(batch)
-    while split and _collapsed(batch[split - 1 :], steps[split - 1 :]) in (0, 1):
-        split -= 1
-    inner, step = math.prod(batch[split:]), _collapsed(batch[:split], steps[:split])
-    if step is None or inner < LEAST_LANES:
-        return None
-    return Layout(_flat(array, span), math.prod(batch[:split]), inner, (step, class_step, 1), split)
 
 
 @dataclass(frozen=True)
@@ -228,11 +183,11 @@ def softmax_rows(
     if not indexed:
         target = target if target.dtype in HALVES and dtype == np.float32 else target.astype(dtype, copy=False)
         found = layout(target)
-        if found is None or (found.outer, found.inner, found.split) != (place.outer, place.inner, place.split):
-            target = _like(np.ascontiguousarray(target), place, batch)
+        if found is None or not place.alike(found):
+            target = place.copied(target)
             found = layout(target)
         assert found is not None
-        soft, soft_steps = found.flat, found.steps
+        soft, soft_steps = _flat(target, found.span), found.steps
 
     def per_class(given: Any) -> Any:
         return None if given is None else np.array(np.broadcast_to(given, (classes,)), dtype)
@@ -240,9 +195,13 @@ def softmax_rows(
     factor = np.ones(1, dtype) if weights is None else np.array(weights, dtype).reshape(-1)
     numbers = (plan.scale, plan.soft_cap, plan.smoothing, plan.z_loss, plan.parameter, plan.stray, scale)
     given_numbers = np.array((*numbers, *(plan.margin or (0.0,) * 4)), dtype)
-    grad, flat_grad, grad_steps = _gradient(logits, place, batch, gradient, out)
+    flat = _flat(logits, place.span)
+    grad, flat_grad, grad_steps = None, None, (0, 0, 0)
+    if gradient:
+        grad, grad_steps = place.room(logits.shape, logits.dtype, out)
+        flat_grad = _flat(grad, grad.size)
     memory = [
-        place.flat, labels, soft, per_class(plan.class_weight), per_class(plan.shift), factor,
+        flat, labels, soft, per_class(plan.class_weight), per_class(plan.shift), factor,
         values, flat_grad, *(further.get(name) for name in _FURTHER),
     ]  # fmt: skip
 
@@ -251,7 +210,7 @@ def softmax_rows(
     steps = (*place.steps, *soft_steps, *grad_steps)
     present = [0 if array is None else array.size for array in memory]
     sizes = np.array((*present, classes, place.inner, width, *steps, weights is not None), np.int64)
-    kinds = (str(dtype), str(place.flat.dtype), str(dtype if soft is None else soft.dtype))
+    kinds = (str(dtype), str(flat.dtype), str(dtype if soft is None else soft.dtype))
     run_rows = _compiled(
         Variant(*kinds, short, costs, plan.soft_cap != 0, plan.kind, plan.margin is not None, bool(further))
     )
@@ -290,32 +249,6 @@ def _shaped(further: dict[str, Any], batch: tuple[int, ...]) -> tuple[Any, Any, 
     return lse, entropy, correct
 
 
-def _like(array: Any, place: Layout, batch: tuple[int, ...]) -> Any:
-    """Copy an array into the order of memory that a layout has."""
-    if place.steps[1] == 1:
-        return array
-    return np.moveaxis(np.ascontiguousarray(np.moveaxis(array, -1, place.split)), place.split, -1)
-
-
-def _gradient(logits: Any, place: Layout, batch: tuple[int, ...], wanted: bool, out: Any) -> tuple[Any, Any, Any]:
-    """Make room for the gradient in the order of the logits: the array, its memory, the steps of its axes.
-
-    The room is that of `out` if it is an array of that order.
-    """
-    classes = logits.shape[-1]
-    kind = HALVES.get(logits.dtype, logits.dtype)
-    if not wanted:
-        return None, None, (0, 0, 0)
-    along = place.steps[1] == 1 or classes == 1
-    split = len(batch) if along else place.split
-    steps = (0, 1, classes) if along else (classes * place.inner, place.inner, 1)
-    dense = None if out is None or out.dtype != logits.dtype else np.moveaxis(out, -1, split)
-    if dense is None or not dense.flags.c_contiguous or not dense.flags.aligned:
-        dense = memory.empty((*batch[:split], classes, *batch[split:]), logits.dtype)
-        out = np.moveaxis(dense, split, -1)
-    return out, dense.reshape(-1).view(kind), steps
-
-
 # --- small calls ----------------------------------------------------------------------------------------------------
 
 
@@ -326,7 +259,7 @@ class Labelled:
     """
 
     def __init__(self, rows: int, classes: int, dtype: str, smoothing: float, weighted: bool, gradient: bool) -> None:
-        place = Layout(None, 1, rows, (0, 1, classes), 0)
+        place = Layout(1, rows, (0, 1, classes), 0, rows * classes)
         short, width, self.tiles = _tiles(place, classes)
         kind, size = np.dtype(dtype), np.dtype(dtype).itemsize
         self.kernel = _compiled(
