@@ -8,8 +8,9 @@ gradient is taken along with the values and waits in the graph.
 Only plain calls are of a kind: dense tensors of one float type (and labels) on the CPU, nothing repeated, parameters
 that are numbers, no weights. All others return None here and go the long way every time.
 
-Large calls go the long way as well, but to the reduced value: a kernel then adds the values up and takes the gradient
-along, where values that are reduced afterwards would have to be kept, and gone through again on the way back.
+Large calls that are reduced go the same way, with several threads. Where tensors do not lie as one block, or another
+kernel is the better one, they go the long way, but to the reduced value: a kernel then adds the values up and takes the
+gradient along, where values that are reduced afterwards would have to be kept, and gone through again on the way back.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from lossary.kernels import table
 
 Tensor = torch.Tensor
 
-# Elements up to which a call is small; above, threads share a kernel's work and the long way is the shorter part.
+# Elements up to which a call is small; above, threads share the work.
 MOST = 65536
 _FLOATS = {torch.float32: "float32", torch.float64: "float64"}
 _DENSE = torch.strided
@@ -309,7 +310,7 @@ def _weight_of(labels: Tensor, class_weight: Tensor, ignored: int | None, how: s
 
 
 class _Large(_Kind):
-    """Calls on many numbers or rows: the long way, but for a sum that the kernel takes along."""
+    """Calls on many numbers or rows that have no plan: the long way, but for a sum that the kernel takes along."""
 
     def ready(self) -> bool:
         self.ignored = self.params.pop("ignore_index", None)
