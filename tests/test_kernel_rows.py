@@ -564,7 +564,7 @@ def test_a_compiled_call_holds_the_kernel(name: str, kind: str, monkeypatch: pyt
     torch = pytest.importorskip("torch")
     from lossary.kernels.cpu import torch_rows
 
-    monkeypatch.setattr(torch_rows, "LEAST", 0)
+    monkeypatch.setattr(torch_rows, "LEAST_ROWS", 0)
     loss, calls = lossary.get(name), []
     evaluate = rows.softmax_rows
     monkeypatch.setattr(torch_rows, "softmax_rows", lambda *a, **k: calls.append(k["gradient"]) or evaluate(*a, **k))

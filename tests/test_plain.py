@@ -184,3 +184,15 @@ def test_inputs_are_not_written_and_results_are_the_callers_own() -> None:
 def test_a_reduction_that_there_is_not_is_refused() -> None:
     with pytest.raises(lossary.errors.ParameterError, match="reduction"):
         lossary.huber.value_and_grad(np.zeros(9), np.zeros(9), reduction="average")
+
+
+@pytest.mark.parametrize("name", ["huber", "softmax_cross_entropy", "brier"])
+@pytest.mark.parametrize("shape", [(2000, 9), (700, 70), (5000, 9), (60, 700)])
+def test_the_same_call_gives_the_same_bits_whether_or_not_it_is_told_where_to_write(name: str, shape: Any) -> None:
+    loss, rng = lossary.get(name), np.random.default_rng(5)
+    x = rng.standard_normal(shape) if name != "brier" else rng.dirichlet(np.ones(shape[1]), shape[0])
+    y = rng.standard_normal(shape) if name == "huber" else rng.integers(0, shape[1], shape[0])
+    value, grad = loss.value_and_grad(x, y, reduction="mean")
+    told, out = loss.value_and_grad(x, y, reduction="mean", out=np.empty(shape))
+    assert value == told
+    np.testing.assert_array_equal(grad, out)

@@ -26,17 +26,17 @@ from lossary import checking as checks
 from lossary import reduction
 from lossary.backends import torch as xp
 from lossary.catalogue import Loss
-from lossary.errors import DomainError, LossaryError
+from lossary.errors import DomainError
 from lossary.kernels import table
+from lossary.plain import NUMBERS, form
 
 Tensor = torch.Tensor
 
 # Elements up to which a call is small; above, threads share the work.
 MOST = 65536
-_FLOATS = {torch.float32: "float32", torch.float64: "float64"}
+FLOATS = {torch.float32: "float32", torch.float64: "float64"}
 _DENSE = torch.strided
-_PLAIN = (Tensor, torch.nn.Parameter)
-_NUMBERS = (float, int, bool, str, type(None))
+PLAIN = (Tensor, torch.nn.Parameter)
 _KEPT = 4096  # kinds remembered; a program that meets more (every batch of another length) starts over
 
 _kinds: dict[tuple[Any, ...], _Kind | None] = {}
@@ -65,10 +65,10 @@ def reduced(
     if class_weight is not None:
         arrays = (*arrays, class_weight)
     for x in params.values():
-        if type(x) not in _NUMBERS:
+        if type(x) not in NUMBERS:
             return None
     for x in arrays:
-        if type(x) not in _PLAIN or not x.is_cpu or x.layout is not _DENSE or x.is_neg():
+        if type(x) not in PLAIN or not x.is_cpu or x.layout is not _DENSE or x.is_neg():
             return None
         key += x.shape, x.dtype, x.is_contiguous(), watched and x.requires_grad
     kept = tuple(key)
@@ -95,16 +95,16 @@ def listed(labels: Tensor, like: Tensor) -> Tensor | None:
     """
     if torch.compiler.is_compiling() or xp.observed() or not table.available():
         return None
-    plain = all(type(x) in _PLAIN and x.is_cpu and x.layout is _DENSE and x.is_contiguous() for x in (labels, like))
+    plain = all(type(x) in PLAIN and x.is_cpu and x.layout is _DENSE and x.is_contiguous() for x in (labels, like))
     if not plain or labels.shape != like.shape or not 0 < labels.numel() <= MOST:
         return None
-    if labels.dtype != torch.int64 or like.dtype not in _FLOATS:
+    if labels.dtype != torch.int64 or like.dtype not in FLOATS:
         return None
     from lossary.kernels.cpu import lanes
 
     counts = torch.empty_like(like, requires_grad=False)
     rows, width = labels.shape
-    wrong = lanes.listed(_FLOATS[like.dtype])(rows, width, labels.data_ptr(), counts.data_ptr())
+    wrong = lanes.listed(FLOATS[like.dtype])(rows, width, labels.data_ptr(), counts.data_ptr())
     return None if wrong else counts
 
 
@@ -118,29 +118,13 @@ def _kind(
     by_weight: bool,
 ) -> _Kind | None:
     arrays, class_weight = arrays[: len(loss.arguments)], arrays[len(loss.arguments) :]
-    if loss.coupling is not None or len(arrays) != len(loss.arguments):
-        return None
     watched = torch.is_grad_enabled()
-    tracked = [name for name, x in zip(loss.arguments, arrays, strict=True) if watched and x.requires_grad]
-    if any(name not in loss.wrt for name in tracked):
+    tracked = [name for name, x in zip(loss.arguments, arrays, strict=False) if watched and x.requires_grad]
+    found = form(loss, arrays, params, FLOATS, torch.int64)
+    if found is None or any(name not in loss.wrt for name in tracked):
         return None
-    try:
-        held = checks.parameters(loss, params)
-        alternative, batch = checks.shapes(loss, loss.signatures, arrays)
-    except LossaryError:  # the long way says what is wrong, or takes it as it is
-        return None
-    signature = loss.signatures[alternative]
-    if any(type(value) not in _NUMBERS for value in held.values()) or signature.rank > 1:
-        return None
-    # The width of a row is that of the first array that has one: a number may stand before it.
-    like = next(x for x, core in zip(arrays, signature.inputs, strict=True) if core or not signature.rank)
-    dtype, size = like.dtype, like.numel()
-    if dtype not in _FLOATS or size == 0:
-        return None
-    for name, core, x in zip(loss.arguments, signature.inputs, arrays, strict=True):
-        label = loss.domain(name, alternative).kind == "index"
-        if x.shape[: x.ndim - len(core)] != batch or x.dtype != (torch.int64 if label else dtype):
-            return None
+    held, alternative, batch, like = found
+    signature, dtype, size = loss.signatures[alternative], like.dtype, like.numel()
     if size > MOST and (how == "none" or not MOST):
         return None
     for x in class_weight:
@@ -150,7 +134,8 @@ def _kind(
     if not whole and size <= MOST:
         return None
     # Many long rows of the softmax family have a better kernel, which the long way knows.
-    better = size > MOST and signature.rank and (loss.name, "cpu") in table.TABLE
+    long = signature.rank and like.shape[-1] > table.SIDE_BY_SIDE
+    better = size > MOST and long and (loss.name, "cpu") in table.TABLE
     ways: list[type[_Kind]] = [_Planned] if whole and not better else []
     ways += [_Large] if size > MOST else [_Defined]
     for way in ways:
@@ -238,7 +223,7 @@ class _Planned(_Kind):
             return False
         from lossary.kernels.cpu import memory, plans
 
-        call = (self.loss, self.alternative, self.params, tuple(self.batch), self.width, _FLOATS[self.dtype])
+        call = (self.loss, self.alternative, self.params, tuple(self.batch), self.width, FLOATS[self.dtype])
         how: Any = self.how
         count = None if self.count == self.length else self.count
         plan = plans.plan(*call, how, int(self.tracked), self.check, count, self.weighed)
@@ -266,7 +251,7 @@ class _Planned(_Kind):
     def _like(self, x: Tensor) -> Tensor:
         """Room as large as a tensor; much of it where an earlier result was, which faults less often."""
         if self.many:
-            return torch.from_numpy(self.memory.empty(tuple(x.shape), _FLOATS[x.dtype]))
+            return torch.from_numpy(self.memory.empty(tuple(x.shape), FLOATS[x.dtype]))
         return torch.empty_like(x)
 
 
@@ -303,7 +288,7 @@ def _weight_of(labels: Tensor, class_weight: Tensor, ignored: int | None, how: s
     total = ctypes.c_double()
     looked_at = (labels.numel(), class_weight.numel(), lanes.NO_LABEL if ignored is None else ignored)
     addresses = (labels.data_ptr(), class_weight.data_ptr(), ctypes.addressof(total))
-    wrong = lanes.weighed_survey(_FLOATS[class_weight.dtype])(*looked_at, *addresses)
+    wrong = lanes.weighed_survey(FLOATS[class_weight.dtype])(*looked_at, *addresses)
     if wrong or (total.value == 0 and how == "mean"):
         raise DomainError
     return total.value

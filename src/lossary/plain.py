@@ -9,7 +9,7 @@ the long way.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from lossary.catalogue import Loss
 from lossary.errors import DomainError, LossaryError
 from lossary.kernels import table
 
-_NUMBERS = frozenset((float, int, bool, str, type(None)))
+NUMBERS = frozenset((float, int, bool, str, type(None)))
 _KEPT = 4096  # kinds remembered; a program that meets more starts over
 
 _kinds: dict[tuple[Any, ...], _Kind | None] = {}
@@ -33,7 +33,7 @@ def evaluated(
         return None
     key: list[Any] = [loss, how, order, check, *params.items()]
     for value in params.values():
-        if type(value) not in _NUMBERS:
+        if type(value) not in NUMBERS:
             return None
     for x in arrays:
         if type(x) is not np.ndarray or not x.flags.c_contiguous or not x.flags.aligned:
@@ -54,10 +54,15 @@ def evaluated(
         return None
 
 
-def _kind(
-    loss: Loss, arrays: Sequence[Any], params: Mapping[str, Any], how: Any, order: int, check: bool
-) -> _Kind | None:
-    if loss.coupling is not None or len(arrays) != len(loss.arguments) or how not in ("none", "mean", "sum"):
+def form(
+    loss: Loss, arrays: Sequence[Any], params: Mapping[str, Any], floats: Collection[Any], label: Any
+) -> tuple[dict[str, Any], int, tuple[int, ...], Any] | None:
+    """Return the parameters, the alternative, the batch, and the array that says type and width, of a plain call.
+
+    None if it is not one: numbers are of one of the types `floats` and labels of the type `label`, each array has the
+    whole batch, all parameters are numbers, and there is something to compute.
+    """
+    if loss.coupling is not None or len(arrays) != len(loss.arguments):
         return None
     try:
         held = checks.parameters(loss, params)
@@ -65,22 +70,36 @@ def _kind(
     except LossaryError:  # the long way says what is wrong, or takes it as it is
         return None
     signature = loss.signatures[alternative]
-    if any(type(value) not in _NUMBERS for value in held.values()) or signature.rank > 1:
+    if signature.rank > 1 or any(type(value) not in NUMBERS for value in held.values()):
         return None
+    # The width of a row is that of the first array that has one: a number may stand before it.
     like = next(x for x, core in zip(arrays, signature.inputs, strict=True) if core or not signature.rank)
-    if like.dtype.name not in ("float32", "float64") or not like.dtype.isnative or like.size == 0:
+    if like.dtype not in floats or 0 in like.shape:
         return None
     for name, core, x in zip(loss.arguments, signature.inputs, arrays, strict=True):
-        label = loss.domain(name, alternative).kind == "index"
-        if x.shape[: x.ndim - len(core)] != batch or x.dtype != (np.dtype(np.intp) if label else like.dtype):
+        wanted = label if loss.domain(name, alternative).kind == "index" else like.dtype
+        if x.shape[: x.ndim - len(core)] != batch or x.dtype != wanted:
             return None
+    return held, alternative, batch, like
+
+
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def _kind(
+    loss: Loss, arrays: Sequence[Any], params: Mapping[str, Any], how: Any, order: int, check: bool
+) -> _Kind | None:
+    found = form(loss, arrays, params, _FLOATS, np.dtype(np.intp))
+    if found is None or how not in ("none", "mean", "sum"):
+        return None
+    held, alternative, batch, like = found
     width = like.size // math.prod(batch)
-    by_hand = bool(signature.rank) and (loss.name, "cpu") in table.TABLE  # good for long rows, and for fewer entries
-    from lossary.kernels.cpu import plans, rows
+    by_hand = like.ndim > len(batch) and (loss.name, "cpu") in table.TABLE  # for long rows, and for fewer entries
+    from lossary.kernels.cpu import plans
 
     if like.size < table.least(table.LEAST_ROWS if by_hand else table.LEAST):
         return None
-    if by_hand and width > rows.SIDE_BY_SIDE and not plans.Labelled.suits(loss, alternative, held, like.size, width):
+    if by_hand and width > table.SIDE_BY_SIDE and not plans.Labelled.suits(loss, alternative, held, like.size, width):
         return None
     plan = plans.plan(loss, alternative, held, batch, width, like.dtype.name, how, order, check)
     return None if plan is None else _Kind(loss, plan, batch, like.dtype, how, order)

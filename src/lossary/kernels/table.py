@@ -68,6 +68,8 @@ TABLE: dict[tuple[str, str], tuple[str, str]] = {
 # Elements from which a pointwise kernel is used; below, NumPy is as fast and needs no compiler.
 LEAST = 16384
 LEAST_ROWS = 2048  # the same for the softmax family, of which the definition takes several passes
+# Rows of the family up to this length go to the loops made of the definition, longer ones to those written by hand.
+SIDE_BY_SIDE = 128
 
 # Half precision as kernels hold it. NumPy has no bfloat16: an array of uint16 holds the bits of such numbers.
 HALVES = {np.dtype(np.float16): np.dtype(np.int16), np.dtype(np.uint16): np.dtype(np.uint16)}

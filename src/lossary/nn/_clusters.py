@@ -61,7 +61,7 @@ def _compiled(shape: torch.Size, dtype: torch.dtype, gradient: bool) -> Callable
     from lossary.kernels.cpu import rows
 
     count, classes = shape
-    return rows.Labelled(count, classes, small.FLOATS[dtype], 0.0, False, gradient)
+    return rows.Labelled(count, classes, lean.FLOATS[dtype], 0.0, False, gradient)
 
 
 class _Clusters(small.Call):

@@ -18,9 +18,6 @@ from lossary.backends.torch import observed
 from lossary.errors import DomainError
 from lossary.kernels import table
 
-FLOATS = {torch.float32: "float32", torch.float64: "float64"}
-_PLAIN = (Tensor, torch.nn.Parameter)
-
 
 def possible() -> bool:
     """Whether kernels may compute what is called: there are some, and nobody traces or transforms operations."""
@@ -30,14 +27,14 @@ def possible() -> bool:
 def plain(*tensors: Any) -> bool:
     """Whether arguments are ordinary tensors in the memory of the CPU."""
     for x in tensors:
-        if type(x) not in _PLAIN or not x.is_cpu or x.layout is not torch.strided or x.is_neg():
+        if type(x) not in lean.PLAIN or not x.is_cpu or x.layout is not torch.strided or x.is_neg():
             return False
     return True
 
 
 def few(x: Tensor) -> bool:
     """Whether a tensor holds numbers of a kernel's type, and not so many that threads share the work."""
-    return x.dtype in FLOATS and 0 < x.numel() <= lean.MOST
+    return x.dtype in lean.FLOATS and 0 < x.numel() <= lean.MOST
 
 
 class Call:

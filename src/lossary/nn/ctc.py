@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch import nn as theirs
 
+from lossary import lean
 from lossary.backends.torch import readable
 from lossary.catalogue import get
 from lossary.errors import DomainError
@@ -205,7 +206,7 @@ def _kind(sizes: torch.Size, steps: tuple[int, ...], dtype: torch.dtype) -> _Kin
         return None  # the gradient lies in memory as they do
     from lossary.kernels.cpu import ctc
 
-    name = small.FLOATS[dtype]
+    name = lean.FLOATS[dtype]
     frames, batch, classes = sizes if like.ndim == 3 else (sizes[0], 1, sizes[1])
     along = (steps[1] if like.ndim == 3 else 0, steps[0])
     return _Kind(ctc.compiled(ctc.Variant(name, name, False)), ctc.survey(), (batch, frames, classes), along * 2)

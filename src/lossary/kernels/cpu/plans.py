@@ -16,12 +16,13 @@ import numpy as np
 
 from lossary.catalogue import Loss
 from lossary.errors import DomainError
+from lossary.kernels import table
 from lossary.kernels.cpu import lanes, pointwise, rows, threads
 from lossary.kernels.table import Wanted
 
 How = Literal["none", "mean", "sum"]
 
-_FEW = 64  # sums that Python adds up itself
+_FEW = 7  # sums that NumPy adds one after the other, so that Python may as well: the result is the same to the bit
 
 
 class Plan:
@@ -45,7 +46,7 @@ class Plan:
     def sums(self) -> Any:
         """Room for what each piece adds up."""
         numbers = self.fields * self.parts
-        return (ctypes.c_double * numbers)() if numbers <= _FEW else np.empty(numbers)
+        return (ctypes.c_double * numbers)() if self.parts <= _FEW else np.empty(numbers)
 
 
 def _address(sums: Any) -> Any:
@@ -53,7 +54,12 @@ def _address(sums: Any) -> Any:
 
 
 def _total(sums: Any) -> float:
-    return float(sums.sum()) if isinstance(sums, np.ndarray) else sum(sums)
+    if isinstance(sums, np.ndarray):
+        return float(sums.sum())
+    total = 0.0
+    for x in sums:  # not `sum`, which compensates for rounding from Python 3.12 on
+        total += x
+    return total
 
 
 class Numbers(Plan):
@@ -185,7 +191,7 @@ class Labelled(Plan):
     @staticmethod
     def suits(loss: Loss, alternative: int, params: Mapping[str, Any], entries: int, width: int) -> bool:
         """Whether calls are of these."""
-        if loss.name != "softmax_cross_entropy" or width <= rows.SIDE_BY_SIDE or entries >= rows.LEAST_SHARED:
+        if loss.name != "softmax_cross_entropy" or width <= table.SIDE_BY_SIDE or entries >= rows.LEAST_SHARED:
             return False
         own = {"label_smoothing", "class_weight"}
         plain = all(params[name] == held for name, held in loss.defaults.items() if name not in own | {"ignore_index"})

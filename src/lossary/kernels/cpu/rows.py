@@ -22,16 +22,13 @@ from lossary import numerics
 from lossary.errors import ArgumentError
 from lossary.kernels.cpu import lanes, store, threads
 from lossary.kernels.cpu.layouts import LEAST_LANES, Layout, layout
-from lossary.kernels.cpu.pointwise import COMPILING
-from lossary.kernels.table import HALVES, LEAST_ROWS, Outcome, Wanted, least
+from lossary.kernels.table import HALVES, LEAST_ROWS, SIDE_BY_SIDE, Outcome, Wanted, least
 
 # Along a row sums are taken in pieces of this many classes, each in as many partial sums as the machine has lanes, and
 # the pieces are added in double precision.
 PIECE = 1024
 STRIPS = 32  # the same across lanes: as many classes make a partial sum
-# Rows up to this length that lie one after the other go to the loops made of the definition.
-SIDE_BY_SIDE = 128
-# Others shorter than this go side by side here.
+# Rows shorter than this go side by side: of a loss without loops made of its definition, or in half precision.
 SHORT = 48
 TILE = 32768  # entries of a tile: with its costs it stays in the second-level cache
 MOST_LANES = 2048  # where nothing more is gained by more rows side by side
@@ -261,7 +258,8 @@ class Labelled:
     def __init__(self, rows: int, classes: int, dtype: str, smoothing: float, weighted: bool, gradient: bool) -> None:
         place = Layout(1, rows, (0, 1, classes), 0, rows * classes)
         short, width, self.tiles = _tiles(place, classes)
-        kind, size = np.dtype(dtype), np.dtype(dtype).itemsize
+        self.kind = kind = np.dtype(dtype)
+        size = kind.itemsize
         self.kernel = _compiled(
             Variant(
                 *(dtype,) * 3,
@@ -291,7 +289,6 @@ class Labelled:
         strips = lanes + (FIELDS + SUMS) * width * size
         self.parts = values, lanes, strips
         self.room: Any = ctypes.c_char * (strips + STRIP_ROOM * classes * width * size)
-        self.add = _adding(dtype)
 
     def __call__(
         self, logits: int, labels: int, class_weight: int, factors: int, scale: float, values: int, grad: int
@@ -309,35 +306,7 @@ class Labelled:
         self.kernel(*inputs, *outputs, own + strips, own + lanes, own, *told, 0, self.tiles)
         if values:
             return 0.0
-        total = ctypes.c_double()
-        self.add(self.rows, own + of_values, ctypes.addressof(total))
-        return total.value
-
-
-# The sum of the values of a small call, in their order.
-_ADDING = '''"""The sum of numbers in {dtype}."""
-
-from numba import types
-from numba import {dtype} as T
-from lossary.kernels.cpu.compiling import entry
-from lossary.kernels.cpu.scalar import load, store
-
-
-@entry(types.int32(types.intp, types.CPointer(T), types.CPointer(types.float64)))
-def run(length, values, total):
-    found = 0.0
-    for i in range(length):
-        found += types.float64(load(values, i))
-    store(total, 0, found)
-    return types.int32(0)
-'''
-
-
-@cache
-def _adding(dtype: str) -> Callable[[int, int, int], int]:
-    with COMPILING:
-        made = store.module("adding", _ADDING.format(dtype=dtype))
-        return ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_ssize_t, *[ctypes.c_void_p] * 2)(made.run.address)
+        return float(np.frombuffer(room, self.kind, self.rows, of_values).sum(dtype=np.float64))
 
 
 # --- the losses of the family ---------------------------------------------------------------------------------------
