@@ -61,12 +61,13 @@ def reduced(
     if torch.compiler.is_compiling() or xp.observed():
         return None
     watched = torch.is_grad_enabled()
-    key: list[Any] = [loss, how, count, check, by_weight, *params.items()]
+    key: list[Any] = [loss, how, count, check, by_weight]
     if class_weight is not None:
         arrays = (*arrays, class_weight)
-    for x in params.values():
-        if type(x) not in NUMBERS:
+    for item in params.items():
+        if type(item[1]) not in NUMBERS:
             return None
+        key.append(item)
     for x in arrays:
         if type(x) not in PLAIN or not x.is_cpu or x.layout is not _DENSE or x.is_neg():
             return None
@@ -237,7 +238,8 @@ class _Planned(_Kind):
 
     def evaluate(self, arrays: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
         plan = self.plan
-        room = [self._like(arrays[at]) for at in self.wrt] if self.tracked else []
+        like = self._pooled if self.many else torch.empty_like
+        room = [like(arrays[at]) for at in self.wrt] if self.tracked else []
         if self.how == "none":
             room.insert(0, arrays[0].new_empty(self.batch))
         given = arrays if self.in_order else [arrays[at] for at in plan.inputs]
@@ -248,11 +250,9 @@ class _Planned(_Kind):
             return room[0], room[1:]
         return torch.scalar_tensor(total / count if self.how == "mean" else total, dtype=self.dtype), room
 
-    def _like(self, x: Tensor) -> Tensor:
-        """Room as large as a tensor; much of it where an earlier result was, which faults less often."""
-        if self.many:
-            return torch.from_numpy(self.memory.empty(tuple(x.shape), FLOATS[x.dtype]))
-        return torch.empty_like(x)
+    def _pooled(self, x: Tensor) -> Tensor:
+        """Room as large as a tensor, where an earlier result was, which faults less often."""
+        return torch.from_numpy(self.memory.empty(tuple(x.shape), FLOATS[x.dtype]))
 
 
 class _Defined(_Kind):

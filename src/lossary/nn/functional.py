@@ -329,9 +329,9 @@ def nll_loss(
     1.333333
     """
     reduction = chosen(size_average, reduce, reduction)
-    attend(_NLL, (input, target), {"ignore_index": ignore_index}, spoken=misuse.NLL)
     ignored = {"ignore_index": ignore_index}
-    given = (_classes_last(input), target)
+    attend(_NLL, (input, target), ignored, spoken=misuse.NLL)
+    given = (input if input.ndim < 3 else _classes_last(input), target)
     done = small(_NLL, given, ignored, reduction, class_weight=weight, by_weight=weight is not None)
     if done is not None:
         return done

@@ -56,7 +56,7 @@ def _address(sums: Any) -> Any:
 def _total(sums: Any) -> float:
     if isinstance(sums, np.ndarray):
         return float(sums.sum())
-    total = 0.0
+    total: float = 0.0
     for x in sums:  # not `sum`, which compensates for rounding from Python 3.12 on
         total += x
     return total
@@ -137,35 +137,38 @@ class Rows(Plan):
     def __call__(self, addresses: Sequence[int], count: float | None = None, spread: int = 1) -> tuple[float, float]:
         sums = self.sums()
         self._run(addresses, sums, spread, count)
-        if count is not None:
-            return _total(sums[::2]), count
-        if self.ignored is None or (kept := _total(sums[1::2])) == self.length:
-            return _total(sums[::2]), self.count
-        if self.divides:  # labels to ignore are rare, and how many there are is known only now
+        total = _total(sums[::2])
+        if count is not None or self.ignored is None:
+            return total, self.count if count is None else count
+        kept = _total(sums[1::2])
+        if self.divides and kept < self.length:  # labels to ignore are rare, and how many there are is known only now
             if kept == 0:
                 raise DomainError
             if self.order:
                 self._run(addresses, sums, spread, kept)
-        return _total(sums[::2]), kept
+        return total, kept if kept < self.length else self.count
 
     def _run(self, addresses: Sequence[int], sums: Any, spread: int, count: float | None) -> None:
         numbers = self.usual if count is None else self._numbers(count)
-        numbers_at = self.usual_at if count is None else numbers.ctypes.data
-        rest = (self.settings_at, numbers_at, *addresses)
+        rest = (self.settings_at, self.usual_at if count is None else numbers.ctypes.data, *addresses)
         sums_at = _address(sums)
-
-        def run(first: int, last: int) -> int:
-            try:
-                scratch = self.free.pop()
-            except IndexError:
-                scratch = (ctypes.c_byte * self.scratch)()
-            found = self.function(first, last, *rest, scratch, sums_at)
-            self.free.append(scratch)
-            return found
-
-        outside = threads.share(run, self.parts, spread) if self.shared and spread > 1 else run(0, self.parts)
+        if self.shared and spread > 1:
+            outside = threads.share(lambda first, last: self._some(first, last, rest, sums_at), self.parts, spread)
+        else:
+            outside = self._some(0, self.parts, rest, sums_at)
         if outside:
             raise DomainError
+
+    def _some(self, first: int, last: int, rest: tuple[Any, ...], sums: Any) -> int:
+        """Compute some of the parts, with scratch memory of their own."""
+        try:
+            held = self.free.pop()
+        except IndexError:
+            room = (ctypes.c_byte * self.scratch)()
+            held = ctypes.addressof(room), room
+        found = self.function(first, last, *rest, held[0], sums)
+        self.free.append(held)
+        return found
 
 
 class Labelled(Plan):
@@ -215,7 +218,7 @@ class Labelled(Plan):
         return total, count
 
 
-# Scratch memory that nobody uses at the moment, by its size in bytes.
+# Scratch memory that nobody uses at the moment, by its size in bytes: where it is, and what holds it.
 _free: dict[int, list[Any]] = {}
 
 
