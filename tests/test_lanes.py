@@ -74,6 +74,7 @@ def compare(loss: Loss, arrays: Any, params: Any, weights: Any = None, units: fl
     expected = np.broadcast_to(value, (*call.batch, 1))[..., 0]
     pairs = [(found.value, np.where(factor == 0, 0, expected * factor), sensitivity * factor)]
     for number, (got, slope) in enumerate(zip(found.derivatives, derivatives[0], strict=True)):
+        got = got.reshape(*call.batch, -1)  # one number, or one for each entry
         whole = np.broadcast_to(slope, got.shape)
         reference = np.where(factor[..., None] == 0, 0, whole * factor[..., None])
         size = np.nan_to_num(np.abs(reference)).max(-1, keepdims=True)
