@@ -293,10 +293,10 @@ def test_half_precision_is_computed_in_float32_and_its_gradient_is_half(loss: Lo
     value, grads = loss.value_and_grad(*half)
     reference, reference_grads = loss.value_and_grad(*wide)
     assert value.dtype == np.float32
-    np.testing.assert_array_equal(value, reference)
+    np.testing.assert_array_max_ulp(value, reference, 8)  # which may be another kernel's
     for grad, expected in zip(tuple_of(grads), tuple_of(reference_grads), strict=True):
         assert grad.dtype == np.float16
-        np.testing.assert_array_equal(grad, expected.astype(np.float16))
+        np.testing.assert_array_max_ulp(grad, expected.astype(np.float16), 1)
 
 
 @every_loss

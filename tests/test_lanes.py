@@ -265,3 +265,14 @@ def test_derivatives_in_a_number_of_each_row_have_the_shape_of_those_numbers(nam
     for got, slope in zip(grads, call.restore(slopes, call.weights), strict=True):
         assert got.shape == slope.shape
         np.testing.assert_allclose(got, slope, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["nll", "brier", "multi_margin", "kl_divergence", "multiclass_hinge"])
+def test_a_curvature_that_reads_no_row_has_the_shape_of_the_rows(name: str) -> None:
+    loss, rng = lossary.get(name), np.random.default_rng(0)
+    arrays = random_arrays(loss, rng, 70)
+    call = prepare(loss, arrays, {})
+    expected = call.restore(call.pull(2)[1][1], None)
+    found = lanes.evaluate(call, table.Wanted(None, 2))
+    assert found is not None
+    np.testing.assert_allclose(found.derivatives[0], expected[0], rtol=1e-12, atol=1e-14)

@@ -271,7 +271,8 @@ def evaluate(call: Any, wanted: Wanted, smallest: int = _LEAST) -> Outcome | Non
     if not known:
         call.check_values()
     given = [_Rows(arrays[a.name], a.kind, call.batch, dtype) for a in compiled.arguments]
-    like = next(x.place for x in given if x.place is not None)
+    dense = layouts.Layout(1, length, (0, 1, width), 0, length * width)  # a curvature of 0 reads no row
+    like = next((x.place for x in given if x.place is not None), dense)
     steps = {a.name: x.steps(like) for a, x in zip(compiled.arguments, given, strict=True)}
     values = np.empty(call.batch, dtype) if wanted.value == "each" else None
     slopes = []
