@@ -137,7 +137,6 @@ def _in_child(queue: Any, pool: Pool, held: Any) -> None:
     queue.put(bool((held == 3).all()) and place(held) not in map(place, mine))
 
 
-@pytest.mark.filterwarnings("ignore:os.fork")  # JAX, where another test has imported it, warns of every fork
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_fork_goes_on_with_a_copy_of_its_own() -> None:
     pool = Pool(10 * LEAST)
