@@ -17,14 +17,16 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeAlias
 
 import torch
 
 from lossary import checking as checks
 from lossary import reduction
 from lossary.backends import torch as xp
+from lossary.backends import torch_inner as inner
 from lossary.catalogue import Loss
 from lossary.errors import DomainError
 from lossary.kernels import table
@@ -39,7 +41,11 @@ _DENSE = torch.strided
 PLAIN = (Tensor, torch.nn.Parameter)
 _KEPT = 4096  # kinds remembered; a program that meets more (every batch of another length) starts over
 
-_kinds: dict[tuple[Any, ...], _Kind | None] = {}
+# What was found out, and PyTorch's guard, which says in one question of tensors whether all that a kind depends on (and
+# all that stands between a tensor and its memory) is as it was.
+_Known: TypeAlias = "tuple[inner.Guard, _Kind | None]"
+_kinds: dict[tuple[Any, ...], _Known] = {}  # by all of it
+_latest: dict[tuple[Any, ...], _Known] = {}  # what was met last, by all but the tensors
 
 
 def reduced(
@@ -51,62 +57,57 @@ def reduced(
     check: bool = False,
     class_weight: Tensor | None = None,
     by_weight: bool = False,
+    listed: bool = False,
 ) -> Tensor | None:
     """Return a loss under a reduction, differentiable; None if the call is not a small and plain one.
 
     A mean divides by `count`, or by the number of values; with `by_weight`, by the sum of the class weights of the
-    labels. With `check`, None also means that a value lies outside its domain. The mean of nothing, which is a question
-    of conventions, is not for here either.
+    labels. With `listed`, the second array lists in each row the classes meant, up to the first -1, and the loss takes
+    how often each is. With `check`, None also means that a value lies outside its domain. The mean of nothing, which
+    is a question of conventions, is not for here either.
     """
-    if torch.compiler.is_compiling() or xp.observed():
+    if torch.compiler.is_compiling():
         return None
-    watched = torch.is_grad_enabled()
-    key: list[Any] = [loss, how, count, check, by_weight]
     if class_weight is not None:
         arrays = (*arrays, class_weight)
-    for item in params.items():
-        if type(item[1]) not in NUMBERS:
-            return None
-        key.append(item)
+    asked = (loss, how, count, check, by_weight, listed, len(arrays), *params, *params.values())
+    try:
+        guard, kind = _latest[asked]
+        known = guard(*arrays) and not xp.forward_mode()
+    except (KeyError, TypeError):  # not met before; a parameter that is no number
+        known = False
+    if not known:
+        kind = _found(asked, arrays, params)
+    if kind is None:
+        return None
+    try:
+        return kind.answer(*arrays)
+    except DomainError:
+        return None
+
+
+def _found(asked: tuple[Any, ...], arrays: Sequence[Tensor], params: Mapping[str, Any]) -> _Kind | None:
+    """Return the kind of a call, and remember it; None if it is of none."""
+    if xp.observed() or any(type(value) not in NUMBERS for value in params.values()):
+        return None
+    loss, how, count, check, by_weight, listed, *_ = asked
+    watched = torch.is_grad_enabled()
+    key = list(asked)
     for x in arrays:
         if type(x) not in PLAIN or not x.is_cpu or x.layout is not _DENSE or x.is_neg():
             return None
         key += x.shape, x.dtype, x.is_contiguous(), watched and x.requires_grad
     kept = tuple(key)
-    try:
-        kind = _kinds[kept]
-    except KeyError:
+    guard, kind = _kinds.get(kept, (None, None))
+    if guard is None:
         if len(_kinds) >= _KEPT:
             _kinds.clear()
-        _kinds[kept] = kind = _kind(loss, arrays, params, how, count, check, by_weight)
-    if kind is None:
-        return None
-    try:
-        if isinstance(kind, _Large):
-            return kind.value(arrays)
-        return _apply(kind, *arrays) if kind.tracked else kind.evaluate(arrays)[0]
-    except DomainError:
-        return None
-
-
-def listed(labels: Tensor, like: Tensor) -> Tensor | None:
-    """Return how often each class is listed in rows of labels that end at the first -1, in the type of `like`.
-
-    None if the call is not a small and plain one, or a label names no class.
-    """
-    if torch.compiler.is_compiling() or xp.observed() or not table.available():
-        return None
-    plain = all(type(x) in PLAIN and x.is_cpu and x.layout is _DENSE and x.is_contiguous() for x in (labels, like))
-    if not plain or labels.shape != like.shape or not 0 < labels.numel() <= MOST:
-        return None
-    if labels.dtype != torch.int64 or like.dtype not in FLOATS:
-        return None
-    from lossary.kernels.cpu import lanes
-
-    counts = torch.empty_like(like, requires_grad=False)
-    rows, width = labels.shape
-    wrong = lanes.listed(FLOATS[like.dtype])(rows, width, labels.data_ptr(), counts.data_ptr())
-    return None if wrong else counts
+            _latest.clear()
+        kind = _kind(loss, arrays, params, how, count, check, by_weight, listed)
+    if guard is None or not guard(*arrays):
+        guard = inner.guard(arrays)
+    _kinds[kept] = _latest[asked] = guard, kind
+    return kind
 
 
 def _kind(
@@ -117,11 +118,18 @@ def _kind(
     count: float | None,
     check: bool,
     by_weight: bool,
+    listed: bool,
 ) -> _Kind | None:
     arrays, class_weight = arrays[: len(loss.arguments)], arrays[len(loss.arguments) :]
     watched = torch.is_grad_enabled()
     tracked = [name for name, x in zip(loss.arguments, arrays, strict=False) if watched and x.requires_grad]
-    found = form(loss, arrays, params, FLOATS, torch.int64)
+    counted = arrays
+    if listed:
+        scores, lists = arrays
+        if lists.dtype != torch.int64 or lists.shape != scores.shape:
+            return None
+        counted = (scores, scores)  # for how often a class is listed is a number for each score
+    found = form(loss, counted, params, FLOATS, torch.int64)
     if found is None or any(name not in loss.wrt for name in tracked):
         return None
     held, alternative, batch, like = found
@@ -138,10 +146,12 @@ def _kind(
     long = signature.rank and like.shape[-1] > table.SIDE_BY_SIDE
     better = size > MOST and long and (loss.name, "cpu") in table.TABLE
     ways: list[type[_Kind]] = [_Planned] if whole and not better else []
-    ways += [_Large] if size > MOST else [_Defined]
+    if not listed:
+        ways += [_Large] if size > MOST else [_Defined]
     for way in ways:
         kind = way(loss, alternative, batch, held, like, how, count, bool(tracked))
-        kind.check, kind.by_weight, kind.weighed = check, by_weight, bool(class_weight)
+        kind.shapes = [tuple(x.shape) for x in arrays]
+        kind.check, kind.by_weight, kind.weighed, kind.listed = check, by_weight, bool(class_weight), listed
         kind.others += (None,) * kind.weighed
         if kind.ready():
             return kind
@@ -151,11 +161,13 @@ def _kind(
 class _Kind:
     """A kind of call: how to compute it, and by what the derivatives it returns are still to be multiplied."""
 
+    shapes: Sequence[tuple[int, ...]]  # of the arrays
     check = False
     factor = 1.0
     ignored: int | None = None  # the label that does not count, if there is one
     weighed = False  # whether the last array is one of class weights
     by_weight = False  # whether a mean divides by those of the labels
+    listed = False  # whether the second array lists classes
 
     def __init__(
         self,
@@ -177,10 +189,16 @@ class _Kind:
         self.labels = labels[0] if labels else -1  # which array holds labels
         self.leading = self.wrt == tuple(range(len(self.wrt)))  # what is differentiated comes first
         self.others: tuple[None, ...] = (None,) * (len(loss.arguments) - len(self.wrt))  # have no gradient
+        # What answers a call, under autograd if that follows it.
+        self.answer: Callable[..., Tensor] = partial(_apply, self) if tracked else self.value
 
     def ready(self) -> bool:
         """Prepare for calls; False if there is no lean path for them."""
         raise NotImplementedError
+
+    def value(self, *arrays: Tensor) -> Tensor:
+        """Return the value alone."""
+        return self.evaluate(arrays)[0]
 
     def evaluate(self, arrays: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
         """Return the value and, where wanted, derivatives but for `factor`; a DomainError leads the long way."""
@@ -203,7 +221,10 @@ class _Kind:
         from lossary.transforms import prepare
 
         params = {**self.params, "class_weight": tensors[-1]} if self.weighed else self.params
-        call = prepare(self.loss, tensors[: len(self.loss.arguments)], params, check=False)
+        arrays = tensors[: len(self.loss.arguments)]
+        if self.listed:
+            arrays = (arrays[0], times_listed(arrays[1], arrays[0].dtype))
+        call = prepare(self.loss, arrays, params, check=False)
         spread = upstream
         if self.how == "mean":
             count: Any = self.count if call.weights is None else call.weights.sum()
@@ -230,29 +251,36 @@ class _Planned(_Kind):
         plan = plans.plan(*call, how, int(self.tracked), self.check, count, self.weighed)
         if plan is None:
             return False
-        self.plan, self.memory = plan, memory
+        if self.listed:
+            plan = plans.Listed(plan, 1, (self.length, self.width), FLOATS[self.dtype])
+        self.compute, self.inputs, self.memory = plan.compute, plan.inputs, memory
         self.in_order = plan.inputs == tuple(range(len(self.loss.arguments) + self.weighed))
         self.ignored = self.params.get("ignore_index")
         self.many = self.length * self.width > MOST
+        self.divides, self.each = self.how == "mean", self.how == "none"
+        shapes = [tuple(self.batch)] if self.each else []
+        shapes += [self.shapes[at] for at in self.wrt] if self.tracked else []
+        self.results = [(shape, torch.empty(shape, device="meta").stride(), self.dtype) for shape in shapes]
         return True
 
     def evaluate(self, arrays: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
-        plan = self.plan
-        like = self._pooled if self.many else torch.empty_like
-        room = [like(arrays[at]) for at in self.wrt] if self.tracked else []
-        if self.how == "none":
-            room.insert(0, arrays[0].new_empty(self.batch))
-        given = arrays if self.in_order else [arrays[at] for at in plan.inputs]
+        given = arrays if self.in_order else [arrays[at] for at in self.inputs]
+        addresses = [x.data_ptr() for x in given]
+        empty = self._pooled if self.many else inner.empty
+        room = []
+        for shape in self.results:
+            made = empty(*shape)
+            room.append(made)
+            addresses.append(made.data_ptr())
         count = _weight_of(arrays[self.labels], arrays[-1], self.ignored, self.how) if self.by_weight else None
-        spread = torch.get_num_threads() if self.many else 1
-        total, count = plan([x.data_ptr() for x in (*given, *room)], count, spread)
-        if self.how == "none":
+        total, count = self.compute(addresses, count, torch.get_num_threads() if self.many else 1)
+        if self.each:
             return room[0], room[1:]
-        return torch.scalar_tensor(total / count if self.how == "mean" else total, dtype=self.dtype), room
+        return inner.number(total / count if self.divides else total, self.dtype), room
 
-    def _pooled(self, x: Tensor) -> Tensor:
-        """Room as large as a tensor, where an earlier result was, which faults less often."""
-        return torch.from_numpy(self.memory.empty(tuple(x.shape), FLOATS[x.dtype]))
+    def _pooled(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """Room where an earlier result was, which faults less often."""
+        return torch.from_numpy(self.memory.empty(shape, FLOATS[dtype]))
 
 
 class _Defined(_Kind):
@@ -281,6 +309,13 @@ class _Defined(_Kind):
         return value, kept
 
 
+def times_listed(labels: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return how often each class is listed in rows of class indices that end at the first below 0."""
+    present = (labels < 0).cumsum(-1) == 0
+    nothing = torch.zeros(labels.shape, dtype=dtype, device=labels.device)
+    return nothing.scatter_add(-1, torch.where(present, labels, 0), present.to(dtype))
+
+
 def _weight_of(labels: Tensor, class_weight: Tensor, ignored: int | None, how: str) -> float:
     """Return the sum of the weights of labels; a DomainError if one names no class, or a mean is one of nothing."""
     from lossary.kernels.cpu import lanes
@@ -299,15 +334,17 @@ class _Large(_Kind):
 
     def ready(self) -> bool:
         self.ignored = self.params.pop("ignore_index", None)
+        self.answer = self.value
         return table.available() and self.how != "none" and (self.ignored is None or self.labels >= 0)
 
-    def value(self, arrays: Sequence[Tensor]) -> Tensor:
+    def value(self, *arrays: Tensor) -> Tensor:
         """Return the reduced value, differentiable."""
         from lossary import transforms
 
         params = dict(self.params)
         if self.weighed:
-            *arrays, params["class_weight"] = arrays
+            params["class_weight"] = arrays[-1]
+            arrays = arrays[:-1]
         denominator: Any = self.count if self.count != self.length else None
         if self.labels >= 0:
             labels = arrays[self.labels].contiguous()
@@ -336,18 +373,19 @@ class _Small(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, kind: _Kind, *tensors: Tensor) -> Tensor:
-        value, ctx.kept = kind.evaluate(tensors)
-        ctx.kind = kind
+        value, grads = kind.evaluate(tensors)
+        ctx.held = kind, grads
         ctx.save_for_backward(*tensors)
         return value
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> Any:
-        kind = ctx.kind
+        kind, kept = ctx.held
         if torch.is_grad_enabled():
             return kind.traced(ctx.saved_tensors, upstream)
         # Handed over, not copied: whoever gets a gradient may change it. A second time it is computed.
-        kept, ctx.kept = ctx.kept or kind.evaluate(ctx.saved_tensors)[1], ()
+        ctx.held = kind, ()
+        kept = kept or kind.evaluate(ctx.saved_tensors)[1]
         if kind.how == "none":
             grads = kind.times(kept, upstream, ctx.saved_tensors)
         else:

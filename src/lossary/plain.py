@@ -122,7 +122,7 @@ class _Kind:
         slopes = [self.empty(arrays[at].shape, self.dtype) for at in self.wrt]
         given = [arrays[at] for at in plan.inputs]
         addresses = [x.__array_interface__["data"][0] for x in (*given, *values, *slopes)]
-        total, count = plan(addresses, None, self.threads() if plan.shared else 1)
+        total, count = plan.compute(addresses, None, self.threads() if plan.shared else 1)
         if self.how == "none":
             return values[0][()], tuple(slopes)
         return self.dtype.type(total / count if self.how == "mean" else total), tuple(slopes)

@@ -103,16 +103,21 @@ def in_range(name: str, labels: Tensor, classes: int, ignore_index: int | None =
 # --- reductions ------------------------------------------------------------------------------------------------------
 
 
+_REDUCTIONS = ("none", "mean", "sum")
+
+
 def chosen(size_average: bool | None, reduce: bool | None, reduction: str, *further: str) -> str:
     """Return the reduction meant, translating the deprecated flags with torch's own warning.
 
     Raises ValueError for a word that is no reduction.
     """
+    if size_average is None and reduce is None and reduction in _REDUCTIONS:
+        return reduction
     if size_average is not None or reduce is not None:
         return _reduction.legacy_get_string(size_average, reduce, emit_warning=not torch.compiler.is_compiling())
     if reduction in further:
         return reduction
-    return ("none", "mean", "sum")[_reduction.get_enum(reduction)]
+    return _REDUCTIONS[_reduction.get_enum(reduction)]
 
 
 def reduced(values: Tensor, reduction: str, dtype: torch.dtype, count: Tensor | int | None = None) -> Tensor:

@@ -805,6 +805,10 @@ def multilabel_margin_loss(
     name = "multilabel_margin_loss"
     reduction = chosen(size_average, reduce, reduction)
     attend(_MULTILABEL, (input, target), {}, spoken=misuse.MULTILABEL)
+    if input.ndim == 2:
+        done = small(_MULTILABEL, (input, target), {}, reduction, listed=True)
+        if done is not None:
+            return done
     need_float(name, input=input)
     rows = _rows(name, input)
     if target.shape != input.shape and not (input.ndim == 0 and target.shape == (1,)):
@@ -812,13 +816,8 @@ def multilabel_margin_loss(
     if target.dtype != torch.int64:
         refuse(f"{name}: target: got {target.dtype}, expected class indices as int64, ended by -1: target.long()")
     listed = target.reshape(rows.shape)
-    if input.ndim == 2 and (counts := lean.listed(listed, rows)) is not None:
-        done = small(_MULTILABEL, (rows, counts), {}, reduction)
-        if done is not None:
-            return done
     good = in_range(name, listed, rows.shape[-1], low=-1)
-    present = ((listed < 0).cumsum(-1) == 0) & good
-    times_listed = torch.zeros_like(rows).scatter_add(-1, torch.where(present, listed, 0), present.to(rows.dtype))
+    times_listed = lean.times_listed(torch.where(good, listed, -1), rows.dtype)
     values = torch.where(good.all(-1), _values(_MULTILABEL, rows, times_listed), math.nan)
     return _of_rows(values.reshape(input.shape[:-1]), reduction, common_dtype(input))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -26,43 +26,98 @@ _FEW = 7  # sums that NumPy adds one after the other, so that Python may as well
 
 
 class Plan:
-    """How to compute calls of one kind.
+    """How to compute calls of one kind."""
 
-    Called with the addresses of the arrays that the kernel takes (`inputs` says which, in order), of values if each is
-    wanted, and of derivatives, it fills the results and returns the sum of all values and how many there are to divide
-    it by. A `DomainError` says that the long way has to be gone: an array has a value outside its domain, or the mean
-    would be one of nothing.
-    """
-
-    inputs: tuple[int, ...]
-    function: Callable[..., int]
+    inputs: tuple[int, ...]  # which arrays the kernel takes, in order
     shared: bool  # whether the work is worth several threads
-    parts: int  # pieces of the work, each with a sum of its own
-    fields: int = 1  # what is written down for each
 
-    def __call__(self, addresses: Sequence[int], count: float | None = None, spread: int = 1) -> tuple[float, float]:
+    def compute(self, addresses: Sequence[int], count: float | None = None, spread: int = 1) -> tuple[float, float]:
+        """Fill the results, and return the sum of all values and how many there are to divide it by.
+
+        The addresses are those of the arrays, of values if each is wanted, and of derivatives. A `DomainError` says
+        that the long way has to be gone: an array has a value outside its domain, or the mean would be one of nothing.
+        """
         raise NotImplementedError
 
-    def sums(self) -> Any:
-        """Room for what each piece adds up."""
-        numbers = self.fields * self.parts
-        return (ctypes.c_double * numbers)() if self.parts <= _FEW else np.empty(numbers)
+
+class _Room:
+    """Memory that one call at a time works in: scratch for the kernel, and what each piece of the work adds up."""
+
+    # Those that nobody uses at the moment, by their sizes.
+    _free: ClassVar[dict[tuple[int, int], list[_Room]]] = {}
+
+    def __init__(self, scratch: int, sums: int) -> None:
+        held = (ctypes.c_byte * (8 * sums + scratch))()
+        self.sums = (ctypes.c_double * sums).from_buffer(held)
+        sums_at = ctypes.addressof(held)
+        self.scratch_at = sums_at + 8 * sums
+        self.ends = (self.scratch_at, sums_at) if scratch else (sums_at,)
+
+    @classmethod
+    def free(cls, scratch: int, sums: int) -> list[_Room]:
+        """Return the free ones of a size, to take from and to give back to."""
+        return cls._free.setdefault((scratch, sums), [])
 
 
-def _address(sums: Any) -> Any:
-    return sums.ctypes.data if isinstance(sums, np.ndarray) else sums
+class _Generated(Plan):
+    """Calls of a generated kernel.
+
+    Its function takes the first piece of the work and the one after the last, what `run` is given, the address of
+    scratch memory if it needs any, and that of the sums, of which each piece has one, or two.
+    """
+
+    function: Callable[..., int]
+
+    def __init__(self, parts: int, fields: int, scratch: int) -> None:
+        self.parts, self.fields, self.scratch = parts, fields, scratch
+        self.last = fields - 1
+        self.few = parts <= _FEW
+        self.later = tuple(range(fields, fields * parts, fields)) if self.few else ()
+        self.free = _Room.free(scratch, fields * parts if self.few else 0)
+
+    def run(self, given: tuple[Any, ...], spread: int) -> tuple[float, float]:
+        """Compute everything, and return what all first and all last sums add up to."""
+        if not self.few or (self.shared and spread > 1):
+            return self._run_apart(given, spread if self.shared else 1)
+        try:
+            room = self.free.pop()
+        except IndexError:
+            room = _Room(self.scratch, self.fields * self.parts)
+        suspect = self.function(0, self.parts, *given, *room.ends)
+        # In a loop: `sum` compensates for rounding from Python 3.12 on, and costs more.
+        sums, last = room.sums, self.last
+        total, count = sums[0], sums[last]
+        for at in self.later:
+            total += sums[at]
+            count += sums[at + last]
+        self.free.append(room)
+        if suspect:
+            raise DomainError
+        return total, count
+
+    def _run_apart(self, given: tuple[Any, ...], spread: int) -> tuple[float, float]:
+        """The same for many pieces, or threads."""
+        sums = np.empty(self.fields * self.parts)
+        sums_at = sums.ctypes.data
+        free = _Room.free(self.scratch, 0)
+
+        def some(first: int, last: int) -> int:
+            if not self.scratch:
+                return self.function(first, last, *given, sums_at)
+            try:
+                room = free.pop()
+            except IndexError:
+                room = _Room(self.scratch, 0)
+            suspect = self.function(first, last, *given, room.scratch_at, sums_at)
+            free.append(room)
+            return suspect
+
+        if threads.share(some, self.parts, spread):
+            raise DomainError
+        return float(sums[:: self.fields].sum()), float(sums[self.last :: self.fields].sum())
 
 
-def _total(sums: Any) -> float:
-    if isinstance(sums, np.ndarray):
-        return float(sums.sum())
-    total: float = 0.0
-    for x in sums:  # not `sum`, which compensates for rounding from Python 3.12 on
-        total += x
-    return total
-
-
-class Numbers(Plan):
+class Numbers(_Generated):
     """Calls of a pointwise loss."""
 
     def __init__(
@@ -75,31 +130,26 @@ class Numbers(Plan):
         length: int,
         count: float,
     ) -> None:
-        self.function, self.length, self.count, self.order = found.function, length, count, order
+        super().__init__(-(-length // pointwise.BLOCK), 1, 0)
+        self.function, self.length, self.count = found.function, length, count
         self.inputs = tuple(loss.arguments.index(name) for name in found.arguments)
-        self.parts = -(-length // pointwise.BLOCK)
-        self.divides = how == "mean"
+        self.scaled, self.divides = bool(order), how == "mean"
         self.uniforms = tuple(map(float, found.uniforms(**{name: params[name] for name in found.uniform_names})))
+        self.usual = self._numbers(count)
         self.shared = length >= pointwise.LEAST_SHARED
 
-    def __call__(self, addresses: Sequence[int], count: float | None = None, spread: int = 1) -> tuple[float, float]:
-        count = self.count if count is None else count
-        scale = ((1 / count if self.divides else 1.0),) if self.order else ()
-        sums = self.sums()
-        rest = (self.length, *addresses, *self.uniforms, *scale, _address(sums))
-        if self.shared and spread > 1:
-            suspect = threads.share(lambda first, last: self.function(first, last, *rest), self.parts, spread)
-        else:
-            suspect = self.function(0, self.parts, *rest)
-        if suspect:
-            raise DomainError
-        return _total(sums), count
+    def _numbers(self, count: float) -> tuple[float, ...]:
+        """What the kernel takes beside lengths and addresses, derivatives to be divided by a count."""
+        return (*self.uniforms, 1 / count if self.divides else 1.0) if self.scaled else self.uniforms
+
+    def compute(self, addresses: Sequence[int], count: float | None = None, spread: int = 1) -> tuple[float, float]:
+        numbers = self.usual if count is None else self._numbers(count)
+        total, _ = self.run((self.length, *addresses, *numbers), spread)
+        return total, self.count if count is None else count
 
 
-class Rows(Plan):
+class Rows(_Generated):
     """Calls of a loss on rows of one length."""
-
-    fields = 2
 
     def __init__(
         self,
@@ -113,12 +163,13 @@ class Rows(Plan):
         count: float,
         ignored: int | None,
     ) -> None:
+        self.length, self.width = shape
+        height = lanes.height(self.width)
+        scratch = 1 + found.scratch * self.width * height * np.dtype(found.dtype).itemsize
+        super().__init__(-(-self.length // height), 2, scratch)
         self.kernel, self.function, self.params = found, found.function, params
         self.inputs = tuple(names.index(a.name) for a in found.arguments)
-        self.length, self.width = shape
         self.divides, self.order, self.count, self.ignored = how == "mean", order, count, ignored
-        height = lanes.height(self.width)
-        self.parts = -(-self.length // height)
         along = (0, self.width, 1)
         steps: dict[str, Any] = dict.fromkeys(found.tables, along)
         steps |= {a.name: (0, 0, 1) if a.name in shared else along if a.kind == "row" else 1 for a in found.arguments}
@@ -127,48 +178,51 @@ class Rows(Plan):
         self.usual = self._numbers(count)
         self.usual_at = self.usual.ctypes.data
         self.shared = self.length * self.width >= lanes.LEAST_SHARED
-        self.scratch = 1 + found.scratch * self.width * height * np.dtype(found.dtype).itemsize
-        self.free: list[Any] = _free.setdefault(self.scratch, [])
 
     def _numbers(self, count: float) -> Any:
         """What the kernel takes beside shapes and addresses, derivatives to be divided by a count."""
         return self.kernel.numbers(self.width, self.params, [1 / count if self.divides else 1.0] if self.order else [])
 
-    def __call__(self, addresses: Sequence[int], count: float | None = None, spread: int = 1) -> tuple[float, float]:
-        sums = self.sums()
-        self._run(addresses, sums, spread, count)
-        total = _total(sums[::2])
-        if count is not None or self.ignored is None:
-            return total, self.count if count is None else count
-        kept = _total(sums[1::2])
-        if self.divides and kept < self.length:  # labels to ignore are rare, and how many there are is known only now
+    def compute(self, addresses: Sequence[int], count: float | None = None, spread: int = 1) -> tuple[float, float]:
+        if count is not None:
+            return self._scaled(addresses, count, spread)[0], count
+        total, kept = self.run((self.settings_at, self.usual_at, *addresses), spread)
+        if self.ignored is None or kept == self.length:
+            return total, self.count
+        if self.divides:  # labels to ignore are rare, and how many there are is known only now
             if kept == 0:
                 raise DomainError
             if self.order:
-                self._run(addresses, sums, spread, kept)
-        return total, kept if kept < self.length else self.count
+                self._scaled(addresses, kept, spread)
+        return total, kept
 
-    def _run(self, addresses: Sequence[int], sums: Any, spread: int, count: float | None) -> None:
-        numbers = self.usual if count is None else self._numbers(count)
-        rest = (self.settings_at, self.usual_at if count is None else numbers.ctypes.data, *addresses)
-        sums_at = _address(sums)
-        if self.shared and spread > 1:
-            outside = threads.share(lambda first, last: self._some(first, last, rest, sums_at), self.parts, spread)
-        else:
-            outside = self._some(0, self.parts, rest, sums_at)
-        if outside:
-            raise DomainError
+    def _scaled(self, addresses: Sequence[int], count: float, spread: int) -> tuple[float, float]:
+        numbers = self._numbers(count)
+        return self.run((self.settings_at, numbers.ctypes.data, *addresses), spread)
 
-    def _some(self, first: int, last: int, rest: tuple[Any, ...], sums: Any) -> int:
-        """Compute some of the parts, with scratch memory of their own."""
+
+class Listed(Plan):
+    """Calls of a loss that takes how often each class is meant, given lists of the classes meant, which -1 ends."""
+
+    def __init__(self, counted: Plan, argument: int, shape: tuple[int, int], dtype: str) -> None:
+        self.counted, self.inputs, self.shared = counted, counted.inputs, counted.shared
+        self.at, self.shape = counted.inputs.index(argument), shape
+        self.listed = lanes.listed(dtype)
+        self.room = math.prod(shape) * np.dtype(dtype).itemsize
+        self.free = _Room.free(self.room, 0)
+
+    def compute(self, addresses: Sequence[int], count: float | None = None, spread: int = 1) -> tuple[float, float]:
         try:
-            held = self.free.pop()
+            room = self.free.pop()
         except IndexError:
-            room = (ctypes.c_byte * self.scratch)()
-            held = ctypes.addressof(room), room
-        found = self.function(first, last, *rest, held[0], sums)
-        self.free.append(held)
-        return found
+            room = _Room(self.room, 0)
+        given = list(addresses)
+        given[self.at] = room.scratch_at
+        if self.listed(*self.shape, addresses[self.at], room.scratch_at):
+            raise DomainError
+        done = self.counted.compute(given, count, spread)
+        self.free.append(room)
+        return done
 
 
 class Labelled(Plan):
@@ -200,7 +254,7 @@ class Labelled(Plan):
         plain = all(params[name] == held for name, held in loss.defaults.items() if name not in own | {"ignore_index"})
         return plain and loss.domain("target", alternative).kind == "index"
 
-    def __call__(self, addresses: Sequence[int], count: float | None = None, spread: int = 1) -> tuple[float, float]:
+    def compute(self, addresses: Sequence[int], count: float | None = None, spread: int = 1) -> tuple[float, float]:
         logits, labels, *rest = addresses
         class_weight = rest.pop(0) if self.weighed else 0
         values = rest.pop(0) if self.each else 0
@@ -216,10 +270,6 @@ class Labelled(Plan):
         told = 0 if factors is None else factors.ctypes.data
         total = self.kernel(logits, labels, class_weight, told, 1 / count if self.divides else 1.0, values, grad)
         return total, count
-
-
-# Scratch memory that nobody uses at the moment, by its size in bytes: where it is, and what holds it.
-_free: dict[int, list[Any]] = {}
 
 
 def plan(
