@@ -29,7 +29,7 @@ _SHARE = 100  # one nanosecond of looking for so many of computing
 _CALL, _ELEMENT = 4000.0, 0.4  # nanoseconds that a call, and each of its elements, takes at least
 _LEAST = 3  # elements below which no rule has anything to say
 _PLACES = 4096
-_SMALL, _RESTING = 4096, 15  # even finding out the place is left alone for so many calls of so few elements
+_SMALL, _RESTING = 16384, 15  # even finding out the place is left alone for so many calls of so few elements
 
 # How many calls of a loss are still left alone. Filters that have changed since say that somebody listens now.
 _rest: dict[str, int] = {}

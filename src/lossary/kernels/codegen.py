@@ -243,7 +243,7 @@ def called(node: Node) -> str:
 _TEMPLATE = """T INF NAN BLOCK PIECE abs where raised floor load store plus types block run uniforms njit entry i first
 last length start stop begin end number example_weight derivative_scale factor block_sum suspect sums found values room
 either height rows width r j k column label outside counting total count settings numbers weights scratch lanes LANES
-moved low inner span part many along tiles ignored"""
+moved cleared low inner span part many along tiles ignored"""
 RESERVED = frozenset([*_TEMPLATE.split(), *(name for name, _ in SPECIAL.values())])
 
 

@@ -182,6 +182,6 @@ _RULES: dict[str, Callable[..., Range]] = {
     "min": _itself,
     "first": _itself,
     "second": _itself,
-    "take": lambda x, label: x,
+    "entry": lambda x, label: x,
     "one_hot": lambda label: (0.0, 1.0),
 }

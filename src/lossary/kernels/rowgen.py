@@ -13,7 +13,8 @@ loop over rows is over `LANES` of them, side by side, whatever is in the last on
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +23,18 @@ from lossary.kernels import codegen
 from lossary.kernels.codegen import Graph, Node, UnsupportedError
 
 _WORDLESS = {"constant", "uniform", "filled"}
-_GIVEN = _WORDLESS | {"argument"}
+_GIVEN = _WORDLESS | {"argument", "entry"}
+# What is done with constants before there is a kernel.
+_FOLDED: dict[str, Callable[[float, float], Any]] = {
+    "*": operator.mul,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
 # How a reduction starts, and how it goes on.
 _REDUCTIONS = {
     "sum": ("T(0.0)", "{held} + {x}"),
     "max": ("-INF", "maximum({held}, {x})"),
     "min": ("INF", "minimum({held}, {x})"),
-    "take": ("NAN", "where(column == {index}, {x}, {held})"),
 }
 # Of a table of pairs of entries: a row laid along one axis, and sums over the other.
 _AXES = ("first", "second")
@@ -107,14 +113,17 @@ class _RowGraph(Graph):
         if symbol == "*":
             for hot, other in ((a, b), (b, a)):
                 if getattr(hot, "operation", "") == "one_hot" and isinstance(other, _Entry) and other.wide:
-                    there = self._at(other, hot.parts[0])
-                    if there is not None and there.level <= other.level:  # which ends no pass of its own
+                    there = self.seen(other, hot.parts[0], True)
+                    if isinstance(there, Node):
                         nothing = self.number(0.0)
                         return self.node("where", (self.node("!=", (hot, nothing), "truth"), there, nothing), "number")
         return super().binary(symbol, a, b)
 
-    def _at(self, x: Any, label: Any) -> Any:
-        """Return the entry at a label as a number of the row, or None where that is not straight-line code."""
+    def seen(self, x: Any, label: Any, there: bool) -> Any:
+        """Return what a row is at a label, or everywhere else: a number of the row, a truth value, or None.
+
+        None where that is not straight-line code, or differs from entry to entry.
+        """
         if not isinstance(x, _Entry) or x.kind == "uniform" or not x.wide:
             return x
         if x.pair:
@@ -122,19 +131,70 @@ class _RowGraph(Graph):
         if x.operation == "filled":
             return self.number(x.parts[0])
         if x.operation == "one_hot":
-            return self.number(1.0) if x.parts[0] is label else None
+            return self.number(float(there)) if x.parts[0] is label else None
         if x.operation == "argument":
-            return self.node("take", (x, label), "number")
-        parts = tuple(self._at(part, label) for part in x.parts)
-        return None if any(part is None for part in parts) else self.node(x.operation, parts, x.kind)
+            return self._entry(x, label) if there else None
+        if x.operation == "where":
+            condition, *choices = (self.seen(part, label, there) for part in x.parts)
+            if isinstance(condition, bool):
+                return choices[not condition]
+            parts = (condition, *choices)
+        else:
+            parts = tuple(self.seen(part, label, there) for part in x.parts)
+        known = self._known(x.operation, parts)
+        if known is not None or any(part is None or isinstance(part, bool) for part in parts):
+            return known
+        return self.node(x.operation, parts, x.kind)
+
+    def _entry(self, argument: Any, label: Any) -> Node:
+        found: Any = self.node("entry", (argument, label), "number", False)
+        found.name = found.name or f"{argument.parts[0]}_at_{label.parts[0]}"
+        return found  # type: ignore[no-any-return]
+
+    def _known(self, operation: str, parts: Sequence[Any]) -> Any:
+        """Return what an operation on constants gives, as far as kernels have use for it."""
+        if operation == "&" and any(part is False for part in parts):
+            return False
+        if not all(getattr(part, "operation", "") == "constant" for part in parts):
+            return None
+        values = [part.parts[0] for part in parts]
+        if operation == "negative":
+            return self.number(-values[0])
+        if operation in _FOLDED:
+            found = _FOLDED[operation](*values)
+            return found if isinstance(found, bool) else self.number(found)
+        return None
+
+    def label_of(self, x: Any) -> Any:
+        """Return the one label on which a row depends by being 1 there, or None."""
+        labels: dict[int, Any] = {}
+        stack = [x]
+        seen = set()
+        while stack:
+            node = stack.pop()
+            if isinstance(node, _Entry) and node.wide and node.at not in seen:
+                seen.add(node.at)
+                if node.operation == "one_hot":
+                    labels[node.parts[0].at] = node.parts[0]
+                stack.extend(_parts(node))
+        return next(iter(labels.values())) if len(labels) == 1 else None
+
+    def alone(self, x: Any) -> Any:
+        """Return the label and the number there of a row that is 0 everywhere else, or None if it is not like that."""
+        label = self.label_of(x)
+        if label is None:
+            return None
+        elsewhere, there = self.seen(x, label, False), self.seen(x, label, True)
+        nothing = getattr(elsewhere, "operation", "") == "constant" and elsewhere.parts[0] == 0
+        return (label, there) if nothing and isinstance(there, Node) else None
 
 
 class _Rows(codegen.Namespace):
     """The namespace `xp` of symbols that stand for rows."""
 
-    def _reduced(self, operation: str, x: Any, *more: Any) -> Any:
+    def _reduced(self, operation: str, x: Any) -> Any:
         entry: Any = self.graph.number(x)
-        return self.graph.node(operation, (entry, *more), "number") if entry.wide else entry
+        return self.graph.node(operation, (entry,), "number") if entry.wide else entry
 
     def sum(self, x: Any, axis: int = -1) -> Any:
         """Over the row, or over one axis of a table of pairs."""
@@ -145,15 +205,11 @@ class _Rows(codegen.Namespace):
         if axis != -1:
             raise UnsupportedError("only pairs have a second axis")
         entry: Any = self.graph.number(x)
-        if entry.operation == "one_hot":
-            return self._if_present(entry, 1.0)
-        if entry.operation == "where" and _at_label_alone(entry):
-            return self._if_present(entry.parts[0].parts[0], entry.parts[1])
+        graph: Any = self.graph
+        if (found := graph.alone(entry)) is not None:
+            label, there = found
+            return self.where(graph.node("present", (label,), "truth"), there, 0.0)
         return self._reduced("sum", entry)
-
-    def _if_present(self, hot: Any, x: Any) -> Any:
-        """A number, or 0 if the label is outside the row: the sum of what is that number at the label."""
-        return self.where(self.graph.node("present", (hot.parts[0],), "truth"), x, 0.0)
 
     def max(self, x: Any) -> Any:
         """Over the row."""
@@ -162,10 +218,6 @@ class _Rows(codegen.Namespace):
     def min(self, x: Any) -> Any:
         """Over the row."""
         return self._reduced("min", x)
-
-    def take(self, x: Any, index: Any) -> Any:
-        """The entry at a label."""
-        return self._reduced("take", x, index)
 
     def one_hot(self, index: Any, like: Any) -> Any:
         """1 at the label and 0 elsewhere."""
@@ -190,14 +242,6 @@ class _Rows(codegen.Namespace):
         return graph.node("filled", (value,), "number", True) if wide else graph.number(value)
 
 
-def _at_label_alone(chosen: Any) -> bool:
-    """Whether a select gives a number of the row at the label and 0 elsewhere."""
-    condition, there, elsewhere = chosen.parts
-    hot = condition.parts[0] if condition.operation == "!=" else condition
-    nothing = elsewhere.operation == "constant" and elsewhere.parts[0] == 0
-    return hot.operation == "one_hot" and condition.parts[1] is elsewhere and nothing and not there.wide
-
-
 # --- what is to be written --------------------------------------------------------------------------------------------
 
 
@@ -217,7 +261,7 @@ class RowProgram:
     lines: tuple[str, ...]  # the loops of one tile
     after: tuple[str, ...]  # what brings results back
     arguments: tuple[Argument, ...]
-    tables: tuple[str, ...]  # arguments and derivatives that are brought side by side
+    tables: tuple[str, ...]  # arguments and derivatives that are rows in memory
     uniforms: tuple[tuple[str, str], ...]
     functions: tuple[str, ...]
     scratch: int  # pieces of scratch memory, each of the size of a tile
@@ -274,6 +318,11 @@ class RowWriter(codegen.Writer):
         self.long = [bool(cores[name]) for name in loss.wrt] if order else []
         if any(slope.wide and not long for slope, long in zip(self.slopes, self.long, strict=True)):
             raise UnsupportedError("the derivative in a number is a row")
+        # Derivatives that are 0 but at a label: which, and the number there.
+        self.sparse: dict[int, Any] = {}
+        for number, slope in enumerate(self.slopes):
+            if self.long[number] and (found := slope.graph.alone(slope)) is not None:
+                self.sparse[number] = found
         self.weighing = weighing  # whether rows count by their weight, at 0 not at all
         self.level = 0  # of the pass that is being written
         self.due: dict[int, list[Any]] = {}  # by pass, the nodes it computes
@@ -284,6 +333,7 @@ class RowWriter(codegen.Writer):
         self.kept: dict[int, Any] = {}  # wide nodes that are kept between passes
         self.names: dict[int, str] = {}  # of variables: the same node has the same in every loop
         self.arguments: dict[str, Argument] = {}
+        self.entries: dict[int, Any] = {}  # what is read of rows at a label alone
         self.columns: list[str] = []  # rows that stand in scratch memory as columns
 
     def tile(self) -> RowProgram:
@@ -295,15 +345,15 @@ class RowWriter(codegen.Writer):
             lines += self._loops_over_pairs()
             lines += self._loop_over_numbers()
             lines += self._loop_over_entries()
-        lines += self._values()
+        lines += self._values() + self._slopes_at_labels()
         rooms = [f"{self._name(n)}_of_rows = lanes(T(0.0))" for n in self.numbers.values()]
         ordered = [self.arguments[n] for n in (*self.loss.arguments, *self.loss.defaults) if n in self.arguments]
         return RowProgram(
-            tuple(self._brought(ordered)),
+            (*self._brought(ordered), *self._cleared()),
             (*rooms, *self._read(ordered), *lines),
             tuple(self._taken_back()),
             tuple(ordered),
-            tuple(name.removesuffix("_out") for name in self.columns),
+            tuple(dict.fromkeys(self._tables())),
             tuple(self.uniforms.items()),
             tuple(sorted(self.functions)),
             len(self.kept) + len(self.columns),
@@ -311,11 +361,15 @@ class RowWriter(codegen.Writer):
 
     # -- from memory, and back
 
+    def _tables(self) -> list[str]:
+        entries = [node.parts[0].parts[0] for node in self.entries.values()]
+        return [name.removesuffix("_out") for name in self.columns] + entries + [f"derivative_{n}" for n in self.sparse]
+
     def _brought(self, arguments: Sequence[Argument]) -> list[str]:
         return [
             f"moved({a.name}_at, {_laid(a.name)}, many, width, scratch, {self._column(a.name)} * width * span, 1, span)"
             for a in arguments
-            if a.kind == "row"
+            if a.name in self.columns
         ]
 
     def _taken_back(self) -> list[str]:
@@ -325,8 +379,14 @@ class RowWriter(codegen.Writer):
             if name.endswith("_out")
         ]
 
+    def _cleared(self) -> list[str]:
+        return [
+            f"cleared(derivative_{number}_out, {_laid(f'derivative_{number}')}, many, width, T(0.0))"
+            for number in self.sparse
+        ]
+
     def _read(self, arguments: Sequence[Argument]) -> list[str]:
-        """Bring numbers and labels of a tile to where the loops want them."""
+        """Bring numbers and labels of a tile, and entries at labels, to where the loops want them."""
         lines, each = [], []
         for argument in arguments:
             name = argument.name
@@ -344,7 +404,14 @@ class RowWriter(codegen.Writer):
                     f"store({name}_of_rows, r, where(outside, types.int32(-1), types.int32(label)))",
                     f"suspect = either(suspect, outside{counts})",
                 ]
-        return [*lines, *_over("rows", each)]
+        entries = []
+        for node in self.entries.values():
+            self.functions.add("where")
+            name, label = node.parts[0].parts[0], f"load({node.parts[1].parts[0]}_of_rows, r)"
+            inside = f"where({label} < types.int32(0), types.int32(0), {label})"
+            lines.append(f"{self._name(node)}_of_rows = lanes(T(0.0))")
+            entries.append(self._keep(node, f"load({name}_at, {_row(name)} + {inside} * {name}_entry)"))
+        return [*lines, *_over("rows", each), *_over("rows", entries)]
 
     def _column(self, name: str) -> int:
         if name not in self.columns:
@@ -355,12 +422,18 @@ class RowWriter(codegen.Writer):
 
     def _plan(self) -> None:
         found: dict[int, Any] = {}
-        stack = [*([] if self.value is None else [self.value]), *self.slopes]
+        dense = [slope for number, slope in enumerate(self.slopes) if number not in self.sparse]
+        stack = [*([] if self.value is None else [self.value]), *dense, *(there for _, there in self.sparse.values())]
         while stack:
             node = stack.pop()
             if node.at not in found:
                 found[node.at] = node
-                stack.extend(_parts(node))
+                if node.operation != "entry":
+                    stack.extend(_parts(node))
+        self.entries = {at: found[at] for at in sorted(found) if found[at].operation == "entry"}
+        for node in self.entries.values():
+            self._argument(node.parts[0])
+            self._argument(node.parts[1])
         self.reductions = [found[at] for at in sorted(found) if found[at].operation in _REDUCTIONS]
         for node in self.reductions:
             self.numbers[node.at] = node
@@ -371,7 +444,10 @@ class RowWriter(codegen.Writer):
             self._carry_to_pairs(node)
         for node in self._long_slopes().values():
             self.due.setdefault(node.level, []).append(node)
-        for node in self._results().values():  # beside other numbers of its level, with which it shares its steps
+        for node in [
+            *self._results().values(),
+            *(there for _, there in self.sparse.values()),
+        ]:  # beside other numbers of its level, with which it shares its steps
             if node.operation not in _GIVEN:
                 self.numbers[node.at] = node
         for level in range(max(self.due, default=0), -1, -1):
@@ -450,9 +526,8 @@ class RowWriter(codegen.Writer):
         for node in self._reduced_here():
             grown = _REDUCTIONS[node.operation][1]
             self.functions |= {name for name in ("maximum", "minimum", "where") if name in grown}
-            index = self._text(node.parts[1])[0] if node.operation == "take" else ""
             held, x = f"load({self._name(node)}_of_rows, r)", self._text(node.parts[0], 5)[0]
-            body.append(self._keep(node, grown.format(held=held, x=x, index=index)))
+            body.append(self._keep(node, grown.format(held=held, x=x)))
         for number, node in self._long_slopes().items():
             if node.level == self.level:
                 slope = self._weighed(self._text(node, 6)[0], "derivative_scale")
@@ -473,6 +548,20 @@ class RowWriter(codegen.Writer):
             body.append(f"store({place}, {self._weighed(self._text(node, 6)[0], *scale)})")
         return _over("rows", body)
 
+    def _slopes_at_labels(self) -> list[str]:
+        """The one entry of each row in which a derivative is not 0."""
+        lines = []
+        for number, (label, there) in self.sparse.items():
+            name = f"derivative_{number}"
+            body = self._body([] if there.at in self.numbers else [there])
+            slope = self._weighed(self._text(there, 6)[0], "derivative_scale")
+            self._argument(label)
+            body.append(f"label = load({label.parts[0]}_of_rows, r)")
+            body.append("if label >= types.int32(0):")
+            body.append(f"    store({name}_out, {_row(name)} + label * {name}_entry, {slope})")
+            lines += _over("rows", body)
+        return lines
+
     def _results(self) -> dict[str, Any]:
         """What there is one number of for each row, by its place."""
         held = {} if self.value is None else {"values, r": self.value}
@@ -480,7 +569,7 @@ class RowWriter(codegen.Writer):
         return held | {f"derivative_{number}_out, start + r": node for number, node in numbers}
 
     def _long_slopes(self) -> dict[int, Any]:
-        return {number: node for number, node in enumerate(self.slopes) if self.long[number]}
+        return {n: node for n, node in enumerate(self.slopes) if self.long[n] and n not in self.sparse}
 
     def _reduced_here(self) -> list[Any]:
         return [node for node in self.reductions if node.level == self.level + 1]
@@ -538,6 +627,8 @@ class RowWriter(codegen.Writer):
         """How to read a node that this loop need not compute, or "" if it must."""
         if node.operation in _AXES:
             return f"load({self._place(node.parts[0], self.index[node.operation])})"
+        if node.operation == "entry":
+            return f"load({self._name(node)}_of_rows, r)"
         if node.operation == "argument":
             argument = self._argument(node)
             if argument.kind != "row":
@@ -574,6 +665,11 @@ def _laid(name: str) -> str:
     """Where rows begin, and how far apart they and their entries are."""
     base = name.removesuffix("_out")
     return f"block * {base}_outer + low * {base}_row, {base}_row, {base}_entry"
+
+
+def _row(name: str) -> str:
+    """Where the row of a lane begins."""
+    return f"block * {name}_outer + (low + part + r) * {name}_row"
 
 
 def _parts(node: Any) -> list[Any]:

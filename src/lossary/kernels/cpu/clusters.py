@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cache
 
 from lossary.kernels.cpu import store
-from lossary.kernels.cpu.pointwise import COMPILING
+from lossary.kernels.cpu.store import COMPILING
 
 _SORTED = '''"""Labels as entries of the head and of their clusters; -1 if one of them names no class."""
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from lossary.kernels.cpu import memory, store, threads
-from lossary.kernels.cpu.pointwise import COMPILING
 from lossary.kernels.cpu.sequences import dealt, factors, kernel, outcome
+from lossary.kernels.cpu.store import COMPILING
 from lossary.kernels.table import Outcome, Wanted, least
 
 LATTICES = 4  # numbers per state and frame: mantissa and power, of a blank and of a label

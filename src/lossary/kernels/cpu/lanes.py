@@ -19,8 +19,9 @@ import numpy as np
 
 from lossary.catalogue import Loss, get
 from lossary.kernels import codegen, rowgen
-from lossary.kernels.cpu import layouts, pointwise, store, threads
-from lossary.kernels.cpu.pointwise import COMPILING, EXPONENTS, TYPES, import_lines
+from lossary.kernels.cpu import layouts, pointwise, store, threads, totals
+from lossary.kernels.cpu.pointwise import EXPONENTS, TYPES, import_lines
+from lossary.kernels.cpu.store import COMPILING
 from lossary.kernels.table import Outcome, Wanted, least
 
 NO_LABEL = -(2**62)  # stands for a label to ignore where there is none
@@ -161,7 +162,7 @@ def write(variant: Variant) -> tuple[str, rowgen.RowProgram]:
     functions = {*program.functions, "load", "store", "plus", "lanes", "Unaliased", "whole_registers"}
     functions |= {"where"} if variant.weighing else set()
     imports = import_lines(functions, variant.dtype)
-    imports += f"\nfrom lossary.kernels.cpu.turning import moved\n\nLANES = {variant.height}"
+    imports += f"\nfrom lossary.kernels.cpu.turning import cleared, moved\n\nLANES = {variant.height}"
     source = _HEADER.format(
         name=loss.name,
         what=" and ".join(
@@ -352,7 +353,7 @@ def _run(
     entries = like.outer * like.inner * width
     spread = 1 if entries < LEAST_SHARED else (wanted.threads or threads.default_count())
     suspect = threads.share(run, parts, spread)
-    return sums[:, 0].sum(), suspect
+    return totals.total(sums), suspect
 
 
 def find(

@@ -17,12 +17,12 @@ import numpy as np
 from lossary.catalogue import Loss
 from lossary.errors import DomainError
 from lossary.kernels import table
-from lossary.kernels.cpu import lanes, pointwise, rows, threads
+from lossary.kernels.cpu import lanes, pointwise, rows, threads, totals
 from lossary.kernels.table import Wanted
 
 How = Literal["none", "mean", "sum"]
 
-_FEW = 7  # sums that NumPy adds one after the other, so that Python may as well: the result is the same to the bit
+_FEW = 3  # sums that are added sooner here than by compiled code
 
 
 class Plan:
@@ -46,15 +46,16 @@ class _Room:
     # Those that nobody uses at the moment, by their sizes.
     _free: ClassVar[dict[tuple[int, int], list[_Room]]] = {}
 
-    def __init__(self, scratch: int, sums: int) -> None:
-        held = (ctypes.c_byte * (8 * sums + scratch))()
-        self.sums = (ctypes.c_double * sums).from_buffer(held)
-        sums_at = ctypes.addressof(held)
+    def __init__(self, scratch: int, sums: int = 0) -> None:
+        held = (ctypes.c_byte * (8 * (2 + sums) + scratch))()
+        self.totals_at = ctypes.addressof(held)
+        sums_at = self.totals_at + 8 * 2
         self.scratch_at = sums_at + 8 * sums
         self.ends = (self.scratch_at, sums_at) if scratch else (sums_at,)
+        self.numbers = (ctypes.c_double * (2 + sums)).from_buffer(held)  # two totals, and the sums
 
     @classmethod
-    def free(cls, scratch: int, sums: int) -> list[_Room]:
+    def free(cls, scratch: int, sums: int = 0) -> list[_Room]:
         """Return the free ones of a size, to take from and to give back to."""
         return cls._free.setdefault((scratch, sums), [])
 
@@ -70,51 +71,49 @@ class _Generated(Plan):
 
     def __init__(self, parts: int, fields: int, scratch: int) -> None:
         self.parts, self.fields, self.scratch = parts, fields, scratch
-        self.last = fields - 1
         self.few = parts <= _FEW
-        self.later = tuple(range(fields, fields * parts, fields)) if self.few else ()
-        self.free = _Room.free(scratch, fields * parts if self.few else 0)
+        self.later = range(2 + fields, 2 + fields * parts, fields)
+        self.added = totals.added()
+        self.free = _Room.free(scratch, fields * parts)
 
     def run(self, given: tuple[Any, ...], spread: int) -> tuple[float, float]:
-        """Compute everything, and return what all first and all last sums add up to."""
-        if not self.few or (self.shared and spread > 1):
-            return self._run_apart(given, spread if self.shared else 1)
+        """Compute everything, and return what the first and the last sums of all pieces add up to."""
         try:
             room = self.free.pop()
         except IndexError:
             room = _Room(self.scratch, self.fields * self.parts)
-        suspect = self.function(0, self.parts, *given, *room.ends)
-        # In a loop: `sum` compensates for rounding from Python 3.12 on, and costs more.
-        sums, last = room.sums, self.last
-        total, count = sums[0], sums[last]
-        for at in self.later:
-            total += sums[at]
-            count += sums[at + last]
+        if spread > 1 and self.shared:
+            suspect = self._shared(given, room, spread)
+        else:
+            suspect = self.function(0, self.parts, *given, *room.ends)
+        numbers, fields = room.numbers, self.fields
+        if self.few:  # as `added` does it, without another call
+            total, count = numbers[2], numbers[1 + fields]
+            for at in self.later:
+                total += numbers[at]
+                count += numbers[at + fields - 1]
+        else:
+            self.added(room.ends[-1], self.parts, fields, room.totals_at)
+            total, count = numbers[0], numbers[1]
         self.free.append(room)
         if suspect:
             raise DomainError
         return total, count
 
-    def _run_apart(self, given: tuple[Any, ...], spread: int) -> tuple[float, float]:
-        """The same for many pieces, or threads."""
-        sums = np.empty(self.fields * self.parts)
-        sums_at = sums.ctypes.data
-        free = _Room.free(self.scratch, 0)
+    def _shared(self, given: tuple[Any, ...], room: _Room, spread: int) -> int:
+        """Compute everything in several threads, each with scratch memory of its own."""
+        sums_at, free = room.ends[-1], _Room.free(self.scratch)
 
         def some(first: int, last: int) -> int:
-            if not self.scratch:
-                return self.function(first, last, *given, sums_at)
             try:
-                room = free.pop()
+                own = free.pop()
             except IndexError:
-                room = _Room(self.scratch, 0)
-            suspect = self.function(first, last, *given, room.scratch_at, sums_at)
-            free.append(room)
+                own = _Room(self.scratch)
+            suspect = self.function(first, last, *given, *own.ends[:-1], sums_at)
+            free.append(own)
             return suspect
 
-        if threads.share(some, self.parts, spread):
-            raise DomainError
-        return float(sums[:: self.fields].sum()), float(sums[self.last :: self.fields].sum())
+        return threads.share(some, self.parts, spread)
 
 
 class Numbers(_Generated):
@@ -177,7 +176,8 @@ class Rows(_Generated):
         self.settings_at = self.settings.ctypes.data
         self.usual = self._numbers(count)
         self.usual_at = self.usual.ctypes.data
-        self.shared = self.length * self.width >= lanes.LEAST_SHARED
+        whole = found.scratch or order  # whether rows are gone through, not read at a label alone
+        self.shared = self.length * (self.width if whole else 1) >= lanes.LEAST_SHARED
 
     def _numbers(self, count: float) -> Any:
         """What the kernel takes beside shapes and addresses, derivatives to be divided by a count."""
@@ -209,13 +209,13 @@ class Listed(Plan):
         self.at, self.shape = counted.inputs.index(argument), shape
         self.listed = lanes.listed(dtype)
         self.room = math.prod(shape) * np.dtype(dtype).itemsize
-        self.free = _Room.free(self.room, 0)
+        self.free = _Room.free(self.room)
 
     def compute(self, addresses: Sequence[int], count: float | None = None, spread: int = 1) -> tuple[float, float]:
         try:
             room = self.free.pop()
         except IndexError:
-            room = _Room(self.room, 0)
+            room = _Room(self.room)
         given = list(addresses)
         given[self.at] = room.scratch_at
         if self.listed(*self.shape, addresses[self.at], room.scratch_at):

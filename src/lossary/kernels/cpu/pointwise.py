@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import math
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,7 +19,8 @@ import numpy as np
 
 from lossary.catalogue import Loss, get
 from lossary.kernels import codegen
-from lossary.kernels.cpu import memory, store, threads
+from lossary.kernels.cpu import memory, store, threads, totals
+from lossary.kernels.cpu.store import COMPILING
 from lossary.kernels.table import HALVES, LEAST, Outcome, Wanted, least
 
 BLOCK = 4096  # elements whose values have a sum of their own
@@ -249,9 +249,6 @@ def _exponents(loss: Loss, uniform: tuple[str, ...], static: tuple[tuple[str, An
         return ()
 
 
-COMPILING = threading.Lock()
-
-
 @cache
 def _compile(variant: Variant) -> Compiled | None:
     with COMPILING:
@@ -414,7 +411,7 @@ def _run(
     if wanted.value == "each":
         value = outputs.pop(0)
     elif wanted.value == "sum":
-        value = sums.sum()
+        value = totals.total(sums)
     return Outcome(value, tuple(outputs)), suspect
 
 

@@ -27,6 +27,7 @@ from llvmlite import binding
 ENTRY = "lossary_run"  # what the one function of an object file is called
 _COMPILER = "numba"
 _using_llvm = threading.RLock()
+COMPILING = threading.Lock()  # of whoever makes a kernel: threads that want the same wait for the first
 
 
 def _forget() -> None:

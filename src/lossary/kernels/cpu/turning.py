@@ -118,3 +118,19 @@ def moved(source, at, row, entry, rows, columns, out, out_at, out_row, out_entry
         for c in range(columns):
             for r in range(rows):
                 store(out, out_at + c * out_entry + r * out_row, load(source, at + c * entry + r * row))
+
+
+@_compiled
+def cleared(out, at, row, entry, rows, columns, nothing):  # type: ignore[no-untyped-def]
+    """Write the same number, a zero of the right type, all over a table."""
+    if entry == 1 and row == columns:
+        for i in range(rows * columns):
+            store(out, at + i, nothing)
+    elif entry == 1:
+        for r in range(rows):
+            for c in range(columns):
+                store(out, at + r * row + c, nothing)
+    else:
+        for c in range(columns):
+            for r in range(rows):
+                store(out, at + c * entry + r * row, nothing)
