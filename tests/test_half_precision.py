@@ -42,6 +42,7 @@ def for_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table, "_SWITCH", "always")
     monkeypatch.setattr("lossary.lean.MOST", 0)  # small calls in float32 have a path of their own
     monkeypatch.setattr("lossary.lean._kinds", {})
+    monkeypatch.setattr("lossary.lean._latest", {})
     monkeypatch.setattr(rows, "SIDE_BY_SIDE", 0)  # and so have short rows
 
 

@@ -39,6 +39,7 @@ def for_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
     if importlib.util.find_spec("torch"):  # small calls from torch have a path of their own
         monkeypatch.setattr("lossary.lean.MOST", 0)
         monkeypatch.setattr("lossary.lean._kinds", {})
+        monkeypatch.setattr("lossary.lean._latest", {})
 
 
 def kernel(loss: Any, arrays: list[Any], weight: Any = None, **params: Any) -> Any:

@@ -17,7 +17,7 @@ from lossary.transforms import prepare, value_and_grad
 pytest.importorskip("numba")
 
 from lossary.kernels import codegen, rowgen, table
-from lossary.kernels.cpu import lanes
+from lossary.kernels.cpu import lanes, totals
 
 # Those for which no loops can be generated, and why.
 WITHOUT = {
@@ -210,6 +210,59 @@ def test_what_is_multiplied_by_a_one_hot_row_is_computed_at_the_label_alone() ->
     assert "expm1(" in source
     assert not any("expm1(" in loop for loop in entries)
     assert sum(re.search(r"\bexp(_nonpositive)?\(", loop) is not None for loop in entries) == 1
+
+
+def source_of(loss: Loss, order: int, value: str | None = "sum") -> str:
+    held = tuple((name, held) for name, held in loss.defaults.items() if name != "ignore_index")
+    return lanes.write(lanes.Variant(loss, 0, "float32", held, (), (), order, value, "", 64))[0]
+
+
+def test_a_loss_that_reads_rows_at_their_labels_alone_does_not_go_through_them() -> None:
+    for order in (0, 1):
+        source = source_of(lossary.nll, order)
+        assert "range(width)" not in source
+        assert "moved(" not in source.split("def tiles")[1]
+    assert "cleared(derivative_0_out" in source_of(lossary.nll, 1)
+    # Margins know the score at the label before they go through the others.
+    assert source_of(lossary.multi_margin, 0).count("range(width)") == 1
+
+
+def test_whatever_stands_beside_the_label_does_not_matter_where_it_is_not_read() -> None:
+    rng = np.random.default_rng(0)
+    log_probs, labels = -rng.random((150, 9)), rng.integers(0, 9, 150)
+    apart = np.full_like(log_probs, np.nan)
+    apart[np.arange(150), labels] = log_probs[np.arange(150), labels]
+    calls = [prepare(lossary.nll, (x, labels), {}, check=False) for x in (log_probs, apart)]
+    whole, sparse = (lanes.evaluate(call, table.Wanted("each", 1)) for call in calls)
+    np.testing.assert_array_equal(whole.value, sparse.value)
+    np.testing.assert_array_equal(sparse.derivatives[0], -np.eye(9)[labels])
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 70), (3, 21, 9, 40), (1, 100, 300), (2, 5, 7), (130, 4)])
+@pytest.mark.parametrize("weighing", ["", "weights", "class_weight"])
+def test_a_slope_at_a_label_alone_is_written_there_however_rows_lie(shape: Any, weighing: str) -> None:
+    rng = np.random.default_rng(1)
+    scores = rng.standard_normal(shape)
+    scores = np.moveaxis(scores - np.log(np.exp(scores).sum(1, keepdims=True)), 1, -1)
+    batch, classes = scores.shape[:-1], scores.shape[-1]
+    labels = rng.integers(0, classes, batch)
+    weights = (rng.random(batch) < 0.7).astype(float) if weighing == "weights" else None
+    params = {"class_weight": rng.random(classes)} if weighing == "class_weight" else {}
+    compare(lossary.nll, [scores, labels], params, weights)
+    out = np.full(scores.shape, 7.0)
+    _, grad = value_and_grad(lossary.nll, scores, labels, out=out)
+    assert grad is out
+    np.testing.assert_array_equal(out, -np.eye(classes)[labels])
+
+
+def test_pieces_are_added_one_after_the_other() -> None:
+    numbers = np.random.default_rng(0).standard_normal((1000, 2)) * 10.0 ** np.arange(-5, 5).repeat(100)[:, None]
+    for count in (0, 1, 2, 3, 4, 7, 8, 9, 129, 1000):
+        for table_ in (numbers[:count], np.ascontiguousarray(numbers[:count, 0])):
+            expected = 0.0
+            for x in numbers[:count, 0].tolist():
+                expected += x
+            assert totals.total(np.ascontiguousarray(table_)) == expected
 
 
 @pytest.mark.parametrize("label", [-5, -1, 7, 2**32 + 3, -(2**32) + 2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import Any
 
@@ -11,6 +12,7 @@ torch = pytest.importorskip("torch")
 
 import lossary  # noqa: E402
 from lossary import lean  # noqa: E402
+from lossary.backends import torch_inner as inner  # noqa: E402
 from lossary.nn import functional as F  # noqa: E402, N812
 
 THEIRS = torch.nn.functional
@@ -26,7 +28,13 @@ def kinds(monkeypatch: pytest.MonkeyPatch) -> dict:
     """An empty memory of kinds, to see what enters it."""
     found: dict = {}
     monkeypatch.setattr(lean, "_kinds", found)
+    monkeypatch.setattr(lean, "_latest", {})
     return found
+
+
+def taken(kinds: dict) -> list[bool]:
+    """Of which kinds there is a lean path."""
+    return [kind is not None for _, kind in kinds.values()]
 
 
 def test_a_kind_is_remembered_and_parameters_and_types_make_kinds_of_their_own(kinds: dict) -> None:
@@ -94,7 +102,7 @@ def test_calls_that_are_not_plain_go_the_long_way(kinds: dict) -> None:
     lossary.squared_error(x, y.detach().float())
     lossary.squared_error(x.reshape(4, 2).T, y.detach().reshape(4, 2).T)
     lossary.huber(x, y.detach(), delta=torch.tensor(1.0, dtype=torch.float64))
-    assert not any(kinds.values())
+    assert not any(taken(kinds))
 
 
 def test_refusals_are_those_of_the_long_way() -> None:
@@ -111,6 +119,94 @@ def test_refusals_are_those_of_the_long_way() -> None:
         THEIRS.binary_cross_entropy(torch.tensor([float("nan")]), torch.ones(1))
     with pytest.raises(ValueError, match=r"\[0, 1\]"):
         F.binary_cross_entropy(torch.tensor([float("nan")]), torch.ones(1))
+
+
+def without_guards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with a PyTorch that has other inner parts."""
+    monkeypatch.setattr(inner, "guard", inner._no_guard)
+    monkeypatch.setattr(inner, "empty", inner._outer_empty)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["inner parts", "none"])
+@pytest.mark.parametrize("how", ["none", "sum", "mean"])
+def test_calls_that_differ_in_one_thing_alone_are_not_taken_for_each_other(
+    known: bool, how: str, kinds: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not known:
+        without_guards(monkeypatch)
+    torch.manual_seed(5)
+    x, y = torch.randn(6, 4), torch.randn(6, 4)
+    pairs = [
+        (x, y),
+        (x[:3], y[:3]),  # longer and shorter
+        (x.reshape(4, 6), y.reshape(4, 6)),
+        (x.reshape(24), y.reshape(24)),
+        (x.double(), y.double()),
+        (x.clone().requires_grad_(), y),
+        (x, y.clone().requires_grad_()),
+        (torch.nn.Parameter(x), y),
+        (x.T.contiguous().T, y),  # in another order
+        (x.repeat(1, 2)[:, ::2], y),
+        (torch._neg_view(x), y),  # not what memory holds
+        (x.half(), y.half()),
+    ]
+    for first in pairs:
+        for second in pairs:
+            for a, b in (first, second, first):
+                found, expected = (f.huber_loss(a, b, delta=0.7, reduction=how) for f in (F, THEIRS))
+                torch.testing.assert_close(found, expected)
+                assert found.requires_grad == expected.requires_grad
+                with torch.no_grad():
+                    assert not F.huber_loss(a, b, delta=0.7, reduction=how).requires_grad
+    rows, labels = torch.randn(6, 5), torch.randint(5, (6,))
+    for scores, target in (
+        (rows, labels),
+        (rows[:, :3], labels % 3),
+        (rows, labels),
+        (rows[:, :4].clone(), labels % 4),
+    ):
+        torch.testing.assert_close(*(f.cross_entropy(scores, target, reduction=how) for f in (F, THEIRS)))
+
+
+def test_a_guard_knows_modes_and_everything_between_a_tensor_and_its_memory() -> None:
+    x = torch.zeros(3, 2)
+    guard = inner.guard([x])
+    assert guard(x)
+    assert guard(torch.ones(3, 2))
+    others = [x[:2], x[0], x.double(), x.T.contiguous().T, x.to("meta"), torch.nn.Parameter(x), torch._neg_view(x)]
+    assert not any(map(guard, [*others, x.clone().requires_grad_(), torch.zeros(2, 3), torch.zeros(1, 3, 2)]))
+    with torch.inference_mode():
+        assert not guard(torch.zeros(3, 2))
+    with torch.utils._python_dispatch.TorchDispatchMode():
+        assert not guard(x)
+    seen = []
+    torch.func.vmap(lambda row: seen.append(guard(x)) or row)(x)
+    assert seen == [False]
+
+
+@pytest.mark.parametrize("how", ["sum", "mean"])
+def test_what_is_larger_than_its_type_is_infinite(how: str) -> None:
+    x = torch.full((50,), 1e30, requires_grad=True)
+    for found in (F.mse_loss(x, -x.detach(), reduction=how), F.mse_loss(x.detach(), -x.detach(), reduction=how)):
+        assert found.item() == math.inf
+    rows = torch.full((2, 3), 3e38)
+    assert F.multi_margin_loss(rows * torch.tensor([1.0, -1.0, 1.0]), torch.tensor([1, 1]), reduction="sum") == math.inf
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["inner parts", "none"])
+def test_results_are_where_the_arguments_are_whatever_the_default_device(
+    known: bool, kinds: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not known:
+        without_guards(monkeypatch)
+    x, y = arrays(40)
+    expected = [F.huber_loss(x, y, reduction=how) for how in ("none", "sum", "mean")]
+    with torch.device("meta"):
+        for how, before in zip(("none", "sum", "mean"), expected, strict=True):
+            for _ in range(2):
+                value = F.huber_loss(x, y, reduction=how)
+                assert value.equal(before)
+                assert torch.autograd.grad(value.sum(), x)[0].device.type == "cpu"
 
 
 def test_threads_at_once(kinds: dict) -> None:
@@ -187,6 +283,34 @@ def test_labels_listed_in_any_way_agree_with_torch() -> None:
         F.multilabel_margin_loss(scores, torch.full_like(listed, 7))
 
 
+@pytest.mark.parametrize("count", [5, 70, 7000])
+@pytest.mark.parametrize("how", ["none", "sum", "mean"])
+def test_lists_of_classes_have_every_derivative_in_a_call_of_any_size(count: int, how: str, kinds: dict) -> None:
+    torch.manual_seed(6)
+    scores = torch.randn(count, 10, dtype=torch.float64, requires_grad=True)
+    listed = torch.randint(-1, 10, (count, 10))
+    found, expected = (f.multilabel_margin_loss(scores, listed, reduction=how) for f in (F, THEIRS))
+    torch.testing.assert_close(found, expected)
+    upstream = torch.randn_like(found).requires_grad_()
+    first = torch.autograd.grad(found, scores, upstream, retain_graph=True)[0]
+    torch.testing.assert_close(first, torch.autograd.grad(expected, scores, upstream.detach())[0])
+    assert first.equal(torch.autograd.grad(found, scores, upstream, retain_graph=True)[0])
+    again = torch.autograd.grad(found, scores, upstream, create_graph=True)[0]
+    torch.testing.assert_close(again, first)
+    size = again.square().sum()  # which grows with the square of what comes back; torch has no such derivative
+    torch.testing.assert_close((torch.autograd.grad(size, upstream)[0] * upstream).sum(), 2 * size)
+    large = listed.numel() > lean.MOST and how == "none"  # which is kept apart, as it is for every loss
+    assert all(taken(kinds)) == (lean.table.available() and not large)
+    wrong = listed.clone()
+    wrong[-1, -1] = 10
+    with pytest.raises(ValueError, match="label 10"):
+        F.multilabel_margin_loss(scores, wrong, reduction=how)
+    with pytest.raises(ValueError, match="target"):
+        F.multilabel_margin_loss(scores, listed.int(), reduction=how)
+    with pytest.raises(ValueError, match="shape"):
+        F.multilabel_margin_loss(scores, listed[:, 1:], reduction=how)
+
+
 @pytest.mark.parametrize("how", ["none", "sum", "mean"])
 def test_class_weights_are_of_the_kind(how: str, kinds: dict) -> None:
     torch.manual_seed(4)
@@ -206,7 +330,7 @@ def test_class_weights_are_of_the_kind(how: str, kinds: dict) -> None:
         torch.testing.assert_close(found, expected)
         upstream = torch.randn_like(expected)
         torch.testing.assert_close(*(torch.autograd.grad(v, scores, upstream)[0] for v in (found, expected)))
-    assert all(kinds.values()) == (lean.table.available())
+    assert all(taken(kinds)) == lean.table.available()
     few, some = scores[:6].detach().requires_grad_(), labels[:6]
     options = {"ignore_index": 4, "label_smoothing": 0.1, "reduction": how}
     torch.autograd.gradgradcheck(lambda x: F.cross_entropy(x, some, weight, **options), few)

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from llvmlite import binding, ir
 from numba import float32, float64, int32, int64, njit, types
-from numba.core.compiler import Compiler
 from numba.extending import intrinsic as _intrinsic
 
 from lossary.kernels import gamma
+from lossary.kernels.cpu.compiling import Part
 
 # Elements of a piece of a block: what a generated kernel works on before it adds their values up.
 PIECE = 512
@@ -36,7 +36,7 @@ _compiled: Callable[[Any], Any] = njit(fastmath={"contract"}, error_model="numpy
 intrinsic: Callable[[Any], Any] = _intrinsic
 
 
-class Unaliased(Compiler):
+class Unaliased(Part):
     """Compiles a function whose pointers never overlap: LLVM then vectorises without comparing them at run time."""
 
     def __init__(self, *given: Any) -> None:
