@@ -444,10 +444,8 @@ class RowWriter(codegen.Writer):
             self._carry_to_pairs(node)
         for node in self._long_slopes().values():
             self.due.setdefault(node.level, []).append(node)
-        for node in [
-            *self._results().values(),
-            *(there for _, there in self.sparse.values()),
-        ]:  # beside other numbers of its level, with which it shares its steps
+        ends = [*self._results().values(), *(there for _, there in self.sparse.values())]
+        for node in ends:  # beside other numbers of its level, with which it shares its steps
             if node.operation not in _GIVEN:
                 self.numbers[node.at] = node
         for level in range(max(self.due, default=0), -1, -1):

@@ -54,8 +54,8 @@ class Part(Compiler):
     library: type[_Library] = _Library
 
     def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
-        self.state.library = self.library(self.state.targetctx.codegen(), "lossary")  # type: ignore[no-untyped-call]
+        super().__init__(*given)  # type: ignore[no-untyped-call]
+        self.state.library = self.library(self.state.targetctx.codegen(), "lossary")
 
 
 class _WholeLibrary(_Library):

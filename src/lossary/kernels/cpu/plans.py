@@ -142,6 +142,7 @@ class Numbers(_Generated):
         return (*self.uniforms, 1 / count if self.divides else 1.0) if self.scaled else self.uniforms
 
     def compute(self, addresses: Sequence[int], count: float | None = None, spread: int = 1) -> tuple[float, float]:
+        """Fill the results block by block."""
         numbers = self.usual if count is None else self._numbers(count)
         total, _ = self.run((self.length, *addresses, *numbers), spread)
         return total, self.count if count is None else count
@@ -184,6 +185,7 @@ class Rows(_Generated):
         return self.kernel.numbers(self.width, self.params, [1 / count if self.divides else 1.0] if self.order else [])
 
     def compute(self, addresses: Sequence[int], count: float | None = None, spread: int = 1) -> tuple[float, float]:
+        """Fill the results tile by tile, a second time if labels to be ignored change the divisor."""
         if count is not None:
             return self._scaled(addresses, count, spread)[0], count
         total, kept = self.run((self.settings_at, self.usual_at, *addresses), spread)
@@ -212,6 +214,7 @@ class Listed(Plan):
         self.free = _Room.free(self.room)
 
     def compute(self, addresses: Sequence[int], count: float | None = None, spread: int = 1) -> tuple[float, float]:
+        """Count the classes in each list, and fill the results."""
         try:
             room = self.free.pop()
         except IndexError:
@@ -255,6 +258,7 @@ class Labelled(Plan):
         return plain and loss.domain("target", alternative).kind == "index"
 
     def compute(self, addresses: Sequence[int], count: float | None = None, spread: int = 1) -> tuple[float, float]:
+        """Fill the results row by row, once it is known how many labels count."""
         logits, labels, *rest = addresses
         class_weight = rest.pop(0) if self.weighed else 0
         values = rest.pop(0) if self.each else 0

@@ -92,7 +92,7 @@ def function(name: str, made_of: str, make: Callable[[], bytes], source: str = "
                     _write(home / f"{name}.py", source.encode())
                 _write(path, _sealed(held))
             except OSError as failure:
-                _say_once(str(folder()), str(failure))
+                _say_once(str(folder()), failure.strerror or type(failure).__name__)
         return _load(held)
 
 
