@@ -677,3 +677,56 @@ def test_gradient_accumulation_by_total_is_the_gradient_of_the_whole_batch() -> 
     torch.testing.assert_close(moving.grad, grad)
     summed, kept = lossary.total(F.cross_entropy(z, target, reduction="none"), mask=target != -100)
     torch.testing.assert_close(summed / kept, whole.detach())
+
+
+def _of_any_size() -> dict[str, tuple[Callable[[], Any], Any]]:
+    """Calls that take each way to a result, and what each is differentiated by."""
+    torch.manual_seed(0)
+
+    def leaf(*shape: int) -> Any:
+        return torch.randn(shape, requires_grad=True)
+
+    x, y = leaf(80_000), torch.randn(80_000)
+    rows, labels, wide, their_labels = leaf(7000, 10), torch.randint(10, (7000,)), leaf(70, 1000), torch.arange(70)
+    listed, weight = torch.randint(-1, 10, (7000, 10)), torch.linspace(1, 2, 10)
+    few, many = leaf(20, 2, 6), leaf(200, 16, 50)
+    hidden, head, classes = leaf(100, 32), leaf(1000, 32), torch.randint(1000, (100,))
+    adaptive = nn.AdaptiveLogSoftmaxWithLoss(32, 1000, [50, 200])
+
+    def aligned(scores: Any) -> Any:
+        frames, count, _ = scores.shape
+        lengths = [torch.full((count,), n, device="cpu") for n in (frames, frames // 4)]
+        targets = torch.ones(count, frames // 4, dtype=torch.long, device="cpu")
+        return F.ctc_loss(scores.log_softmax(-1), targets, *lengths)
+
+    return {
+        "numbers": (lambda: F.huber_loss(x, y), x),
+        "each number": (lambda: F.huber_loss(x, y, reduction="none"), x),
+        "weighed": (lambda: F.binary_cross_entropy_with_logits(x, y.sigmoid(), weight=y.abs()), x),
+        "half precision": (lambda: F.mse_loss(x.bfloat16(), y.bfloat16()), x),
+        "rows": (lambda: F.cross_entropy(rows, labels), rows),
+        "weighed rows": (lambda: F.cross_entropy(rows, labels, weight=weight, label_smoothing=0.1), rows),
+        "long rows": (lambda: F.cross_entropy(wide, their_labels), wide),
+        "at labels": (lambda: F.nll_loss(wide.log_softmax(-1), their_labels), wide),
+        "lists": (lambda: F.multilabel_margin_loss(rows, listed), rows),
+        "a few frames": (lambda: aligned(few), few),
+        "frames": (lambda: aligned(many), many),
+        "a head": (lambda: F.linear_cross_entropy(hidden, head, classes), hidden),
+        "clusters": (lambda: adaptive(hidden, classes).loss, hidden),
+        "distances": (lambda: F.triplet_margin_with_distance_loss(wide, wide.detach() + 1, wide.detach()), wide),
+    }
+
+
+def test_the_default_device_is_not_asked_for_what_belongs_to_the_arguments() -> None:
+    for name, (call, leaf) in _of_any_size().items():
+
+        def both(call: Any = call, leaf: Any = leaf) -> tuple[Any, Any]:
+            value = call()
+            return value, torch.autograd.grad(value.sum(), leaf)[0]
+
+        expected = both()
+        with torch.device("meta"):
+            for _ in range(2):  # the second time, what is known of the kind is used
+                for got, before in zip(both(), expected, strict=True):
+                    assert got.device.type == "cpu", name
+                    assert got.equal(before), name

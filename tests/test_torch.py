@@ -70,6 +70,23 @@ def test_values_and_gradients_equal_numpys(loss: Loss) -> None:
             np.testing.assert_allclose(ours.numpy(), hand, rtol=1e-11, atol=1e-14)
 
 
+@every_loss
+def test_the_default_device_is_not_asked_for_what_belongs_to_the_arguments(loss: Loss) -> None:
+    arrays, _ = case(loss, 1)
+    moving, of = split(loss, arrays)
+
+    def both() -> tuple[Any, ...]:
+        value = of(*moving)
+        return value, *(torch.autograd.grad(value.sum(), moving) if value.requires_grad else ())
+
+    expected = both()
+    with torch.device("meta"):
+        found = both()
+    for got, before in zip(found, expected, strict=True):
+        assert got.device.type == "cpu"
+        assert got.equal(before)
+
+
 @every_smooth_loss
 def test_gradcheck_and_gradgradcheck(loss: Loss) -> None:
     arrays, params = case(loss, 2, params=True)

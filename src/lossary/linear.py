@@ -260,8 +260,8 @@ def _by_kernel(
         count=threads,
         out=memory if order else None,
     )
-    like = [None if a is None else xp.asarray(a, "values") for a in (done.values, done.entropy)]
-    return replace(done, values=like[0], entropy=like[1])
+    values, entropy = (None if a is None else xp.asarray(a, "values", logits) for a in (done.values, done.entropy))
+    return replace(done, values=values, entropy=entropy)
 
 
 # --- a checked call --------------------------------------------------------------------------------------------------
@@ -634,7 +634,7 @@ class Products:
             grad = grad.sum()
         if self.late and not _is_one(scale):
             grad = grad * scale
-        return xp.cast(xp.asarray(grad, name), xp.gradient_dtype(like, self.dtype))
+        return xp.cast(xp.asarray(grad, name, like), xp.gradient_dtype(like, self.dtype))
 
 
 def evaluate(

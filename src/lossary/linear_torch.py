@@ -364,7 +364,7 @@ def _logits(problem: Problem) -> Tensor:
     hidden = problem.hidden
     if problem.coefficients is not None:
         hidden = torch.where(problem.coefficients[:, None] == 0, torch.zeros_like(hidden), hidden)
-    return Teacher(hidden, problem.weight, problem.bias).logits(torch.empty(0, dtype=problem.dtype))
+    return Teacher(hidden, problem.weight, problem.bias).logits(hidden.new_empty(0, dtype=problem.dtype))
 
 
 def _of_part(problem: Problem, keys: Sequence[str], *tensors: Tensor) -> tuple[Tensor, ...]:

@@ -575,7 +575,7 @@ def _by_kernel(
     if value == "each":
         values = torch.from_numpy(values)
     elif value == "sum":
-        values = finish(torch.tensor(values, dtype=torch.float64))
+        values = finish(torch.tensor(values, dtype=torch.float64, device="cpu"))
     given = dict(zip(call.loss.arguments, call.arrays, strict=True))
     derivatives = zip(done.derivatives, call.loss.wrt, strict=False)  # there may be none
     return Outcome(values, tuple(_of_memory(d, given[name].dtype) for d, name in derivatives))

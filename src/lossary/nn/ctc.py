@@ -175,7 +175,7 @@ def _known(labels: Tensor, lengths: Tensor, classes: int) -> None:
     seen, counts = readable(labels), readable(lengths)
     if seen is None or counts is None or not seen.size:
         return
-    places = torch.arange(labels.shape[1]).numpy()
+    places = torch.arange(labels.shape[1], device="cpu").numpy()
     wrong = ((seen < 0) | (seen >= classes)) & (places < counts[:, None])
     if wrong.any():
         rows = ", ".join(str(n) for n in wrong.any(1).nonzero()[0][:8])
@@ -271,7 +271,8 @@ class _Call(small.Call):
         factors = None if factors is None else factors.double()
         total, mean = targets.numel(), self.how == "mean"
         # Both lengths of every sequence, its place in the order, its share in the value, and labels: 8 bytes each.
-        told = torch.empty(4 * batch + max(batch * total if self.columns < 0 else total, 1), dtype=torch.float64)
+        numbers: Any = {"dtype": torch.float64, "device": "cpu"}
+        told = torch.empty(4 * batch + max(batch * total if self.columns < 0 else total, 1), **numbers)
         lengths = told.data_ptr()
         order, shares, labels = (lengths + 8 * k * batch for k in (2, 3, 4))
         given = targets.data_ptr(), counted.data_ptr(), spoken.data_ptr()
@@ -280,7 +281,7 @@ class _Call(small.Call):
         if longest < 0:
             raise DomainError
         room, places = ctc.scratch(frames, classes, longest, gradient)
-        values, own = torch.empty(batch, dtype=torch.float64), torch.empty(room + places, dtype=torch.float64)
+        values, own = torch.empty(batch, **numbers), torch.empty(room + places, **numbers)
         slopes = [torch.empty_like(log_probs)] if gradient else []
         sizes = ctc.measured(kind.sizes, longest, kind.steps, self.blank, gradient)
         wide = own.data_ptr()

@@ -82,7 +82,7 @@ def summed(
     done = _compute(
         Wanted("sum", 1, factors, threads=torch.get_num_threads()), loss, tensors, names, numbers, keys, others
     )
-    total = torch.tensor(done.value, dtype=tensors[0].dtype)
+    total = torch.tensor(done.value, dtype=tensors[0].dtype, device="cpu")
     return [total, *(_tensor(d) for d in done.derivatives)]
 
 
