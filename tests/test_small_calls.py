@@ -168,6 +168,19 @@ def test_calls_that_differ_in_one_thing_alone_are_not_taken_for_each_other(
         torch.testing.assert_close(*(f.cross_entropy(scores, target, reduction=how) for f in (F, THEIRS)))
 
 
+@pytest.mark.parametrize("how", ["none", "sum", "mean"])
+def test_a_tangent_carried_forward_is_no_call_like_the_last(how: str) -> None:
+    x, y = (a.detach() for a in arrays())
+    tangent = torch.linspace(-1, 1, 40, dtype=x.dtype)
+    value = F.huber_loss(x, y, delta=0.5, reduction=how)
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, tangent)
+        found = torch.autograd.forward_ad.unpack_dual(F.huber_loss(dual, y, delta=0.5, reduction=how))
+    torch.testing.assert_close(found.primal, value)
+    slope = (x - y).clamp(-0.5, 0.5) * tangent
+    torch.testing.assert_close(found.tangent, {"none": slope, "sum": slope.sum(), "mean": slope.mean()}[how])
+
+
 def test_a_guard_knows_modes_and_everything_between_a_tensor_and_its_memory() -> None:
     x = torch.zeros(3, 2)
     guard = inner.guard([x])
@@ -430,9 +443,10 @@ def test_a_wrong_label_among_many_is_refused_and_the_mean_of_nothing_is_no_numbe
         F.nll_loss(scores.log_softmax(1), labels, reduction="sum")
 
 
-def test_labels_to_ignore_change_the_divisor_of_a_small_call_too(kinds: dict) -> None:
-    scores = torch.randn(90, 6, dtype=torch.float64)
-    labels = torch.randint(6, (90,))
+@pytest.mark.parametrize("count", [90, 700])  # a few tiles, whose sums are added here, and many
+def test_labels_to_ignore_change_the_divisor_of_a_small_call_too(count: int, kinds: dict) -> None:
+    scores = torch.randn(count, 6, dtype=torch.float64)
+    labels = torch.randint(6, (count,))
     for some in (slice(0, 0), slice(0, 50), slice(89, 90)):
         labels[some] = -100
         value, grad = graded(lambda x: F.cross_entropy(x, labels), scores)

@@ -111,11 +111,9 @@ def chosen(size_average: bool | None, reduce: bool | None, reduction: str, *furt
 
     Raises ValueError for a word that is no reduction.
     """
-    if size_average is None and reduce is None and reduction in _REDUCTIONS:
-        return reduction
     if size_average is not None or reduce is not None:
         return _reduction.legacy_get_string(size_average, reduce, emit_warning=not torch.compiler.is_compiling())
-    if reduction in further:
+    if reduction in _REDUCTIONS or reduction in further:
         return reduction
     return _REDUCTIONS[_reduction.get_enum(reduction)]
 
