@@ -29,7 +29,7 @@ test: $(VENV)/.ready-test  ## formatting, lint, types, tests and doctests
 	$(call step,pytest,pytest -n 2 --quiet)
 
 bench: $(VENV)/.ready-bench  ## measure against PyTorch, JAX, NumPy and scikit-learn; about 35 minutes, nothing else running
-	$(BIN)/lossary bench --out benchmarks/results
+	$(BIN)/python -m benchmarks --out benchmarks/results
 
 docs: $(VENV)/.ready-test  ## write one page per loss into docs/losses, and the stub of its module, from the catalogue
 	$(BIN)/python docs/make_pages.py

@@ -16,9 +16,10 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("numba", reason="kernels need the fast extra")
 
+from benchmarks.memory import measurable  # noqa: E402
+
 import lossary  # noqa: E402
 from lossary import transforms  # noqa: E402
-from lossary.bench.memory import measurable  # noqa: E402
 from lossary.catalogue import Loss  # noqa: E402
 from lossary.kernels import table  # noqa: E402
 from lossary.kernels.cpu import compiling, pointwise, rows, scalar, store, threads  # noqa: E402
@@ -516,7 +517,7 @@ def test_a_drop_in_refuses_what_torch_refuses_in_half_precision_too() -> None:
 PROBE = """
 import json, sys, torch, lossary
 from lossary import transforms
-from lossary.bench.memory import peak
+from benchmarks.memory import peak
 from lossary.nn import functional
 half = getattr(torch, sys.argv[1])
 pred, target = torch.randn(1 << 22).to(half).requires_grad_(), torch.rand(1 << 22).round().to(half)

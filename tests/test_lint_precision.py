@@ -105,7 +105,7 @@ def test_hardly_a_false_alarm_on_an_installed_package(package: str) -> None:
 
 
 # Formulas that are naive on purpose: to be compared with, or to be read.
-NAIVE = ("docs/misuse.md", "docs/preference.md", "docs/worked-examples.md", "src/lossary/bench/numpy_formulas.py")
+NAIVE = ("docs/misuse.md", "docs/preference.md", "docs/worked-examples.md", "benchmarks/numpy_formulas.py")
 
 
 def test_of_this_project_only_the_naive_formulas_are_told() -> None:

@@ -1,14 +1,74 @@
-"""Where the commands print."""
+"""What the command lines share: the console they print to, progress, refusals in one line, and the end of a pipe."""
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperCommand, TyperGroup
+
+from lossary.errors import LossaryError
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Print a `LossaryError` as one line on stderr and exit with 2: a refusal is an answer, not a crash."""
+    try:
+        yield
+    except LossaryError as refusal:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(
+            "[bold red]error:[/bold red]", str(refusal).replace("[", r"\["), sep=" "
+        )
+        raise typer.Exit(2) from None
+
+
+class RefusingGroup(TyperGroup):
+    """Commands under one name; a refusal of any of them is one line."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        with _refusals():
+            return super().invoke(ctx)
+
+
+class RefusingCommand(TyperCommand):
+    """A command of its own, whose refusal is one line."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        with _refusals():
+            return super().invoke(ctx)
+
+
+_UNWRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EBADF, errno.EIO)
+
+
+def run(app: typer.Typer, name: str) -> None:
+    """Run a command line; a reader that has left (``| head``) or Ctrl-C ends it without a traceback."""
+    if sys.stdout is None:  # closed by the shell: ``lossary list >&-``
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without these letters shows a question mark
+            stream.reconfigure(errors="replace")
+    try:
+        app(prog_name=name)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except OSError as wrong:
+        if wrong.errno not in _UNWRITABLE:
+            raise
+        if not isinstance(wrong, BrokenPipeError):
+            sys.stderr.write(f"error: the output cannot be written: {wrong.strerror}\n")
+        # What is still in the buffer would fail again at exit: let it go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)
 
 
 def output(pipe: int = 120) -> Console:

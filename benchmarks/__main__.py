@@ -1,4 +1,4 @@
-"""``lossary bench``: measure Lossary beside its peers on this machine."""
+"""``python -m benchmarks``: measure Lossary beside its peers on this machine."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lossary.cli.console import output
+from lossary.cli.console import RefusingCommand, output, run
 from lossary.errors import ArgumentError, LossaryError, suggest
 
 if TYPE_CHECKING:
-    from lossary.bench.cases import Suite
-    from lossary.bench.engine import Progress
-    from lossary.bench.report import Report
+    from benchmarks.cases import Suite
+    from benchmarks.engine import Progress
+    from benchmarks.report import Report
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command("bench")(bench)
+app = typer.Typer(
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
 
 
+@app.command(cls=RefusingCommand)
 def bench(
     suite: Annotated[
         list[str] | None,
@@ -76,22 +80,22 @@ def bench(
 
     Examples:
 
-        lossary bench --quick
-        lossary bench --suite pointwise --loss huber --against torch,jax
-        lossary bench --suite rows --size 4096x50257 --dtype bfloat16
-        lossary bench --suite small --minutes 1
-        lossary bench --out benchmarks/results
-        lossary bench --read benchmarks/results/rows-float32.json
+        python -m benchmarks --quick
+        python -m benchmarks --suite pointwise --loss huber --against torch,jax
+        python -m benchmarks --suite rows --size 4096x50257 --dtype bfloat16
+        python -m benchmarks --suite small --minutes 1
+        python -m benchmarks --out benchmarks/results
+        python -m benchmarks --read benchmarks/results/rows-float32.json
     """
-    from lossary.bench import engine
-    from lossary.bench.suites import SUITES
+    from benchmarks import engine
+    from benchmarks.suites import SUITES
 
     if tell:
         _list()
         return
     reports = []
     if read:
-        from lossary.bench.report import Report
+        from benchmarks.report import Report
 
         reports = [Report.read(path) for path in read]
         for report in reports:
@@ -133,13 +137,13 @@ def _split(given: list[str] | None) -> list[str]:
 
 
 def _against(given: list[str] | None) -> list[str] | None:
-    from lossary.bench.peers import chosen
+    from benchmarks.peers import chosen
 
     return list(chosen({"torch.compile": "compile"}.get(key, key) for key in _split(given))) or None
 
 
 def _suite(name: str) -> Suite:
-    from lossary.bench.suites import SUITES
+    from benchmarks.suites import SUITES
 
     if name not in SUITES:
         raise ArgumentError(f'--suite: unknown "{name}"{suggest(name, SUITES)}; there are {", ".join(SUITES)}')
@@ -148,7 +152,7 @@ def _suite(name: str) -> Suite:
 
 def _plan(suites: list[Suite], losses: list[str], dtypes: list[str], sizes: list[str], quick: bool) -> Iterator[Any]:
     """Yield each suite with its options, or refuse before anything is measured."""
-    from lossary.bench.cases import DTYPES, Options
+    from benchmarks.cases import DTYPES, Options
 
     known = sorted({name for each in suites for name in each.losses})
     for name in losses:
@@ -212,9 +216,9 @@ def _show(report: Report) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from lossary.bench.page import ratio_text, times, verdicts
-    from lossary.bench.peers import OURS, PEERS
-    from lossary.bench.suites import SUITES
+    from benchmarks.page import ratio_text, times, verdicts
+    from benchmarks.peers import OURS, PEERS
+    from benchmarks.suites import SUITES
 
     console = output()
     unit, scale = {"us": ("us", 1e6), "ms": ("ms", 1e3)}.get(SUITES[report.suite].unit, ("s", 1.0))
@@ -253,8 +257,8 @@ def _show(report: Report) -> None:
 
 
 def _list() -> None:
-    from lossary.bench.peers import PEERS
-    from lossary.bench.suites import SUITES
+    from benchmarks.peers import PEERS
+    from benchmarks.suites import SUITES
 
     for each in SUITES.values():
         typer.echo(f"{each.name}: {each.summary}")
@@ -270,8 +274,8 @@ def _list() -> None:
 
 
 def _write(report: Report, folder: Path) -> None:
-    from lossary.bench.drawing import drawing
-    from lossary.bench.page import markdown
+    from benchmarks.drawing import drawing
+    from benchmarks.page import markdown
 
     _put(folder / f"{report.stem}.json", report.to_json().encode())
     _put(folder / f"{report.stem}.md", markdown(report).encode())
@@ -281,8 +285,8 @@ def _write(report: Report, folder: Path) -> None:
 
 def _write_index(folder: Path) -> None:
     """Write a page above all reports of a folder, those of earlier runs too."""
-    from lossary.bench.page import index
-    from lossary.bench.report import Report
+    from benchmarks.page import index
+    from benchmarks.report import Report
 
     reports = []
     for path in sorted(folder.glob("*.json")):
@@ -308,3 +312,7 @@ def _told(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ArgumentError(f"--out: {path} cannot be written: {error.strerror}") from None
+
+
+if __name__ == "__main__":
+    run(app, "python -m benchmarks")

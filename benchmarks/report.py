@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lossary.bench.cases import size_text
-from lossary.bench.peers import OURS, PEERS
-from lossary.bench.timing import Times
+from benchmarks.cases import size_text
+from benchmarks.peers import OURS, PEERS
+from benchmarks.timing import Times
 from lossary.errors import DataError
 
 FORMAT = 1
@@ -128,7 +128,7 @@ class Report:
                 raise ValueError(f"its format is not {FORMAT}")
             return Report(**data | {"rows": list(map(_row, data["rows"]))})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"this is no report of lossary bench: {error}") from None
+            raise DataError(f"this is no report of the benchmarks: {error}") from None
 
     @staticmethod
     def read(path: Path) -> Report:

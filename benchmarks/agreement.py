@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lossary.bench.cases import Answer
+from benchmarks.cases import Answer
 
 
 @dataclass(frozen=True)

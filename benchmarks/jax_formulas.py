@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lossary.bench.cases import BOTH, VALUE, Contender
+from benchmarks.cases import BOTH, VALUE, Contender
 
 
 def formulas() -> dict[str, Callable[..., Any]]:

@@ -118,7 +118,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Suite:
-    """Cases that belong together, and who takes part, by the keys of `lossary.bench.peers`.
+    """Cases that belong together, and who takes part, by the keys of `benchmarks.peers`.
 
     `unit` is the one in which the page tells times; `dimensions` is how few and how many a size given by the user may
     have, none where the suite has sizes of its own.

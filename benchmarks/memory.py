@@ -21,7 +21,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from lossary.bench.cases import BOTH, Options, Run
+from benchmarks.cases import BOTH, Options, Run
+
+ROOT = Path(__file__).resolve().parent.parent  # where a child process finds this package
 
 _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 _SETTINGS = {
@@ -30,7 +32,7 @@ _SETTINGS = {
     "MALLOC_TRIM_THRESHOLD_": "65536",
     "MALLOC_ARENA_MAX": "2",
 }
-_CHILD = "import sys; from lossary.bench import memory; memory.main(memory.say, sys.argv[1:])"
+_CHILD = "import sys; from benchmarks import memory; memory.main(memory.say, sys.argv[1:])"
 
 
 def measurable() -> bool:
@@ -62,7 +64,7 @@ def peaks(suite: str, key: str, options: Options, seconds: float) -> dict[int, i
     """
     command = [sys.executable, "-c", _CHILD, suite, key, json.dumps(asdict(options))]
     child = subprocess.Popen(
-        command, env={**os.environ, **_SETTINGS}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command, cwd=ROOT, env={**os.environ, **_SETTINGS}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     timer = threading.Timer(seconds, child.kill)
     timer.start()
@@ -77,7 +79,7 @@ def peaks(suite: str, key: str, options: Options, seconds: float) -> dict[int, i
 
 def measured(suite: str, key: str, options: Options) -> Iterator[tuple[int, int]]:
     """Yield the number of each case and its peak."""
-    from lossary.bench.suites import SUITES
+    from benchmarks.suites import SUITES
 
     for number, case in enumerate(SUITES[suite].cases(options)):
         contender = case.open().contender(key)

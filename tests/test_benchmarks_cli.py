@@ -1,4 +1,4 @@
-"""``lossary bench`` as a user meets it."""
+"""``python -m benchmarks`` as a user meets it."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks import peers
+from benchmarks.__main__ import app
+from benchmarks.cases import BOTH, VALUE, Contender
+from benchmarks.contenders import LossProblem
+from benchmarks.report import Report
+from benchmarks.suites import SUITES
 from typer.testing import CliRunner, Result
-
-from lossary.bench import peers
-from lossary.bench.cases import BOTH, VALUE, Contender
-from lossary.bench.contenders import LossProblem
-from lossary.bench.report import Report
-from lossary.bench.suites import SUITES
-from lossary.cli.app import app
 
 ONE = ("--suite", "pointwise", "--loss", "huber", "--size", "200", "--against", "numpy,sklearn", "--minutes", "0")
 
 
 def run(*words: str, columns: int | None = None) -> Result:
     env = {"COLUMNS": None if columns is None else str(columns), "NO_COLOR": None, "FORCE_COLOR": None}
-    return CliRunner().invoke(app, ["bench", *words], env=env, prog_name="lossary")
+    return CliRunner().invoke(app, words, env=env, prog_name="python -m benchmarks")
 
 
 def said(*words: str) -> str:
@@ -127,7 +126,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_measured(
     def measure(*_: Any, **__: Any) -> Any:
         raise AssertionError("measured")
 
-    monkeypatch.setattr("lossary.bench.engine.measure", measure)
+    monkeypatch.setattr("benchmarks.engine.measure", measure)
     assert "cannot be written" in refused(*ONE, "--out", str(taken))
 
 

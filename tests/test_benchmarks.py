@@ -13,9 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
-from lossary import nn
-from lossary.bench import (
+from benchmarks import (
     agreement,
     inputs,
     machine,
@@ -27,14 +25,16 @@ from lossary.bench import (
     start,
     timing,
 )
-from lossary.bench.cases import BOTH, VALUE, Answer, Case, Contender, Options, Suite, Timed, numbers, read
-from lossary.bench.contenders import LossProblem
-from lossary.bench.drawing import drawing
-from lossary.bench.engine import measure
-from lossary.bench.page import index, markdown, ratio_text, verdicts
-from lossary.bench.report import Entry, Report, Row
-from lossary.bench.suites import POINTWISE, SUITES
-from lossary.bench.timing import Times
+from benchmarks.cases import BOTH, VALUE, Answer, Case, Contender, Options, Suite, Timed, numbers, read
+from benchmarks.contenders import LossProblem
+from benchmarks.drawing import drawing
+from benchmarks.engine import measure
+from benchmarks.page import index, markdown, ratio_text, verdicts
+from benchmarks.report import Entry, Report, Row
+from benchmarks.suites import POINTWISE, SUITES
+from benchmarks.timing import Times
+
+from lossary import nn
 from lossary.errors import ArgumentError, DataError, MissingExtraError
 
 

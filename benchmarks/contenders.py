@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 import lossary
+from benchmarks import jax_formulas, numpy_formulas, sklearn_formulas, torch_formulas
+from benchmarks.cases import BOTH, VALUE, Answer, Contender
 from lossary import transforms
-from lossary.bench import jax_formulas, numpy_formulas, sklearn_formulas, torch_formulas
-from lossary.bench.cases import BOTH, VALUE, Answer, Contender
 
 _DROP_INS = {
     "squared_error": "mse_loss",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from lossary.bench.agreement import TOLERANCES
-from lossary.bench.peers import OURS, PEERS
-from lossary.bench.report import Ratio, Report, Row, geometric_mean
-from lossary.bench.suites import SUITES
+from benchmarks.agreement import TOLERANCES
+from benchmarks.peers import OURS, PEERS
+from benchmarks.report import Ratio, Report, Row, geometric_mean
+from benchmarks.suites import SUITES
 
 HOW_TO_READ = (
     "A ratio is the time of a peer divided by Lossary's: 3.0 means that the peer took three times as long, 1.0 that "
@@ -155,7 +155,7 @@ def index(reports: list[Report]) -> str:
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     machines = sorted({f"{r.machine['processor']}, {r.machine['cores']} cores, {r.machine['date']}" for r in reports})
     return (
-        "# Measurements\n\nMade by `lossary bench`. "
+        "# Measurements\n\nMade by `python -m benchmarks`. "
         f"Geometric averages of the time of each peer divided by Lossary's.\n\n{table}\n\n"
         + "\n".join(f"- {machine}" for machine in machines)
         + "\n"

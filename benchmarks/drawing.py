@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from lossary.bench.page import times
-from lossary.bench.peers import OURS, PEERS
-from lossary.bench.report import Report
+from benchmarks.page import times
+from benchmarks.peers import OURS, PEERS
+from benchmarks.report import Report
 from lossary.plots import COLOURS, drawn
 
 _INCH = 0.16  # height of a bar

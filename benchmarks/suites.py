@@ -13,8 +13,8 @@ To add one:
    this already.
 3. Enter it in `SUITES` with the contenders' keys (`peers.PEERS`, where a new peer is one more record).
 
-`tests/test_bench.py` runs every suite of the table at its quick sizes; `lossary bench --suite NAME`, the pages and the
-drawing know it by itself.
+`tests/test_benchmarks.py` runs every suite of the table at its quick sizes; `python -m benchmarks --suite NAME`, the
+pages and the drawing know it by itself.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from collections.abc import Iterator
 from math import prod
 from typing import Any
 
-from lossary.bench import ctc, inputs, linear, small, start
-from lossary.bench.cases import BOTH, MODES, VALUE, Case, Options, Suite
-from lossary.bench.contenders import LossProblem
+from benchmarks import ctc, inputs, linear, small, start
+from benchmarks.cases import BOTH, MODES, VALUE, Case, Options, Suite
+from benchmarks.contenders import LossProblem
 
 _ITEM = {"float32": 4, "float64": 8, "bfloat16": 2}
 

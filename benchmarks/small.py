@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from lossary.bench import torch_formulas
-from lossary.bench.cases import Answer, Case, Contender, Options
-from lossary.bench.cases import read as read_answer
+from benchmarks import torch_formulas
+from benchmarks.cases import Answer, Case, Contender, Options
+from benchmarks.cases import read as read_answer
 
 _CLASSES, _FEATURES = 10, 16
 

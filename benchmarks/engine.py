@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lossary.bench import machine, memory
-from lossary.bench.agreement import TOLERANCES, disagreement
-from lossary.bench.cases import BOTH, Case, Contender, Options, Run, Suite
-from lossary.bench.peers import OURS, PEERS, THEIRS, chosen, missing
-from lossary.bench.report import Entry, Report, Row
-from lossary.bench.timing import alternate, copying, summary
+from benchmarks import machine, memory
+from benchmarks.agreement import TOLERANCES, disagreement
+from benchmarks.cases import BOTH, Case, Contender, Options, Run, Suite
+from benchmarks.peers import OURS, PEERS, THEIRS, chosen, missing
+from benchmarks.report import Entry, Report, Row
+from benchmarks.timing import alternate, copying, summary
 from lossary.errors import ArgumentError
 
 Progress = Callable[[int, int, str], None]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lossary.bench.cases import BOTH, VALUE, Answer, Contender
+from benchmarks.cases import BOTH, VALUE, Answer, Contender
 from lossary.kernels.cpu.threads import default_count
 
 

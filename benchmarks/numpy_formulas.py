@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lossary.bench.cases import Answer
+from benchmarks.cases import Answer
 
 Formula = Callable[..., Iterator[Any]]
 

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from lossary.bench.cases import Answer, Case, Contender, Options, Timed, read
-from lossary.bench.contenders import LossProblem
+from benchmarks.cases import Answer, Case, Contender, Options, Timed, read
+from benchmarks.contenders import LossProblem
+from benchmarks.memory import ROOT
 from lossary.errors import LossaryError
 
 LOSSES = ("import", "huber", "softmax_cross_entropy")
@@ -31,7 +32,7 @@ _IMPORTS = {
     "sklearn": "sklearn._loss",
 }
 _IMPORTING = "import time; start = time.perf_counter(); import {}; print(time.perf_counter() - start)"
-_CALLING = "from lossary.bench.start import first_call; print(*first_call({!r}, {!r}, {!r}))"
+_CALLING = "from benchmarks.start import first_call; print(*first_call({!r}, {!r}, {!r}))"
 # Where each of the compilers keeps what it compiled.
 _CACHES = ("LOSSARY_CACHE", "TORCHINDUCTOR_CACHE_DIR", "JAX_COMPILATION_CACHE_DIR")
 
@@ -43,7 +44,12 @@ def _fresh(code: str, cache: Path | None = None) -> list[float]:
         environment.update({name: str(cache / name) for name in _CACHES})
         environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     ran = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if ran.returncode:
         ended = f"its process ended with {ran.returncode}"
@@ -66,7 +72,7 @@ def first_call(key: str, loss: str, shape: tuple[int, ...]) -> tuple[float, floa
 
 
 def _problem(loss: str, shape: tuple[int, ...]) -> LossProblem:
-    from lossary.bench import inputs
+    from benchmarks import inputs
 
     arrays = inputs.rows(shape, "float32") if len(shape) > 1 else inputs.pointwise(loss, shape, "float32")
     return LossProblem(loss, *arrays, "float32")

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 import lossary
-from lossary.bench import inputs, jax_formulas, torch_formulas
-from lossary.bench.cases import BOTH, VALUE, Answer, Case, Contender, Options
-from lossary.bench.numpy_formulas import softmax_cross_entropy
+from benchmarks import inputs, jax_formulas, torch_formulas
+from benchmarks.cases import BOTH, VALUE, Answer, Case, Contender, Options
+from benchmarks.numpy_formulas import softmax_cross_entropy
 
 _SHAPES: tuple[tuple[int, ...], ...] = ((2048, 1024, 32000), (512, 512, 128256), (8192, 256, 4096))
 _QUICK: tuple[tuple[int, ...], ...] = ((64, 8, 100),)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lossary.bench.cases import Run, Timed
+from benchmarks.cases import Run, Timed
 from lossary.kernels.cpu import threads
 
 LEAST, MOST = 3, 301  # samples of one contender
