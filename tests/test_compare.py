@@ -15,7 +15,7 @@ import pytest
 import lossary
 import lossary.strips
 from lossary import scoring
-from lossary.compare import Comparison, Settings, check_writable, compare, head_for, read_loss, suitable, write_whole
+from lossary.compare import Comparison, Settings, compare, head_for, read_loss, suitable
 from lossary.data import Dataset, load
 from lossary.errors import ArgumentError, DataError, LossaryError, NonFiniteError, ParameterError, UnknownLossError
 
@@ -333,17 +333,6 @@ def test_an_unwritable_path_is_refused_before_training(tmp_path: Path, monkeypat
     with pytest.raises(ParameterError, match="used twice"):
         compare(tmp_path / "a.csv", report=tmp_path / "a.csv")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "report.html"
-    path.write_text("the old one")
-    with pytest.raises(UnicodeEncodeError):
-        write_whole(path, "half a page \ud800")
-    assert path.read_text() == "the old one" and list(tmp_path.iterdir()) == [path]
-    write_whole(path, "the new one")
-    assert path.read_text() == "the new one" and list(tmp_path.iterdir()) == [path]
-    check_writable(path)
 
 
 def test_the_command_does_the_same_again(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ array([0.25, 0.5 ])
 """
 
 from lossary import lookout as _lookout
+from lossary._version import __version__ as __version__
 from lossary.catalogue import Loss as Loss
 from lossary.catalogue import get as get
 from lossary.catalogue import names as names
@@ -35,8 +36,6 @@ from lossary.transforms import hess as hess
 from lossary.transforms import value_and_grad as value_and_grad
 from lossary.watch import watch as watch
 from lossary.weights import class_weights as class_weights
-
-__version__ = "0.1.0"
 
 _lookout.settle()
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import platform
 import re
 import shlex
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -23,8 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import lossary
 from lossary import scoring
+from lossary._files import check_writable, save_text
+from lossary._version import __version__
 from lossary.catalogue import Loss, get, names
 from lossary.data import BUNDLED, CLASS_TASKS, Dataset, Scaling, Split, Stress, hold_out, load, sample, splits
 from lossary.errors import ArgumentError, DataError, LossaryError, NonFiniteError, ParameterError, require, suggest
@@ -513,7 +512,7 @@ class Comparison:
 
     def save(self, path: str | Path) -> None:
         """Write the report (``.html``) or the numbers (``.json``), whole or not at all."""
-        write_whole(path, self.to_json() if Path(path).suffix == ".json" else self.to_html())
+        save_text(path, self.to_json() if Path(path).suffix == ".json" else self.to_html())
 
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:
@@ -606,41 +605,6 @@ def _series(words: Sequence[str], limit: int = 6) -> str:
     return "".join(shown) if len(shown) < 2 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
-# --- files ----------------------------------------------------------------------------------------------------------
-
-
-def check_writable(path: str | Path) -> None:
-    """Raise `ParameterError` now if a file could not be written there later."""
-    target = Path(path)
-    if target.is_dir():
-        raise ParameterError(f"{path} is a folder; give the name of a file")
-    folder = target.parent
-    if not folder.is_dir():
-        raise ParameterError(f"{path}: there is no folder {folder}")
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ParameterError(f"{path} cannot be written: {error.strerror}") from error
-
-
-def write_whole(path: str | Path, text: str) -> None:
-    """Write a text file whole or not at all: beside its place first, then moved there."""
-    check_writable(path)
-    target = Path(path)
-    handle, beside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(beside, 0o666 & ~umask)
-        os.replace(beside, target)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
-
-
 # --- the comparison -------------------------------------------------------------------------------------------------
 
 
@@ -678,7 +642,7 @@ def compare(
     began = time.perf_counter()
     _check_paths(data, json, report)
     chosen = _settings(settings)
-    versions = {"lossary": lossary.__version__, "numpy": np.__version__, "python": platform.python_version()}
+    versions = {"lossary": __version__, "numpy": np.__version__, "python": platform.python_version()}
     if chosen.backend == "torch":
         versions["torch"] = str(require("torch", "torch").__version__)
     table = sample(load(data, target, task), chosen.rows)
@@ -732,7 +696,7 @@ def compare(
     )
     for path, text in ((json, result.to_json), (report, result.to_html)):
         if path is not None:
-            write_whole(path, text())
+            save_text(path, text())
     return result
 
 

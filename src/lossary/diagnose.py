@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from lossary import misuse
+from lossary._files import save_text
 from lossary.baselines import Baselines
 from lossary.catalogue import Loss, get
 from lossary.errors import MissingExtraError, ParameterError, suggest
@@ -162,11 +163,9 @@ class Diagnosis:
         """Write the diagnosis as a page (``.html``), as data (``.json``) or as text, whole or not at all."""
         import json
 
-        from lossary.compare import write_whole
-
         kind = Path(path).suffix
         text = self.to_html() if kind == ".html" else str(self) + "\n"
-        write_whole(path, json.dumps(self.to_dict(), indent=2) if kind == ".json" else text)
+        save_text(path, json.dumps(self.to_dict(), indent=2) if kind == ".json" else text)
 
 
 def _plain(x: Any) -> Any:

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from lossary._files import save_text
 from lossary.errors import ArgumentError, ParameterError
 
 _POINTS = 4096  # of a series that is drawn; older steps are thinned out
@@ -263,9 +264,7 @@ class Watch:
         """Write the page (``.html``) or the data (``.json``), whole or not at all."""
         import json
 
-        from lossary.compare import write_whole
-
-        write_whole(path, json.dumps(self.to_dict()) if Path(path).suffix == ".json" else self.to_html())
+        save_text(path, json.dumps(self.to_dict()) if Path(path).suffix == ".json" else self.to_html())
 
     def close(self) -> None:
         """Read what is still on a device, and write the page if there is a path."""

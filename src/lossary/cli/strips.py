@@ -9,8 +9,8 @@ from statistics import mean
 
 import typer
 
+from lossary._files import check_writable, save_text
 from lossary.cli.console import output, progress_bar
-from lossary.compare import check_writable, write_whole
 from lossary.errors import ParameterError
 from lossary.strips import compare_strips
 
@@ -55,8 +55,8 @@ def compare_readers(context: typer.Context, losses: Sequence[str], json: Path | 
     if report is not None:
         from lossary.report.strips import render
 
-        write_whole(report, render(result))
+        save_text(report, render(result))
         typer.echo(f"report: {report}")
     if json is not None:
-        write_whole(json, text.dumps(result.to_dict(), indent=1))
+        save_text(json, text.dumps(result.to_dict(), indent=1))
         typer.echo(f"numbers: {json}")

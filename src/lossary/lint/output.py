@@ -107,13 +107,13 @@ def _escaped(said: str, *, inside: bool = False) -> str:
 
 def sarif(findings: Sequence[Finding]) -> str:
     """Return a SARIF 2.1.0 log, with the record of every rule."""
-    import lossary
+    from lossary._version import __version__
 
     codes = list(RULES)
     driver = {
         "name": "lossary",
-        "version": lossary.__version__,
-        "semanticVersion": lossary.__version__,
+        "version": __version__,
+        "semanticVersion": __version__,
         "rules": [_sarif_rule(rule) for rule in RULES.values()],
     }
     results = [
