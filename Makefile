@@ -2,7 +2,7 @@
 # A second run starts at once: each set of packages leaves a stamp that only a changed pyproject.toml outdates.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench docs clean
+.PHONY: help demo test test-wheel wheel bench docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +15,7 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 	if $$name -c '$(RECENT)' >/dev/null 2>&1; then echo $$name; break; fi; done)
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/.ready-app  ## train a few losses on handwritten digits, and write a report to read in a browser
 	@mkdir -p $(dir $(REPORT))
@@ -27,6 +27,12 @@ test: $(VENV)/.ready-test  ## formatting, lint, types, tests and doctests
 	$(call step,ruff check,ruff check --quiet .)
 	$(call step,mypy,mypy --no-error-summary)
 	$(call step,pytest,pytest -n 2 --quiet)
+
+test-wheel: $(VENV)/.ready-test  ## build the wheel, install it into fresh environments, and use it there
+	$(call step,pytest -m wheel,pytest -m wheel --quiet tests/test_wheel.py)
+
+wheel: $(VENV)/.ready-test  ## build wheel and source archive into dist
+	$(BIN)/python -m build --outdir dist .
 
 bench: $(VENV)/.ready-bench  ## measure against PyTorch, JAX, NumPy and scikit-learn; about 35 minutes, nothing else running
 	$(BIN)/python -m benchmarks --out benchmarks/results

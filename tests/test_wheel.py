@@ -1,0 +1,114 @@
+"""The wheel is the product: built, looked into, installed into fresh environments, and used there.
+
+Run by `make test-wheel`, not by `make test`: each environment is made and filled from the package index.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.wheel
+
+ROOT = Path(__file__).resolve().parent.parent
+TORCH = "torch==2.13.0"  # as the test environment has it; a range could bring a CUDA build
+
+
+def ran(*command: str | Path, cwd: Path, ok: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a command away from the checkout, so that only what is installed is found."""
+    clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    done = subprocess.run([*map(str, command)], cwd=cwd, env=clean, capture_output=True, text=True, check=False)
+    assert (done.returncode == 0) is ok, f"{command}\n{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The wheel and the source archive, built as `make wheel` builds them."""
+    folder = tmp_path_factory.mktemp("dist")
+    ran(sys.executable, "-m", "build", "--outdir", folder, ROOT, cwd=folder)
+    (wheel,), (source,) = folder.glob("*.whl"), folder.glob("*.tar.gz")
+    return wheel, source
+
+
+def environment(folder: Path, wheel: Path, extras: str) -> Path:
+    """Make an environment with the wheel and some extras, and return its folder of programs."""
+    venv.create(folder, with_pip=True)
+    programs = folder / ("Scripts" if sys.platform == "win32" else "bin")
+    pinned = [TORCH] if "torch" in extras else []
+    wanted = f"{wheel}[{extras}]" if extras else str(wheel)
+    pip = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    ran(programs / "python", *pip, wanted, *pinned, cwd=folder)
+    return programs
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(built: tuple[Path, Path]) -> None:
+    wheel, source = built
+    names = zipfile.ZipFile(wheel).namelist()
+    assert all(name.startswith(("lossary/", "lossary-")) for name in names)
+    for needed in ("lossary/py.typed", "lossary/report/page.html.jinja", "lossary/nn/catalogue.pyi"):
+        assert needed in names, f"{needed} is not in the wheel"
+    tracked = ran("git", "ls-files", "src/lossary", cwd=ROOT).stdout.split()
+    assert {name.removeprefix("src/") for name in tracked} <= set(names)
+    for folder in ("tests/", "benchmarks/", "examples/", "docs/"):
+        assert not any(folder in name for name in names), f"{folder} is in the wheel"
+    assert not any("test_" in name or "__pycache__" in name for name in names)
+    with tarfile.open(source) as archive:
+        inside = archive.getnames()
+    for needed in ("pyproject.toml", "src/lossary/__init__.py", "tests/conftest.py", "LICENSE", "README.md"):
+        assert any(name.endswith(f"/{needed}") for name in inside), f"{needed} is not in the source archive"
+
+
+def test_without_an_extra_numpy_is_enough_and_what_is_missing_is_named(
+    built: tuple[Path, Path], tmp_path: Path
+) -> None:
+    programs = environment(tmp_path / "env", built[0], "")
+    listed = ran(programs / "python", "-m", "pip", "list", "--format=freeze", cwd=tmp_path).stdout
+    assert {line.partition("==")[0] for line in listed.split()} <= {"lossary", "numpy", "pip", "setuptools"}
+    code = "import lossary; print(lossary.huber.value_and_grad([3.0], [0.0], reduction='mean')[0], lossary.__file__)"
+    value, where = ran(programs / "python", "-c", code, cwd=tmp_path).stdout.split()
+    assert float(value) == 2.5 and str(tmp_path) in where
+    code = "import lossary; print(lossary.explain('huber', [3.0], [0.0], lang='zh'))"
+    assert "梯度" in ran(programs / "python", "-c", code, cwd=tmp_path).stdout
+    refused = ran(programs / "lossary", "list", cwd=tmp_path, ok=False)
+    assert "pip install 'lossary[app]'" in refused.stderr
+    code = "import lossary\ntry: lossary.nn\nexcept lossary.errors.MissingExtraError as e: print(e)"
+    assert "lossary[torch]" in ran(programs / "python", "-c", code, cwd=tmp_path).stdout
+
+
+def test_the_extra_app_brings_the_command_line(built: tuple[Path, Path], tmp_path: Path) -> None:
+    lossary = environment(tmp_path / "env", built[0], "app") / "lossary"
+    assert "lossary compare digits" in ran(lossary, "--help", cwd=tmp_path).stdout
+    assert "softmax_cross_entropy" in ran(lossary, "list", cwd=tmp_path).stdout
+    assert "delta" in ran(lossary, "show", "huber", cwd=tmp_path).stdout
+    assert (
+        "公式" in ran(lossary, "explain", "huber", "--pred", "3", "--target", "0", "--lang", "zh", cwd=tmp_path).stdout
+    )
+    report = tmp_path / "report.html"
+    words = ("--loss", "cross_entropy", "--epochs", "2", "--folds", "2", "--seeds", "1", "--report", report)
+    assert "softmax_cross_entropy" in ran(lossary, "compare", "iris", *words, cwd=tmp_path).stdout
+    assert "<html" in report.read_text()
+    (tmp_path / "wrong.py").write_text("import torch\nloss = torch.log(torch.softmax(x, -1))\n")
+    assert "LOS501" in ran(lossary, "lint", "wrong.py", cwd=tmp_path, ok=False).stdout
+
+
+def test_the_extras_torch_and_fast_bring_drop_ins_and_kernels(built: tuple[Path, Path], tmp_path: Path) -> None:
+    python = environment(tmp_path / "env", built[0], "torch,fast") / "python"
+    code = """
+import torch
+from lossary import nn
+z = torch.zeros(40_000, 10, requires_grad=True)
+value = nn.CrossEntropyLoss()(z, torch.zeros(40_000, dtype=torch.long))
+value.backward()
+print(value.item(), z.grad[0, 0].item() * 40_000)
+"""
+    value, slope = map(float, ran(python, "-c", code, cwd=tmp_path).stdout.split())
+    assert abs(value - 2.302585) < 1e-5 and abs(slope + 0.9) < 1e-5
