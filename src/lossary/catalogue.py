@@ -10,9 +10,9 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lossary.errors import UnknownLossError, did_you_mean, nearest, suggest
 from lossary.facts import Domain, Signature, admits, parse_domain, parse_signatures
@@ -56,6 +56,9 @@ class Loss:
     coupling: Coupling | None = None
     conditions: Mapping[str, Condition] = field(default_factory=dict)
     bound: Mapping[str, Any] = field(default_factory=dict)
+
+    # What `recorded` finds the loss by, whatever parameters are bound; "" of a record that `dress` has not seen.
+    key: ClassVar[str] = ""
 
     # -- evaluation: the work is in `lossary.transforms`, reached only when called ---------------------------------
 
@@ -107,6 +110,18 @@ class Loss:
         return bind(self, params)
 
     # -- facts that follow from the others --------------------------------------------------------------------------
+
+    @cached_property
+    def unbound(self) -> Loss:
+        """The loss without the parameters that are bound: the same object for all that were made of it."""
+        if self.key:
+            return recorded(self.key)
+        return replace(self, bound={}) if self.bound else self
+
+    @property
+    def in_catalogue(self) -> bool:
+        """Whether this is the loss that the catalogue has under its name, and not another one that is called so."""
+        return _RECORDS.get(self.name) is self.unbound
 
     @cached_property
     def signatures(self) -> tuple[Signature, ...]:
@@ -319,7 +334,7 @@ def dress(record: Loss) -> Loss:
         "__module__": record.define.__module__,
         "__signature__": inspect.Signature([*arrays, *keywords]),
     }
-    for name, value in look.items():
+    for name, value in {**look, "key": _key(record)}.items():
         object.__setattr__(record, name, value)
     # Read now what every call needs, so that a compiler tracing a call finds facts and not their parsers.
     for fact in ("signatures", "argument_domains", "parameter_domains", "optional"):
@@ -327,6 +342,29 @@ def dress(record: Loss) -> Loss:
     for signature in (*record.signatures, *(record.coupling.signatures if record.coupling else ())):
         _ = signature.rank
     return record
+
+
+# Every record that was made, by a string of its own, for whoever can hold strings but no objects: the operators that a
+# compiler sees. Losses outside the catalogue are among them. What differs in bound parameters alone is one record here,
+# found again by the identity of its facts.
+_RECORDED: dict[str, Loss] = {}
+_KEYS: dict[tuple[int, ...], str] = {}
+
+
+def recorded(key: str) -> Loss:
+    """Return the record with a `key`, no parameter of it bound."""
+    return _RECORDED[key]
+
+
+def _key(record: Loss) -> str:
+    facts = tuple(id(getattr(record, fact.name)) for fact in fields(record) if fact.name != "bound")
+    if facts not in _KEYS:
+        if record.bound:
+            return dress(replace(record, bound={})).key
+        same = sum(other.name == record.name for other in _RECORDED.values())
+        key = f"{record.name}#{same + 1}" if same else record.name
+        _RECORDED[key], _KEYS[facts] = record, key
+    return _KEYS[facts]
 
 
 def get(name: str) -> Loss:

@@ -144,7 +144,7 @@ def _kind(
         return None
     # Many long rows of the softmax family have a better kernel, which the long way knows.
     long = signature.rank and like.shape[-1] > table.SIDE_BY_SIDE
-    better = size > MOST and long and (loss.name, "cpu") in table.TABLE
+    better = size > MOST and long and table.by_hand(loss)[0]
     ways: list[type[_Kind]] = [_Planned] if whole and not better else []
     if not listed:
         ways += [_Large] if size > MOST else [_Defined]

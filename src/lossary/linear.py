@@ -456,7 +456,8 @@ def prepare(
             raise ShapeError(f"linear: {name}: got shape {tuple(value.shape)}, expected one number for each class")
 
     if exempt is not None:
-        kept = xp.broadcast_to(checks.ignorable(record, [stand_in, *given.values()], domains), batch) != exempt
+        labels = xp.broadcast_to(checks.ignorable(record, [stand_in, *given.values()], domains), batch)
+        kept = ~xp.equals(labels, exempt)
         mask = kept if mask is None else kept & (xp.broadcast_to(array(mask, "mask"), batch) != 0)
     coefficients = _coefficients(xp, batch, dtype, sample_weight, mask)
 

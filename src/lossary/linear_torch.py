@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from lossary import reduction
 from lossary.backends import torch as xp
-from lossary.catalogue import get
+from lossary.catalogue import recorded
 from lossary.linear import LabelRows, Problem, Products, Rows, Teacher, evaluate, free_memory
 
 Way = Literal["loop", "transformed", "operator", "operations"]
@@ -451,7 +451,7 @@ def _told(spec: _Spec) -> str:
     numbers = [(k, v) for k, v in problem.params.items() if not isinstance(v, Tensor)]
     return repr(
         (
-            rows.loss.name,
+            rows.loss.key,
             rows.link,
             rows.pointwise,
             rows.low,
@@ -468,14 +468,14 @@ def _told(spec: _Spec) -> str:
 
 def _understood(told: str, tensors: Sequence[Tensor]) -> tuple[Problem, list[str]]:
     """Read a problem that was written down."""
-    name, link, pointwise, low, teacher_link, outputs, numbers, chunk, memory, keys, names = ast.literal_eval(told)
+    key, link, pointwise, low, teacher_link, outputs, numbers, chunk, memory, keys, names = ast.literal_eval(told)
     held = dict(zip(keys, (x.detach() for x in tensors), strict=True))
     kind = Rows if outputs == 1 else LabelRows
     params = dict(numbers) | {k.removeprefix("param:"): v for k, v in held.items() if k.startswith("param:")}
     teacher = tuple(held.get(f"teacher:{n}") for n in HEAD)
     hidden, weight = held["hidden"], held["weight"]
     problem = Problem(
-        rows=kind(get(name), link, pointwise, low, teacher_link, (), outputs),
+        rows=kind(recorded(key), link, pointwise, low, teacher_link, (), outputs),
         hidden=hidden,
         weight=weight,
         bias=held.get("bias"),

@@ -94,7 +94,7 @@ def _kind(
         return None
     held, alternative, batch, like = found
     width = like.size // math.prod(batch)
-    by_hand = like.ndim > len(batch) and (loss.name, "cpu") in table.TABLE  # for long rows, and for fewer entries
+    by_hand = like.ndim > len(batch) and bool(table.by_hand(loss)[0])  # for long rows, and for fewer entries
     from lossary.kernels.cpu import plans
 
     if like.size < table.least(table.LEAST_ROWS if by_hand else table.LEAST):

@@ -76,7 +76,7 @@ def _positions(
     if ignore_index is not None:
         if y.ndim == z.ndim:
             raise ParameterError("ignore_index: the labels are distributions over classes; leave positions out by mask")
-        kept = kept & (y != ignore_index)
+        kept = kept & ~xp.equals(y, ignore_index)
     if shift:
         # The labels move and the logits stay: they are far larger, and so the gradient has their shape. The last
         # position predicts a token that is not there.

@@ -208,7 +208,7 @@ def prepare(
     exempt = params.pop("ignore_index", None)
     if exempt is not None:
         labels = checks.ignorable(loss, arrays, domains)
-        kept = xp.broadcast_to(labels, batch) != exempt
+        kept = ~xp.equals(xp.broadcast_to(labels, batch), exempt)
         mask = kept if mask is None else kept & (xp.broadcast_to(xp.asarray(mask, "mask", like), batch) != 0)
     weights = reduction.coefficients(xp, batch, dtype, weight, mask)
     keep = None if weights is None else weights != 0
@@ -225,11 +225,13 @@ def prepare(
             counts = None if keep is None or not batch else keep.reshape(keep.shape + (1,) * len(core))
             inside = _within(xp, core, lengths, sizes) if lengths else None
             counts = inside if counts is None else counts if inside is None else counts & inside
-            whole = array if counts is None else xp.where(counts, array, -xp.ones_like(array))
-            ready.append(_row(xp.as_index(whole), core, signature))
+            whole = xp.as_index(array)  # before anything is -1: the type of the labels may have none
+            whole = whole if counts is None else xp.where(counts, whole, -xp.ones_like(whole))
+            ready.append(_row(whole, core, signature))
         elif allowed.kind == "length":
-            whole = array if keep is None or not batch else xp.where(keep, array, xp.zeros_like(array))
-            ready.append(_row(xp.as_index(whole), core, signature))
+            whole = xp.as_index(array)
+            whole = whole if keep is None or not batch else xp.where(keep, whole, xp.zeros_like(whole))
+            ready.append(_row(whole, core, signature))
         elif loss.coupling:
             ready.append(xp.cast(array, dtype) if core[1:] else array)
         else:
@@ -262,7 +264,7 @@ def _within(xp: Any, core: tuple[str, ...], lengths: Mapping[str, Any], sizes: M
     found = None
     for axis, dimension in enumerate(core):
         if dimension in lengths:
-            length, size = lengths[dimension], sizes[dimension]
+            length, size = xp.as_index(lengths[dimension]), sizes[dimension]
             inside = xp.arange(size, length) < length[..., None]
             inside = inside.reshape(length.shape + (1,) * axis + (size,) + (1,) * (len(core) - axis - 1))
             found = inside if found is None else found & inside

@@ -5,6 +5,7 @@ Inside a definition a reduction runs over the last axis and keeps it: ``xp.sum(r
 
 from __future__ import annotations
 
+import builtins
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -168,8 +169,13 @@ def read_narrow(loss: Loss, signature: Signature, arrays: Sequence[Array]) -> tu
 
 
 def as_index(x: Array) -> Array:
-    """Convert checked class labels to indices."""
+    """Convert class labels to indices; one beyond them, of an unsigned type, becomes negative."""
     return x.astype(np.intp, copy=False)
+
+
+def equals(x: Array, number: Any) -> Array:
+    """Where whole numbers equal another one, which their type need not be able to hold."""
+    return x == number
 
 
 def gradient_dtype(x: Array, computed: Any) -> Any:
@@ -213,6 +219,10 @@ def outputs(call: Call, out: Any) -> tuple[Array, ...]:
             raise ArgumentError(f"{title}: got type {place.dtype}, expected that of the gradient, {dtype}")
         if not place.flags.writeable:
             raise ArgumentError(f"{title}: the array is read-only")
+        if _folded(place):
+            raise ArgumentError(
+                f"{title}: several entries of the array are one place in memory; pass an array whose entries are apart"
+            )
         others = [(other, x) for other, x in inputs if x is not None and not (x is place and other == name)]
         others += [(f"the gradient of {other}", x) for other, x in zip(names[:number], places, strict=False)]
         for other, x in others:
@@ -220,6 +230,16 @@ def outputs(call: Call, out: Any) -> tuple[Array, ...]:
                 hint = f"pass memory of its own, or {name} itself to have it replaced"
                 raise ArgumentError(f"{title}: shares memory with {other}; {hint}")
     return places
+
+
+def _folded(x: Array) -> bool:
+    """Whether entries of an array share memory, as of one that was broadcast; a hard question counts as yes."""
+    reach = x.itemsize
+    for step, n in sorted((builtins.abs(step), n) for step, n in zip(x.strides, x.shape, strict=True) if n > 1):
+        if step < reach:
+            return bool(x.size)
+        reach += step * (n - 1)
+    return False
 
 
 def _overlap(x: Array, y: Array) -> bool:
@@ -232,7 +252,8 @@ def _overlap(x: Array, y: Array) -> bool:
 
 def deliver(grads: Sequence[Array], places: Sequence[Array]) -> None:
     """Bring gradients where the caller wants them, unless a kernel has written them there."""
-    for grad, place in zip(grads, places, strict=True):
+    for given, place in zip(grads, places, strict=True):
+        grad = np.asarray(given)  # arithmetic makes numbers of arrays without dimensions
         if grad.ctypes.data != place.ctypes.data or grad.strides != place.strides:
             np.copyto(place, grad)
 

@@ -214,8 +214,21 @@ def read_narrow(loss: Loss, signature: Signature, arrays: Sequence[Tensor]) -> t
 
 
 def as_index(x: Tensor) -> Tensor:
-    """Convert class labels to indices."""
+    """Convert class labels to indices; one beyond them, of an unsigned type, becomes negative."""
     return x.long()
+
+
+def equals(x: Tensor, number: Any) -> Tensor:
+    """Where whole numbers equal another one; torch by itself rounds that to the tensor's type, so that -100 is 156."""
+    if isinstance(number, Tensor) or x.is_floating_point():
+        return x == number
+    wide = x.long()
+    if x.dtype == torch.bool:
+        return wide == number
+    held = torch.iinfo(x.dtype)
+    if not held.min <= number <= held.max:
+        return torch.zeros_like(wide, dtype=torch.bool)
+    return wide == (number if number <= torch.iinfo(torch.int64).max else number - 2**64)
 
 
 def gradient_dtype(x: Tensor, computed: torch.dtype) -> torch.dtype:
@@ -552,9 +565,20 @@ def _memory(x: Tensor) -> Any:
 
 
 def _of_memory(x: Any, dtype: torch.dtype) -> Tensor:
-    """Return a kernel's array as a tensor; of a type that NumPy has not, the array holds the bits."""
-    _, held = _HALVES.get(dtype, (dtype, x.dtype))
-    return torch.from_numpy(x.view(held)).view(dtype)
+    """Return a kernel's array as a tensor of a type; of one that NumPy has not, the array may hold the bits."""
+    _, held = _HALVES.get(dtype, (dtype, ""))
+    if held and x.dtype.itemsize == dtype.itemsize:
+        return torch.from_numpy(x.view(held)).view(dtype)
+    return torch.from_numpy(x).to(dtype)
+
+
+def _in_place_of(spec: _Spec, tensors: Sequence[Tensor], derivatives: Sequence[Tensor]) -> list[Tensor]:
+    """Give a kernel's derivatives the shape of the tensors they are of.
+
+    A kernel gives that of the caller's argument. A definition on rows has axes of length 1 behind it, if the argument
+    has fewer dimensions than a row.
+    """
+    return [grad.reshape(tensors[at].shape) for at, grad in zip(spec.wrt, derivatives, strict=True)]
 
 
 def _by_kernel(
@@ -604,7 +628,7 @@ class _Fused(torch.autograd.Function):
             if by in (0, 1) or all(d.dtype == spec.call.dtype for d in kept):
                 # Times 0 is 0 wherever the derivative is finite; elsewhere the loss has no slope to speak of.
                 grads = kept if by == 1 else [d * by if by else zeros_like(d) for d in kept]
-                return *nothing, *_placed(spec, tensors, grads)
+                return *nothing, *_placed(spec, tensors, _in_place_of(spec, tensors, grads))
             del kept  # its memory is used again
         call = spec.on(tensors)
         if plain:
@@ -615,7 +639,7 @@ class _Fused(torch.autograd.Function):
             by = (factor or 1.0) * float(ctx.scale)
             done = _by_kernel(ctx.kernel, replace(call, check=False), None, 1, weights, by, float)
             if done is not None:
-                return *nothing, *_placed(spec, tensors, done.derivatives)
+                return *nothing, *_placed(spec, tensors, _in_place_of(spec, tensors, done.derivatives))
         spread = _product(call.weights, upstream * ctx.scale).expand(call.batch)
         return *nothing, *_gradients(spec, tensors, spread.reshape(spread.shape + (1,) * call.inner))
 

@@ -1,6 +1,8 @@
 """A call as the arguments of an operator of PyTorch, which may be tensors, numbers and words.
 
-Parameters that are numbers travel as numbers, tensors as tensors, and options as ``name=True`` and the like.
+Parameters that are numbers travel as numbers, tensors as tensors, and options as ``name=True`` and the like. The loss
+travels as its key, by which `lossary.catalogue.recorded` has the record: its name says nothing of a loss outside the
+catalogue.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ _WHOLE = ("index", "count", "integer")  # kinds of parameters that are whole num
 
 
 def packed(loss: Loss, arrays: Sequence[Tensor], params: Mapping[str, Any]) -> tuple[Any, ...] | None:
-    """Return a call as the arguments of an operator; None if a parameter has no place among them."""
+    """Return a call as the arguments of an operator; None if the loss or a parameter has no place among them."""
+    if not loss.key:
+        return None
     names, extra, keys, numbers, others = [], [], [], [], []
     for name, value in params.items():
         if isinstance(value, Tensor):
@@ -31,7 +35,7 @@ def packed(loss: Loss, arrays: Sequence[Tensor], params: Mapping[str, Any]) -> t
             numbers.append(float(value))
         else:
             return None
-    return loss.name, [*arrays, *extra], ",".join(names), numbers, ",".join(keys), ",".join(others)
+    return loss.key, [*arrays, *extra], ",".join(names), numbers, ",".join(keys), ",".join(others)
 
 
 def unpacked(loss: Loss, numbers: Sequence[float], keys: str, others: str) -> dict[str, Any]:

@@ -81,7 +81,16 @@ def narrow(loss: Loss, signature: Signature) -> tuple[str, ...]:
         return ()
     if not signature.rank:
         return loss.arguments
-    return loss.arguments[:2] if TABLE.get((loss.name, "cpu"), ("", ""))[0] == _ROWS else ()
+    return loss.arguments[:2] if by_hand(loss)[0] == _ROWS else ()
+
+
+def by_hand(loss: Loss, device: str = "cpu") -> tuple[str, str]:
+    """Return the module and the function of a loss's hand-written kernel on a device; empty if it has none.
+
+    It is that of a loss of the catalogue: another one of the same name computes what its own definition says.
+    """
+    found = TABLE.get((loss.name, device), ("", ""))
+    return found if found[0] and loss.in_catalogue else ("", "")
 
 
 # ``LOSSARY_KERNELS=off`` computes everything by the definitions, ``LOSSARY_KERNELS=always`` even the smallest arrays by
@@ -103,14 +112,13 @@ def least(default: int) -> int:
 def find(loss: Loss, device: str = "cpu") -> Kernel | None:
     """Return the kernel of a loss on a device, or None."""
     generated = loss.coupling is None and any(s.rank < 2 for s in loss.signatures)
-    return _find(loss.name, generated, device)
+    return _find(*by_hand(loss, device), generated, device)
 
 
 @cache
-def _find(name: str, generated: bool, device: str) -> Kernel | None:
+def _find(module: str, function: str, generated: bool, device: str) -> Kernel | None:
     if not available():
         return None
-    module, function = TABLE.get((name, device), ("", ""))
     if not module and device == "cpu" and generated:
         module, function = "lossary.kernels.cpu.lanes", "evaluate"
     return getattr(importlib.import_module(module), function) if module else None

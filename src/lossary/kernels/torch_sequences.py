@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossary.catalogue import Loss, get
+from lossary.catalogue import Loss, recorded
 from lossary.kernels.operands import packed, unpacked
 
 
@@ -21,7 +21,7 @@ def _call(
     loss: str, tensors: Sequence[Tensor], names: str, numbers: Sequence[float], keys: str, others: str
 ) -> tuple[Loss, Sequence[Tensor], dict[str, Any]]:
     """Return the loss, its arrays and its parameters."""
-    record = get(loss)
+    record = recorded(loss)
     count = len(record.arguments)
     params = unpacked(record, numbers, keys, others)
     return record, tensors[:count], params | dict(zip(filter(None, names.split(",")), tensors[count:], strict=True))
@@ -70,12 +70,12 @@ def gradient(
 def _(weights: Tensor | None, loss: str, tensors: Sequence[Tensor], *_rest: Any) -> Tensor:
     first = tensors[0]
     wide = torch.float32 if first.dtype.itemsize < 4 else first.dtype
-    return first.new_empty(first.shape[: -len(get(loss).signatures[0].inputs[0])], dtype=wide)
+    return first.new_empty(first.shape[: -len(recorded(loss).signatures[0].inputs[0])], dtype=wide)
 
 
 @gradient.register_fake
 def _(factors: Tensor, loss: str, tensors: Sequence[Tensor], *_rest: Any) -> list[Tensor]:
-    record = get(loss)
+    record = recorded(loss)
     differentiated = (tensors[record.arguments.index(name)] for name in record.wrt)
     return [torch.empty_like(x, memory_format=torch.contiguous_format) for x in differentiated]
 
@@ -89,7 +89,7 @@ def _keep(ctx: Any, inputs: Any, output: Any) -> None:
 def _backward(ctx: Any, upstream: Tensor) -> Any:
     weights, *tensors = ctx.saved_tensors
     factors = upstream if weights is None else upstream * weights
-    record = get(ctx.loss)
+    record = recorded(ctx.loss)
     placed: list[Tensor | None] = [None] * len(tensors)
     for name, grad in zip(record.wrt, gradient(factors, ctx.loss, tensors, *ctx.rest), strict=True):
         placed[record.arguments.index(name)] = grad

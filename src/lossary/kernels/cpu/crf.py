@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lossary.kernels.cpu import memory, threads
+from lossary.kernels.cpu.layouts import dense
 from lossary.kernels.cpu.sequences import dealt, factors, kernel, outcome
 from lossary.kernels.table import Outcome, Wanted, least
 
@@ -59,8 +60,8 @@ def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
     flat = [moves, np.exp(moves - tops[:, None]), tops, *(np.broadcast_to(end, classes) for end in ends)]
     scores = np.concatenate([np.ravel(part) for part in flat]).astype(np.float64, copy=False)
     factor = factors(wanted, batch)
-    emissions, tags = np.ascontiguousarray(emissions), np.ascontiguousarray(tags, np.int64)
-    lengths, values = np.ascontiguousarray(lengths, np.int64), np.zeros(rows)
+    emissions, tags = dense(emissions), dense(tags, np.int64)
+    lengths, values = dense(lengths, np.int64), np.zeros(rows)
     grad = memory.empty(emissions.shape, dtype) if wanted.order else None
     pairs = np.empty((rows, classes, classes)) if wanted.order else None
     run_sequences = _compiled(dtype.name)

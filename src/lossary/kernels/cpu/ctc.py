@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from lossary.kernels.cpu import memory, store, threads
+from lossary.kernels.cpu.layouts import dense, in_numbers
 from lossary.kernels.cpu.sequences import dealt, factors, kernel, outcome
 from lossary.kernels.cpu.store import COMPILING
 from lossary.kernels.table import Outcome, Wanted, least
@@ -88,14 +89,16 @@ def sequences(
     factor: (b,) of each sequence's gradient; one with 0 is not looked at: its value and gradient are 0.
     count: threads; 0 leaves it to the kernel.
     """
-    size = logits.dtype.itemsize
-    if (logits.shape[-1] > 1 and logits.strides[-1] != size) or any(s < 0 or s % size for s in logits.strides):
-        logits = np.ascontiguousarray(logits)
+    read = in_numbers(logits)
+    if read is None or (logits.shape[-1] > 1 and read[-1] != 1):
+        logits = dense(logits)
+        read = in_numbers(logits)
+        assert read is not None
     batch, frames, classes = logits.shape
     symbols = int(target_lengths.max()) if batch else 0
-    labels = np.ascontiguousarray(labels[:, :symbols], np.int64)
+    labels = dense(labels[:, :symbols], np.int64)
     lengths = np.array((input_lengths, target_lengths), np.int64)
-    factor = np.ascontiguousarray(factor, np.float64)
+    factor = dense(factor, np.float64)
     values = np.zeros(batch)
     grad = _like(logits) if gradient else None
     if logits.size == 0:
@@ -105,7 +108,9 @@ def sequences(
     run_sequences = compiled(Variant(np.dtype(dtype).name, kind.name, softmax))
     workers = max(1, min(count or threads.default_count(), batch))
     order = dealt(lengths[0] * (2 * lengths[1] + 1 + classes), workers)
-    steps = [step // size for array in (logits, logits if grad is None else grad) for step in array.strides[:2]]
+    written = read if grad is None else in_numbers(grad)
+    assert written is not None
+    steps = [*read[:2], *written[:2]]
     sizes = np.array(measured((batch, frames, classes), symbols, steps, blank, gradient), np.int64)
     room, places = scratch(frames, classes, symbols, gradient)
     arrays = (logits, labels, lengths, factor, order, values, grad)

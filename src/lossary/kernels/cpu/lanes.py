@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from lossary.catalogue import Loss, get
+from lossary.catalogue import Loss
 from lossary.kernels import codegen, rowgen
 from lossary.kernels.cpu import layouts, pointwise, store, threads, totals
 from lossary.kernels.cpu.pointwise import EXPONENTS, TYPES, import_lines
@@ -288,7 +288,7 @@ def evaluate(call: Any, wanted: Wanted, smallest: int = _LEAST) -> Outcome | Non
             slopes.append(slope)
     memory = [x.array for x in given]
     if wanted.weights is not None:
-        memory.append(np.ascontiguousarray(np.broadcast_to(wanted.weights, call.batch), dtype))
+        memory.append(layouts.dense(np.broadcast_to(wanted.weights, call.batch), dtype))
     memory += [*([] if values is None else [values]), *slopes]
     total, suspect = _run(compiled, memory, steps, like, width, numbers, wanted)
     if suspect and known:
@@ -300,19 +300,19 @@ class _Rows:
     """An array as it lies in memory for the loops: where that is not possible, a copy."""
 
     def __init__(self, x: Any, kind: str, batch: tuple[int, ...], dtype: Any) -> None:
-        self.kind, self.batch = kind, batch
+        self.kind = kind
         self.place: layouts.Layout | None = None
         if kind == "row" and x.shape[:-1] == batch:
             x = x.astype(dtype, copy=False)
             self.place = layouts.layout(x)
             if self.place is None:
-                x = np.ascontiguousarray(x)
+                x = layouts.dense(x)
                 self.place = layouts.layout(x)
         elif kind == "row":
-            x = np.ascontiguousarray(x, dtype)  # one row, the same for all
+            x = layouts.dense(x, dtype)  # one row, the same for all
         else:
             whole = np.broadcast_to(x, (*batch, 1))
-            x = np.ascontiguousarray(whole, np.intp if kind == "label" else dtype)
+            x = layouts.dense(whole, np.intp if kind == "label" else dtype)
         self.array = x
 
     def steps(self, like: layouts.Layout) -> Any:
@@ -321,12 +321,12 @@ class _Rows:
             return 1
         if self.place is None:
             return 0, 0, 1
-        if not like.alike(self.place):
+        found = like.steps_of(self.array)
+        if found is None:
             self.array = like.copied(self.array)
-            found = layouts.layout(self.array)
+            found = like.steps_of(self.array)
             assert found is not None
-            self.place = found
-        outer, entry, row = self.place.steps
+        outer, entry, row = found
         return outer, row, entry
 
 
@@ -372,8 +372,7 @@ def find(
     """
     if dtype not in TYPES:
         return None
-    if loss.bound:
-        loss = get(loss.name)
+    loss = loss.unbound
     # An option at its default, mostly off, and a choice between forms are settled before anything is compiled.
     free = tuple(name for name, held in params.items() if _is_free(loss, name, held))
     fixed = tuple((name, held) for name, held in params.items() if name not in free)

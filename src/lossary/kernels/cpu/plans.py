@@ -251,7 +251,7 @@ class Labelled(Plan):
     @staticmethod
     def suits(loss: Loss, alternative: int, params: Mapping[str, Any], entries: int, width: int) -> bool:
         """Whether calls are of these."""
-        if loss.name != "softmax_cross_entropy" or width <= table.SIDE_BY_SIDE or entries >= rows.LEAST_SHARED:
+        if table.by_hand(loss)[1] != "cross_entropy" or width <= table.SIDE_BY_SIDE or entries >= rows.LEAST_SHARED:
             return False
         own = {"label_smoothing", "class_weight"}
         plain = all(params[name] == held for name, held in loss.defaults.items() if name not in own | {"ignore_index"})

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from lossary.catalogue import Loss, get
+from lossary.catalogue import Loss
 from lossary.kernels import codegen
 from lossary.kernels.cpu import memory, store, threads, totals
 from lossary.kernels.cpu.store import COMPILING
@@ -338,8 +338,7 @@ def find(
     """
     if dtype not in TYPES:
         return None
-    if loss.bound:
-        loss = get(loss.name)
+    loss = loss.unbound
     variable = [name for name in numbers if _is_number(numbers[name])]
     special = _exponents(loss, tuple(variable), tuple(sorted(numbers.items() - {(n, numbers[n]) for n in variable})))
     uniform = tuple(name for name in variable if not (name in special and numbers[name] in EXPONENTS))

@@ -16,6 +16,7 @@ import numpy as np
 
 from lossary.kernels.cpu import memory, threads
 from lossary.kernels.cpu.ctc import PIECE
+from lossary.kernels.cpu.layouts import dense
 from lossary.kernels.cpu.sequences import dealt, factors, kernel, outcome
 from lossary.kernels.table import Outcome, Wanted, least
 
@@ -65,8 +66,7 @@ def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
     if not (known.all() and fits.all()):  # not checked, and the definition may make of it what it will
         return None
     factor = factors(wanted, batch)
-    logits, labels = np.ascontiguousarray(logits), np.ascontiguousarray(labels, np.int64)
-    lengths = np.ascontiguousarray(lengths, np.int64)
+    logits, labels, lengths = dense(logits), dense(labels, np.int64), dense(lengths, np.int64)
     values, grad = np.zeros(rows), memory.empty(logits.shape, logits.dtype) if wanted.order else None
     kind = np.dtype(np.int16) if logits.dtype == np.float16 else logits.dtype
     run_sequences = _compiled(Variant(dtype.name, kind.name))

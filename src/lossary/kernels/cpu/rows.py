@@ -21,7 +21,7 @@ import numpy as np
 from lossary import numerics
 from lossary.errors import ArgumentError
 from lossary.kernels.cpu import lanes, store, threads
-from lossary.kernels.cpu.layouts import LEAST_LANES, Layout, layout
+from lossary.kernels.cpu.layouts import LEAST_LANES, Layout, dense, layout
 from lossary.kernels.table import HALVES, LEAST_ROWS, SIDE_BY_SIDE, Outcome, Wanted, least
 
 # Along a row sums are taken in pieces of this many classes, each in as many partial sums as the machine has lanes, and
@@ -164,7 +164,7 @@ def softmax_rows(
     batch, classes = logits.shape[:-1], logits.shape[-1]
     place = layout(logits)
     if place is None:
-        logits = np.ascontiguousarray(logits)
+        logits = dense(logits)
         place = layout(logits)
     rows = math.prod(batch)
     values = np.zeros(rows, dtype)
@@ -175,7 +175,7 @@ def softmax_rows(
     indexed = target.dtype.kind in "iu" and target.ndim == len(batch)
     if "correct" in further and not indexed:
         raise ArgumentError("correct: a distribution as target has no one label to be right about")
-    labels = np.ascontiguousarray(target, np.int64).reshape(-1) if indexed else None
+    labels = dense(target, np.int64).reshape(-1) if indexed else None
     soft, soft_steps = None, (0, 0, 0)
     if not indexed:
         target = target if target.dtype in HALVES and dtype == np.float32 else target.astype(dtype, copy=False)

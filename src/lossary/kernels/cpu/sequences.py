@@ -41,9 +41,9 @@ def factors(wanted: Wanted, batch: tuple[int, ...]) -> Any:
 def outcome(values: Any, batch: tuple[int, ...], dtype: Any, wanted: Wanted, derivatives: tuple[Any, ...]) -> Outcome:
     """Return what is wanted of the values of all sequences, and the derivatives.
 
-    A sequence whose factor is 0 was not looked at, and its value is 0 already.
+    A sequence whose factor is 0 was not looked at, and its value is 0 already. What is certain costs 0, and not -0.
     """
-    values = values.reshape(batch)
+    values = values.reshape(batch) + 0.0
     if wanted.weights is not None:
         values = values * wanted.weights
     value = values.astype(dtype) if wanted.value == "each" else values.sum() if wanted.value == "sum" else None

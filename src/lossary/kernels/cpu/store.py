@@ -2,21 +2,28 @@
 
 A file's name holds a hash of all that it is made of, so a file that is there is right and is never written again. It
 holds machine code, which `llvmlite` loads by itself in a few milliseconds: a process that finds its kernels never
-imports the compiler. The folder is ``LOSSARY_CACHE``, or ``lossary`` in the system's place for caches. If it cannot be
-written, kernels are compiled in memory, once per process, and a warning says so once.
+imports the compiler. The folder is ``LOSSARY_CACHE``, or ``lossary`` in the system's place for caches.
+
+Whoever can write to the cache can have code run as this user. So the folder, those inside it and every file must belong
+to this user or to root and be writable by nobody else; links inside the folder are not followed. If that is not so, if
+the folder cannot be written, or if there is none, kernels are compiled in memory, once per process, and a warning says
+so once.
 """
 
 from __future__ import annotations
 
 import ast
+import errno
 import hashlib
 import json
 import os
+import secrets
+import stat
 import sys
-import tempfile
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,17 +47,20 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-def folder() -> Path:
-    """The cache folder of this user."""
+def folder() -> Path | None:
+    """The cache folder of this user; None where the environment names none and there is no home directory."""
     given = os.environ.get("LOSSARY_CACHE")
     if given:
         return Path(given)
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    try:
+        if sys.platform == "win32":
+            base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+        elif sys.platform == "darwin":
+            base = Path.home() / "Library" / "Caches"
+        else:
+            base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        return None
     return Path(base) / "lossary"
 
 
@@ -78,21 +88,18 @@ def function(name: str, made_of: str, make: Callable[[], bytes], source: str = "
     file. `source` is for people: it is written beside it.
     """
     digest = hashlib.sha256((_ground() + made_of).encode()).hexdigest()[:20]
-    home = folder() / "kernels" / f"{name}-{digest}"
-    path = home / f"{name}.kernel"
     with _using_llvm:
+        shelf = _shelf(f"{name}-{digest}")
         try:
-            held = _opened(path)
-        except OSError:
-            held = None
-        if held is None:
-            held = make()
-            try:
-                if source:
-                    _write(home / f"{name}.py", source.encode())
-                _write(path, _sealed(held))
-            except OSError as failure:
-                _say_once(str(folder()), failure.strerror or type(failure).__name__)
+            held = None if shelf is None else _opened(shelf, f"{name}.kernel")
+            if held is None:
+                held = make()
+                if shelf is not None:
+                    files = {f"{name}.py": source.encode()} if source else {}
+                    _write(shelf, {**files, f"{name}.kernel": _sealed(held)})
+        finally:
+            if shelf is not None:
+                shelf.close()
         return _load(held)
 
 
@@ -113,39 +120,153 @@ def module(name: str, source: str) -> Any:
 
 # --- files ----------------------------------------------------------------------------------------------------------
 
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_ANCHORED = os.name == "posix" and os.open in os.supports_dir_fd
+_READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+
+
+class _UntrustedError(OSError):
+    """Something in the cache that others than this user may have made."""
+
+    def __init__(self, path: Path, fault: str) -> None:
+        super().__init__(errno.EPERM, f"{path} {fault}")
+
+
+class _Folder:
+    """A folder that is this user's alone.
+
+    Where the system can, it is held open and everything inside is reached from there: what has been looked at cannot be
+    exchanged for something else before it is used.
+    """
+
+    def __init__(self, path: Path, parent: _Folder | None = None) -> None:
+        self.path = path
+        self.handle: int | None = None
+        if not _ANCHORED:
+            path.mkdir(0o700, parents=parent is None, exist_ok=True)
+            _hold_to_owner(path, path.stat(), stat.S_ISDIR)
+            return
+        # The folder that the user has named may be a link; none inside it may.
+        flags = os.O_RDONLY | os.O_DIRECTORY | (0 if parent is None else os.O_NOFOLLOW)
+        where: Any = path if parent is None else path.name
+        anchor = None if parent is None else parent.handle
+        try:
+            self.handle = os.open(where, flags, dir_fd=anchor)
+        except FileNotFoundError:
+            if parent is None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                os.mkdir(where, 0o700, dir_fd=anchor)
+            self.handle = os.open(where, flags, dir_fd=anchor)
+        try:
+            _hold_to_owner(path, os.fstat(self.handle), stat.S_ISDIR)
+        except OSError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        if self.handle is not None:
+            os.close(self.handle)
+            self.handle = None
+
+    def read(self, name: str) -> bytes | None:
+        """Return what is in a file, or None if there is no such file."""
+        try:
+            descriptor = os.open(self._place(name), _READ, dir_fd=self.handle)
+        except FileNotFoundError:
+            return None
+        with os.fdopen(descriptor, "rb") as file:
+            _hold_to_owner(self.path / name, os.fstat(descriptor), stat.S_ISREG)
+            return file.read()
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file all at once: another process sees the whole of it or nothing."""
+        draft = f"{name}.{secrets.token_hex(8)}.draft"
+        try:
+            with os.fdopen(os.open(self._place(draft), _WRITE, 0o600, dir_fd=self.handle), "wb") as file:
+                file.write(content)
+            os.replace(self._place(draft), self._place(name), src_dir_fd=self.handle, dst_dir_fd=self.handle)
+        except OSError:
+            with suppress(OSError):
+                os.unlink(self._place(draft), dir_fd=self.handle)
+            raise
+
+    def _place(self, name: str) -> Any:
+        return name if _ANCHORED else self.path / name
+
+
+def _hold_to_owner(path: Path, found: os.stat_result, is_kind: Callable[[int], bool]) -> None:
+    """Raise `_UntrustedError` for what others can write, where permissions say so: on Windows they do not."""
+    if not is_kind(found.st_mode):
+        raise _UntrustedError(path, "is neither a folder nor a file as the cache makes them")
+    if os.name != "posix":
+        return
+    if found.st_uid not in (0, os.geteuid()):
+        raise _UntrustedError(path, "belongs to another user")
+    if found.st_mode & _OTHERS_WRITE:
+        raise _UntrustedError(path, "can be written by other users; chmod go-w ends that")
+
+
+def _shelf(name: str) -> _Folder | None:
+    """Return the folder of one kernel; None, and a warning, if there is none, or none to be trusted."""
+    place = folder()
+    if place is None:
+        _say_once(None, FileNotFoundError(errno.ENOENT, "there is no home directory"))
+        return None
+    found: _Folder | None = None
+    try:
+        found = _Folder(place)
+        for inner in ("kernels", name):
+            outer, found = found, None
+            try:
+                found = _Folder(outer.path / inner, outer)
+            finally:
+                outer.close()
+    except (OSError, ValueError) as failure:  # a name that no file can have is a ValueError
+        _say_once(place, failure)
+    return found
+
 
 def _sealed(code: bytes) -> bytes:
     """Put a hash before the code, by which a file that was cut short or changed is told."""
     return hashlib.sha256(code).digest() + code
 
 
-def _opened(path: Path) -> bytes | None:
+def _opened(shelf: _Folder, name: str) -> bytes | None:
     """Return the code in a file, or None if there is none that can be trusted."""
-    if not path.exists():
+    try:
+        held = shelf.read(name)
+    except OSError as failure:
+        _say_once(folder(), failure)
         return None
-    held = path.read_bytes()
+    if held is None:
+        return None
     seal, code = held[:32], held[32:]
     return code if hashlib.sha256(code).digest() == seal else None
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write a file all at once: another process sees the whole of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, draft = tempfile.mkstemp(dir=path.parent, suffix=".draft")
+def _write(shelf: _Folder, files: Mapping[str, bytes]) -> None:
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        os.replace(draft, path)
-    except OSError:
-        Path(draft).unlink(missing_ok=True)
-        raise
+        for name, content in files.items():
+            shelf.write(name, content)
+    except OSError as failure:
+        _say_once(folder(), failure)
 
 
-@cache
-def _say_once(place: str, failure: str) -> None:
+_said: set[Path | None] = set()
+
+
+def _say_once(place: Path | None, failure: Exception) -> None:
+    """Warn that a cache cannot be used as it should be; once, whatever else is wrong with it."""
+    if place in _said:
+        return
+    _said.add(place)
+    reason = getattr(failure, "strerror", None) or str(failure) or type(failure).__name__
     warnings.warn(
-        f"lossary: the kernel cache {place} cannot be written ({failure}): kernels are compiled anew in every process; "
-        "set LOSSARY_CACHE to a folder that can",
+        f"lossary: the kernel cache{'' if place is None else f' {place}'} cannot be used ({reason}): kernels are "
+        "compiled anew in every process; set LOSSARY_CACHE to a folder of yours that nobody else can write to",
         stacklevel=2,
     )
 

@@ -1,7 +1,7 @@
 """Pointwise kernels as operators of PyTorch, for `torch.compile`: opaque to the compiler, known to autograd.
 
 Outside a compiled region the kernels are called directly (`lossary.backends.torch`), which costs less per call. An
-operator takes a loss by name and its parameters as `lossary.kernels.operands` packs them.
+operator takes a loss by its key and its parameters as `lossary.kernels.operands` packs them.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossary.catalogue import get
+from lossary.catalogue import Loss, recorded
 from lossary.kernels.cpu import pointwise
 from lossary.kernels.operands import packed as packed
 from lossary.kernels.operands import unpacked
-from lossary.kernels.table import Wanted
+from lossary.kernels.table import Outcome, Wanted
 
 NUMPY = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 
@@ -25,18 +25,29 @@ NUMPY = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64
 def _compute(
     wanted: Wanted, loss: str, tensors: Sequence[Tensor], names: str, numbers: Sequence[float], keys: str, others: str
 ) -> Any:
-    record = get(loss)
+    record = recorded(loss)
     arrays = [x.detach().numpy() for x in tensors]
     labels = [*record.arguments, *filter(None, names.split(","))]
     params = unpacked(record, numbers, keys, others)
     batch = torch.broadcast_shapes(*(x.shape for x in tensors))
     dtype = NUMPY[tensors[0].dtype]
     ordered = {name: params[name] for name in record.defaults if name in params}
-    done = pointwise.compute(
-        record, dict(zip(labels, arrays, strict=True)), ordered, tuple(batch), dtype, wanted, check=False
-    )
-    assert done is not None, f"{loss} has no kernel"
-    return done[0]
+    held = dict(zip(labels, arrays, strict=True))
+    done = pointwise.compute(record, held, ordered, tuple(batch), dtype, wanted, check=False)
+    return _defined(record, params | held, wanted) if done is None else done[0]
+
+
+def _defined(record: Loss, held: dict[str, Any], wanted: Wanted) -> Outcome:
+    """Return the same of a definition that no kernel can be made of; the compiler asks before anybody has tried."""
+    value, grads = record.value_and_grad(**held, check=False)
+    grads = grads if isinstance(grads, tuple) else (grads,)
+
+    def weighed(x: Any) -> Any:
+        factor = wanted.weights
+        return np.asarray(x if factor is None else np.where(factor == 0, 0, x * factor), x.dtype)
+
+    total = weighed(value)
+    return Outcome(total.sum(dtype=np.float64) if wanted.value == "sum" else total, tuple(map(weighed, grads)))
 
 
 def _tensor(x: Any) -> Tensor:
@@ -94,17 +105,17 @@ def _(loss: str, tensors: Sequence[Tensor], *_rest: Any) -> Tensor:
 @gradient.register_fake
 def _(upstream: Tensor, loss: str, tensors: Sequence[Tensor], *_rest: Any) -> list[Tensor]:
     shape = torch.broadcast_shapes(*(x.shape for x in tensors))
-    return [tensors[0].new_empty(shape) for _ in get(loss).wrt]
+    return [tensors[0].new_empty(shape) for _ in recorded(loss).wrt]
 
 
 @summed.register_fake
 def _(weights: Tensor | None, loss: str, tensors: Sequence[Tensor], *_rest: Any) -> list[Tensor]:
     shape = torch.broadcast_shapes(*(x.shape for x in tensors))
-    return [tensors[0].new_empty(()), *(tensors[0].new_empty(shape) for _ in get(loss).wrt)]
+    return [tensors[0].new_empty(()), *(tensors[0].new_empty(shape) for _ in recorded(loss).wrt)]
 
 
 def _placed(loss: str, count: int, grads: Sequence[Tensor]) -> list[Tensor | None]:
-    record = get(loss)
+    record = recorded(loss)
     placed: list[Tensor | None] = [None] * count
     for name, grad in zip(record.wrt, grads, strict=True):
         placed[record.arguments.index(name)] = grad
