@@ -337,7 +337,7 @@ def dress(record: Loss) -> Loss:
     for name, value in {**look, "key": _key(record)}.items():
         object.__setattr__(record, name, value)
     # Read now what every call needs, so that a compiler tracing a call finds facts and not their parsers.
-    for fact in ("signatures", "argument_domains", "parameter_domains", "optional"):
+    for fact in ("unbound", "signatures", "argument_domains", "parameter_domains", "optional"):
         getattr(record, fact)
     for signature in (*record.signatures, *(record.coupling.signatures if record.coupling else ())):
         _ = signature.rank

@@ -298,14 +298,23 @@ def _run(
     for name in (*uniform, *arrays):
         params[name].name = name
 
+    return graph, pulled(graph, loss.define(Namespace(graph), *given, **params), order)
+
+
+def pulled(graph: Graph, steps: Iterator[Any], order: int) -> list[tuple[Node, ...]]:
+    """Return what a definition that runs on symbols yields, up to an order.
+
+    A symbol has not all that an array has: a definition that asks for more, or that ends early, is left without kernel.
+    """
     orders: list[tuple[Node, ...]] = []
-    steps = loss.define(Namespace(graph), *given, **params)
-    for _ in range(order + 1):
-        found = next(steps)
-        found = found if isinstance(found, tuple) else (found,)
-        orders.append(tuple(map(graph.number, found)))
-        name_after(steps)
-    return graph, orders
+    try:
+        for _ in range(order + 1):
+            found = next(steps)
+            orders.append(tuple(map(graph.number, found if isinstance(found, tuple) else (found,))))
+            name_after(steps)
+    except (AttributeError, TypeError, StopIteration) as failure:
+        raise UnsupportedError(str(failure)) from failure
+    return orders
 
 
 def name_after(steps: Iterator[Any]) -> None:

@@ -286,16 +286,7 @@ def trace(
         node.name = name
     for name in (*uniform, *arrays):
         params[name].name = name
-    orders: list[tuple[Node, ...]] = []
-    steps = loss.define(_Rows(graph), *given, **params)
-    try:
-        for _ in range(order + 1):
-            found = next(steps)
-            orders.append(tuple(map(graph.number, found if isinstance(found, tuple) else (found,))))
-            codegen.name_after(steps)
-    except (AttributeError, TypeError) as failure:
-        raise UnsupportedError(str(failure)) from failure
-    return orders
+    return codegen.pulled(graph, loss.define(_Rows(graph), *given, **params), order)
 
 
 class RowWriter(codegen.Writer):
