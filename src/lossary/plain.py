@@ -69,6 +69,8 @@ def form(
         alternative, batch = checks.shapes(loss, loss.signatures, arrays)
     except LossaryError:  # the long way says what is wrong, or takes it as it is
         return None
+    if held.get("ignore_index") is not None and not -(2**63) <= held["ignore_index"] < 2**63:
+        held["ignore_index"] = None  # no label of 64 bits is it
     signature = loss.signatures[alternative]
     if signature.rank > 1 or any(type(value) not in NUMBERS for value in held.values()):
         return None

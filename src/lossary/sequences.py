@@ -81,6 +81,7 @@ def _positions(
         # The labels move and the logits stay: they are far larger, and so the gradient has their shape. The last
         # position predicts a token that is not there.
         following = xp.broadcast_to(xp.minimum(steps + 1, shape[-1] - 1), shape)
+        y = xp.as_index(y) if xp.is_index(y) else y  # which can be taken from, of whatever type the labels are
         y, kept = xp.take(y, following), xp.take(kept, following) & (steps < shape[-1] - 1)
     return _Positions(xp, z, y, kept)
 

@@ -278,7 +278,7 @@ def readable(x: Tensor) -> Any:
         x = x.detach().cpu()
     if type(x) is not Tensor and type(x) is not torch.nn.Parameter:
         return None  # fake tensors and other subclasses hold no values
-    plain = x.detach()
+    plain = x.detach().resolve_neg()
     return (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
 
 

@@ -26,7 +26,7 @@ def _compute(
     wanted: Wanted, loss: str, tensors: Sequence[Tensor], names: str, numbers: Sequence[float], keys: str, others: str
 ) -> Any:
     record = recorded(loss)
-    arrays = [x.detach().numpy() for x in tensors]
+    arrays = [_numpy(x) for x in tensors]
     labels = [*record.arguments, *filter(None, names.split(","))]
     params = unpacked(record, numbers, keys, others)
     batch = torch.broadcast_shapes(*(x.shape for x in tensors))
@@ -48,6 +48,10 @@ def _defined(record: Loss, held: dict[str, Any], wanted: Wanted) -> Outcome:
 
     total = weighed(value)
     return Outcome(total.sum(dtype=np.float64) if wanted.value == "sum" else total, tuple(map(weighed, grads)))
+
+
+def _numpy(x: Tensor) -> Any:
+    return x.detach().resolve_neg().numpy()
 
 
 def _tensor(x: Any) -> Tensor:
@@ -74,7 +78,7 @@ def gradient(
     others: str,
 ) -> list[Tensor]:
     """The gradients in the arrays that have one, times what comes back for each example."""
-    wanted = Wanted(None, 1, upstream.detach().numpy(), threads=torch.get_num_threads())
+    wanted = Wanted(None, 1, _numpy(upstream), threads=torch.get_num_threads())
     return [_tensor(d) for d in _compute(wanted, loss, tensors, names, numbers, keys, others).derivatives]
 
 
@@ -89,7 +93,7 @@ def summed(
     others: str,
 ) -> list[Tensor]:
     """The weighted sum of the values, and its gradients, in one pass."""
-    factors = None if weights is None else weights.detach().numpy()
+    factors = None if weights is None else _numpy(weights)
     done = _compute(
         Wanted("sum", 1, factors, threads=torch.get_num_threads()), loss, tensors, names, numbers, keys, others
     )

@@ -48,8 +48,8 @@ def _evaluate(
     plan = Plan(
         kind=kind,
         parameter=parameter,
-        class_weight=None if class_weight is None else class_weight.detach().numpy(),
-        shift=None if shift is None else shift.detach().numpy(),
+        class_weight=None if class_weight is None else class_weight.detach().resolve_neg().numpy(),
+        shift=None if shift is None else shift.detach().resolve_neg().numpy(),
         smoothing=smoothing,
         scale=scale,
         soft_cap=soft_cap,
@@ -58,11 +58,11 @@ def _evaluate(
         stray=stray,
     )
     return softmax_rows(
-        logits.detach().view(seen).numpy(),
-        target.detach().numpy(),
+        logits.detach().resolve_neg().view(seen).numpy(),
+        target.detach().resolve_neg().numpy(),
         plan,
         dtype=_NUMPY[computed],
-        weights=None if upstream is None else upstream.detach().to(computed).numpy(),
+        weights=None if upstream is None else upstream.detach().resolve_neg().to(computed).numpy(),
         gradient=upstream is not None,
         count=torch.get_num_threads(),
     )
