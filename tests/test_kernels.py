@@ -345,7 +345,7 @@ def test_what_every_kernel_calls_is_part_of_its_name(tmp_path: Path, monkeypatch
     """An edit of an elementary function makes other files: none compiled of the old one is found again."""
     monkeypatch.setenv("LOSSARY_CACHE", str(tmp_path))
     made: list[Path] = []
-    monkeypatch.setattr(store, "_opened", lambda path: made.append(path) or b"")
+    monkeypatch.setattr(store, "_opened", lambda shelf, name: made.append(shelf.path / name) or b"")
     monkeypatch.setattr(store, "_load", lambda held: 1)
     read = Path.read_bytes
     for edit in (b"", b"# another constant"):

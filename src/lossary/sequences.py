@@ -68,7 +68,7 @@ def _positions(
     shape = tuple(z.shape[:-1])
     steps = xp.arange(shape[-1], z)
     if lengths is not None:
-        kept = steps < _lengths(xp, lengths, shape, z)[..., None]
+        kept = steps < xp.as_index(_lengths(xp, lengths, shape, z))[..., None]
     elif mask is not None:
         kept = coefficients(xp, shape, xp.compute_dtype([z]), None, mask) != 0
     else:

@@ -1,0 +1,139 @@
+"""Machine code is run from where nobody but this user, or root, can have put it; else it is made anew, in memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("numba", reason="kernels need the fast extra")
+if os.name != "posix":
+    pytest.skip("permissions are those of POSIX", allow_module_level=True)
+
+PROBE = """
+import json, sys, warnings
+import numpy as np, lossary
+with warnings.catch_warnings(record=True) as said:
+    warnings.simplefilter("always")
+    value = lossary.squared_error.value_and_grad(np.ones(20000), np.zeros(20000), reduction="mean")[0]
+    lossary.absolute_error.value_and_grad(np.ones(20000), np.zeros(20000), reduction="mean")
+print(json.dumps({"value": float(value), "said": [str(w.message) for w in said], "compiled": "numba" in sys.modules}))
+"""
+
+
+def probe(cache: Path | None, before: str = "", **more: str) -> Any:
+    """Compute in a fresh process with a cache, and tell what it said and whether it had to compile."""
+    environment = {**os.environ, "LOSSARY_KERNELS": "", **more}
+    environment.pop("LOSSARY_CACHE", None)
+    if cache is not None:
+        environment["LOSSARY_CACHE"] = str(cache)
+    run = [sys.executable, "-c", before + PROBE]
+    found = json.loads(subprocess.run(run, env=environment, capture_output=True, text=True, check=True).stdout)
+    assert found["value"] == 1.0
+    return found
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache that has all that the probe needs."""
+    cache = tmp_path_factory.mktemp("cache") / "kernels of mine"
+    assert not probe(cache)["said"]
+    assert not probe(cache)["compiled"]
+    return cache
+
+
+def kernels(cache: Path) -> list[Path]:
+    return sorted(cache.rglob("*.kernel"))
+
+
+def test_nobody_else_may_write_what_is_made(tmp_path: Path) -> None:
+    cache = tmp_path / "deep" / "cache"
+    probe(cache, before="import os; os.umask(0)\n")
+    made = [cache, *cache.rglob("*")]
+    assert len(made) > 6 and not [path for path in made if path.stat().st_mode & 0o022]
+    assert not probe(cache)["compiled"]
+
+
+OPENED: dict[str, Callable[[Path], Path]] = {
+    "the folder": lambda cache: cache,
+    "the folder inside it": lambda cache: cache / "kernels",
+    "the folder of a kernel": lambda cache: kernels(cache)[0].parent,
+    "a kernel": lambda cache: kernels(cache)[0],
+}
+
+
+@pytest.mark.parametrize("what", OPENED)
+def test_what_others_can_write_is_not_run(what: str, full: Path) -> None:
+    path = OPENED[what](full)
+    mode = 0o020 if "folder of" in what else 0o002
+    before = path.stat().st_mode
+    path.chmod(before | mode)
+    try:
+        found = probe(full)
+        assert found["compiled"] and len(found["said"]) == 1
+        assert str(path) in found["said"][0] and "LOSSARY_CACHE" in found["said"][0]
+    finally:
+        path.chmod(before)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("what", OPENED)
+def test_what_belongs_to_another_user_is_not_run(what: str, full: Path) -> None:
+    path = OPENED[what](full)
+    os.chown(path, 12345, -1)
+    try:
+        found = probe(full)
+        assert found["compiled"] and len(found["said"]) == 1 and "another user" in found["said"][0]
+    finally:
+        os.chown(path, 0, -1)
+
+
+def test_links_inside_the_folder_are_not_followed(full: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    for path in (full / "kernels", kernels(full)[0].parent, kernels(full)[0]):
+        path.rename(elsewhere)
+        path.symlink_to(elsewhere)
+        found = probe(full)
+        assert found["compiled"] and len(found["said"]) == 1
+        path.unlink()
+        elsewhere.rename(path)
+    assert not probe(full)["compiled"]
+
+
+def test_the_folder_itself_may_be_reached_by_a_link(full: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(full)
+    found = probe(tmp_path / "link")
+    assert not found["compiled"] and not found["said"]
+
+
+def test_neither_a_pipe_nor_a_folder_stands_for_a_kernel(full: Path, tmp_path: Path) -> None:
+    path = kernels(full)[0]
+    for plant in (os.mkfifo, os.mkdir):
+        path.rename(tmp_path / "kept")
+        plant(path)
+        found = probe(full)  # and does not wait for somebody to write into the pipe
+        assert found["compiled"] and len(found["said"]) == 1
+        if path.is_dir():
+            path.rmdir()
+        (tmp_path / "kept").rename(path)
+    assert not probe(full)["compiled"]
+
+
+def test_no_home_and_places_that_are_none_cost_one_warning(tmp_path: Path) -> None:
+    nobody = "import pathlib\ndef none(*_): raise RuntimeError('Could not determine home directory.')\n"
+    nobody += "pathlib.Path.home = none\n"
+    (tmp_path / "file").write_text("not a folder")
+    cases = [
+        probe(None, before=nobody, XDG_CACHE_HOME=""),
+        probe(tmp_path / "file"),
+        probe(tmp_path / ("x" * 300)),
+        probe(Path("/proc/lossary")),
+    ]
+    for found in cases:
+        assert found["compiled"] and len(found["said"]) == 1 and "LOSSARY_CACHE" in found["said"][0]
