@@ -20,6 +20,10 @@ class ArgumentError(LossaryError, TypeError):
     """A wrong number of arguments, an unknown keyword, or something that is no array."""
 
 
+class TensorKindError(ArgumentError, NotImplementedError):
+    """A tensor whose elements no loss can read: nested, sparse, quantized, or with its storage freed."""
+
+
 class ShapeError(LossaryError, ValueError):
     """Arrays whose shapes do not fit the loss's signature."""
 

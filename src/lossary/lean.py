@@ -37,8 +37,7 @@ Tensor = torch.Tensor
 # Elements up to which a call is small; above, threads share the work.
 MOST = 65536
 FLOATS = {torch.float32: "float32", torch.float64: "float64"}
-_DENSE = torch.strided
-PLAIN = (Tensor, torch.nn.Parameter)
+_PAGE = 4096  # no element lies at a lower address: a freed storage begins at 0
 _KEPT = 4096  # kinds remembered; a program that meets more (every batch of another length) starts over
 
 # What was found out, and PyTorch's guard, which says in one question of tensors whether all that a kind depends on (and
@@ -70,11 +69,16 @@ def reduced(
         return None
     if class_weight is not None:
         arrays = (*arrays, class_weight)
-    asked = (loss, how, count, check, by_weight, listed, len(arrays), *params, *params.values())
+    # The guard compares what a tensor asks for, not whether gradients are being recorded at all.
+    recording = torch.is_grad_enabled()
+    asked = (loss, how, count, check, by_weight, listed, recording, len(arrays), *params, *params.values())
     try:
         guard, kind = _latest[asked]
+        for x in arrays:
+            if x.is_nested:  # has no strides: asked for them, the guard would end the process
+                return _found(asked, arrays, params)
         known = guard(*arrays) and not xp.forward_mode()
-    except (KeyError, TypeError):  # not met before; a parameter that is no number
+    except (KeyError, TypeError, AttributeError):  # not met before; a parameter that is no number, an array no tensor
         known = False
     if not known:
         kind = _found(asked, arrays, params)
@@ -93,8 +97,11 @@ def _found(asked: tuple[Any, ...], arrays: Sequence[Tensor], params: Mapping[str
     loss, how, count, check, by_weight, listed, *_ = asked
     watched = torch.is_grad_enabled()
     key = list(asked)
-    for x in arrays:
-        if type(x) not in PLAIN or not x.is_cpu or x.layout is not _DENSE or x.is_neg():
+    for at, x in enumerate(arrays):
+        if type(x) not in xp.ORDINARY_TYPES:
+            return None
+        if not xp.ordinary(x):
+            xp.need_elements(x, _title(loss, at))
             return None
         key += x.shape, x.dtype, x.is_contiguous(), watched and x.requires_grad
     kept = tuple(key)
@@ -108,6 +115,10 @@ def _found(asked: tuple[Any, ...], arrays: Sequence[Tensor], params: Mapping[str
         guard = inner.guard(arrays)
     _kinds[kept] = _latest[asked] = guard, kind
     return kind
+
+
+def _title(loss: Loss, at: int) -> str:
+    return f"{loss.name}: {loss.arguments[at] if at < len(loss.arguments) else 'class_weight'}"
 
 
 def _kind(
@@ -266,6 +277,8 @@ class _Planned(_Kind):
     def evaluate(self, arrays: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
         given = arrays if self.in_order else [arrays[at] for at in self.inputs]
         addresses = [x.data_ptr() for x in given]
+        if min(addresses) < _PAGE:
+            _refuse_freed(self.loss, arrays)
         empty = self._pooled if self.many else inner.empty
         room = []
         for shape in self.results:
@@ -292,6 +305,7 @@ class _Defined(_Kind):
         return ignored is None and not self.loss.signatures[self.alternative].rank
 
     def evaluate(self, arrays: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+        _refuse_freed(self.loss, arrays)
         if self.check:
             for name, x in zip(self.loss.arguments, arrays, strict=True):
                 checks.domain(xp, self.loss, name, self.loss.domain(name, self.alternative), x, None, 1)
@@ -307,6 +321,13 @@ class _Defined(_Kind):
             value = value.sum()
             value = value / self.count if self.how == "mean" else value
         return value, kept
+
+
+def _refuse_freed(loss: Loss, arrays: Sequence[Tensor]) -> None:
+    """Refuse tensors without memory, which a guard does not tell from others: reading them would end the process."""
+    for at, x in enumerate(arrays):
+        if xp.freed(x):
+            xp.need_elements(x, _title(loss, at))
 
 
 def times_listed(labels: Tensor, dtype: torch.dtype) -> Tensor:
@@ -341,6 +362,7 @@ class _Large(_Kind):
         """Return the reduced value, differentiable."""
         from lossary import transforms
 
+        _refuse_freed(self.loss, arrays)
         params = dict(self.params)
         if self.weighed:
             params["class_weight"] = arrays[-1]

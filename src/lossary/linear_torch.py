@@ -240,7 +240,7 @@ def _transformed() -> bool:
 
 
 def _plain(problem: Problem) -> bool:
-    return all(type(x) is Tensor or type(x) is torch.nn.Parameter for x in problem.tensors.values())
+    return all(type(x) in xp.ORDINARY_TYPES for x in problem.tensors.values())
 
 
 def _watched(problem: Problem) -> bool:

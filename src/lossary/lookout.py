@@ -42,9 +42,8 @@ def _compiling() -> bool:
     return torch is not None and bool(torch.compiler.is_compiling())
 
 
-# Set by the backend of a framework that compiles: whether it is tracing, and how to leave the trace for a moment.
+# Set by the backend of a framework that compiles: whether it is tracing.
 compiling: Callable[[], bool] = _compiling
-outside: Callable[..., None] | None = None
 
 
 @dataclass(frozen=True)
@@ -95,8 +94,10 @@ def attend(
     everything else.
     """
     if compiling():
-        if settings.FULL and outside is not None:
-            outside(loss, given, params, weight, mask, spoken)
+        if settings.FULL:
+            from lossary.backends import torch_compiled
+
+            torch_compiled.attend(loss, given, params, weight, mask, spoken)
         return True
     level = settings.level()
     if level == "sampled":

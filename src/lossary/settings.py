@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
-from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Literal
 
@@ -28,30 +28,43 @@ def _from_environment() -> Level:
     return "sampled"
 
 
-_INITIAL: Level = _from_environment()
-_LEVEL: ContextVar[Level] = ContextVar("lossary.checks", default=_INITIAL)
+# Whether "full" is in force anywhere in this process: a plain value, which a compiler can guard on. Only while it is
+# does a compiled call leave its graph to look.
+FULL = False
 
-# How many settings to "full" are in force in this process: a plain number, which a compiler can guard on. Only while
-# there is one does a compiled call stop to look.
-FULL = int(_INITIAL == "full")
+_lock = threading.RLock()  # reentrant, for a setting may be collected while another is made
+_full_settings = 0
+
+
+class _Setting:
+    """A level, as long as some thread or asynchronous task is under it."""
+
+    __slots__ = ("level",)
+
+    def __init__(self, level: Level) -> None:
+        self.level: Level = level
+        if level == "full":
+            _count_full(1)
+
+    def __del__(self) -> None:
+        if self.level == "full":
+            _count_full(-1)
+
+
+def _count_full(change: int) -> None:
+    global FULL, _full_settings
+    with _lock:
+        _full_settings += change
+        FULL = _full_settings > 0
+
+
+# Contexts hold their settings, so one that ends with its thread or task is no longer counted.
+_SETTING: ContextVar[_Setting] = ContextVar("lossary.checks", default=_Setting(_from_environment()))
 
 
 def level() -> Level:
     """Return the level in force here."""
-    return _LEVEL.get()
-
-
-# What must be ready before a compiled function is left to look; made only then, for it may be slow to make.
-when_full: list[Callable[[], None]] = []
-
-
-def _set(level: Level) -> None:
-    global FULL
-    if level == "full":
-        for prepare in when_full:
-            prepare()
-    FULL = max(0, FULL + (level == "full") - (_LEVEL.get() == "full"))
-    _LEVEL.set(level)
+    return _SETTING.get().level
 
 
 class checks:  # noqa: N801  (used as a function)
@@ -78,15 +91,16 @@ class checks:  # noqa: N801  (used as a function)
             hint = suggest(str(level), LEVELS)
             raise ParameterError(f"checks: got {level!r}, expected one of {', '.join(LEVELS)}{hint}")
         self.level: Level = level
-        self.before: Level = _LEVEL.get()
-        _set(level)
+        self.before: Level = _SETTING.get().level
+        _SETTING.set(_Setting(level))
 
     def __enter__(self) -> checks:
-        _set(self.level)
+        if _SETTING.get().level != self.level:
+            _SETTING.set(_Setting(self.level))
         return self
 
     def __exit__(self, *_: object) -> None:
-        _set(self.before)
+        _SETTING.set(_Setting(self.before))
 
     def __repr__(self) -> str:
         return f"checks({self.level!r})"

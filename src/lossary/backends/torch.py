@@ -6,7 +6,9 @@ Ordinary tensor operations throughout, so the same lines run on the CPU, on CUDA
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -32,7 +34,7 @@ from torch import (  # noqa: F401  (the namespace's own names, re-exported as th
 )
 
 from lossary import lookout, settings
-from lossary.errors import ArgumentError
+from lossary.errors import ArgumentError, TensorKindError
 
 if TYPE_CHECKING:
     from lossary.catalogue import Loss
@@ -164,7 +166,10 @@ def whole(n: int, like: Any) -> Tensor:
 def asarray(x: Any, name: str, like: Any = None) -> Tensor:
     """Convert a caller's argument to a tensor of numbers, on the device of `like`."""
     if isinstance(x, Tensor):
+        need_elements(x, name)
         tensor = x
+        if isinstance(like, Tensor) and x.device != like.device and x.ndim and like.ndim:
+            raise ArgumentError(f"{name}: is on {x.device}, but the arrays before it on {like.device}; move one of them")
     else:
         from lossary.backends import numpy
 
@@ -201,7 +206,7 @@ def narrow(x: Tensor, dtype: torch.dtype) -> bool:
 
 def in_memory(arrays: Sequence[Tensor]) -> bool:
     """Whether tensors are memory that a kernel may read."""
-    return not torch.compiler.is_compiling() and not observed() and all(map(_plain, arrays))
+    return not torch.compiler.is_compiling() and not observed() and all(map(ordinary, arrays))
 
 
 def read_narrow(loss: Loss, signature: Signature, arrays: Sequence[Tensor]) -> tuple[str, ...]:
@@ -276,7 +281,9 @@ def readable(x: Tensor) -> Any:
         if settings.level() != "full":
             return None
         x = x.detach().cpu()
-    if type(x) is not Tensor and type(x) is not torch.nn.Parameter:
+    if type(x) in ORDINARY_TYPES and x.is_neg():
+        x = x.resolve_neg()
+    if not ordinary(x):
         return None  # fake tensors and other subclasses hold no values
     plain = x.detach().resolve_neg()
     return (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
@@ -458,7 +465,7 @@ def fused(call: Call, value: Any, order: int, scale: Any, finish: Callable[[Any]
     names = tuple(name for name, held in call.params.items() if isinstance(held, Tensor))
     tensors = (*call.arrays, *(call.params[name] for name in names))
     factors = () if call.weights is None else (call.weights,)
-    if observed() or not all(map(_plain, (*tensors, *factors))):
+    if observed() or not all(map(ordinary, (*tensors, *factors))):
         return None
     from lossary.kernels import table
 
@@ -544,19 +551,41 @@ def _worth_an_operator(call: Call) -> bool:
     return math.prod(call.batch) >= table.least(table.LEAST)
 
 
-def _plain(x: Tensor) -> bool:
+ORDINARY_TYPES = (Tensor, torch.nn.Parameter)
+_KEYS = torch._C.DispatchKey
+# The dispatch keys of a dense tensor of the CPU. Any other key stands between a tensor and its elements: a lazy sign or
+# conjugate, a layout, quantisation, a batch axis of `vmap`, a subclass, a tensor of zeros that has no memory.
+_DENSE_KEYS = functools.reduce(
+    operator.or_,
+    (torch._C.DispatchKeySet(key).raw_repr() for key in (_KEYS.CPU, _KEYS.ADInplaceOrView, _KEYS.AutogradCPU, _KEYS.AutocastCPU)),
+)
+
+
+def ordinary(x: Tensor) -> bool:
     """Whether a tensor is ordinary memory of the CPU, and nothing but autograd watches it."""
-    return (
-        (type(x) is Tensor or type(x) is torch.nn.Parameter)
-        and x.device.type == "cpu"
-        and x.layout == torch.strided
-        and not x.is_neg()
-    )
+    return type(x) in ORDINARY_TYPES and not torch._C._dispatch_keys(x).raw_repr() & ~_DENSE_KEYS and not freed(x)
 
 
-def _several(x: Tensor) -> bool:
-    """Whether a tensor stands for several, as in a walk back with several gradients at once (`is_grads_batched`)."""
-    return "Batched" in str(torch._C._dispatch_keys(x))
+def freed(x: Tensor) -> bool:
+    """Whether the storage of a dense tensor has been given back, as sharded training does between two uses."""
+    return x.numel() > 0 and x.untyped_storage().nbytes() == 0
+
+
+def need_elements(x: Tensor, name: str) -> None:
+    """Refuse a tensor whose elements no operation of a loss can read, in words that say how to convert it."""
+    if torch.compiler.is_compiling() or ordinary(x):
+        return
+    kind = ""
+    if x.is_nested:
+        kind, remedy = "a nested tensor", "pad it with torch.nested.to_padded_tensor and pass mask="
+    elif x.layout != torch.strided:
+        kind, remedy = f"a tensor of layout {x.layout}", f"convert with {name.split(': ')[-1]}.to_dense()"
+    elif x.is_quantized:
+        kind, remedy = "a quantized tensor", f"convert with {name.split(': ')[-1]}.dequantize()"
+    elif type(x) in ORDINARY_TYPES and x.is_cpu and torch._C._has_storage(x) and not x._is_zerotensor() and freed(x):
+        kind, remedy = "a tensor whose storage has been freed", "gather or restore the parameter before the loss"
+    if kind:
+        raise TensorKindError(f"{name}: got {kind}, expected a dense tensor; {remedy}")
 
 
 def _memory(x: Tensor) -> Any:
@@ -619,7 +648,7 @@ class _Fused(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> Any:
         spec, tensors = ctx.spec, ctx.saved_tensors
         nothing = (None,) * 4
-        plain = not torch.is_grad_enabled() and _plain(upstream) and not _several(upstream)
+        plain = not torch.is_grad_enabled() and ordinary(upstream)
         if ctx.kept and plain:
             # They are handed over, not copied: whoever gets a gradient may add to it. A second time they are computed.
             kept, ctx.kept = ctx.kept, ()
@@ -651,12 +680,3 @@ def _product(weights: Tensor | None, upstream: Tensor) -> Tensor:
 # --- looking at calls ------------------------------------------------------------------------------------------------
 
 lookout.compiling = torch.compiler.is_compiling
-
-
-def _leave_the_trace() -> None:
-    lookout.outside = torch.compiler.disable(lookout.attend_compiled)  # imports the compiler
-
-
-settings.when_full.append(_leave_the_trace)
-if settings.FULL:
-    _leave_the_trace()

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lossary import lean
-from lossary.backends.torch import observed
+from lossary.backends.torch import observed, ordinary
 from lossary.errors import DomainError
 from lossary.kernels import table
 
@@ -26,10 +26,7 @@ def possible() -> bool:
 
 def plain(*tensors: Any) -> bool:
     """Whether arguments are ordinary tensors in the memory of the CPU."""
-    for x in tensors:
-        if type(x) not in lean.PLAIN or not x.is_cpu or x.layout is not torch.strided or x.is_neg():
-            return False
-    return True
+    return all(map(ordinary, tensors))
 
 
 def few(x: Tensor) -> bool:
