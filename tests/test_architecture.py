@@ -37,7 +37,7 @@ INNER: dict[str, set[str]] = {
     "settings": {"errors"},
     "checking": {"_dispatch", "catalogue", "errors", "facts", "settings"},
     "misuse": {"_dispatch", "backends", "catalogue", "checking", "errors", "facts"},
-    "lookout": {"catalogue", "errors", "misuse", "settings"},
+    "lookout": {"_dispatch", "catalogue", "errors", "misuse", "settings"},
     "reduction": {"_dispatch", "errors"},
     "transforms": {"_dispatch", "catalogue", "checking", "errors", "facts", "lookout", "reduction"},
     "testing": {"catalogue", "errors", "facts"},

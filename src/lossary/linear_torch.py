@@ -258,6 +258,8 @@ def _way(problem: Problem) -> Way:
     others = [x for name, x in problem.tensors.items() if name not in HEAD]
     if any(map(_needs, others)) or any(x.is_complex() for x in others):
         return "operations"  # a teacher, a target or a parameter that learns
+    if not torch.compiler.is_compiling() and xp.tracing():
+        return "operations"
     if torch.compiler.is_compiling():
         return "operations" if torch._C._are_functorch_transforms_active() else "operator"
     if _transformed():
@@ -377,7 +379,7 @@ def _by_operations(problem: Problem) -> tuple[Tensor, ...]:
 
     Where plain autograd watches, the logits of a chunk are dropped and made again on the way back.
     """
-    plain = not torch.compiler.is_compiling() and not _transformed() and _plain(problem)
+    plain = not torch.compiler.is_compiling() and not xp.tracing() and not _transformed() and _plain(problem)
     plain = plain and any(map(_needs, problem.tensors.values()))
     found = []
     for span in _spans(problem) or [slice(0, 0)]:

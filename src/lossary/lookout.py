@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from lossary import misuse, settings
+from lossary import _dispatch, misuse, settings
 from lossary.catalogue import Loss
 from lossary.errors import LossMisuseWarning
 from lossary.misuse import Finding, Past, Seen
@@ -42,7 +42,7 @@ def _compiling() -> bool:
     return torch is not None and bool(torch.compiler.is_compiling())
 
 
-# Set by the backend of a framework that compiles: whether it is tracing.
+# Set by the backend of a framework that compiles: whether operations are being written into a graph.
 compiling: Callable[[], bool] = _compiling
 
 
@@ -95,9 +95,7 @@ def attend(
     """
     if compiling():
         if settings.FULL:
-            from lossary.backends import torch_compiled
-
-            torch_compiled.attend(loss, given, params, weight, mask, spoken)
+            _dispatch.attend_outside_the_graph(loss, given, params, weight, mask, spoken)
         return True
     level = settings.level()
     if level == "sampled":
@@ -111,19 +109,19 @@ def attend(
         first = given[0] if given else None
         size = first.size if type(first) is np.ndarray else _size(first)
         if size >= _LEAST:
-            _watch(_place(name, spoken), size, loss, given, params, weight, mask, spoken)
+            _watch(_place(name), size, loss, given, params, weight, mask, spoken)
         return True
     if level == "full":
-        _look(_place(loss.name, spoken), loss, given, params, weight, mask, spoken, full=True)
+        _look(_place(loss.name), loss, given, params, weight, mask, spoken, full=True)
         return True
     return False
 
 
 def attend_compiled(*call: Any) -> None:
     """Look at a call that a compiler has left its trace for."""
-    if settings.level() == "full":
+    if settings.level() == "full" and not compiling():  # operations of a look do not belong into anybody's graph
         loss, given, params, weight, mask, spoken = call
-        _look(_place(loss.name, spoken), loss, given, params, weight, mask, spoken, full=True)
+        _look(_place(loss.name), loss, given, params, weight, mask, spoken, full=True)
 
 
 def _watch(
@@ -187,10 +185,10 @@ def _inside(file: str) -> bool:
     return file.startswith((_HERE, str(Path(framework).parent)) if framework else _HERE)
 
 
-def _place(name: str, spoken: Spoken | None) -> _Place:
-    """Return the place of the call: three frames up in the usual way, further where that is still inside."""
+def _place(name: str) -> _Place:
+    """Return the place of the call: four frames up in the usual way, further where that is still inside."""
     try:
-        frame: FrameType | None = sys._getframe(4 if spoken is None else 3)
+        frame: FrameType | None = sys._getframe(4)
     except ValueError:
         frame = sys._getframe(2)
     while True:
@@ -272,7 +270,7 @@ def _findings(
 def warn(finding: Finding) -> None:
     """Tell of something that shapes alone give away."""
     if settings.level() != "off":
-        _tell(_place("", None), finding)
+        _tell(_place(""), finding)
 
 
 def _tell(place: _Place, finding: Finding) -> None:

@@ -275,7 +275,7 @@ def outputs(call: Call, out: Any) -> Any:
 
 def readable(x: Tensor) -> Any:
     """A NumPy view to check values on, or None where looking would wait for a device or break a trace."""
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or tracing():
         return None
     if x.device.type != "cpu":
         if settings.level() != "full":
@@ -318,8 +318,8 @@ def evaluate(call: Call) -> Tensor:
     wrt = tuple(call.loss.arguments.index(name) for name in call.loss.wrt)
     forward = forward_mode()
     tracked = [i for i, tensor in enumerate(tensors) if tensor.requires_grad or (forward and _has_tangent(tensor))]
-    if not tracked or any(i not in wrt for i in tracked):
-        return call.evaluate()
+    if not tracked or any(i not in wrt for i in tracked) or torch._C._is_tracing():
+        return call.evaluate()  # a graph of TorchScript that holds a function of Python could not leave the process
     transformed = forward or (not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active())
     return (_Transformed if transformed else _Autograd).apply(_Spec(call, names, wrt), *tensors)
 
@@ -327,6 +327,15 @@ def evaluate(call: Call) -> Tensor:
 def forward_mode() -> bool:
     """Whether tangents are being carried forward."""
     return torch.autograd.forward_ad._current_level >= 0
+
+
+def tracing() -> bool:
+    """Whether operations are written into a graph, by `torch.jit.trace` or `make_fx`, which must hold no values.
+
+    A function that `torch.compile` compiles is not meant: there `torch.compiler.is_compiling` says so.
+    """
+    proxies = torch._C._TorchDispatchModeKey.PROXY
+    return torch._C._is_tracing() or torch._C._get_dispatch_mode(proxies) is not None
 
 
 def observed() -> bool:
@@ -679,4 +688,10 @@ def _product(weights: Tensor | None, upstream: Tensor) -> Tensor:
 
 # --- looking at calls ------------------------------------------------------------------------------------------------
 
-lookout.compiling = torch.compiler.is_compiling
+
+
+def _in_graph() -> bool:
+    return torch.compiler.is_compiling() or tracing()
+
+
+lookout.compiling = _in_graph

@@ -34,9 +34,9 @@ def shape(x: Tensor) -> tuple[int, ...]:
 
 
 def warn(message: str, depth: int) -> None:
-    """Warn the caller `depth` functions up; a trace, which cannot, goes on in silence."""
+    """Warn the caller `depth` functions up, `overridable` not counted; a trace, which cannot, goes on in silence."""
     if not torch.compiler.is_compiling():
-        warnings.warn(message, stacklevel=depth + 1)
+        warnings.warn(message, stacklevel=depth + 2)
 
 
 # --- types -----------------------------------------------------------------------------------------------------------

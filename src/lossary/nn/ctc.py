@@ -24,6 +24,7 @@ from lossary.errors import DomainError
 from lossary.lookout import attend
 from lossary.nn import _misuse as misuse
 from lossary.nn import _small as small
+from lossary.nn._overrides import overridable
 from lossary.nn._reduction import chosen, need_float, reduced, refuse, shape, under_autocast
 from lossary.transforms import value, values
 
@@ -33,6 +34,7 @@ _CTC, _NLL = map(get, ("ctc", "nll"))
 Lengths = Tensor | Sequence[int]
 
 
+@overridable
 def ctc_loss(
     log_probs: Tensor,
     targets: Tensor,

@@ -23,6 +23,7 @@ from lossary.lean import reduced as small
 from lossary.lookout import attend
 from lossary.nn import _adapted as adapted
 from lossary.nn import _misuse as misuse
+from lossary.nn._overrides import overridable
 from lossary.nn._reduction import (
     chosen,
     common_dtype,
@@ -141,6 +142,7 @@ def _weighed(
     return reduced(weighed, reduction, torch.promote_types(dtype, weight.dtype), count)
 
 
+@overridable
 def l1_loss(
     input: Tensor,
     target: Tensor,
@@ -172,6 +174,7 @@ def l1_loss(
     return _weighed(_ABSOLUTE, (expanded, expanded_target), {}, input, weight, reduction, dtype, by_weight=True)
 
 
+@overridable
 def mse_loss(
     input: Tensor,
     target: Tensor,
@@ -198,6 +201,7 @@ def mse_loss(
     return _weighed(_SQUARED, (expanded, expanded_target), {}, input, weight, reduction, dtype, by_weight=True)
 
 
+@overridable
 def smooth_l1_loss(
     input: Tensor,
     target: Tensor,
@@ -224,6 +228,7 @@ def smooth_l1_loss(
     return _reduced(_SMOOTH_L1, (expanded, expanded_target), {"beta": beta}, reduction, dtype)
 
 
+@overridable
 def huber_loss(
     input: Tensor,
     target: Tensor,
@@ -310,6 +315,7 @@ def _by_label(
     return reduced(values, reduction, common_dtype(input), count)
 
 
+@overridable
 def nll_loss(
     input: Tensor,
     target: Tensor,
@@ -338,6 +344,7 @@ def nll_loss(
     return _by_label(_NLL, "nll_loss", input, target, weight, ignore_index, reduction)
 
 
+@overridable
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -408,6 +415,7 @@ def _onto(name: str, argument: str, x: Tensor, input: Tensor) -> Tensor:
         refuse(f"{name}: {argument}: got shape {shape(x)}, which does not broadcast to that of input, {shape(input)}")
 
 
+@overridable
 def binary_cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -462,6 +470,7 @@ def _wide(x: Tensor) -> Tensor:
     return x.float() if x.is_floating_point() and x.dtype.itemsize < 4 else _numbers(x)
 
 
+@overridable
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
@@ -498,6 +507,7 @@ def binary_cross_entropy_with_logits(
 # --- distributions --------------------------------------------------------------------------------------------------
 
 
+@overridable
 def kl_div(
     input: Tensor,
     target: Tensor,
@@ -537,6 +547,7 @@ def kl_div(
     return _reduced(loss, torch.broadcast_tensors(input, target), {}, reduction, dtype, rows)
 
 
+@overridable
 def poisson_nll_loss(
     input: Tensor,
     target: Tensor,
@@ -569,6 +580,7 @@ def poisson_nll_loss(
     return _reduced(loss, (_numbers(rate), _numbers(count)), {**params, "full": full}, reduction, dtype)
 
 
+@overridable
 def gaussian_nll_loss(
     input: Tensor,
     target: Tensor,
@@ -615,6 +627,7 @@ def gaussian_nll_loss(
 # --- margins --------------------------------------------------------------------------------------------------------
 
 
+@overridable
 def margin_ranking_loss(
     input1: Tensor,
     input2: Tensor,
@@ -651,6 +664,7 @@ def _at_least_float(dtype: torch.dtype) -> torch.dtype:
     return dtype if dtype.is_floating_point or dtype.is_complex else torch.get_default_dtype()
 
 
+@overridable
 def hinge_embedding_loss(
     input: Tensor,
     target: Tensor,
@@ -676,6 +690,7 @@ def hinge_embedding_loss(
     return _reduced(adapted.hinge_embedding, arrays, {"margin": margin}, reduction, common_dtype(input))
 
 
+@overridable
 def soft_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -701,6 +716,7 @@ def soft_margin_loss(
     return _reduced(_SOFT_MARGIN, (input, sign), {}, reduction, common_dtype(input))
 
 
+@overridable
 def multilabel_soft_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -745,6 +761,7 @@ def _rows(name: str, input: Tensor) -> Tensor:
     return input.reshape(-1, input.shape[-1] if input.ndim else 1)
 
 
+@overridable
 def multi_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -787,6 +804,7 @@ def _of_rows(values: Tensor, reduction: str, dtype: torch.dtype) -> Tensor:
     return reduced(values, "sum" if values.numel() == 0 and reduction == "mean" else reduction, dtype)
 
 
+@overridable
 def multilabel_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -825,6 +843,7 @@ def multilabel_margin_loss(
 # --- embeddings -----------------------------------------------------------------------------------------------------
 
 
+@overridable
 def cosine_embedding_loss(
     input1: Tensor,
     input2: Tensor,
@@ -861,6 +880,7 @@ def cosine_embedding_loss(
     return reduced(values, reduction, dtype)
 
 
+@overridable
 def triplet_margin_loss(
     anchor: Tensor,
     positive: Tensor,
@@ -904,6 +924,7 @@ def _distance(first: Tensor, second: Tensor, p: float = 2, eps: float = _DISTANC
     return theirs.pairwise_distance(_wide(first), _wide(second), p, eps)
 
 
+@overridable
 def triplet_margin_with_distance_loss(
     anchor: Tensor,
     positive: Tensor,

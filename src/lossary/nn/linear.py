@@ -20,6 +20,7 @@ from lossary.catalogue import get
 from lossary.linear import linear
 from lossary.lookout import attend
 from lossary.nn import _misuse as misuse
+from lossary.nn._overrides import overridable
 from lossary.nn._reduction import chosen, common_dtype, in_range, need_float, refuse, shape
 
 __all__ = ["LinearCrossEntropyLoss"]
@@ -28,6 +29,7 @@ _SOFTMAX = get("softmax_cross_entropy")
 _IGNORED = -100
 
 
+@overridable
 def linear_cross_entropy(
     input: Tensor,
     linear_weight: Tensor,
@@ -202,7 +204,7 @@ def _warn_of_options(
         f"reduction={reduction!r}, label_smoothing={label_smoothing}, "
         f"target.dtype={target.dtype}, out_features={places}, tracing=False, "
         f"linear_bias.shape={None if bias is None else tuple(bias.shape)}.",
-        stacklevel=3,
+        stacklevel=4,
     )
 
 
