@@ -107,6 +107,7 @@ def _parameter(loss: Loss, name: str, value: Any, ranges: bool) -> Any:
         raise ParameterError(f"{loss.name}: {name}: got {value:g}, expected a number in {domain.text}")
     if hasattr(value, "detach"):  # a tensor, perhaps on a device and learned: its values are not looked at
         return value
+    _dispatch.backend(value).need_unmasked(value, f"{loss.name}: {name}")
     try:
         numbers = np.asarray(value, dtype=float)
     except (TypeError, ValueError):

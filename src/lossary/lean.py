@@ -313,13 +313,16 @@ class _Defined(_Kind):
         value = next(steps)
         kept: Any = ()
         if self.tracked:
-            kept = next(steps)
-            kept = kept if isinstance(kept, tuple) else (kept,)
+            derivatives = next(steps)
+            for derivative in derivatives if isinstance(derivatives, tuple) else (derivatives,):
+                kept = (*kept, xp.own(derivative, (*arrays, *kept)))
         if value.shape != self.batch:
             value = value.expand(self.batch)
         if self.how != "none":
             value = value.sum()
             value = value / self.count if self.how == "mean" else value
+        else:
+            value = xp.own(value, arrays)
         return value, kept
 
 

@@ -459,7 +459,7 @@ def prepare(
         labels = xp.broadcast_to(checks.ignorable(record, [stand_in, *given.values()], domains), batch)
         kept = ~xp.equals(labels, exempt)
         mask = kept if mask is None else kept & (xp.broadcast_to(array(mask, "mask"), batch) != 0)
-    coefficients = _coefficients(xp, batch, dtype, sample_weight, mask)
+    coefficients = _coefficients(xp, batch, dtype, sample_weight, mask, hidden)
 
     arrays: dict[str, Any] = {}
     for (name, x), core, domain in zip(given.items(), cores[1:], domains[1:], strict=True):
@@ -541,9 +541,9 @@ def _low(record: Loss) -> float:
     raise ArgumentError(f"linear: {record.name} has targets in {domain}: pass one for each logit instead of labels")
 
 
-def _coefficients(xp: Any, batch: tuple[int, ...], dtype: Any, weight: Any, mask: Any) -> Any:
+def _coefficients(xp: Any, batch: tuple[int, ...], dtype: Any, weight: Any, mask: Any, like: Any) -> Any:
     try:
-        return reduction.coefficients(xp, batch, dtype, weight, mask)
+        return reduction.coefficients(xp, batch, dtype, weight, mask, like)
     except (ShapeError, DomainError) as error:  # `weight` is the head's here
         raise type(error)(str(error).replace("weight", "sample_weight", 1)) from None
 

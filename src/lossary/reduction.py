@@ -17,18 +17,23 @@ Reduction = Literal["none", "mean", "sum"]
 REDUCTIONS: tuple[Reduction, ...] = ("none", "mean", "sum")
 
 
-def coefficients(xp: Any, shape: tuple[int, ...], dtype: Any, weight: Any = None, mask: Any = None) -> Any:
-    """Return the weight of every entry: `weight` where kept, exactly 0 where masked; None if all count alike."""
+def coefficients(
+    xp: Any, shape: tuple[int, ...], dtype: Any, weight: Any = None, mask: Any = None, like: Any = None
+) -> Any:
+    """Return the weight of every entry: `weight` where kept, exactly 0 where masked; None if all count alike.
+
+    A weight or a mask that is a plain number becomes an array where `like` is.
+    """
     if weight is None and mask is None:
         return None
-    like = mask if weight is None else weight
-    w = xp.cast(_spread(xp, 1.0 if weight is None else weight, "weight", shape, like), dtype)
+    like = like if hasattr(like, "dtype") else mask if weight is None else weight
+    w = xp.cast(_spread(xp, 1.0 if weight is None else weight, "weight", shape, like, dtype), dtype)
     seen = None if weight is None else xp.readable(w)
     if seen is not None and not ((seen >= 0) & (seen < math.inf)).all():
         wrong = seen[~((seen >= 0) & (seen < math.inf))].flat[0]
         raise DomainError(f"weight: got {wrong:g}, expected finite numbers >= 0 (a negative weight rewards the error)")
     if mask is not None:
-        keep = _spread(xp, mask, "mask", shape, like)
+        keep = _spread(xp, mask, "mask", shape, like, dtype)
         seen = xp.readable(keep)
         if seen is not None and not ((seen == 0) | (seen == 1)).all():
             raise DomainError("mask: expected booleans (True = keep) or 0 and 1; use weight= for other numbers")
@@ -36,8 +41,8 @@ def coefficients(xp: Any, shape: tuple[int, ...], dtype: Any, weight: Any = None
     return w
 
 
-def _spread(xp: Any, given: Any, name: str, shape: tuple[int, ...], like: Any) -> Any:
-    array = xp.asarray(given, name, like)
+def _spread(xp: Any, given: Any, name: str, shape: tuple[int, ...], like: Any, dtype: Any) -> Any:
+    array = xp.asarray(given, name, like, dtype)
     alike = array.ndim == len(shape) and all(a in (1, s) for a, s in zip(array.shape, shape, strict=True))
     if array.ndim and not alike:
         hint = f"; did you mean {name}[:, None]?" if array.shape == shape[:1] else ""
@@ -70,7 +75,7 @@ def scale(
     if denominator is not None:
         given = checked_denominator(denominator)
         # One over a whole number would be of the default type, which may be narrower than the values.
-        return xp.cast(xp.asarray(given, "denominator"), dtype) if hasattr(given, "dtype") else given
+        return xp.cast(xp.asarray(given, "denominator", None, dtype), dtype) if hasattr(given, "dtype") else given
     return float(math.prod(shape)) if weights is None else weights.sum(dtype=xp.accumulator(dtype))
 
 
@@ -84,7 +89,7 @@ def total(values: Any, *, weight: Any = None, mask: Any = None) -> tuple[Any, An
     xp = _dispatch.backend(values, weight, mask)
     v = xp.asarray(values, "values")
     dtype = xp.compute_dtype([v])
-    weights = coefficients(xp, v.shape, dtype, weight, mask)
+    weights = coefficients(xp, v.shape, dtype, weight, mask, v)
     return reduce_sum(xp, weigh(xp, xp.cast(v, dtype), weights), dtype), scale(xp, v.shape, dtype, weights, "mean")
 
 
@@ -113,7 +118,7 @@ def reduce_sum(xp: Any, values: Any, dtype: Any) -> Any:
 def average(summed: Any, count: Any) -> Any:
     """Divide a sum, or a weight, by the count; the mean of nothing is 0."""
     # The sum of nothing is 0, and so is the weight of everything in it: dividing by 1 then gives the 0 that is meant.
-    return summed / (count + (count == 0))
+    return _dispatch.backend(summed, count).ratio(summed, count + (count == 0))
 
 
 def checked_denominator(given: Any) -> Any:

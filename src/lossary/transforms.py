@@ -148,6 +148,11 @@ class Call:
         """Axes after the batch in a value as the definition yields it: the row's, each of length 1."""
         return 1 if self.loss.coupling else self.signature.rank
 
+    def inputs(self) -> list[Any]:
+        """Return all arrays that the caller gave, with which no result may share memory."""
+        held = (x for x in self.params.values() if hasattr(x, "shape") and not isinstance(x, (int, float)))
+        return [x for x in (*self.given, *held, self.weights) if x is not None]
+
     def restore(self, derivatives: Sequence[Any], factor: Any) -> tuple[Any, ...]:
         """Scale derivatives and give each the shape and type of its argument."""
         restored = []
@@ -159,7 +164,8 @@ class Call:
             spread = self.xp.broadcast_to(scaled, self.batch + self._padded(full[len(self.batch) :])).reshape(full)
             if given.ndim == len(core) and self.batch:  # one example was repeated over the batch: its shares add up
                 spread = spread.sum(axis=tuple(range(len(self.batch))))
-            restored.append(self.xp.cast(self.xp.own(spread, self.given), self.xp.gradient_dtype(given, self.dtype)))
+            owned = self.xp.own(spread, (*self.inputs(), *restored))
+            restored.append(self.xp.cast(owned, self.xp.gradient_dtype(given, self.dtype)))
         return tuple(restored)
 
     def _padded(self, core: tuple[int, ...]) -> tuple[int, ...]:
@@ -189,7 +195,7 @@ def prepare(
     params = dict(keywords)
     listed = checks.bind_arrays(loss, given, params)
     xp = _dispatch.backend(*listed, weight, mask)
-    like = next((x for x in listed if hasattr(x, "dtype")), None)
+    like = max((x for x in listed if hasattr(x, "dtype")), key=_precision, default=None)
     arrays: list[Any] = [
         x if x is None and name in loss.optional else xp.asarray(x, f"{loss.name}: {name}", like)
         for name, x in zip(loss.arguments, listed, strict=True)
@@ -210,7 +216,7 @@ def prepare(
         labels = checks.ignorable(loss, arrays, domains)
         kept = ~xp.equals(xp.broadcast_to(labels, batch), exempt)
         mask = kept if mask is None else kept & (xp.broadcast_to(xp.asarray(mask, "mask", like), batch) != 0)
-    weights = reduction.coefficients(xp, batch, dtype, weight, mask)
+    weights = reduction.coefficients(xp, batch, dtype, weight, mask, like)
     keep = None if weights is None else weights != 0
 
     classes = arrays[0].shape[-1] if signature.inputs[0] else 1
@@ -245,6 +251,11 @@ def prepare(
     if not later:
         call.check_values()
     return call
+
+
+def _precision(x: Any) -> int:
+    """Bytes of a tensor's numbers, 0 if they are whole: a Python number beside it is rounded to the widest type."""
+    return int(x.dtype.itemsize) if getattr(x.dtype, "is_floating_point", False) else 0
 
 
 def _lengths(loss: Loss, signature: Signature, arrays: Sequence[Any]) -> tuple[dict[str, Any], dict[str, int]]:
@@ -381,7 +392,7 @@ def _value_and_grad(call: Call, reduction: Reduction, denominator: Any) -> tuple
 
         value, grad = call.through_coupling(scaled, xp.quiet)
         reduced = _reduce(call, value, reduction, denominator)
-        return reduced, xp.cast(xp.own(grad, call.given), xp.gradient_dtype(call.given[0], call.dtype))
+        return reduced, xp.cast(xp.own(grad, call.inputs()), xp.gradient_dtype(call.given[0], call.dtype))
     value, derivatives, _ = call.pull(1)
     reduced = _reduce(call, value, reduction, denominator)
     grads = call.restore(derivatives[0], factor)
@@ -423,7 +434,7 @@ def _reduce(call: Call, value: Any, how: Reduction, denominator: Any) -> Any:
     weighted = reduction.weigh(xp, call.values(value), weights)
     count = reduction.scale(xp, call.batch, call.dtype, weights, how, denominator)
     if how == "none":
-        return xp.own(weighted, call.given)[()]
+        return xp.own(weighted, call.inputs())[()]
     summed = reduction.reduce_sum(xp, weighted, call.dtype)
     return summed if how == "sum" else reduction.average(summed, count)
 

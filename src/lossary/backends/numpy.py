@@ -128,21 +128,39 @@ def trigamma(x: Array) -> Array:
 # --- from the caller's arguments to arrays, and back -----------------------------------------------------------------
 
 
-def asarray(x: Any, name: str, like: Any = None) -> Array:
-    """Convert a caller's argument, whatever it is, to an array of numbers; the argument is never written to."""
+def asarray(x: Any, name: str, like: Any = None, dtype: Any = None) -> Array:
+    """Convert a caller's argument, whatever it is, to an array of numbers; the argument is never written to.
+
+    An array of NumPy says itself which type and place it has: `like` and `dtype` are for other frameworks.
+    """
+    need_unmasked(x, name)
     try:
         array = np.asarray(x)
     except ValueError as ragged:
         raise ArgumentError(f"{name}: rows of unequal length cannot be an array ({ragged})") from None
     if array.dtype.kind == "O":
+        missing = any(part is None or str(part) in ("<NA>", "NaT") for part in array.flat)
+        remedy = "; entries are missing: fill them, and leave them out with mask=" if missing else ""
         raise ArgumentError(
-            f"{name}: got {type(x).__name__} of Python objects, expected numbers (an array, a list or a scalar)"
+            f"{name}: got {type(x).__name__} of Python objects, expected numbers (an array, a list or a scalar){remedy}"
         )
     if array.dtype.kind == "c":
         raise ArgumentError(f"{name}: complex numbers have no order, so no loss; pass real and imaginary parts")
     if array.dtype.kind not in "biuf":
         raise ArgumentError(f"{name}: got data of type {array.dtype}, expected numbers")
     return array
+
+
+def need_unmasked(x: Any, name: str) -> None:
+    """Refuse masked entries, whose mask a plain array would lose; a masked array that masks nothing is its numbers."""
+    if type(x) is np.ndarray:
+        return
+    parts = x if type(x) in (list, tuple) else (x,)
+    if any(issubclass(kind, np.ma.MaskedArray) for kind in set(map(type, parts))) and any(map(np.ma.is_masked, parts)):
+        raise ArgumentError(
+            f"{name}: got a masked array, whose mask would be lost; pass the numbers with x.filled(0), and the mask as "
+            "mask=~numpy.ma.getmaskarray(x)"
+        )
 
 
 def compute_dtype(arrays: list[Array]) -> Any:
@@ -191,6 +209,11 @@ def accumulator(dtype: Any) -> Any:
 def scalar(x: Any, dtype: Any) -> Any:
     """A NumPy scalar of the given type."""
     return dtype.type(x)
+
+
+def ratio(x: Any, y: Any) -> Any:
+    """One number divided by another."""
+    return x / y
 
 
 def own(x: Array, given: Sequence[Array]) -> Array:

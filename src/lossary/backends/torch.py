@@ -163,8 +163,11 @@ def whole(n: int, like: Any) -> Tensor:
 # --- from the caller's arguments to tensors, and back ----------------------------------------------------------------
 
 
-def asarray(x: Any, name: str, like: Any = None) -> Tensor:
-    """Convert a caller's argument to a tensor of numbers, on the device of `like`."""
+def asarray(x: Any, name: str, like: Any = None, dtype: Any = None) -> Tensor:
+    """Convert a caller's argument to a tensor of numbers, on the device of `like`.
+
+    A Python number takes the type `dtype`, or that of `like`, so that it is rounded once and widens nothing.
+    """
     if isinstance(x, Tensor):
         need_elements(x, name)
         tensor = x
@@ -175,8 +178,9 @@ def asarray(x: Any, name: str, like: Any = None) -> Tensor:
 
         device = like.device if isinstance(like, Tensor) else None
         if isinstance(x, (bool, int, float)):
-            floating = isinstance(like, Tensor) and like.is_floating_point()
-            tensor = torch.full((), x, device=device, dtype=like.dtype if floating else None)
+            if dtype is None and isinstance(like, Tensor) and like.is_floating_point():
+                dtype = like.dtype
+            tensor = torch.full((), x, device=device, dtype=dtype)
         else:
             tensor = torch.as_tensor(numpy.asarray(x, name), device=device)
     if tensor.is_complex():
@@ -251,11 +255,24 @@ def scalar(x: Tensor, dtype: torch.dtype) -> Tensor:
     return x.to(dtype)
 
 
+def ratio(x: Any, y: Any) -> Any:
+    """One number divided by another, in the type of the first: forward mode takes a Python number for float64."""
+    return x / (y if isinstance(y, Tensor) or not isinstance(x, Tensor) else torch.full_like(x, y))
+
+
 def own(x: Tensor, given: Sequence[Tensor]) -> Tensor:
-    """The tensor itself if it can be handed to the caller: dense, and no view of an input."""
-    bases = [g if g._base is None else g._base for g in given]
-    shared = any(x is g or x._base is base for g, base in zip(given, bases, strict=True))
-    return x.clone(memory_format=torch.contiguous_format) if shared else x.contiguous()
+    """The tensor itself if it can be handed to the caller: dense, and sharing memory with none of the others."""
+    if any(_shares_memory(x, other) for other in given):
+        return x.clone(memory_format=torch.contiguous_format)
+    return x.contiguous()
+
+
+def _shares_memory(x: Tensor, other: Tensor) -> bool:
+    if x is other:
+        return True
+    if not torch.compiler.is_compiling() and torch._C._has_storage(x) and torch._C._has_storage(other):
+        return torch._C._is_alias_of(x, other)
+    return x._base is not None and x._base is (other if other._base is None else other._base)
 
 
 def quiet() -> Any:

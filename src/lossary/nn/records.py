@@ -247,7 +247,7 @@ class ClassifierLoss(RecordLoss):
     ) -> Tensor:
         """Return the reduced loss; `weight` and `mask` are of examples, with the shape of `target`."""
         batch = tuple(embeddings.shape[:-1])
-        weights = coefficients(xp, batch, torch.float32, weight, mask)
+        weights = coefficients(xp, batch, torch.float32, weight, mask, embeddings)
         left_out = target.new_zeros(batch, dtype=torch.bool) if weights is None else weights == 0
         if self.ignore_index is not None:
             left_out = left_out | (target == self.ignore_index)
