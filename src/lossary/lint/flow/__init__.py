@@ -29,6 +29,7 @@ class Flow(Statements, Imports, Expressions, Calls, Layers, Functions):
             self._class(owner, module)
 
     def follow_functions(self, frame: Frame) -> None:
+        """Follow the functions that were defined in a frame, each by itself."""
         for info in frame.functions:
             self.function(info)
 

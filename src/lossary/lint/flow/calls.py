@@ -22,6 +22,7 @@ class Calls(Interpreter):
     """What a call gives."""
 
     def call(self, node: ast.Call, frame: Frame) -> Value:
+        """Return what is known of a call."""
         function = node.func
         if isinstance(function, ast.Attribute):
             special = self._method(node, function, frame)
@@ -32,6 +33,7 @@ class Calls(Interpreter):
         return self.called(callee, args, kw, node, frame, whole)
 
     def arguments_of(self, node: ast.Call, frame: Frame) -> tuple[tuple[Value, ...], dict[str, Value], bool]:
+        """Return positional and keyword arguments, and whether no * or ** hides any."""
         args: list[Value] = []
         whole = True
         for argument in node.args:

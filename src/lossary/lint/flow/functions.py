@@ -166,6 +166,7 @@ class Functions(Interpreter):
         self.function(info, given)
 
     def super_call(self, node: ast.Call, name: str, frame: Frame) -> Value:
+        """Follow ``super().name(...)``."""
         args, kw, _ = self.arguments_of(node, frame)
         if frame.owner is not None and frame.names:
             this = next(iter(frame.names.values()))

@@ -16,6 +16,7 @@ class Imports(Interpreter):
     """Names that come from other files."""
 
     def import_names(self, node: ast.Import | ast.ImportFrom, frame: Frame) -> None:
+        """Bind what an import brings."""
         if isinstance(node, ast.Import):
             for alias in node.names:
                 if alias.asname:

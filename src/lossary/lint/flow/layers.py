@@ -18,6 +18,7 @@ class Layers(Interpreter):
     def make_layer(
         self, name: str, args: tuple[Value, ...], kw: dict[str, Value], node: ast.Call, frame: Frame
     ) -> Value:
+        """Return a layer of a framework, or a loss held as a module."""
         if name in ("torch.nn.DataParallel", "torch.nn.parallel.DistributedDataParallel") and args:
             return args[0]
         if name.startswith("keras.models."):
