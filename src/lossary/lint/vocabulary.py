@@ -95,6 +95,29 @@ OPERATIONS |= {
     "torch.nn.functional.softmin": "softmax",
 }
 
+for _place in ("torch", "torch.nn.functional", "keras.ops", "tensorflow.nn", "tensorflow.image", "keras.backend"):
+    OPERATIONS |= {
+        f"{_place}.{name}": known
+        for known, names in {
+            "dropout": "dropout dropout1d dropout2d dropout3d alpha_dropout",
+            "interpolate": "interpolate upsample resize",
+            "pool": "avg_pool1d avg_pool2d avg_pool3d max_pool1d max_pool2d max_pool3d adaptive_avg_pool1d "
+            "adaptive_avg_pool2d adaptive_max_pool2d avg_pool max_pool average_pool",
+            "pad": "pad",
+            "gather": "gather take_along_dim",
+            "masked_fill": "masked_fill",
+            "normalize": "normalize l2_normalize",
+            "cosine_similarity": "cosine_similarity",
+            "acos": "acos arccos",
+        }.items()
+        for name in names.split()
+    }
+OPERATIONS |= {
+    f"{place}.{name}": "acos"
+    for place in ("numpy", "jax.numpy", "math", "tensorflow.math")
+    for name in ("acos", "arccos")
+}
+
 # Methods that say what they do, whatever they are called on. `log` and `exp` count only without arguments.
 METHODS = {
     **{
@@ -135,6 +158,14 @@ METHODS = {
     "t": "permute",
     "copy": "same",
     "topk": "",
+    "masked_fill": "masked_fill",
+    "masked_fill_": "masked_fill",
+    "gather": "gather",
+    "squeeze_": "squeeze",
+    "unsqueeze_": "unsqueeze",
+    "acos": "acos",
+    "arccos": "acos",
+    "bool": "bool",
 }
 WITHOUT_ARGUMENTS = frozenset({"log", "exp", "sqrt", "item", "float", "long", "copy", "square", "sign", "t", "add"})
 
@@ -142,6 +173,10 @@ WITHOUT_ARGUMENTS = frozenset({"log", "exp", "sqrt", "item", "float", "long", "c
 KEEPS_MEANING = frozenset(
     "squeeze unsqueeze reshape view flatten cast float same clone detach permute transpose index expand requires_grad".split()
 )
+
+# Operations after which probabilities are still probabilities and logits still logits, though the numbers may differ.
+KEEPS_SCALE = frozenset("clamp interpolate dropout pool pad gather masked_fill".split())
+AVERAGES = frozenset({"mean"})
 
 # Layers of PyTorch and Keras as operations on their input.
 LAYERS = {
@@ -164,6 +199,25 @@ LAYERS = {
     "torch.nn.ConvTranspose3d": "conv",
     "torch.nn.Identity": "same",
     "torch.nn.Flatten": "flatten_layer",
+    **{f"torch.nn.{name}": "dropout" for name in ("Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout")},
+    **{f"torch.nn.{name}": "interpolate" for name in ("Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d")},
+    **{f"torch.nn.{kind}Pool{n}d": "pool" for kind in ("Avg", "Max", "AdaptiveAvg", "AdaptiveMax") for n in (1, 2, 3)},
+    "torch.nn.Softmin": "softmax",
+    "torch.nn.Unflatten": "flatten_layer",
+    "torch.nn.LeakyReLU": "leaky_relu",
+    "torch.nn.GELU": "gelu",
+    **{f"flax.linen.{name}": "linear" for name in ("Dense", "DenseGeneral")},
+    **{f"flax.linen.{name}": "conv" for name in ("Conv", "ConvTranspose")},
+    "flax.linen.Dropout": "dropout",
+    "flax.nnx.Linear": "linear",
+    "flax.nnx.Conv": "conv",
+    "flax.nnx.Dropout": "dropout",
+    **{f"keras.layers.{name}": "dropout" for name in ("Dropout", "SpatialDropout1D", "SpatialDropout2D")},
+    "keras.layers.Flatten": "flatten_layer",
+    "keras.layers.Reshape": "flatten_layer",
+    "keras.layers.UpSampling2D": "interpolate",
+    "keras.layers.GlobalAveragePooling1D": "pool",
+    "keras.layers.GlobalAveragePooling2D": "pool",
     "keras.layers.Softmax": "softmax",
     "keras.layers.ReLU": "relu",
     "keras.layers.Identity": "same",
@@ -178,6 +232,38 @@ ACTIVATIONS = {
     "tanh": "tanh",
     "softplus": "softplus",
 }
+
+# Layers of Keras that make new numbers: what they do, the keyword of their size, and where an activation may stand.
+KERAS_KINDS = {
+    "Dense": ("linear", "units", 1),
+    **{f"{name}{n}D": ("conv", "filters", 99) for name in ("Conv", "SeparableConv") for n in (1, 2, 3)},
+    **{f"Conv{n}DTranspose": ("conv", "filters", 99) for n in (1, 2, 3)},
+}
+SEQUENTIAL = frozenset({"torch.nn.Sequential", "keras.Sequential", "flax.linen.Sequential", "flax.nnx.Sequential"})
+KERAS_MODELS = frozenset({"keras.Sequential", "keras.Model", "keras.models.Sequential", "keras.models.Model"})
+LAYER_PLACES = ("torch.nn.", "keras.layers.", "keras.losses.", "flax.linen.", "flax.nnx.")
+INHERITED_PLACES = (*LAYER_PLACES, "keras.Sequential")
+PASSES_THROUGH = frozenset({"torch.compile", "torch.jit.script", "jax.jit", "flax.nnx.jit", "tensorflow.function"})
+_OPTIMISERS = re.compile(
+    r"^(torch\.optim\.[A-Z]\w*|transformers\.(AdamW|Adafactor)|transformers\.optimization\.(AdamW|Adafactor)"
+    r"|(bitsandbytes\.optim|apex\.optimizers|torch_optimizer|lion_pytorch|timm\.optim|deepspeed\.ops\.adam)\.\w+)$"
+)
+
+
+def is_optimiser(name: str) -> bool:
+    """Whether a name makes an optimiser of PyTorch."""
+    return _OPTIMISERS.match(name) is not None
+
+
+def is_loss(name: str) -> bool:
+    """Whether a name is that of a loss."""
+    return name in KERAS_LOSSES or loss_facts(name) is not None
+
+
+def is_inherited(name: str) -> bool:
+    """Whether a class of this name, as a base, decides what an instance does when it is called."""
+    return name in SEQUENTIAL or name in LAYERS or (name.startswith(("torch.nn.", "keras.losses.")) and is_loss(name))
+
 
 # --- losses ---------------------------------------------------------------------------------------------------------
 

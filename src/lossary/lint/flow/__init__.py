@@ -10,6 +10,7 @@ from lossary.lint.flow.calls import Calls
 from lossary.lint.flow.expressions import Expressions
 from lossary.lint.flow.frames import ClassInfo, Event, Frame, FunctionInfo, Module
 from lossary.lint.flow.functions import Functions
+from lossary.lint.flow.gradients import Gradients
 from lossary.lint.flow.imports import Imports
 from lossary.lint.flow.layers import Layers
 from lossary.lint.flow.names import dotted, walk_statements
@@ -17,13 +18,14 @@ from lossary.lint.flow.project import Project
 from lossary.lint.flow.statements import Statements
 
 
-class Flow(Statements, Imports, Expressions, Calls, Layers, Functions):
+class Flow(Statements, Imports, Expressions, Calls, Layers, Functions, Gradients):
     """Follows one file, and tells the listener what it meets."""
 
     def check(self, module: Module) -> None:
         """Follow a whole file: its body, then every function and method by itself."""
         self.run_module(module)
         assert module.frame is not None
+        self.emit(Event("function", module.frame.node, module.frame))
         self.follow_functions(module.frame)
         for owner in module.classes:
             self._class(owner, module)
@@ -38,7 +40,9 @@ class Flow(Statements, Imports, Expressions, Calls, Layers, Functions):
         for method in owner.methods.values():
             if method.name != "__init__":
                 outer = self.run_module(module)
+                before = instance.attributes
                 self.function(FunctionInfo(method, module, outer, instance, owner))
+                instance.attributes = before
 
 
 __all__ = ["Event", "Flow", "Frame", "Module", "Project", "dotted", "walk_statements"]

@@ -6,13 +6,14 @@ import ast
 from pathlib import Path
 from typing import Any
 
-from lossary.lint.flow.frames import ClassInfo, Event, Frame, FunctionInfo, Listener, Module
+from lossary.lint.flow.frames import ClassInfo, Event, Frame, FunctionInfo, Listener, Module, Step
 from lossary.lint.flow.names import assigned_once
 from lossary.lint.flow.project import Project
 from lossary.lint.values import NO_KEYWORDS, Value
 
 DEPTH = 6  # how deep calls into the project are followed
 LOADS = 3  # how far imports of imports are followed
+BASE_LAYER = "super()"  # the attribute that holds the layer or loss that an instance is by inheritance
 FUEL = 10_000  # statements followed in other functions, for one file
 
 BINARY = {
@@ -44,7 +45,8 @@ class Interpreter:
         self.depth = 0
         self.calling: list[tuple[Module, ast.AST]] = []
         self.active: set[int] = set()
-        self.memo: dict[tuple[Any, ...], tuple[Any, Value]] = {}
+        self.memo: dict[tuple[Any, ...], tuple[Any, Value, list[Step]]] = {}
+        self.building: dict[int, set[str]] = {}  # instances under construction, and the methods run for that
 
     def emit(self, event: Event) -> None:
         """Tell the listener, unless a file is only being read for its names."""
@@ -80,12 +82,20 @@ class Interpreter:
         raise NotImplementedError
 
     def operation(
-        self, op: str, args: tuple[Value, ...], node: ast.AST, frame: Frame, kw: dict[str, Value] = NO_KEYWORDS
+        self,
+        op: str,
+        args: tuple[Value, ...],
+        node: ast.AST,
+        frame: Frame,
+        kw: dict[str, Value] = NO_KEYWORDS,
+        name: str = "",
     ) -> Value:
         """Return the result of an operation, and tell of it."""
         raise NotImplementedError
 
-    def function(self, info: FunctionInfo, given: dict[str, Value] | None = None) -> Value:
+    def function(
+        self, info: FunctionInfo, given: dict[str, Value] | None = None, steps: list[Step] | None = None
+    ) -> Value:
         """Follow a function with what is known of its arguments, and return what is certain of its result."""
         raise NotImplementedError
 
@@ -127,6 +137,14 @@ class Interpreter:
         whole: bool,
     ) -> Value:
         """Return the value of a loss, and tell of the call: arguments by name, options by name."""
+        raise NotImplementedError
+
+    def note(self, kind: str, node: ast.AST, value: Value, name: str, frame: Frame) -> None:
+        """Note that something is done to gradients, or that a loss is kept."""
+        raise NotImplementedError
+
+    def gradient_call(self, node: ast.Call, function: ast.Attribute, event: Event) -> None:
+        """Tell of a method call that runs backward, makes a step or clears gradients."""
         raise NotImplementedError
 
     def import_names(self, node: ast.Import | ast.ImportFrom, frame: Frame) -> None:

@@ -11,9 +11,10 @@ from lossary.lint.flow.base import BINARY, Interpreter, fresh
 from lossary.lint.flow.frames import ClassInfo, Event, Frame, FunctionInfo, Listener
 from lossary.lint.flow.names import dotted
 from lossary.lint.flow.project import Project
-from lossary.lint.values import NO_KEYWORDS, UNKNOWN, Value, merge
+from lossary.lint.values import NO_KEYWORDS, UNKNOWN, Value, merge, truth
 from lossary.lint.vocabulary import ROOTS
 
+_LASTING = frozenset({"const", "layer", "function", "class", "name", "partial", "instance"})
 _FOLDED = ("add", "sub", "mul")
 
 
@@ -39,7 +40,7 @@ class Expressions(Interpreter):
             ast.Lambda: self._lambda,
             ast.Starred: self._starred,
             ast.Await: lambda node, frame: self.eval(node.value, frame),
-            ast.BoolOp: self._parts,
+            ast.BoolOp: self._boolean,
             ast.JoinedStr: self._parts,
             ast.FormattedValue: self._parts,
             ast.Set: self._parts,
@@ -74,6 +75,9 @@ class Expressions(Interpreter):
             return frame.names[text]
         base = self.eval(node.value, frame)
         unit = frame.module.unit
+        held = base.attribute(node.attr)
+        if held is not None:
+            return held
         if base.op == "name":
             name = vocabulary.canonical(f"{base.const}.{node.attr}")
             value = Value("name", const=name, node=node, unit=unit)
@@ -86,18 +90,23 @@ class Expressions(Interpreter):
                 self.emit(Event("name", node, frame, name=name, value=value))
             return value
         if base.op == "instance":
-            if node.attr in base.kw:
-                return base.kw[node.attr]
             owner: ClassInfo = base.const
             found = owner.find(node.attr)
             if found is not None:
                 method, at = found
                 info = FunctionInfo(method, at.module, self.frame_of(at.module), base, at)
                 return Value("function", const=info, node=node, unit=unit)
+            set_by_class = owner.attribute(node.attr)
+            if set_by_class is not None and set_by_class.op in _LASTING:
+                return set_by_class
+        if base.op in ("call", "dict") and node.attr in base.kw and _is_record(base):
+            return base.kw[node.attr]
         if node.attr in ("data", "T", "mT") and base is not UNKNOWN:
             return Value("detach" if node.attr == "data" else "permute", (base,), node=node, unit=unit)
         value = Value("attribute", (base,), const=node.attr, node=node, unit=unit)
-        if text:
+        if base.op == "instance":
+            base.set_attribute(node.attr, value)
+        elif text:
             frame.names[text] = value
         return value
 
@@ -124,10 +133,17 @@ class Expressions(Interpreter):
 
     def _compare(self, node: ast.Compare, frame: Frame) -> Value:
         values = (self.eval(node.left, frame), *(self.eval(part, frame) for part in node.comparators))
-        return Value("compare", values, node=node, unit=frame.module.unit)
+        said = type(node.ops[0]).__name__ if len(node.ops) == 1 else None
+        return Value("compare", values, said, node=node, unit=frame.module.unit)
+
+    def _boolean(self, node: ast.BoolOp, frame: Frame) -> Value:
+        op = "and" if isinstance(node.op, ast.And) else "or"
+        return Value(op, tuple(self.eval(v, frame) for v in node.values), node=node, unit=frame.module.unit)
 
     def _conditional(self, node: ast.IfExp, frame: Frame) -> Value:
-        self.eval(node.test, frame)
+        decided = truth(self.eval(node.test, frame))
+        if decided is not None:
+            return self.eval(node.body if decided else node.orelse, frame)
         return merge(self.eval(node.body, frame), self.eval(node.orelse, frame))
 
     def _sequence(self, node: ast.Tuple | ast.List, frame: Frame) -> Value:
@@ -164,6 +180,9 @@ class Expressions(Interpreter):
                 return base.kw.get(index.const, UNKNOWN)
         if base.op == "layer" and base.const in ("torch.nn.ModuleList", "torch.nn.Sequential", "torch.nn.ModuleDict"):
             return UNKNOWN
+            held = base.attribute(f"[{index.const!r}]")
+            if held is not None:
+                return held
         return Value("index", (base, index), node=node, unit=frame.module.unit)
 
     def _slice(self, node: ast.Slice, frame: Frame) -> Value:
@@ -211,7 +230,13 @@ class Expressions(Interpreter):
         return UNKNOWN
 
     def operation(
-        self, op: str, args: tuple[Value, ...], node: ast.AST, frame: Frame, kw: dict[str, Value] = NO_KEYWORDS
+        self,
+        op: str,
+        args: tuple[Value, ...],
+        node: ast.AST,
+        frame: Frame,
+        kw: dict[str, Value] = NO_KEYWORDS,
+        name: str = "",
     ) -> Value:
         """Return the result of an operation, and tell of it."""
         if (
@@ -224,7 +249,13 @@ class Expressions(Interpreter):
             if abs(a) < 1e9 and abs(b) < 1e9:
                 number = {"add": a + b, "sub": a - b, "mul": a * b}[op]
                 return Value("const", const=number, node=node, unit=frame.module.unit)
-        value = Value(op, args, kw=kw, node=node, unit=frame.module.unit)
+        value = Value(op, args, name or None, kw=kw, node=node, unit=frame.module.unit)
         value.no_grad = frame.no_grad > 0
         self.emit(Event(op, node, frame, value=value, args=args))
         return value
+
+
+def _is_record(value: Value) -> bool:
+    """Whether a call made a record that keeps its arguments: ``SequenceClassifierOutput(logits=z)``."""
+    name = str(value.const).rpartition(".")[2]
+    return value.op == "dict" or name.endswith("Output") or name in ("SimpleNamespace", "ModelOutput", "Namespace")

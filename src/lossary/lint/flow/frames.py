@@ -21,6 +21,8 @@ class ClassInfo:
     module: Module
     bases: list[Value]
     methods: dict[str, Function] = field(default_factory=dict)
+    attributes: dict[str, Value] = field(default_factory=dict)
+    fields: tuple[str, ...] = ()  # what `__init__` takes, where a decorator or a base writes it
 
     def find(self, name: str, depth: int = 5) -> tuple[Function, ClassInfo] | None:
         """Return a method and the class that has it, here or in a base of the project."""
@@ -30,6 +32,25 @@ class ClassInfo:
             if base.op == "class" and (found := base.const.find(name, depth - 1)):
                 return found  # type: ignore[no-any-return]
         return None
+
+    def attribute(self, name: str, depth: int = 5) -> Value | None:
+        """Return what the body of the class, or of a base, sets an attribute to."""
+        if name in self.attributes:
+            return self.attributes[name]
+        for base in self.bases if depth else ():
+            if base.op == "class" and (found := base.const.attribute(name, depth - 1)) is not None:
+                return found  # type: ignore[no-any-return]
+        return None
+
+    def outside(self, depth: int = 5) -> list[str]:
+        """Return the names of the bases outside of the project, however far up."""
+        found: list[str] = []
+        for base in self.bases:
+            if base.op == "name":
+                found.append(str(base.const))
+            elif base.op == "class" and depth:
+                found += base.const.outside(depth - 1)
+        return found
 
     def is_module(self, depth: int = 5) -> bool:
         """Whether it is an `nn.Module`, as far as bases can be followed."""
@@ -64,6 +85,19 @@ class FunctionInfo:
     owner: ClassInfo | None = None
 
 
+@dataclass(frozen=True)
+class Step:
+    """Something done to gradients: "backward", "step" or "zero"; on which value, and inside of which loops and tests."""
+
+    kind: str
+    node: ast.AST
+    value: Value
+    name: str
+    loops: tuple[ast.stmt, ...]
+    tests: tuple[ast.stmt, ...]
+    called: bool = False  # in a function that is called from here
+
+
 @dataclass(eq=False)
 class Frame:
     """The names of one function (or of a module) while it is followed."""
@@ -80,6 +114,9 @@ class Frame:
     globals: frozenset[str] = frozenset()
     functions: list[FunctionInfo] = field(default_factory=list)
     blocks: list[list[ast.stmt]] = field(default_factory=list)
+    tests: list[ast.stmt] = field(default_factory=list)  # the branches around, outermost first
+    steps: list[Step] = field(default_factory=list)  # what was done to gradients, in order
+    stars: list[str] = field(default_factory=list)  # modules whose names were all imported
 
     def lookup(self, name: str) -> Value | None:
         """Return the value of a name, here or around; outside, only what is assigned once can be relied on."""

@@ -9,7 +9,7 @@ from lossary.lint import vocabulary
 from lossary.lint.flow.base import Interpreter
 from lossary.lint.flow.frames import Event, Frame
 from lossary.lint.values import UNKNOWN, Value
-from lossary.lint.vocabulary import ACTIVATIONS, LAYERS, OPERATIONS
+from lossary.lint.vocabulary import ACTIVATIONS, KERAS_KINDS, LAYERS, OPERATIONS, SEQUENTIAL
 
 
 class Layers(Interpreter):
@@ -23,7 +23,7 @@ class Layers(Interpreter):
             return args[0]
         if name.startswith("keras.models."):
             name = "keras." + name.removeprefix("keras.models.")
-        if name in ("torch.nn.Sequential", "keras.Sequential"):
+        if name in SEQUENTIAL:
             items = args
             if len(items) == 1 and items[0].op in ("list", "tuple"):
                 items = items[0].args
@@ -55,9 +55,9 @@ class Layers(Interpreter):
             self.emit(Event("keras", node, frame, name=name, value=layer, args=args, kw=kw, whole=whole))
             return UNKNOWN
         value = args[0] if args else UNKNOWN
-        if name in ("torch.nn.Sequential", "keras.Sequential"):
+        if name in SEQUENTIAL:
             for child in layer.args:
-                if child.op in ("layer", "instance"):
+                if child.op in ("layer", "instance", "either", "partial", "function") or _is_activation(child):
                     value = self.called(child, (value,), {}, node, frame, True)
                 else:
                     value = UNKNOWN
@@ -66,44 +66,55 @@ class Layers(Interpreter):
             outputs = layer.kw.get("outputs") or (layer.args[1] if len(layer.args) > 1 else UNKNOWN)
             return outputs.args[0] if outputs.op == "list" and len(outputs.args) == 1 else outputs
         unit = frame.module.unit
-        if name in ("keras.layers.Dense", "keras.layers.Conv2D", "keras.layers.Conv1D", "keras.layers.Activation"):
+        if name.startswith("keras.layers.") and (name not in LAYERS or "activation" in layer.kw):
             return self._keras_layer(layer, name.rpartition(".")[2], value, node, frame)
         op = LAYERS.get(name, "")
         if not op:
             return Value("call", args, const=name, node=node, unit=unit)
         if op in ("linear", "conv"):
-            position = 0 if "Lazy" in name else 2 if "Bilinear" in name else 1
-            size = layer.option("out_features" if op == "linear" else "out_channels", position)
-            return Value(op, (value,), const=size, node=node, unit=unit)
+            flax = name.startswith("flax.linen.")
+            position = 0 if "Lazy" in name or flax else 2 if "Bilinear" in name else 1
+            named = "features" if flax else "out_features" if op == "linear" else "out_channels"
+            return Value(op, (value,), const=layer.option(named, position), node=node, unit=unit)
         extra = dict(layer.kw)
         if op in ("softmax", "log_softmax") and layer.args:
             extra["dim"] = layer.args[0]
         if op == "flatten_layer":
-            return Value("same", (value,), node=node, unit=unit)
-        result = Value(op, (value,), kw=extra, node=layer.node, unit=layer.unit)
+            return Value("view", (value,), node=node, unit=unit)
+        return self._applied(op, value, extra, name, layer, node, frame)
+
+    def _applied(
+        self, op: str, value: Value, kw: dict[str, Value], name: str, layer: Value, node: ast.Call, frame: Frame
+    ) -> Value:
+        """Return what an activation held as a layer gives, and tell of it."""
+        result = Value(op, (value,), name, kw=kw, node=layer.node, unit=layer.unit)
         result.no_grad = frame.no_grad > 0
         self.emit(Event("applied", node, frame, name=op, value=result, args=(value,)))
         return result
 
     def _keras_layer(self, layer: Value, kind: str, value: Value, node: ast.Call, frame: Frame) -> Value:
+        name = str(layer.const)
         if kind == "Activation":
             activation = layer.args[0] if layer.args else layer.kw.get("activation", UNKNOWN)
+        elif kind in KERAS_KINDS:
+            op, named, position = KERAS_KINDS[kind]
+            value = Value(op, (value,), const=layer.option(named, 0), node=layer.node, unit=layer.unit)
+            given = layer.args[position] if position < len(layer.args) else Value("const")
+            activation = layer.kw.get("activation", given)
         else:
-            size = layer.option("units" if kind == "Dense" else "filters", 0)
-            value = Value(
-                "linear" if kind == "Dense" else "conv", (value,), const=size, node=layer.node, unit=layer.unit
-            )
-            position = 1 if kind == "Dense" else 99
-            activation = layer.kw.get("activation") or (
-                layer.args[position] if position < len(layer.args) else Value("const", const=None)
-            )
+            value = Value("call", (value,), const=name, node=node, unit=frame.module.unit)
+            activation = layer.kw.get("activation", Value("const"))
         if activation.op == "const" and activation.const is None:
             return value
+        if activation.op == "layer":
+            return self.called(activation, (value,), {}, node, frame, True)
         if activation.op == "const":
             op = ACTIVATIONS.get(str(activation.const), "")
         else:
             op = OPERATIONS.get(str(activation.const), "") if activation.op == "name" else ""
-        return Value(op, (value,), node=layer.node, unit=layer.unit) if op else UNKNOWN
+        if not op:
+            return UNKNOWN
+        return value if op == "same" else self._applied(op, value, {}, "keras.layers.Activation", layer, node, frame)
 
     def loss(
         self,
@@ -135,3 +146,8 @@ class Layers(Interpreter):
         event.value = value
         self.emit(event)
         return value
+
+
+def _is_activation(value: Value) -> bool:
+    """Whether a value is a function that may stand among layers, as in ``flax.linen.Sequential``."""
+    return value.op == "name" and str(value.const) in OPERATIONS

@@ -8,7 +8,7 @@ from typing import Any
 from lossary.lint.flow.base import BINARY, Interpreter, fresh
 from lossary.lint.flow.frames import ClassInfo, Event, Frame, FunctionInfo
 from lossary.lint.flow.names import assigned, dotted
-from lossary.lint.values import UNKNOWN, Value, merge
+from lossary.lint.values import UNKNOWN, Value, merge, truth
 
 _NO_GRAD = {"torch.no_grad", "torch.inference_mode", "torch.autograd.no_grad", "torch.autograd.grad_mode.no_grad"}
 
@@ -39,6 +39,10 @@ class Statements(Interpreter):
                 for target in node.targets:
                     self.assign(target, value, frame)
                 self.emit(Event("assign", node, frame, value=value))
+                if isinstance(node.targets[0], ast.Attribute) and node.targets[0].attr == "grad":
+                    self.note("zero", node, value, dotted(node.targets[0]), frame)
+                if len(node.targets) == 1 and value.op == "add" and dotted(node.targets[0]):
+                    self.note("collect", node, value, dotted(node.targets[0]), frame)
             case ast.AnnAssign():
                 if node.value is not None:
                     self.assign(node.target, self.eval(node.value, frame), frame)
@@ -105,17 +109,24 @@ class Statements(Interpreter):
         if text:
             for known in [name for name in frame.names if name.startswith(text + ".")]:
                 del frame.names[known]
+            if isinstance(target, ast.Attribute):
+                owner = self.eval(target.value, frame)
+                if owner.op == "instance" or (owner.op in OBJECTS and owner is not UNKNOWN):
+                    owner.set_attribute(target.attr, value)
+                if owner.op == "instance":
+                    return
             frame.names[text] = value
-            base, _, name = text.rpartition(".")
-            if base and "." not in base:
-                held = frame.names.get(base)
-                if held is not None and held.op == "instance":
-                    inside = frame.function_name() == "__init__" and not frame.loops
-                    if inside:
-                        held.kw[name] = value
-        elif isinstance(target, ast.Subscript):
+        elif isinstance(target, ast.Attribute):
             self.eval(target.value, frame)
-            self.eval(target.slice, frame)
+        elif isinstance(target, ast.Subscript):
+            held, index = self.eval(target.value, frame), self.eval(target.slice, frame)
+            if index.op != "const":
+                return
+            if held.op == "dict" and isinstance(index.const, str) and dotted(target.value):
+                kw = {**held.kw, index.const: value}
+                self.assign(target.value, Value("dict", kw=kw, node=held.node, unit=held.unit), frame)
+            elif held.op in OBJECTS and held is not UNKNOWN:
+                held.set_attribute(f"[{index.const!r}]", value)
 
     def _augmented(self, node: ast.AugAssign, frame: Frame) -> None:
         value = self.eval(node.value, frame)
@@ -128,31 +139,59 @@ class Statements(Interpreter):
             result = self.operation(BINARY.get(type(node.op), "unknown"), (before, value), node, frame)
         else:
             result = UNKNOWN
+        if text and isinstance(node.op, ast.Add):
+            self.note("collect", node, value, text, frame)
         self.assign(node.target, result, frame)
 
     def _if(self, node: ast.If, frame: Frame) -> bool:
         test = self.eval(node.test, frame)
         self.emit(Event("if", node, frame, value=test))
+        decided = truth(test)
+        if decided is not None:
+            live, dead = (node.body, node.orelse) if decided else (node.orelse, node.body)
+            self._unreached(dead, frame)
+            return self.block(live, frame)
         if "TYPE_CHECKING" in (dotted(node.test), dotted(node.test).rpartition(".")[2]):
             self.block(node.body, frame)
             return True
-        return self._branches([node.body, node.orelse], frame, may_skip=False)
+        frame.tests.append(node)
+        falls = self._branches([node.body, node.orelse], frame, may_skip=False)
+        frame.tests.pop()
+        return falls
+
+    def _unreached(self, body: list[ast.stmt], frame: Frame) -> None:
+        """Read the definitions of statements that are not run here."""
+        held, before, returned = frame.names, heap(frame), list(frame.returned)
+        frame.names = dict(held)
+        self.silent += 1
+        try:
+            self.block(body, frame)
+        finally:
+            self.silent -= 1
+        frame.names, frame.returned = held, returned
+        restore(before)
 
     def _branches(self, bodies: list[list[ast.stmt]], frame: Frame, *, may_skip: bool) -> bool:
-        before = frame.names
-        ends: list[dict[str, Value]] = [dict(before)] if may_skip else []
+        before, objects = frame.names, heap(frame)
+        ends: list[tuple[dict[str, Value], Heap]] = [(dict(before), objects)] if may_skip else []
         for body in bodies:
             frame.names = dict(before)
+            restore(objects)
             if self.block(body, frame):
-                ends.append(frame.names)
+                ends.append((frame.names, heap(frame)))
         if not ends:
             frame.names = before
             return False
-        result = ends[0]
-        for other in ends[1:]:
-            result = _joined(result, other)
-        frame.names = result
+        self._join(ends, frame)
         return True
+
+    def _join(self, ends: list[tuple[dict[str, Value], Heap]], frame: Frame) -> None:
+        """Go on with what is certain after each of some branches."""
+        names, objects = ends[0]
+        for other, held in ends[1:]:
+            names, objects = _joined(names, other), joined_heaps(objects, held)
+        frame.names = names
+        restore(objects)
 
     def _loop(self, node: Any, frame: Frame) -> None:
         unit = frame.module.unit
@@ -160,15 +199,19 @@ class Statements(Interpreter):
             self.eval(node.test, frame)
         else:
             self.eval(node.iter, frame)
-        before = dict(frame.names)
+        before, objects = dict(frame.names), heap(frame)
         for name in assigned(node.body):
             held = frame.names.get(name)
+            base, _, attribute = name.rpartition(".")
+            owner = frame.lookup(base) if base and "." not in base else None
+            if owner is not None and owner.op == "instance" and owner.attribute(attribute) is not None:
+                owner.set_attribute(attribute, Value("loop", node=node, unit=unit))
             if held is not None:
                 many = Value("many", node=node, unit=unit)
                 frame.names[name] = (
                     Value("list", (*held.args, many), node=node, unit=unit)
                     if held.op == "list"
-                    else Value("loop", node=node, unit=unit)
+                    else Value("loop", const=name, node=node, unit=unit)
                 )
         if not isinstance(node, ast.While):
             self.assign(node.target, fresh(node.target, frame), frame)
@@ -176,7 +219,7 @@ class Statements(Interpreter):
         self.block(node.body, frame)
         frame.loops.pop()
         self.emit(Event("loop", node, frame))
-        frame.names = _joined(before, frame.names)
+        self._join([(before, objects), (frame.names, heap(frame))], frame)
         self.block(node.orelse, frame)
 
     def _with(self, node: Any, frame: Frame) -> bool:
@@ -192,21 +235,20 @@ class Statements(Interpreter):
         return falls
 
     def _try(self, node: ast.Try, frame: Frame) -> bool:
-        before = dict(frame.names)
+        before, objects = dict(frame.names), heap(frame)
         falls = self.block(node.body, frame) and (not node.orelse or self.block(node.orelse, frame))
-        ends = [frame.names] if falls else []
+        done = (frame.names, heap(frame))
+        ends = [done] if falls else []
         for handler in node.handlers:
-            frame.names = _joined(before, frame.names) if falls else dict(before)
+            frame.names = _joined(before, done[0]) if falls else dict(before)
+            restore(joined_heaps(objects, done[1]) if falls else objects)
             if self.block(handler.body, frame):
-                ends.append(frame.names)
+                ends.append((frame.names, heap(frame)))
         if not ends:
             frame.names = before
             self.block(node.finalbody, frame)
             return False
-        result = ends[0]
-        for other in ends[1:]:
-            result = _joined(result, other)
-        frame.names = result
+        self._join(ends, frame)
         return self.block(node.finalbody, frame)
 
     def _class_statement(self, node: ast.ClassDef, frame: Frame) -> None:
@@ -214,6 +256,7 @@ class Statements(Interpreter):
             self.eval(decorator, frame)
         info = ClassInfo(node, frame.module, [self.eval(base, frame) for base in node.bases])
         inner = Frame(frame.module, node, {}, frame)
+        fields: list[str] = []
         for statement in node.body:
             if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 static = any(dotted(d) in ("staticmethod", "classmethod") for d in statement.decorator_list)
@@ -223,8 +266,52 @@ class Statements(Interpreter):
                     info.methods[statement.name] = statement
             else:
                 self.statement(statement, inner)
+                if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+                    fields.append(statement.target.id)
+        info.attributes = inner.names
+        written = [dotted(d.func if isinstance(d, ast.Call) else d).rpartition(".")[2] for d in node.decorator_list]
+        bases = {name.rpartition(".")[2] for name in info.outside()}
+        if "dataclass" in written or bases & {"NamedTuple", "ModelOutput"} or "flax.linen.Module" in info.outside():
+            info.fields = tuple(fields)
         frame.module.classes.append(info)
         frame.names[node.name] = Value("class", const=info, node=node, unit=frame.module.unit)
+
+
+# Objects from outside of the project that attributes may be set on: models, mostly.
+OBJECTS = frozenset({"call", "attribute", "param", "unknown", "index"})
+Heap = dict[int, tuple[Value, dict[str, Value]]]
+
+
+def heap(frame: Frame) -> Heap:
+    """Return the attributes of the objects that a frame can reach by one or two names."""
+    found: Heap = {}
+    for value in frame.names.values():
+        if value.attributes is not None and id(value) not in found:
+            found[id(value)] = (value, value.attributes)
+            for inner in value.attributes.values():
+                if inner.attributes is not None:
+                    found.setdefault(id(inner), (inner, inner.attributes))
+    return found
+
+
+def restore(objects: Heap) -> None:
+    """Give objects the attributes back that they had."""
+    for value, attributes in objects.values():
+        if value.attributes is not attributes:
+            value.attributes = attributes
+            value.version += 1
+
+
+def joined_heaps(a: Heap, b: Heap) -> Heap:
+    """Return what is certain of the attributes of objects after two branches."""
+    result = dict(a)
+    for key, (value, attributes) in b.items():
+        held = a.get(key)
+        if held is None or held[1] is attributes:
+            result[key] = (value, attributes)
+        else:
+            result[key] = (value, _joined(held[1], attributes))
+    return result
 
 
 def _joined(a: dict[str, Value], b: dict[str, Value]) -> dict[str, Value]:
