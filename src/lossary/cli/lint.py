@@ -6,7 +6,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -24,24 +24,33 @@ def register(app: typer.Typer) -> None:
 def lint(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="PATH...", help="Files or folders: .py, .ipynb, .md. Without any, the current folder."),
+        typer.Argument(
+            metavar="PATH...",
+            help="Files or folders: .py, .ipynb, .md; - for standard input. Without any, here.",
+        ),
     ] = None,
     format: Annotated[
         str, typer.Option("--format", metavar="NAME", help="text, concise, json, github or sarif.")
     ] = "text",
     fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended without changing a number.")] = False,
     unsafe_fixes: Annotated[
-        bool, typer.Option("--unsafe-fixes", help="Mend more: what changes the size of a loss.")
+        bool, typer.Option("--unsafe-fixes", help="With --fix: mend more, also what changes numbers.")
     ] = False,
     select: Annotated[str | None, typer.Option(metavar="CODES", help="Only these rules: LOS1,LOS501 or ALL.")] = None,
     ignore: Annotated[str | None, typer.Option(metavar="CODES", help="Not these rules.")] = None,
     exclude: Annotated[
         list[str] | None, typer.Option(metavar="PATTERN", help="Leave files or folders out; repeat.")
     ] = None,
+    force_exclude: Annotated[
+        bool, typer.Option("--force-exclude", help="Leave out what is excluded even where it is named outright.")
+    ] = False,
+    stdin_filename: Annotated[
+        str, typer.Option(metavar="NAME", help="What standard input is: its ending says how it is read.")
+    ] = "stdin.py",
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A pyproject.toml. Without it, the nearest above each path.")
     ] = None,
-    jobs: Annotated[int, typer.Option(metavar="N", help="Processes at most; 0 for as many as there are cores.")] = 0,
+    jobs: Annotated[int, typer.Option(metavar="N", min=0, help="Processes at most; 0: one for each core.")] = 0,
     explain: Annotated[
         str | None, typer.Option(metavar="CODE", help="Print a rule: reason, numbers, a wrong and a right example.")
     ] = None,
@@ -50,7 +59,7 @@ def lint(
     """Find losses that are used wrongly: softmax before a loss that applies it, formulas that overflow, lost gradients.
 
     The code is read and never run. Leaves with 0 if nothing was found, 1 if something was, 2 if the command is wrong.
-    A line ending in `# noqa: LOS101` is left in peace.
+    A statement with a comment `# noqa: LOS101` is left in peace.
 
     Examples:
 
@@ -58,7 +67,9 @@ def lint(
         lossary lint src notebooks README.md     folders, notebooks, code in Markdown
         lossary lint --fix src                   mend what is safe to mend
         lossary lint --explain LOS101            why, with numbers
+        lossary lint --fix --unsafe-fixes src    mend more, and look at the difference
         lossary lint --format github src         annotations in a workflow
+        cat net.py | lossary lint -              standard input
 
     In pyproject.toml:
 
@@ -94,18 +105,41 @@ def lint(
             found = replace(found, select=settings.codes(select.split(","), "--select"))
         if ignore is not None:
             found = replace(found, select=found.select - settings.codes(ignore.split(","), "--ignore"))
-        return replace(found, exclude=(*found.exclude, *(exclude or ())))
+        formulas = found.formulas_in_tests or any(
+            part.strip().upper().startswith(("LOS5", "ALL")) for part in (select or "").split(",")
+        )
+        return replace(found, exclude=(*found.exclude, *(exclude or ())), formulas_in_tests=formulas)
 
     wanted = paths or [Path()]
-    files = engine.files_of(wanted, chosen)
-    workers = jobs if jobs > 0 else os.cpu_count() or 1
+    if Path("-") in wanted:
+        if len(wanted) > 1:
+            raise ParameterError("PATH: got - beside other paths, expected standard input alone, or files and folders")
+        _standard_input(Path(stdin_filename), chosen(Path(stdin_filename)), format, fix, unsafe_fixes)
+    files = engine.files_of(wanted, chosen, force_exclude=force_exclude)
+    workers = jobs or os.cpu_count() or 1
     findings = _checked(files, workers)
-    if fix or unsafe_fixes:
-        mended = fixes.fix_files(findings, {str(p): c for p, c in files.items()}, unsafe=unsafe_fixes)
+    if fix:
+        mended, refused = fixes.fix_files(findings, {str(p): c for p, c in files.items()}, unsafe=unsafe_fixes)
+        for sentence in refused:
+            typer.echo(sentence, err=True)
         if mended:
             typer.echo(f"Mended {mended} {'finding' if mended == 1 else 'findings'}.", err=True)
             findings = _checked(files, workers)
     sys.stdout.write(output.FORMATS[format](findings))
+    raise typer.Exit(1 if findings else 0)
+
+
+def _standard_input(name: Path, config: Config, format: str, fix: bool, unsafe: bool) -> NoReturn:
+    """Check standard input. With --fix the mended text goes to standard output, and the findings to standard error."""
+    from lossary.lint import engine, fixes, output
+
+    data = sys.stdin.buffer.read()
+    if fix:
+        data, _ = fixes.fix_bytes(name, data, config, unsafe=unsafe)
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+    findings = engine.check_bytes(data, name, config)
+    (sys.stderr if fix else sys.stdout).write(output.FORMATS[format](findings))
     raise typer.Exit(1 if findings else 0)
 
 

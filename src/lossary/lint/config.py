@@ -25,8 +25,14 @@ EXCLUDED = (
     "node_modules",
     "build",
     "dist",
+    ".ipynb_checkpoints",
+    ".eggs",
+    ".pytest_cache",
+    "site-packages",
 )
-_KEYS = ("select", "ignore", "exclude", "per-file-ignores")
+_KEYS = ("select", "ignore", "exclude", "per-file-ignores", "formulas-in-tests")
+# Where formulas are written by hand on purpose, to be compared with.
+_FORMULAS = "LOS5"
 
 
 def codes(prefixes: Iterable[str], said: str) -> frozenset[str]:
@@ -61,20 +67,48 @@ class Config:
     select: frozenset[str] = field(default_factory=lambda: frozenset(c for c, r in RULES.items() if r.default))
     exclude: tuple[str, ...] = ()
     per_file: tuple[tuple[str, frozenset[str]], ...] = ()
+    formulas_in_tests: bool = False
 
     def excludes(self, path: Path) -> bool:
-        """Whether a file or folder is left out."""
+        """Whether a file or folder is left out, when a folder above is looked through."""
         if path.name in EXCLUDED:
             return True
         return any(_matches(path, pattern, self.root) for pattern in self.exclude)
 
+    def excludes_outright(self, path: Path) -> bool:
+        """Whether a file that was named outright would be left out: by itself, or by a folder it is in."""
+        root, whole = self.root.resolve(), path.resolve()
+        inside = [whole, *(parent for parent in whole.parents if root in parent.parents)]
+        return any(self.excludes(part) for part in inside if part != root)
+
     def rules_for(self, path: Path) -> frozenset[str]:
         """Return the codes of the rules that apply to a file."""
         left = self.select
+        if not self.formulas_in_tests and is_test(_relative(path, self.root)):
+            left = frozenset(code for code in left if not code.startswith(_FORMULAS))
         for pattern, silent in self.per_file:
             if _matches(path, pattern, self.root):
                 left = left - silent
         return left
+
+
+def is_test(path: Path) -> bool:
+    """Whether a file holds tests, by its name or the name of a folder it is in.
+
+    >>> is_test(Path("tests/helpers.py")), is_test(Path("src/latest.py"))
+    (True, False)
+    """
+    name = path.name
+    if name.startswith("test_") or name == "conftest.py" or path.stem.endswith("_test"):
+        return True
+    return any(part in ("tests", "test") for part in path.parts[:-1])
+
+
+def _relative(path: Path, root: Path) -> Path:
+    try:
+        return path.resolve().relative_to(root.resolve())
+    except ValueError:
+        return path if not path.is_absolute() else Path(path.name)
 
 
 def _matches(path: Path, pattern: str, root: Path) -> bool:
@@ -109,11 +143,15 @@ def from_table(table: Mapping[str, Any], root: Path, said: str = "[tool.lossary.
     per_file = table.get("per-file-ignores", {})
     if not isinstance(per_file, dict):
         raise ParameterError(f"{said} per-file-ignores: got {per_file!r}, expected a table of patterns")
+    tests = table.get("formulas-in-tests", False)
+    if not isinstance(tests, bool):
+        raise ParameterError(f"{said} formulas-in-tests: got {tests!r}, expected true or false")
     return Config(
         root,
         select - ignore,
         tuple(_strings(table.get("exclude", []), f"{said} exclude")),
         tuple((pattern, codes(_strings(v, pattern), f"{said} {pattern}")) for pattern, v in per_file.items()),
+        tests,
     )
 
 

@@ -6,16 +6,16 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from lossary.errors import DataError
+from lossary.errors import DataError, ParameterError
 from lossary.lint.config import Config, find_config
 from lossary.lint.flow import Event, Flow, Project
 from lossary.lint.records import RULES, Finding, Problem, Rule
 from lossary.lint.rules.meaning import keras_options
-from lossary.lint.sources import SUFFIXES, Unit, read, worth_reading
+from lossary.lint.sources import SUFFIXES, Unit, contents, read, worth_reading
 from lossary.lint.values import UNKNOWN
 
 _ENOUGH = 1_500_000  # bytes for which a second process repays its start
@@ -64,7 +64,7 @@ class _Checker:
         """Keep a problem as a finding, unless it is silenced where it stands."""
         node = problem.node
         (line, column), (end_line, end_column) = unit.start(node), unit.end(node)
-        if unit.path not in self.requested or unit.is_silenced(code, line, end_line):
+        if unit.path not in self.requested or unit.is_silenced(code, line, end_line, RULES[code].name):
             return
         finding = finding_at(unit, code, line, column, end_line, end_column, problem)
         key = (finding.path, finding.cell, finding.line, finding.column, code)
@@ -81,7 +81,19 @@ def finding_at(
     _, bottom, right = unit.place(end_line, end_column)
     shown = tuple(text.rstrip("\r\n") for text in unit.lines[line - 1 : min(end_line, line + _LINES_SHOWN - 1)])
     return Finding(
-        str(unit.path), cell, top, left, code, problem.message, bottom, right, problem.help, problem.fix, shown
+        str(unit.path),
+        cell,
+        top,
+        left,
+        code,
+        problem.message,
+        bottom,
+        right,
+        problem.help,
+        problem.fix,
+        shown,
+        unit.file_line(line),
+        unit.file_line(end_line),
     )
 
 
@@ -89,7 +101,7 @@ def faults(unit: Unit) -> list[Finding]:
     """Return what could not be read of a file, as findings."""
     found = []
     for fault in unit.faults:
-        if not unit.is_silenced(fault.code, fault.line, fault.line):
+        if not unit.is_silenced(fault.code, fault.line, fault.line, RULES[fault.code].name):
             column = min(
                 fault.column, len(unit.lines[fault.line - 1].rstrip("\r\n")) if fault.line <= len(unit.lines) else 0
             )
@@ -101,6 +113,13 @@ def faults(unit: Unit) -> list[Finding]:
 def check_unit(unit: Unit, project: Project, requested: frozenset[Path]) -> list[Finding]:
     """Return the findings of one file that was read, and those that its calls bring about in others."""
     found = faults(unit)
+    for example in unit.examples:
+        found += [replace(finding, fix=None) for finding in _followed(example, Project(), requested)]
+    return found + _followed(unit, project, requested)
+
+
+def _followed(unit: Unit, project: Project, requested: frozenset[Path]) -> list[Finding]:
+    found: list[Finding] = []
     checker = _Checker(requested)
     if unit.tree is not None:
         module = project.module(unit.path, unit)
@@ -119,9 +138,12 @@ def check_source(text: str, path: str | Path = "<string>.py", *, select: Config 
     >>> [finding.code for finding in check_source("import torch.nn as nn\\nnn.HingeLoss()")]
     ['LOS601']
     """
-    config = select or Config()
-    data = text.encode("utf-8", "surrogatepass")
-    unit = read(Path(path), data)
+    return check_bytes(text.encode("utf-8", "surrogatepass"), Path(path), select or Config())
+
+
+def check_bytes(data: bytes, path: Path, config: Config) -> list[Finding]:
+    """Return the findings of what a file `path` would hold."""
+    unit = read(path, data)
     found = check_unit(unit, Project(), frozenset({unit.path}))
     return ordered(f for f in found if f.code in config.rules_for(unit.path))
 
@@ -134,20 +156,30 @@ def ordered(findings: Iterable[Finding]) -> list[Finding]:
     return list(kept.values())
 
 
-def files_of(paths: Sequence[Path], config: Callable[[Path], Config]) -> dict[Path, Config]:
-    """Return the files below some paths, each with its configuration; a file named outright is never excluded.
+def files_of(
+    paths: Sequence[Path], config: Callable[[Path], Config], *, force_exclude: bool = False
+) -> dict[Path, Config]:
+    """Return the files below some paths, each with its configuration.
 
-    Raises `DataError` for a path that is not there.
+    A file named outright is checked even where the configuration excludes it, unless `force_exclude` is true. What
+    cannot be looked into is returned, too: reading it then tells why not. Raises `DataError` for a path that is not
+    there.
     """
     found: dict[Path, Config] = {}
     for path in paths:
-        if not path.exists():
+        if not os.path.lexists(path):
             raise DataError(f"{path}: there is no such file or folder")
         chosen = config(path)
-        if path.is_file():
+        if force_exclude and chosen.excludes_outright(path):
+            continue
+        if not path.is_dir():
             found.setdefault(path, chosen)
             continue
-        for folder, folders, names in os.walk(path):
+
+        def unreadable(wrong: OSError, chosen: Config = chosen) -> None:
+            found.setdefault(Path(wrong.filename), chosen)
+
+        for folder, folders, names in os.walk(path, onerror=unreadable):
             here = Path(folder)
             folders[:] = sorted(name for name in folders if not chosen.excludes(here / name))
             for name in sorted(names):
@@ -156,24 +188,43 @@ def files_of(paths: Sequence[Path], config: Callable[[Path], Config]) -> dict[Pa
     return found
 
 
-def _check_some(job: tuple[list[Path], frozenset[Path]]) -> tuple[list[Finding], int]:
-    paths, requested = job
+@dataclass(frozen=True)
+class Request:
+    """The files that were asked for, as they were named, by where they really are."""
+
+    shown: dict[Path, str]
+    paths: frozenset[Path]
+
+    @classmethod
+    def of(cls, names: Iterable[Path]) -> Request:
+        """Return the request for some files."""
+        shown = {path.resolve(): str(path) for path in names}
+        return cls(shown, frozenset(shown))
+
+
+_request: Request | None = None  # of this process, where several share the work
+
+
+def _start(request: Request) -> None:
+    global _request
+    _request = request
+
+
+def _check_chunk(paths: list[Path]) -> list[Finding]:
+    assert _request is not None
+    return _check_some(paths, _request)
+
+
+def _check_some(paths: Sequence[Path], request: Request) -> list[Finding]:
     project = Project()
     found: list[Finding] = []
-    lines = 0
-    resolved = frozenset(path.resolve() for path in requested)
-    shown = {path.resolve(): str(path) for path in requested}
     for path in paths:
-        try:
-            data = path.read_bytes()
-        except OSError:
-            found += faults(read(path))
-            continue
-        lines += data.count(b"\n")
-        if worth_reading(data):
-            unit = read(path.resolve(), data)
-            found += check_unit(unit, project, resolved)
-    return [replace(f, path=shown.get(Path(f.path), f.path)) for f in found], lines
+        data = contents(path)
+        if isinstance(data, Unit):
+            found += faults(data)
+        elif worth_reading(data):
+            found += check_unit(read(path.resolve(), data), project, request.paths)
+    return [replace(f, path=request.shown.get(Path(f.path), f.path)) for f in found]
 
 
 def check_paths(
@@ -194,28 +245,34 @@ def check_paths(
 
 
 def check_files(files: dict[Path, Config], *, jobs: int = 1, progress: Progress | None = None) -> list[Finding]:
-    """Return the findings of some files, each under its own configuration; see `check_paths`."""
+    """Return the findings of some files, each under its own configuration; see `check_paths`.
+
+    Raises `ParameterError` for a number of processes below 1.
+    """
+    if jobs < 1:
+        raise ParameterError(f"jobs: got {jobs}, expected a number of processes, 1 or more")
     names = list(files)
-    everything = frozenset(names)
-    total = sum(_size(path) for path in names)
+    request = Request.of(names)
     chunks = [names[i : i + _AT_ONCE] for i in range(0, len(names), _AT_ONCE)]
     found: list[Finding] = []
     done = 0
-    if jobs > 1 and total >= _ENOUGH and len(chunks) > 1:
+
+    def told(chunk: list[Path], findings: list[Finding]) -> None:
+        nonlocal done
+        found.extend(findings)
+        done += len(chunk)
+        if progress:
+            progress(done, len(names))
+
+    if jobs > 1 and len(chunks) > 1 and sum(_size(path) for path in names) >= _ENOUGH:
         # Spawned, not forked: a fork of a process with threads may hang, and all systems can spawn.
-        with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-            results = pool.map(_check_some, [(chunk, everything) for chunk in chunks])
-            for chunk, (findings, _) in zip(chunks, results, strict=True):
-                found += findings
-                done += len(chunk)
-                if progress:
-                    progress(done, len(names))
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(jobs, mp_context=context, initializer=_start, initargs=(request,)) as pool:
+            for chunk, findings in zip(chunks, pool.map(_check_chunk, chunks), strict=True):
+                told(chunk, findings)
     else:
         for chunk in chunks:
-            found += _check_some((chunk, everything))[0]
-            done += len(chunk)
-            if progress:
-                progress(done, len(names))
+            told(chunk, _check_some(chunk, request))
     allowed: dict[str, frozenset[str]] = {str(path): files[path].rules_for(path) for path in names}
     return ordered(f for f in found if f.code in allowed.get(f.path, frozenset()))
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from lossary.lint.config import Config
 from lossary.lint.engine import check_unit
 from lossary.lint.flow import Project
+from lossary.lint.notebooks import spliced
 from lossary.lint.records import Edit, Finding, Fix
-from lossary.lint.sources import TooDeepError, Unit, cell_source, lines_of, parse, read, worth_reading
+from lossary.lint.sources import TooDeepError, Unit, contents, lines_of, parse, read, worth_reading
 
 _ROUNDS = 10
 
@@ -51,7 +54,9 @@ def _round(path: Path, data: bytes, config: Config, unsafe: bool) -> tuple[bytes
     unit = read(path, data)
     found = check_unit(unit, Project(), frozenset({path}))
     codes = config.rules_for(path)
-    fixes = [f.fix for f in found if f.fix is not None and f.code in codes and (f.fix.safe or unsafe)]
+    fixes = [
+        f.fix for f in found if f.fix is not None and f.path == str(path) and f.code in codes and (f.fix.safe or unsafe)
+    ]
     chosen = _apart(fixes)
     if not chosen:
         return data, 0
@@ -93,19 +98,12 @@ def _in_file(unit: Unit, position: tuple[int, int]) -> tuple[int, int]:
 
 
 def _notebook(unit: Unit, edits: list[Edit]) -> bytes:
-    book = json.loads(unit.raw)
-    cells = [cell for cell in book["cells"] if isinstance(cell, dict)]
     by_cell: dict[int, list[Edit]] = {}
     for edit in edits:
         cell = unit.segment(edit.start[0]).cell
         by_cell.setdefault(cell, []).append(Edit(_in_file(unit, edit.start), _in_file(unit, edit.end), edit.text))
-    for number, wanted in by_cell.items():
-        held = cells[number - 1]
-        text = apply(cell_source(held), wanted)
-        held["source"] = lines_of(text) if isinstance(held["source"], list) else text
-    indent = 1 if "\n" in unit.raw.strip() else None
-    end = "\n" if unit.raw.endswith("\n") else ""
-    return (json.dumps(book, indent=indent, ensure_ascii=False) + end).encode()
+    changes = {cell - 1: partial(apply, edits=wanted) for cell, wanted in by_cell.items()}
+    return spliced(unit.raw, changes).encode(unit.encoding)
 
 
 def fix_bytes(path: Path, data: bytes, config: Config, *, unsafe: bool = False) -> tuple[bytes, int]:
@@ -119,30 +117,42 @@ def fix_bytes(path: Path, data: bytes, config: Config, *, unsafe: bool = False) 
     return data, total
 
 
-def fix_files(findings: Iterable[Finding], config: dict[str, Config], *, unsafe: bool = False) -> int:
-    """Mend the files of some findings in place; return how many findings were mended."""
+def fix_files(findings: Iterable[Finding], config: dict[str, Config], *, unsafe: bool = False) -> tuple[int, list[str]]:
+    """Mend the files of some findings in place; return how many findings were mended, and what could not be written."""
     total = 0
+    refused: list[str] = []
     for name in sorted({f.path for f in findings if f.fix is not None}):
         path = Path(name)
-        data = path.read_bytes()
-        if not worth_reading(data):
+        data = contents(path)
+        if isinstance(data, Unit) or not worth_reading(data):
             continue
         mended, count = fix_bytes(path.resolve(), data, config[name], unsafe=unsafe)
         if count and mended != data:
-            _replace(path, mended)
+            try:
+                _replace(path, mended)
+            except OSError as wrong:
+                refused.append(f"{name}: cannot be written: {wrong.strerror or wrong}")
+                continue
             total += count
-    return total
+    return total, refused
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, with the rights it had."""
+    """Write a file whole or not at all, with the rights and the owner it had; of a link, the file it leads to."""
     real = path.resolve()
+    before = real.stat()
     handle, temporary = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-        os.chmod(temporary, real.stat().st_mode)
+            file.flush()
+            os.fsync(file.fileno())
+        if hasattr(os, "chown"):
+            with contextlib.suppress(OSError):
+                os.chown(temporary, before.st_uid, before.st_gid)
+        os.chmod(temporary, stat.S_IMODE(before.st_mode))
         os.replace(temporary, real)
     except BaseException:
-        os.unlink(temporary)
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,12 +46,25 @@ def _told(finding: Finding) -> str:
             start = max(0, left - 60)
             code, left, length = code[start : start + 160], left - start, min(length, 80)
         shown = code.replace("\t", " ")
-        lines += [f"{finding.line:>{width}} | {shown}".rstrip(), f"{edge} {' ' * left}{'^' * length}"]
+        marked = shown[left : left + length]
+        lines += [
+            f"{finding.line:>{width}} | {shown}".rstrip(),
+            f"{edge} {' ' * _wide(shown[:left])}{'^' * max(length, _wide(marked))}",
+        ]
         if finding.end_line > finding.line:
             lines.append(f"{' ' * width} | ... to line {finding.end_line}")
     lines.append(edge)
     lines.append(f"help: {finding.help} (lossary lint --explain {finding.code})\n")
     return "\n".join(lines) + "\n"
+
+
+def _wide(text: str) -> int:
+    """Return how many columns of a terminal a text takes: characters of East Asia take two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in ("W", "F") else 1 for c in text
+    )
 
 
 def summary(findings: Sequence[Finding]) -> str:
@@ -63,7 +77,7 @@ def summary(findings: Sequence[Finding]) -> str:
     if safe:
         said += f"[*] {safe} can be mended with --fix.\n"
     if unsafe:
-        said += f"[-] {unsafe} can be mended with --unsafe-fixes, which changes numbers.\n"
+        said += f"[-] {unsafe} can be mended with --fix --unsafe-fixes, which changes numbers.\n"
     return said
 
 
@@ -92,12 +106,19 @@ def github(findings: Sequence[Finding]) -> str:
     lines = []
     for f in findings:
         said = _escaped(f"{f.message}. {f.help}".strip())
-        facts = {"title": f"{f.code} {f.rule.name}", "file": f.path, "line": f.line, "endLine": f.end_line}
-        if f.end_line == f.line:
+        line, end_line = _file_lines(f)
+        title = f"{f.code} {f.rule.name}" + (f" (cell {f.cell}, line {f.line})" if f.cell else "")
+        facts = {"title": title, "file": f.path, "line": line, "endLine": end_line}
+        if end_line == line and not f.cell:
             facts |= {"col": f.column, "endColumn": f.end_column}
         joined = ",".join(f"{key}={_escaped(str(value), inside=True)}" for key, value in facts.items())
         lines.append(f"::error {joined}::{place(f)}: {f.code} {said}\n")
     return "".join(lines)
+
+
+def _file_lines(finding: Finding) -> tuple[int, int]:
+    """Return the lines of the file itself: annotations of a notebook are shown in its JSON."""
+    return (finding.file_line or finding.line, finding.file_end_line or finding.end_line)
 
 
 def _escaped(said: str, *, inside: bool = False) -> str:
@@ -121,18 +142,16 @@ def sarif(findings: Sequence[Finding]) -> str:
             "ruleId": f.code,
             "ruleIndex": codes.index(f.code),
             "level": "error" if f.code.startswith("LOS9") else "warning",
-            "message": {"text": f"{f.message}. {f.help}".strip()},
+            "message": {
+                "text": (f"cell {f.cell}, line {f.line}: " if f.cell else "") + f"{f.message}. {f.help}".strip()
+            },
             "locations": [
                 {
                     "physicalLocation": {
                         "artifactLocation": {"uri": _uri(f.path)},
-                        "region": {
-                            "startLine": f.line,
-                            "startColumn": f.column,
-                            "endLine": f.end_line,
-                            "endColumn": max(f.end_column, 1),
-                        },
-                    }
+                        "region": _region(f),
+                    },
+                    **({"logicalLocations": [{"name": f"cell {f.cell}", "kind": "cell"}]} if f.cell else {}),
                 }
             ],
         }
@@ -144,6 +163,19 @@ def sarif(findings: Sequence[Finding]) -> str:
         "runs": [{"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}],
     }
     return json.dumps(log, indent=2, ensure_ascii=False) + "\n"
+
+
+def _region(finding: Finding) -> dict[str, int]:
+    """Return where a finding stands in the file; of a notebook whole lines, for there a column is one of the cell."""
+    line, end_line = _file_lines(finding)
+    if finding.cell:
+        return {"startLine": line, "endLine": end_line}
+    return {
+        "startLine": line,
+        "startColumn": finding.column,
+        "endLine": end_line,
+        "endColumn": max(finding.end_column, 1),
+    }
 
 
 def _uri(path: str) -> str:

@@ -113,6 +113,8 @@ class Finding:
     help: str = ""
     fix: Fix | None = None  # its edits count lines and characters of the code that was read
     source: tuple[str, ...] = ()  # the lines from `line` to `end_line`, at most a few
+    file_line: int = 0  # the line of the file itself; of a notebook, the line of its JSON
+    file_end_line: int = 0
 
     @property
     def rule(self) -> Rule:

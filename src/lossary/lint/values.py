@@ -118,13 +118,15 @@ def truth(value: Value) -> bool | None:
             return None if alike is None else alike == (value.const in ("Is", "Eq"))
         if value.const in ("In", "NotIn") and a.op == "const" and b.op in ("tuple", "list"):
             if all(part.op == "const" for part in b.args):
-                return (a.const in [part.const for part in b.args]) == (value.const == "In")
+                inside: bool = a.const in [part.const for part in b.args]
+                return inside is (value.const == "In")
     return None
 
 
 def _equal(a: Value, b: Value) -> bool | None:
     if a.op == b.op == "const":
-        return (a.const == b.const) is True if type(a.const) is type(b.const) or None in (a.const, b.const) else None
+        alike: bool = a.const == b.const
+        return alike if type(a.const) is type(b.const) or None in (a.const, b.const) else None
     for one, other in ((a, b), (b, a)):
         if one.op == "const" and one.const is None and other.op in _OBJECTS:
             return False
@@ -145,6 +147,9 @@ def merge(a: Value, b: Value, depth: int = 4) -> Value:
         return a
     if depth == 0:
         return UNKNOWN
+    if a.op == "bounded" or b.op == "bounded":
+        a, b = (x.args[0] if x.op == "bounded" else x for x in (a, b))
+        return merge(a, b, depth - 1)
     if a.op == b.op == "list":
         return _merged_lists(a, b)
     if a.op == b.op and a.op in _BY_PARTS and len(a.args) == len(b.args):
@@ -197,7 +202,7 @@ def parts(value: Value, through: frozenset[str] | Callable[[Value], bool]) -> It
 
 
 _THROUGH = KEEPS_MEANING | frozenset(
-    "add sub mul div neg mean sum either list tuple clamp stack cat pow exp log many nan_to_num view".split()
+    "add sub mul div neg mean sum total either list tuple clamp stack cat pow exp log many nan_to_num view".split()
 )
 
 
@@ -298,7 +303,7 @@ def last_dimension(value: Value) -> int | None:
 
 
 def _through(value: Value) -> Value:
-    while value.op in ("cast", "float", "same", "clone", "detach") and value.args:
+    while value.op in ("cast", "float", "same", "clone", "detach", "bounded") and value.args:
         value = value.args[0]
     return value
 

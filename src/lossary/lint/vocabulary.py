@@ -12,7 +12,7 @@ from lossary.lint.known import NAMES, SIGNATURES
 
 _SPELLINGS = (
     (r"^(tensorflow\.compat\.v[12]|tensorflow\.python)\.", "tensorflow."),
-    (r"^(tensorflow\.keras|tf_keras|keras\.api|keras\.api\._v2\.keras)\.", "keras."),
+    (r"^(tensorflow\.keras|tf_keras|keras\.api|keras\.api\._v2\.keras)(\.|$)", r"keras\2"),
     (r"^lossary\.nn\.functional\.", "torch.nn.functional."),
     (r"^lossary\.nn\.modules\.", "lossary.nn."),
     (r"^torch\.nn\.modules\.\w+\.", "torch.nn."),
@@ -89,8 +89,18 @@ _PLACES = (
 OPERATIONS = {f"{place}.{name}": name for place in _PLACES for name in _SAME}
 OPERATIONS |= {f"{place}.{name}": known for place in _PLACES for name, known in _OTHERWISE.items()}
 OPERATIONS |= {
-    "builtins.sum": "",
+    "builtins.sum": "total",
+    "builtins.abs": "abs",
+    "builtins.float": "item",
+    "builtins.round": "round",
+    "builtins.max": "maximum",
+    "builtins.min": "minimum",
     "numpy.int": "",
+    "numpy.linspace": "linspace",
+    "numpy.arange": "arange",
+    "torch.linspace": "linspace",
+    "torch.arange": "arange",
+    "math.fabs": "abs",
     "torch.linalg.norm": "norm",
     "torch.nn.functional.softmin": "softmax",
 }
@@ -171,7 +181,7 @@ WITHOUT_ARGUMENTS = frozenset({"log", "exp", "sqrt", "item", "float", "long", "c
 
 # Operations after which numbers mean what they meant before.
 KEEPS_MEANING = frozenset(
-    "squeeze unsqueeze reshape view flatten cast float same clone detach permute transpose index expand requires_grad".split()
+    "squeeze unsqueeze reshape view flatten cast float same clone detach permute transpose index expand requires_grad bounded".split()
 )
 
 # Operations after which probabilities are still probabilities and logits still logits, though the numbers may differ.
@@ -248,6 +258,21 @@ _OPTIMISERS = re.compile(
     r"^(torch\.optim\.[A-Z]\w*|transformers\.(AdamW|Adafactor)|transformers\.optimization\.(AdamW|Adafactor)"
     r"|(bitsandbytes\.optim|apex\.optimizers|torch_optimizer|lion_pytorch|timm\.optim|deepspeed\.ops\.adam)\.\w+)$"
 )
+
+
+BUILTINS = frozenset({"sum", "abs", "float", "round", "max", "min", "len", "range", "setattr", "getattr"})
+
+
+def is_exported(place: str, name: str) -> bool:
+    """Whether ``from place import *`` may bring a name."""
+    place = canonical(place)
+    if place in NAMES:
+        return name in NAMES[place]
+    if place == "keras.models":
+        return name in ("Sequential", "Model", "load_model")
+    if place in ("keras.layers", "torch.optim"):
+        return name[:1].isupper()
+    return f"{place}.{name}" in OPERATIONS
 
 
 def is_optimiser(name: str) -> bool:

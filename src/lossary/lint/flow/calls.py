@@ -45,6 +45,16 @@ class Calls(Interpreter):
 
     def call(self, node: ast.Call, frame: Frame) -> Value:
         """Return what is known of a call."""
+        frame.around.append(node)
+        try:
+            value = self._call(node, frame)
+        finally:
+            frame.around.pop()
+        if frame.no_grad and value.op == "call" and value.node is node:
+            value.no_grad = True
+        return value
+
+    def _call(self, node: ast.Call, frame: Frame) -> Value:
         function = node.func
         if isinstance(function, ast.Attribute):
             special = self._method(node, function, frame)

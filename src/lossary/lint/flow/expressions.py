@@ -64,10 +64,23 @@ class Expressions(Interpreter):
     def _name(self, node: ast.Name, frame: Frame) -> Value:
         value = frame.lookup(node.id)
         if value is None:
-            value = Value("unknown", node=node, unit=frame.module.unit)
+            value = self._otherwise(node, frame)
             if not frame.loops:
                 frame.names[node.id] = value
         return value
+
+    def _otherwise(self, node: ast.Name, frame: Frame) -> Value:
+        """Return what a name means that nothing binds: a function of Python's, or one of a star import."""
+        outer: Frame | None = frame
+        while outer is not None:
+            for place in reversed(outer.stars):
+                if vocabulary.is_exported(place, node.id):
+                    name = vocabulary.canonical(f"{place}.{node.id}")
+                    return Value("name", const=name, node=node, unit=frame.module.unit)
+            outer = outer.outer
+        if node.id in vocabulary.BUILTINS:
+            return Value("name", const=f"builtins.{node.id}", node=node, unit=frame.module.unit)
+        return Value("unknown", node=node, unit=frame.module.unit)
 
     def _attribute(self, node: ast.Attribute, frame: Frame) -> Value:
         text = dotted(node)
@@ -127,7 +140,7 @@ class Expressions(Interpreter):
             if value.op == "const" and isinstance(value.const, (int, float)) and not isinstance(value.const, bool):
                 return Value("const", const=-value.const, node=node, unit=frame.module.unit)
             return self.operation("neg", (value,), node, frame)
-        if isinstance(node.op, ast.Not):
+        if isinstance(node.op, (ast.Not, ast.Invert)):
             return Value("not", (value,), node=node, unit=frame.module.unit)
         return value if isinstance(node.op, ast.UAdd) else UNKNOWN
 

@@ -114,6 +114,7 @@ class Frame:
     globals: frozenset[str] = frozenset()
     functions: list[FunctionInfo] = field(default_factory=list)
     blocks: list[list[ast.stmt]] = field(default_factory=list)
+    around: list[ast.Call] = field(default_factory=list)  # the calls whose arguments are being looked at
     tests: list[ast.stmt] = field(default_factory=list)  # the branches around, outermost first
     steps: list[Step] = field(default_factory=list)  # what was done to gradients, in order
     stars: list[str] = field(default_factory=list)  # modules whose names were all imported

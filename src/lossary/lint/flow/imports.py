@@ -33,10 +33,37 @@ class Imports(Interpreter):
             parts = parts[: len(parts) - node.level + 1]
             base = ".".join([*parts, base] if base else parts)
         for alias in node.names:
-            if alias.name != "*":
+            if alias.name == "*":
+                self._star(base, node, frame)
+            else:
                 value = self._member(base, alias.name, node, frame)
                 self.emit(Event("name", alias, frame, name=f"{base}.{alias.name}", value=value))
                 frame.names[alias.asname or alias.name] = value
+
+    def _star(self, base: str, node: ast.ImportFrom, frame: Frame) -> None:
+        """Bind all that ``from base import *`` brings: of the project the names, of a framework whatever is asked for."""
+        if base.split(".")[0] in ROOTS:
+            frame.stars.append(base)
+            return
+        file = self._file_of(base, node, frame)
+        loaded = self.load(file, frame) if file is not None and file.is_file() else None
+        if loaded is None:
+            return
+        frame.stars += loaded.stars
+        for name, value in loaded.names.items():
+            if "." not in name and not name.startswith("_"):
+                lasting = loaded.once is None or name in loaded.once
+                frame.names[name] = value if lasting else UNKNOWN
+
+    def _file_of(self, base: str, node: ast.AST, frame: Frame) -> Path | None:
+        here = frame.module.unit.path.parent
+        file = self.project.find(base, here) if base else None
+        if file is None and isinstance(node, ast.ImportFrom) and node.level:
+            folder = here
+            for _ in range(node.level - 1):
+                folder = folder.parent
+            file = self.project.find(node.module, folder) if node.module else folder / "__init__.py"
+        return file
 
     def _module_value(self, name: str, node: ast.AST, frame: Frame) -> Value:
         return Value("name", const=vocabulary.canonical(name), node=node, unit=frame.module.unit)
@@ -46,15 +73,9 @@ class Imports(Interpreter):
         outside = Value("name", const=vocabulary.canonical(f"{base}.{name}"), node=node, unit=frame.module.unit)
         if base.split(".")[0] in ROOTS or self.depth > DEPTH:
             return outside
-        here = frame.module.unit.path.parent
         if not base:
             return outside
-        file = self.project.find(base, here)
-        if file is None and isinstance(node, ast.ImportFrom) and node.level:
-            folder = here
-            for _ in range(node.level - 1):
-                folder = folder.parent
-            file = self.project.find(node.module, folder) if node.module else folder / "__init__.py"
+        file = self._file_of(base, node, frame)
         if file is None or not file.is_file():
             return outside
         loaded = self.load(file, frame)

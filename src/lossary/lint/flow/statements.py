@@ -155,9 +155,19 @@ class Statements(Interpreter):
             self.block(node.body, frame)
             return True
         frame.tests.append(node)
-        falls = self._branches([node.body, node.orelse], frame, may_skip=False)
+        compared = _compared(node.test)
+        falls = self._branches([node.body, node.orelse], frame, may_skip=False, compared=compared)
         frame.tests.pop()
+        if compared and falls and (_leaves(node.body) or _leaves(node.orelse)):
+            self._bounded(compared, frame)
         return falls
+
+    def _bounded(self, names: set[str], frame: Frame) -> None:
+        """Note that numbers were compared before they are used here: somebody has thought of their size."""
+        for name in names:
+            held = frame.names.get(name)
+            if held is not None and held.op not in _NO_NUMBERS and held.attributes is None:
+                frame.names[name] = Value("bounded", (held,), node=held.node, unit=held.unit)
 
     def _unreached(self, body: list[ast.stmt], frame: Frame) -> None:
         """Read the definitions of statements that are not run here."""
@@ -171,12 +181,15 @@ class Statements(Interpreter):
         frame.names, frame.returned = held, returned
         restore(before)
 
-    def _branches(self, bodies: list[list[ast.stmt]], frame: Frame, *, may_skip: bool) -> bool:
+    def _branches(
+        self, bodies: list[list[ast.stmt]], frame: Frame, *, may_skip: bool, compared: set[str] | None = None
+    ) -> bool:
         before, objects = frame.names, heap(frame)
         ends: list[tuple[dict[str, Value], Heap]] = [(dict(before), objects)] if may_skip else []
         for body in bodies:
             frame.names = dict(before)
             restore(objects)
+            self._bounded(compared or set(), frame)
             if self.block(body, frame):
                 ends.append((frame.names, heap(frame)))
         if not ends:
@@ -261,7 +274,7 @@ class Statements(Interpreter):
             if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 static = any(dotted(d) in ("staticmethod", "classmethod") for d in statement.decorator_list)
                 if static:
-                    frame.functions.append(FunctionInfo(statement, frame.module, frame))
+                    frame.functions.append(FunctionInfo(statement, frame.module, frame, owner=info))
                 elif statement.args.args or statement.args.posonlyargs:
                     info.methods[statement.name] = statement
             else:
@@ -275,6 +288,31 @@ class Statements(Interpreter):
             info.fields = tuple(fields)
         frame.module.classes.append(info)
         frame.names[node.name] = Value("class", const=info, node=node, unit=frame.module.unit)
+
+
+_NO_NUMBERS = frozenset(
+    "const bounded loss either optimizer list tuple dict layer instance function class name".split()
+)
+_ORDER = (ast.Gt, ast.GtE, ast.Lt, ast.LtE)
+
+
+def _compared(test: ast.expr) -> set[str]:
+    """Return the names whose size a test asks for: ``x > 30``, ``abs(x) < limit``."""
+    found: set[str] = set()
+    for node in ast.walk(test):
+        if isinstance(node, ast.Compare) and isinstance(node.ops[0], _ORDER):
+            for side in (node.left, *node.comparators):
+                if isinstance(side, ast.UnaryOp):
+                    side = side.operand
+                if isinstance(side, ast.Call) and dotted(side.func).rpartition(".")[2] in ("abs", "fabs"):
+                    side = side.args[0] if side.args else getattr(side.func, "value", side)
+                if isinstance(side, ast.Name):
+                    found.add(side.id)
+    return found
+
+
+def _leaves(body: list[ast.stmt]) -> bool:
+    return bool(body) and isinstance(body[-1], (ast.Return, ast.Raise, ast.Continue, ast.Break))
 
 
 # Objects from outside of the project that attributes may be set on: models, mostly.

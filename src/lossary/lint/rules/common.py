@@ -8,7 +8,8 @@ from typing import Any
 from lossary.lint.flow import Event
 from lossary.lint.records import Edit
 from lossary.lint.sources import Unit
-from lossary.lint.values import Value, is_const
+from lossary.lint.values import Value, is_const, parts
+from lossary.lint.vocabulary import KEEPS_MEANING
 
 LOG_SCALE = frozenset({"log_softmax", "logsigmoid", "log", "logsumexp", "log1p"})
 RAW = frozenset({"linear", "conv"})
@@ -48,6 +49,43 @@ def guarded(value: Value) -> bool:
     if value.op in ("clamp", "maximum", "where", "add"):
         return True
     return value.op == "sub" and any(guarded(part) for part in value.args)
+
+
+_SELECTING = frozenset({"compare", "not", "and", "or"})
+_CHOOSING = frozenset({"where", "select", "cond", "piecewise", "nan_to_num", "masked_fill"})
+
+
+def thought_of(event: Event, value: Value, *around: str) -> bool:
+    """Whether somebody has taken care of extreme numbers: compared them before, selected some of them, or chooses
+    between two results around the expression (or calls a function `around` it).
+    """
+    for part in parts(value, KEEPS_MEANING | {"neg", "mul", "div", "sub", "add", "abs"}):
+        if part.op == "bounded":
+            return True
+        if part.op == "index" and len(part.args) == 2 and _selects(part.args[1]):
+            return True
+    return encloses(event, _CHOOSING | set(around))
+
+
+def _selects(index: Value) -> bool:
+    if index.op in _SELECTING or (index.op in ("mul", "bitand", "bitor") and any(map(_selects, index.args))):
+        return True
+    return index.op in ("unknown", "param", "call") and named(index.node).endswith(("mask", "valid", "keep"))
+
+
+def encloses(event: Event, names: frozenset[str] | set[str]) -> bool:
+    """Whether the expression of an event stands in a call of one of some functions."""
+    for call in event.frame.around:
+        said = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+        if call is not event.node and said in names:
+            return True
+    return False
+
+
+def in_autograd_function(event: Event) -> bool:
+    """Whether the code is part of a `torch.autograd.Function`, through which no gradient is taken."""
+    owner = event.frame.owner
+    return owner is not None and any(name.endswith("autograd.Function") for name in owner.outside())
 
 
 def one_minus(value: Value) -> Value | None:

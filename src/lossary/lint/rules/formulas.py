@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from lossary.lint.flow import Event, dotted
+from lossary.lint.intervals import interval
 from lossary.lint.records import Fix, Problem, rule
-from lossary.lint.rules.common import guarded, one_minus, replace
-from lossary.lint.values import Value, is_const, same
+from lossary.lint.rules.common import guarded, in_autograd_function, one_minus, replace, thought_of
+from lossary.lint.values import VISITS, Value, is_const, same
 
+_LARGE = 80.0  # exp stays finite in float32 up to 88.7
 _HEAD = "import torch\nimport torch.nn.functional as F\nimport numpy as np\n\n"
 
 
@@ -21,39 +23,49 @@ def _inline(event: Event, value: Value) -> ast.Call | None:
     return node if inside else None
 
 
+# The places whose functions may stand for each other: an inner call under another name, and the logarithm around it.
+_PLACES = {
+    "torch": ("torch", "torch.nn.functional"),
+    "jax": ("jax.nn", "jax.numpy"),
+    "scipy": ("scipy.special", "numpy"),
+    "tensorflow": ("tensorflow.nn", "tensorflow.math", "tensorflow"),
+}
+_KEPT = {"log_softmax": {"dim", "axis", "input", "dtype", "x", "logits"}, "logsigmoid": {"input"}}
+
+
 def _renamed(event: Event, old: str, new: str) -> Fix | None:
     """``torch.log(F.softmax(x, dim=1))`` as ``F.log_softmax(x, dim=1)``: the inner call under another name."""
     inner = _inline(event, event.args[0])
     if inner is None or not isinstance(inner.func, ast.Attribute) or inner.func.attr != old:
         return None
+    if any(k.arg not in _KEPT[new] for k in inner.keywords) or any(isinstance(a, ast.Starred) for a in inner.args):
+        return None
     outer = event.node
-    direct = isinstance(outer, ast.Call) and (outer.args == [inner] or getattr(outer.func, "value", None) is inner)
-    if not direct or outer.keywords or (outer.args and outer.args != [inner]):
+    if not isinstance(outer, ast.Call) or not isinstance(outer.func, ast.Attribute) or outer.keywords:
         return None
-    base = dotted(inner.func.value)
     held = event.flow.eval(inner.func.value, event.frame)
-    torchlike = held.op == "name" and held.const in (
-        "torch",
-        "torch.nn.functional",
-        "jax.nn",
-        "scipy.special",
-        "tensorflow.nn",
-    )
-    method = (
-        held.op != "name" and held.op in ("unknown", "param", "call", "linear", "attribute") and new == "log_softmax"
-    )
-    if not (torchlike or method):
-        return None
     unit = event.unit
-    if torchlike and held.const == "torch" and new == "logsigmoid":
-        arguments = ", ".join(unit.source(a) for a in inner.args)
-        return Fix(new, (replace(unit, outer, f"{base}.nn.functional.logsigmoid({arguments})"),))
-    if new == "logsigmoid" and held.const != "torch.nn.functional":
+    arguments = unit.source(inner)[len(unit.source(inner.func)) :]
+    if held.op != "name":
+        known = held.op in ("unknown", "param", "call", "linear", "attribute", "bounded")
+        if not known or new != "log_softmax" or outer.func.value is not inner or outer.args:
+            return None
+        return Fix(new, (replace(unit, outer, f"{unit.source(inner.func.value)}.log_softmax{arguments}"),))
+    places = next((p for p in _PLACES.values() if held.const in p), ())
+    around = event.flow.eval(outer.func.value, event.frame) if outer.args else held
+    direct = outer.args == [inner] if outer.args else outer.func.value is inner
+    if not direct or around.op != "name" or around.const not in places or "dtype" in {k.arg for k in inner.keywords}:
         return None
-    source = unit.source(inner)
-    head = len(unit.source(inner.func))
-    receiver = unit.source(inner.func.value)
-    return Fix(new, (replace(unit, outer, f"{receiver}.{new}{source[head:]}"),))
+    if new == "logsigmoid":
+        if places != _PLACES["torch"] or held.const not in ("torch", "torch.nn.functional"):
+            return None
+        new = "nn.functional.logsigmoid" if held.const == "torch" else new
+    return Fix(new, (replace(unit, outer, f"{unit.source(inner.func.value)}.{new}{arguments}"),))
+
+
+# Drawing from logarithms of probabilities, -inf is an answer: never.
+_SAMPLERS = ("categorical", "Categorical", "multinomial", "OneHotCategorical", "gumbel_softmax")
+_CLAMPS = ("clamp", "clamp_min", "clip", "clip_by_value", "maximum")
 
 
 @rule(
@@ -76,7 +88,7 @@ def log_of_softmax(event: Event) -> Iterator[Problem]:
     logarithm, and is exact.
     """
     value = event.args[0] if event.args else None
-    if value is None or len(event.args) != 1:
+    if value is None or len(event.args) != 1 or thought_of(event, value, *_SAMPLERS, *_CLAMPS):
         return
     if value.origin.op == "softmax":
         yield Problem(
@@ -102,7 +114,7 @@ def log_of_sigmoid(event: Event) -> Iterator[Problem]:
 
     Beyond -104 sigmoid is 0 in float32, its logarithm -inf. logsigmoid is exact, and its gradient never dies.
     """
-    if len(event.args) == 1 and event.args[0].origin.op == "sigmoid":
+    if len(event.args) == 1 and event.args[0].origin.op == "sigmoid" and not thought_of(event, event.args[0], *_CLAMPS):
         yield Problem(
             event.node,
             "the logarithm of sigmoid underflows",
@@ -126,7 +138,7 @@ def log_of_one_minus_probability(event: Event) -> Iterator[Problem]:
     A probability near 1 has few digits left to say how near. 1 - sigmoid(x) is sigmoid(-x): take logsigmoid(-x).
     """
     inner = one_minus(event.args[0]) if len(event.args) == 1 else None
-    if inner is not None and inner.origin.op in ("sigmoid", "softmax"):
+    if inner is not None and inner.origin.op in ("sigmoid", "softmax") and not thought_of(event, inner, *_CLAMPS):
         yield Problem(event.node, f"1 - {inner.origin.op} rounds to 0 for confident predictions", "Use logsigmoid(-x).")
 
 
@@ -140,6 +152,9 @@ def _summed_exp(value: Value) -> Value | None:
 
 def _shifted(value: Value) -> bool:
     """Whether exponents are kept small: a maximum was subtracted, or something else was."""
+    low, high = interval(value)
+    if high <= _LARGE and low >= -_LARGE:
+        return True
     return value.op in ("sub", "neg", "log_softmax", "clamp", "logsigmoid", "minimum", "const", "div") or (
         value.op == "mul" and any(v.op in ("neg", "sub") or _negative(v) for v in value.args)
     )
@@ -170,7 +185,7 @@ def log_of_sum_of_exp(event: Event) -> Iterator[Problem]:
     largest out first.
     """
     inner = _summed_exp(event.args[0]) if len(event.args) == 1 else None
-    if inner is None or _shifted(inner.origin):
+    if inner is None or _shifted(inner.origin) or thought_of(event, inner):
         return
     yield Problem(
         event.node, "the exponentials overflow before the logarithm is taken", "Use logsumexp.", _logsumexp(event)
@@ -188,6 +203,8 @@ def _logsumexp(event: Event) -> Fix | None:
     if held.op != "name" or held.const != "torch" or getattr(outer, "args", None) != [node] or outer.keywords:
         return None
     if dotted(outer.func) != f"{dotted(inner.func.value)}.log":
+        return None
+    if inner.keywords:
         return None
     options = list(node.args) if isinstance(node.func, ast.Attribute) and node.func.value is inner else node.args[1:]
     given = [event.unit.source(a) for a in options] + [event.unit.source(k) for k in node.keywords]
@@ -215,7 +232,9 @@ def softmax_by_hand(event: Event) -> Iterator[Problem]:
         return
     top, bottom = event.args
     inner = _summed_exp(bottom)
-    if inner is not None and top.op == "exp" and same(top.args[0], inner) and not _shifted(inner.origin):
+    if inner is None or _shifted(inner.origin) or thought_of(event, inner):
+        return
+    if top.op == "exp" and same(top.args[0], inner):
         yield Problem(
             event.node, "the exponentials overflow: inf / inf is NaN", "Subtract the maximum first, or call softmax."
         )
@@ -224,9 +243,12 @@ def softmax_by_hand(event: Event) -> Iterator[Problem]:
 def _cross_entropy_terms(value: Value) -> list[tuple[Value, Value]]:
     """Factor and logarithm's argument of each term of a sum a * log(b) + c * log(d), signs aside."""
     terms: list[tuple[Value, Value]] = []
-    waiting = [value]
-    while waiting and len(terms) < 3:
+    waiting, seen = [value], {id(value)}
+    while waiting and len(terms) < 3 and len(seen) < VISITS:
         part = waiting.pop()
+        if part.op in ("add", "sub") and any(id(p) in seen for p in part.args):
+            return []  # twice the same term is no cross-entropy
+        seen.update(id(p) for p in part.args)
         if part.op in ("neg", "mean", "sum") and part.args:
             waiting.append(part.args[0])
         elif part.op in ("add", "sub") and len(part.args) == 2:
@@ -268,7 +290,10 @@ def binary_cross_entropy_by_hand(event: Event) -> Iterator[Problem]:
         if inner_y is None or inner_p is None or not same(inner_y, y) or not same(inner_p, p):
             continue
         # The logarithms of sigmoid and softmax have rules of their own.
-        if not guarded(p) and p.origin.op not in ("sigmoid", "softmax", "tanh", "const"):
+        low, high = interval(p)
+        if guarded(p) or (low > 0 and high < 1) or thought_of(event, p):
+            return
+        if p.origin.op not in ("sigmoid", "softmax", "tanh", "const"):
             yield Problem(
                 event.node,
                 "0 * log(0) is NaN where a probability rounds to 0 or 1",
@@ -305,7 +330,7 @@ def log_of_one_plus_exp(event: Event) -> Iterator[Problem]:
         if len(ones) != 1 or len(others) != 1:
             return
         value = others[0]
-    if value.op == "exp" and value.args and not _never_large(value.args[0]):
+    if value.op == "exp" and value.args and not _never_large(value.args[0]) and not thought_of(event, value.args[0]):
         yield Problem(
             event.node, "exp overflows before the logarithm is taken", "Use softplus (NumPy: np.logaddexp(0, x))."
         )
@@ -314,6 +339,8 @@ def log_of_one_plus_exp(event: Event) -> Iterator[Problem]:
 def _never_large(value: Value) -> bool:
     """Whether an exponent is kept from being large: -abs(x), a difference, a clamp, a literal, a logarithm."""
     value = value.origin
+    if interval(value)[1] <= _LARGE:
+        return True
     if value.op in ("abs", "neg", "mul", "div"):
         return any(v.op in ("abs", "clamp", "minimum") or _never_large(v) for v in value.args)
     return value.op in ("clamp", "minimum", "const", "sub", "logsigmoid", "log_softmax", "where", "log")
@@ -335,9 +362,14 @@ def sigmoid_by_hand(event: Event) -> Iterator[Problem]:
     """
     if len(event.args) != 2 or not is_const(event.args[0], 1, 1.0) or event.args[1].op != "add":
         return
+    if in_autograd_function(event) or event.frame.no_grad:
+        return
     parts = event.args[1].args
     exps = [v for v in parts if v.op == "exp"]
-    if len(exps) == 1 and any(is_const(v, 1, 1.0) for v in parts) and exps[0].args and exps[0].args[0].op == "neg":
+    negative = len(exps) == 1 and exps[0].args and exps[0].args[0].op == "neg"
+    if negative and any(is_const(v, 1, 1.0) for v in parts):
+        if interval(exps[0].args[0])[1] <= _LARGE or thought_of(event, exps[0].args[0]):
+            return
         node = exps[0].node
         callee = event.flow.eval(node.func, event.frame) if isinstance(node, ast.Call) else None
         if callee is not None and callee.op == "name" and str(callee.const) in ("torch.exp", "jax.numpy.exp"):
