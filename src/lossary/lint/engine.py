@@ -14,9 +14,7 @@ from lossary.errors import DataError, ParameterError
 from lossary.lint.config import Config, find_config
 from lossary.lint.flow import Event, Flow, Project
 from lossary.lint.records import RULES, Finding, Problem, Rule
-from lossary.lint.rules.meaning import keras_options
 from lossary.lint.sources import SUFFIXES, Unit, contents, read, worth_reading
-from lossary.lint.values import UNKNOWN
 
 _ENOUGH = 1_500_000  # bytes for which a second process repays its start
 _AT_ONCE = 24  # files handed to a process together
@@ -46,19 +44,6 @@ class _Checker:
         for rule in self.rules.get(event.kind, ()):
             for problem in rule.check(event):
                 self.keep(rule.code, problem, event.unit)
-        if event.kind == "method" and event.name == "compile" and "loss" in event.kw:
-            self._compiled(event)
-
-    def _compiled(self, event: Event) -> None:
-        model = replace_loss = event.value
-        if model.op != "layer" or model.const not in ("keras.Sequential", "keras.Model"):
-            return
-        known = keras_options(Event("", event.node, event.frame, value=event.kw["loss"]))
-        if known is None:
-            return
-        output = event.flow.layer(replace_loss, (UNKNOWN,), {}, event.node, event.frame)
-        options = {"activation": output, "logits": known[1]}
-        self(Event("keras-fit", event.node, event.frame, name=known[0], options=options, flow=event.flow))
 
     def keep(self, code: str, problem: Problem, unit: Unit) -> None:
         """Keep a problem as a finding, unless it is silenced where it stands."""

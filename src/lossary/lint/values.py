@@ -76,7 +76,7 @@ def is_const(value: Value, *numbers: Any) -> bool:
     return value.op == "const" and not isinstance(value.const, (str, bool)) and value.const in numbers
 
 
-_OPAQUE = frozenset({"unknown", "call", "loop", "param"})
+_OPAQUE = frozenset({"unknown", "call", "loop", "param", "part", "many"})
 VISITS = 200  # of one value's parts, whatever asks: values are graphs, and as trees they may be exponentially large
 
 
@@ -187,7 +187,7 @@ def _merged_lists(a: Value, b: Value) -> Value:
     return Value("list", (*a.args[:head], middle, *end), node=a.node, unit=a.unit)
 
 
-def parts(value: Value, through: frozenset[str] | Callable[[Value], bool]) -> Iterator[Value]:
+def parts(value: Value, through: frozenset[str] | set[str] | Callable[[Value], bool]) -> Iterator[Value]:
     """Return a value and what it was made of, looking through some operations; each part once, a limited number."""
     enter = through if callable(through) else lambda part: part.op in through
     waiting, seen = [value], {id(value)}
@@ -300,6 +300,18 @@ def last_dimension(value: Value) -> int | None:
     ):
         return last_dimension(value.args[0])
     return None
+
+
+def axis_of(value: Value) -> Any:
+    """Return the axis of a softmax, a sum or a mean: a literal, None where it is all, unknown or a guess.
+
+    PyTorch has no default for softmax; TensorFlow, Keras, JAX and Flax take the last axis.
+    """
+    given = value.kw.get("dim") or value.kw.get("axis") or (value.args[1] if len(value.args) > 1 else None)
+    if given is not None:
+        return given.const if given.op == "const" else None
+    elsewhere = str(value.const or "").split(".")[0] in ("keras", "tensorflow", "jax", "flax", "scipy")
+    return -1 if elsewhere and value.op in ("softmax", "log_softmax") else None
 
 
 def _through(value: Value) -> Value:

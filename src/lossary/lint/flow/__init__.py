@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from lossary.lint.flow.calls import Calls
 from lossary.lint.flow.expressions import Expressions
-from lossary.lint.flow.frames import ClassInfo, Event, Frame, FunctionInfo, Module
+from lossary.lint.flow.frames import ClassInfo, Event, Frame, FunctionInfo, Module, Step
 from lossary.lint.flow.functions import Functions
 from lossary.lint.flow.gradients import Gradients
 from lossary.lint.flow.imports import Imports
+from lossary.lint.flow.keras import Keras
 from lossary.lint.flow.layers import Layers
 from lossary.lint.flow.names import dotted, walk_statements
 from lossary.lint.flow.project import Project
 from lossary.lint.flow.statements import Statements
 
 
-class Flow(Statements, Imports, Expressions, Calls, Layers, Functions, Gradients):
+class Flow(Statements, Imports, Expressions, Calls, Layers, Functions, Gradients, Keras):
     """Follows one file, and tells the listener what it meets."""
 
     def check(self, module: Module) -> None:
@@ -45,4 +46,4 @@ class Flow(Statements, Imports, Expressions, Calls, Layers, Functions, Gradients
                 instance.attributes = before
 
 
-__all__ = ["Event", "Flow", "Frame", "Module", "Project", "dotted", "walk_statements"]
+__all__ = ["ClassInfo", "Event", "Flow", "Frame", "Module", "Project", "Step", "dotted", "walk_statements"]

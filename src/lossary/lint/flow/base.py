@@ -43,6 +43,7 @@ class Interpreter:
         self.loading = 0
         self.fuel = FUEL
         self.depth = 0
+        self.no_grad = 0  # around the call that is followed
         self.calling: list[tuple[Module, ast.AST]] = []
         self.active: set[int] = set()
         self.memo: dict[tuple[Any, ...], tuple[Any, Value, list[Step]]] = {}
@@ -145,6 +146,14 @@ class Interpreter:
 
     def gradient_call(self, node: ast.Call, function: ast.Attribute, event: Event) -> None:
         """Tell of a method call that runs backward, makes a step or clears gradients."""
+        raise NotImplementedError
+
+    def keras_method(self, event: Event) -> None:
+        """Look at ``compile`` and ``fit`` of a model."""
+        raise NotImplementedError
+
+    def keras_call(self, held: Value, event: Event) -> None:
+        """Look at a loss that is called on labels and predictions, as in a loop with a GradientTape."""
         raise NotImplementedError
 
     def import_names(self, node: ast.Import | ast.ImportFrom, frame: Frame) -> None:

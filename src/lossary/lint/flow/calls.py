@@ -12,7 +12,14 @@ from lossary.lint.flow.names import dotted
 from lossary.lint.values import UNKNOWN, Value, merge
 from lossary.lint.vocabulary import METHODS, OPERATIONS, PASSES_THROUGH, WITHOUT_ARGUMENTS
 
-_TENSOR_MAKERS = {"torch.tensor", "torch.as_tensor", "torch.FloatTensor", "torch.LongTensor", "torch.Tensor"}
+_TENSOR_MAKERS = {
+    "torch.autograd.Variable",
+    "torch.tensor",
+    "torch.as_tensor",
+    "torch.FloatTensor",
+    "torch.LongTensor",
+    "torch.Tensor",
+}
 _TENSOR_MAKERS |= {"numpy.array", "numpy.asarray", "jax.numpy.array", "jax.numpy.asarray", "tensorflow.constant"}
 _NO_GRAD = {"torch.no_grad", "torch.inference_mode", "torch.autograd.no_grad", "torch.autograd.grad_mode.no_grad"}
 _UINT8 = {"cv2.imread", "imageio.imread", "imageio.v2.imread", "imageio.v3.imread", "skimage.io.imread", "cv2.cvtColor"}
@@ -147,6 +154,7 @@ class Calls(Interpreter):
         event = Event("method", node, frame, name=name, value=base, args=args, kw=kw, whole=whole)
         self.emit(event)
         self.gradient_call(node, function, event)
+        self.keras_method(event)
         if name in ("prepare", "setup", "setup_module") and args and _WRAPPER.search(text.lower()):
             return args[0] if len(args) == 1 else Value("tuple", args, node=node, unit=unit)
         op = METHODS.get(name, "")
@@ -214,6 +222,8 @@ class Calls(Interpreter):
         self, name: str, args: tuple[Value, ...], kw: dict[str, Value], node: ast.Call, frame: Frame, whole: bool
     ) -> Value:
         unit = frame.module.unit
+        if name == "torch.autograd.Variable" and len(args) == 1 and not kw:
+            return args[0]
         if name == "functools.partial" and args:
             return Value("partial", args, kw=kw, node=node, unit=unit)
         if vocabulary.is_optimiser(name):
@@ -229,7 +239,9 @@ class Calls(Interpreter):
         if facts is not None and (name.startswith("torch.nn.functional.") or not name.startswith("torch.nn.")):
             return self.loss(name, facts, args, kw, {}, node, frame, whole)
         if name in vocabulary.KERAS_LOSSES and name.rpartition(".")[2].islower():
-            self.emit(Event("keras", node, frame, name=name, args=args, kw=kw, whole=whole))
+            self.keras_call(
+                Value("name", const=name), Event("keras", node, frame, name=name, args=args, kw=kw, whole=whole)
+            )
             return Value("call", args, const=name, node=node, unit=unit)
         if name in _UINT8:
             return Value("uint8", args, const=name, node=node, unit=unit)
@@ -238,7 +250,7 @@ class Calls(Interpreter):
             return self.operation(op, args, node, frame, kw, name)
         if name in _TENSOR_MAKERS and args:
             if args[0].op in ("list", "tuple"):
-                return self.operation("literal", args, node, frame, _with_type(name, kw))
+                return self.operation("literal", args, node, frame, _with_type(name, kw), name)
             if (
                 args[0].op == "call"
                 and args[0].const == "PIL.Image.open"
@@ -246,7 +258,7 @@ class Calls(Interpreter):
                 and name.startswith("numpy")
             ):
                 return Value("uint8", args, const=name, node=node, unit=unit)
-            return self.operation("tensor_of", args, node, frame, kw)
+            return self.operation("tensor_of", args, node, frame, kw, name)
         if name in PASSES_THROUGH:
             return args[0] if args else UNKNOWN
         if name.startswith(vocabulary.LAYER_PLACES) or name in vocabulary.KERAS_MODELS:

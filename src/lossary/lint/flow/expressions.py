@@ -184,6 +184,8 @@ class Expressions(Interpreter):
         base = self.eval(node.value, frame)
         index = self.eval(node.slice, frame)
         if index.op == "const":
+            if base.op == "max" and index.const == 1 and (len(base.args) > 1 or base.kw):
+                return Value("argmax", base.args, node=node, unit=frame.module.unit)
             if base.op in ("tuple", "list") and isinstance(index.const, int) and not isinstance(index.const, bool):
                 known = not any(v.op == "many" for v in base.args)
                 if known and -len(base.args) <= index.const < len(base.args):

@@ -23,7 +23,7 @@ class Functions(Interpreter):
         node = info.node
         if id(node) in self.active or self.depth > DEPTH:
             return UNKNOWN
-        frame = Frame(info.module, node, {}, info.outer, info.owner)
+        frame = Frame(info.module, node, {}, info.outer, info.owner, no_grad=self.no_grad)
         unit = info.module.unit
         arguments = node.args
         for position, parameter in enumerate((*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)):
@@ -114,6 +114,7 @@ class Functions(Interpreter):
             id(bound),
             bound.version if bound is not None else 0,
             self.silent > 0,
+            caller.no_grad > 0,
             tuple(map(_key, args)) if known else None,
             tuple((k, _key(v)) for k, v in kw.items()) if known else None,
         )
@@ -127,11 +128,13 @@ class Functions(Interpreter):
         quiet = not known and plain and caller.module is info.module
         self.silent += quiet
         self.calling.append((caller.module, node))
+        outer, self.no_grad = self.no_grad, caller.no_grad
         steps: list[Step] = []
         try:
             result = self.function(info, given, steps)
         finally:
             self.calling.pop()
+            self.no_grad = outer
             self.silent -= quiet
         self.memo[key] = ((info, args, kw), result, steps)
         self._passed_on(steps, node, caller)

@@ -52,7 +52,7 @@ class Layers(Interpreter):
             options = dict(zip(known, layer.args, strict=False)) | layer.kw
             return self.loss(name, facts, args, kw, options, node, frame, whole)
         if name in vocabulary.KERAS_LOSSES:
-            self.emit(Event("keras", node, frame, name=name, value=layer, args=args, kw=kw, whole=whole))
+            self.keras_call(layer, Event("keras", node, frame, name=name, value=layer, args=args, kw=kw, whole=whole))
             return UNKNOWN
         value = args[0] if args else UNKNOWN
         if name in SEQUENTIAL:

@@ -102,8 +102,18 @@ class Statements(Interpreter):
         if isinstance(target, (ast.Tuple, ast.List)):
             parts = value.args if value.op in ("tuple", "list") else ()
             fits = len(parts) == len(target.elts) and not any(isinstance(e, ast.Starred) for e in target.elts)
+            if value.op == "max" and len(target.elts) == 2 and (len(value.args) > 1 or value.kw):
+                chosen = Value("argmax", value.args, node=value.node, unit=value.unit)  # values, indices = x.max(1)
+                parts, fits = (value, chosen), True
+            starred = any(isinstance(e, ast.Starred) for e in target.elts)
             for at, element in enumerate(target.elts):
-                self.assign(element, parts[at] if fits else fresh(element, frame), frame)
+                if fits:
+                    part = parts[at]
+                elif value.op in ("call", "part") and not starred:
+                    part = Value("part", (value,), at, node=element, unit=frame.module.unit)
+                else:
+                    part = fresh(element, frame)
+                self.assign(element, part, frame)
             return
         text = dotted(target)
         if text:
@@ -236,15 +246,18 @@ class Statements(Interpreter):
         self.block(node.orelse, frame)
 
     def _with(self, node: Any, frame: Frame) -> bool:
-        guards = 0
+        guards, allowed, held = 0, False, frame.no_grad
         for item in node.items:
             value = self.eval(item.context_expr, frame)
+            if value.op == "call" and value.const == "torch.set_grad_enabled" and value.args:
+                guards += value.args[0].op == "const" and value.args[0].const is False
             guards += value.op == "call" and value.const in _NO_GRAD
+            allowed = allowed or (value.op == "call" and value.const == "torch.enable_grad")
             if item.optional_vars is not None:
                 self.assign(item.optional_vars, value if value.op == "call" else UNKNOWN, frame)
-        frame.no_grad += guards
+        frame.no_grad = guards if allowed else held + guards
         falls = self.block(node.body, frame)
-        frame.no_grad -= guards
+        frame.no_grad = held
         return falls
 
     def _try(self, node: ast.Try, frame: Frame) -> bool:
@@ -316,7 +329,7 @@ def _leaves(body: list[ast.stmt]) -> bool:
 
 
 # Objects from outside of the project that attributes may be set on: models, mostly.
-OBJECTS = frozenset({"call", "attribute", "param", "unknown", "index"})
+OBJECTS = frozenset({"call", "part", "attribute", "param", "unknown", "index"})
 Heap = dict[int, tuple[Value, dict[str, Value]]]
 
 

@@ -104,9 +104,3 @@ def replace(unit: Unit, node: Any, text: str) -> Edit:
 def insert(unit: Unit, node: Any, text: str) -> Edit:
     """Write a text before an expression."""
     return Edit(unit.start(node), unit.start(node), text)
-
-
-def torch_like(value: Value) -> bool:
-    """Whether an operation was spelled in PyTorch: by a function of torch, or by a method."""
-    node = value.node
-    return isinstance(node, ast.Call)

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 
 from lossary.lint.flow import Event
 from lossary.lint.records import Problem, rule
-from lossary.lint.rules.common import LOG_SCALE, RAW, made, named, where
-from lossary.lint.values import Value, last_dimension
-from lossary.lint.vocabulary import KERAS_LOSSES, KERAS_POSITIONS, KERAS_STRINGS, PREDICTION, TARGET, parameters
+from lossary.lint.rules.common import RAW, made, named, where
+from lossary.lint.values import Value, axis_of, last_dimension, meaning, parts
+from lossary.lint.vocabulary import (
+    KEEPS_MEANING,
+    PREDICTION,
+)
 
 
 def _prediction(event: Event) -> Value | None:
@@ -17,7 +20,7 @@ def _prediction(event: Event) -> Value | None:
 
 def _into(event: Event, inputs: str, ops: frozenset[str] | set[str]) -> Iterator[tuple[Value, object]]:
     if event.facts.input == inputs and (value := _prediction(event)) is not None:
-        origin = value.origin
+        origin = meaning(value)
         if origin.op in ops:
             yield origin, where(event, *PREDICTION)
 
@@ -94,7 +97,7 @@ def softmax_into_cross_entropy(event: Event) -> Iterator[Problem]:
     """
     if event.kind == "keras-fit":
         if (
-            event.options["activation"].op == "softmax"
+            meaning(event.options["activation"]).op == "softmax"
             and event.name == "softmax"
             and event.options["logits"].const is True
         ):
@@ -143,7 +146,7 @@ def sigmoid_into_bce_with_logits(event: Event) -> Iterator[Problem]:
     """
     if event.kind == "keras-fit":
         if (
-            event.options["activation"].op == "sigmoid"
+            meaning(event.options["activation"]).op == "sigmoid"
             and event.name == "sigmoid"
             and event.options["logits"].const is True
         ):
@@ -305,11 +308,18 @@ def probability_loss_on_logits(event: Event) -> Iterator[Problem]:
     process); Keras clips in silence, and what is clipped has no gradient. Use the loss with logits, which is exact, too.
     """
     if event.kind == "keras-fit":
-        if event.options["activation"].op in RAW and event.options["logits"].const is False:
+        output = meaning(event.options["activation"])
+        if event.options["logits"].const is False and output.op in RAW:
             yield Problem(
                 event.node,
-                f"the loss expects probabilities, but the model ends without activation{made(event.options['activation'], event)}",
+                f"the loss expects probabilities, but the model ends without activation{made(output, event)}",
                 "Pass from_logits=True to the loss.",
+            )
+        elif event.options["logits"].const is False and output.op in ("relu", "tanh", "softplus", "log_softmax"):
+            yield Problem(
+                event.node,
+                f"the loss expects probabilities, but the model ends in {output.op}{made(output, event)}",
+                f"End in {event.name}, or without activation and with from_logits=True.",
             )
         return
     if event.facts.framework == "torch":
@@ -395,12 +405,13 @@ def kl_div_log_target(event: Event) -> Iterator[Problem]:
     value = event.argument("target")
     if (
         value is not None
-        and value.origin.op in ("log_softmax", "logsigmoid")
+        and meaning(value).op in ("log_softmax", "logsigmoid", "log")
+        and (meaning(value).op != "log" or meaning(value).args[0].origin.op in ("softmax", "sigmoid"))
         and event.option("log_target", False) is False
     ):
         yield Problem(
             where(event, "target"),
-            f"{event.facts.name} expects a target of probabilities, and is given the output of {value.origin.op}",
+            f"{event.facts.name} expects a target of probabilities, and is given the output of {meaning(value).op}",
             "Pass log_target=True.",
         )
 
@@ -479,7 +490,7 @@ def log_softmax_into_cross_entropy(event: Event) -> Iterator[Problem]:
 @rule(
     "LOS111",
     "relu-before-logit-loss",
-    on="loss",
+    on=("loss", "keras-fit"),
     numbers="Logits that cannot be negative leave a negative example a loss of at least 0.6931, and no gradient once they "
     "are 0.",
     wrong="""
@@ -505,9 +516,18 @@ def relu_before_logit_loss(event: Event) -> Iterator[Problem]:
 
     A logit below 0 is how a model says "no". ReLU makes that 0, "perhaps", and passes no gradient back from there.
     """
+    if event.kind == "keras-fit":
+        output = meaning(event.options["activation"])
+        if event.options["logits"].const is True and output.op == "relu" and meaning(output.args[0]).op in RAW:
+            yield Problem(
+                event.node,
+                f"the loss expects logits of either sign, and the last layer is ReLU{made(output, event)}",
+                "Leave the last layer without activation.",
+            )
+        return
     for kind in ("softmax-logits", "sigmoid-logits"):
         for origin, node in _into(event, kind, {"relu"}):
-            if origin.args and origin.args[0].origin.op in RAW:
+            if origin.args and meaning(origin.args[0]).op in RAW:
                 yield Problem(
                     node,  # type: ignore[arg-type]
                     f"{event.facts.name} expects logits of either sign, and the last layer is ReLU{made(origin, event)}",
@@ -546,7 +566,7 @@ def poisson_nll_on_rates(event: Event) -> Iterator[Problem]:
     """
     if event.facts.input == "log-rate" and event.whole and event.option("log_input", True) is True:
         value = _prediction(event)
-        if value is not None and value.origin.op in ("exp", "softplus", "relu", "softmax", "sigmoid"):
+        if value is not None and value.origin.op in ("exp", "softplus", "relu", "softmax", "sigmoid", "square"):
             yield Problem(
                 where(event, *PREDICTION),
                 f"{event.facts.name} exponentiates its input, and is given the output of {value.origin.op}",
@@ -636,11 +656,18 @@ def softmax_over_one(event: Event) -> Iterator[Problem]:
     if event.kind == "applied" and event.name != "softmax":
         return
     value = event.value
-    dim = value.option("dim", 1)
+    dim = axis_of(value)
     # (N, T, 1) with dim=1 is attention over T: only dim=-1 is certain, and dim=1 in a Sequential that ends there
     ends = event.kind == "applied" and not event.frame.loops and dim == 1 and _sequential(event)
+    ends = ends or (dim == 1 and _flat(value))
     if value.args and last_dimension(value.args[0]) == 1 and (dim == -1 or ends):
         yield Problem(event.node, "softmax over a dimension of size 1 is always 1", "Use sigmoid for one yes or no.")
+
+
+def _flat(value: Value) -> bool:
+    """Whether a value certainly has the shape (N, classes): its layers follow a flattening or an image's pooling."""
+    found = parts(value, {"softmax", "linear", "relu", "dropout", "tanh", "sigmoid"} | KEEPS_MEANING)
+    return any(part.op in ("flatten", "view", "reshape") and part is not value for part in found)
 
 
 def _sequential(event: Event) -> bool:
@@ -726,8 +753,10 @@ def softmax_without_dim(event: Event) -> Iterator[Problem]:
     source = event.unit.source(node.func) if hasattr(node, "func") else ""
     callee = event.flow.eval(node.func, event.frame) if source and event.kind != "applied" else None
     if event.kind == "applied":
-        missing = "dim" not in value.kw and node is not event.node and source.endswith(("Softmax",))
-        missing = missing and len(node.args) == 0 and not node.keywords
+        missing = (
+            value.const in ("torch.nn.Softmax", "torch.nn.LogSoftmax", "torch.nn.Softmin") and "dim" not in value.kw
+        )
+        missing = missing and node is not event.node and len(node.args) == 0 and not node.keywords
     else:
         spelled = callee is not None and callee.op == "name" and str(callee.const).startswith("torch.nn.functional.")
         missing = spelled and len(node.args) == 1 and not node.keywords
@@ -768,28 +797,10 @@ def activation_twice(event: Event) -> Iterator[Problem]:
     """
     value = event.value
     if value.args and value.op in ("softmax", "sigmoid", "log_softmax"):
-        inner = value.args[0].origin
+        inner = meaning(value.args[0])
         if inner.op in ("softmax", "sigmoid") and (
             inner.op == value.op or (value.op == "log_softmax" and inner.op == "softmax")
         ):
             yield Problem(
                 event.node, f"{value.op} is applied to the output of {inner.op}{made(inner, event)}", "Apply it once."
             )
-
-
-def keras_options(event: Event) -> tuple[str, Value] | None:
-    """Return the activation a Keras loss is made for, and its `from_logits`; None where that is not certain."""
-    held = event.value
-    if held.op == "const" and held.const in KERAS_STRINGS:
-        return KERAS_STRINGS[held.const][1], Value("const", const=False)
-    if held.op == "name" and held.const in KERAS_LOSSES:
-        return KERAS_LOSSES[held.const][1], Value("const", const=False)
-    if held.op == "layer" and held.const in KERAS_LOSSES:
-        name, activation = KERAS_LOSSES[held.const]
-        position = KERAS_POSITIONS["class"].get(name, 0)
-        given = held.kw.get("from_logits") or (held.args[position] if position < len(held.args) else None)
-        return activation, given if given is not None else Value("const", const=False)
-    return None
-
-
-__all__ = ["LOG_SCALE", "TARGET", "keras_options", "parameters"]

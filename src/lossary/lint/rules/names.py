@@ -141,7 +141,7 @@ def loss_class_called_as_function(event: Event) -> Iterator[Problem]:
         line, column = event.unit.end(node.func)
         from lossary.lint.records import Edit
 
-        fix = Fix("Make it, then call it", (Edit((line, column), (line, column), "()"),))
+        fix = Fix("Make it, then call it", (Edit((line, column), (line, column), "()"),), safe=False)
         yield Problem(
             node,
             f"{facts.name} is a class: this makes a loss and calls none",
@@ -188,7 +188,11 @@ def no_such_reduction(event: Event) -> Iterator[Problem]:
         keyword = next(k for k in event.node.keywords if k.arg == "reduction")
         meant = {"average": "mean", "avg": "mean", "total": "sum"}.get(value.const.lower(), value.const.lower())
         literal = isinstance(keyword.value, ast.Constant)
-        fix = Fix(meant, (replace(event.unit, keyword.value, f'"{meant}"'),)) if meant in known and literal else None
+        fix = (
+            Fix(meant, (replace(event.unit, keyword.value, f'"{meant}"'),), safe=False)
+            if meant in known and literal
+            else None
+        )
         yield Problem(keyword.value, f"{value.const!r} is no reduction", f"One of {', '.join(sorted(known))}.", fix)
     elif value.const is None:
         yield Problem(event.node, "None is no reduction", 'Write reduction="none".')
@@ -211,23 +215,37 @@ def weight_not_a_tensor(event: Event) -> Iterator[Problem]:
     """
     if parameters(event.name) is None or not event.name.startswith("torch.nn.") or not isinstance(event.node, ast.Call):
         return
+    names = parameters(event.name) or ()
+    nodes = {k.arg: k.value for k in event.node.keywords if k.arg}
+    nodes |= dict(zip(names, event.node.args, strict=False)) if event.whole else {}
+    values = dict(zip(names, event.args, strict=False)) | event.kw
     for name in ("weight", "pos_weight"):
-        value = event.kw.get(name)
-        if value is None:
+        value, node = values.get(name), nodes.get(name)
+        if value is None or node is None:
             continue
-        node = next((k.value for k in event.node.keywords if k.arg == name), None)
         number = value.op == "const" and isinstance(value.const, (int, float)) and not isinstance(value.const, bool)
-        if node is not None and (number or (value.op in ("list", "tuple") and value.unit is event.unit)):
+        array = value.op in ("literal", "tensor_of", "ones", "zeros", "full") and str(value.const).startswith("numpy.")
+        array = array or (value.op == "call" and str(value.const).endswith("compute_class_weight"))
+        if number or array or (value.op in ("list", "tuple") and value.unit is event.unit):
             fix = None
-            if isinstance(node, (ast.List, ast.Constant)) and re.search(
-                r"^import torch\s*$", event.unit.text, re.MULTILINE
-            ):
-                fix = Fix(
-                    "torch.tensor", (replace(event.unit, node, f"torch.tensor({event.unit.source(node)})"),), safe=False
-                )
-            yield Problem(node, f"{name} must be a tensor", "Wrap it: torch.tensor([...]).", fix)
-        elif node is not None and number_type(value) == "int":
+            listed = isinstance(node, (ast.List, ast.Constant))
+            if listed and re.search(r"^import torch\s*$", event.unit.text, re.MULTILINE):
+                text = f"torch.tensor({event.unit.source(node)}, dtype=torch.float32)"
+                fix = Fix("torch.tensor", (replace(event.unit, node, text),), safe=False)
+            said = (
+                "Wrap it: torch.tensor([...])."
+                if not array
+                else "Convert it: torch.as_tensor(weights, dtype=torch.float32)."
+            )
+            yield Problem(node, f"{name} must be a tensor", said, fix)
+        elif number_type(value) == "int" and loss_takes_classes(event.name):
             yield Problem(node, f"{name} must be a tensor of floating-point numbers", "Write 1.0, not 1.")
+
+
+def loss_takes_classes(name: str) -> bool:
+    """Whether a loss looks weights up by class: those it refuses as integers, where others multiply and convert."""
+    facts = loss_facts(name)
+    return facts is not None and facts.target == "index"
 
 
 _RANGES = {

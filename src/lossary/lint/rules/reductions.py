@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from lossary.lint.flow import Event, walk_statements
 from lossary.lint.records import Edit, Fix, Problem, rule
 from lossary.lint.rules.common import insert, named
-from lossary.lint.values import Value
+from lossary.lint.values import Value, losses_in
 from lossary.lint.vocabulary import parameters
 
 _HEAD = "import torch\nfrom torch import nn\nimport torch.nn.functional as F\n\n"
@@ -42,7 +42,7 @@ def positional_reduction(event: Event) -> Iterator[Problem]:
     """
     for parameter, node, value in _positions(event):
         if value.op == "const" and value.const in _WORDS and parameter != "reduction":
-            fix = Fix("Name the parameter", (insert(event.unit, node, "reduction="),))
+            fix = Fix("Name the parameter", (insert(event.unit, node, "reduction="),), safe=False)
             last = node is event.node.args[-1] and "reduction" not in event.kw
             yield Problem(
                 node,
@@ -71,7 +71,7 @@ def number_as_size_average(event: Event) -> Iterator[Problem]:
         number = value.op == "const" and isinstance(value.const, (int, float)) and not isinstance(value.const, bool)
         if number and parameter in ("size_average", "reduce"):
             only = "beta" if "smooth_l1" in event.name.lower() or "SmoothL1" in event.name else ""
-            fix = Fix("Name the parameter", (insert(event.unit, node, f"{only}="),)) if only else None
+            fix = Fix("Name the parameter", (insert(event.unit, node, f"{only}="),), safe=False) if only else None
             last = node is event.node.args[-1] and only not in event.kw
             yield Problem(
                 node,
@@ -101,13 +101,10 @@ def size_average(event: Event) -> Iterator[Problem]:
     flags = [k for k in event.node.keywords if k.arg in ("size_average", "reduce")]
     for keyword in flags:
         value = event.kw.get(keyword.arg or "")
-        known = value is not None and value.op == "const" and isinstance(value.const, bool)
-        if value is not None and value.op == "const" and value.const is None:
-            continue
-        if not known:
+        literal = isinstance(keyword.value, ast.Constant) and isinstance(keyword.value.value, bool)
+        if value is None or not literal:
             # Whoever passes a flag of their own on (a subclass, a wrapper) is told by the one who sets it.
             continue
-        assert value is not None
         word = {("size_average", True): "mean", ("size_average", False): "sum", ("reduce", True): "mean"}.get(
             (keyword.arg or "", bool(value.const)), "none"
         )
@@ -120,6 +117,9 @@ def size_average(event: Event) -> Iterator[Problem]:
             f'Write reduction="{word}".' if alone else "Write reduction=.",
             Fix(f'reduction="{word}"', (edit,)) if alone else None,
         )
+    for parameter, node, value in _positions(event):
+        if parameter in ("size_average", "reduce") and isinstance(node, ast.Constant) and isinstance(value.const, bool):
+            yield Problem(node, f"{value.const} lands in the deprecated {parameter}", "Write reduction=.")
 
 
 @rule(
@@ -172,7 +172,7 @@ _STEPS = re.compile(r"accum|micro_?batch|grad_acc")
 @rule(
     "LOS305",
     "mean-of-micro-batches",
-    on=("div", "augmented"),
+    on="backward",
     numbers="Two micro-batches of 10 and 2 tokens whose losses are 0.5 and 6.5 a token: the mean over tokens is 1.5, the "
     "mean of means 3.5.",
     wrong=_HEAD
@@ -202,22 +202,30 @@ def mean_of_micro_batches(event: Event) -> Iterator[Problem]:
     With ignored labels each micro-batch divides by its own count, so a token in a sparse one weighs more. Sum, and divide
     by the number of labels of the whole batch.
     """
-    if event.kind == "augmented":
-        if not isinstance(event.node.op, ast.Div):
-            return
-        loss, divisor = event.args[0], event.node.value
-    else:
-        loss, divisor = event.args[0], getattr(event.node, "right", None)
-    if loss.op != "loss" or not _STEPS.search(named(divisor)):
+    value = event.value
+    if value.op != "div" or len(value.args) != 2:
         return
-    call: Event = loss.const
-    ignoring = "ignore_index" in call.options and call.option("ignore_index") is not None
-    if ignoring and call.option("reduction", "mean") == "mean":
-        yield Problem(
-            event.node,
-            "a mean over the labels that are not ignored, averaged over micro-batches",
-            'Use reduction="sum", and divide by the labels of the whole batch.',
-        )
+    loss, divisor = value.args
+    steps = bool(_STEPS.search(named(divisor.node)))
+    steps = steps or (divisor.op == "const" and isinstance(divisor.const, int) and divisor.const > 1)
+    if not steps or not event.frame.loops:
+        return
+    losses = losses_in(loss)
+    for held in losses:
+        call: Event = held.const
+        ignores = call.facts.target == "index" and call.facts.framework == "torch"
+        default = "ignore_index" not in call.options and _PADDED.search(event.unit.text) is not None
+        given = "ignore_index" in call.options and call.option("ignore_index") is not None
+        if ignores and (given or default) and call.option("reduction", "mean") == "mean":
+            yield Problem(
+                value.node,
+                "a mean over the labels that are not ignored, averaged over micro-batches",
+                'Use reduction="sum", and divide by the labels of the whole batch.',
+            )
+            return
+
+
+_PADDED = re.compile(r"(?<![\w.])-100\b")  # the label that PyTorch ignores unless told otherwise
 
 
 @rule(
@@ -299,7 +307,8 @@ def mask_then_mean(event: Event) -> Iterator[Problem]:
         return
     for loss, mask in (value.args, value.args[::-1]):
         unreduced = loss.origin.op == "loss" and loss.origin.const.option("reduction", "mean") == "none"
-        if unreduced and re.search(r"(^|_)mask$", named(mask.node)):
+        name = named(mask.node)
+        if unreduced and re.search(r"(^|_)mask$", name) and not _divided_by(event, name):
             yield Problem(
                 event.node,
                 "masked places stay in the denominator of this mean",
@@ -307,10 +316,19 @@ def mask_then_mean(event: Event) -> Iterator[Problem]:
             )
 
 
+def _divided_by(event: Event, name: str) -> bool:
+    """Whether something in the function is divided by the mask, so that the denominator is mended there."""
+    for node in walk_statements(getattr(event.frame.node, "body", [])):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            if any(isinstance(part, ast.Name) and part.id.lower() == name for part in ast.walk(node.right)):
+                return True
+    return False
+
+
 @rule(
     "LOS308",
     "backward-on-unreduced",
-    on="method",
+    on="backward",
     numbers="PyTorch stops: grad can be implicitly created only for scalar outputs.",
     wrong=_HEAD + "def step(a, b):\n    loss = F.mse_loss(a, b, reduction='none')\n    loss.backward()\n",
     right=_HEAD + "def step(a, b):\n    loss = F.mse_loss(a, b, reduction='none')\n    loss.mean().backward()\n",
@@ -322,7 +340,7 @@ def backward_on_unreduced(event: Event) -> Iterator[Problem]:
     It has one value per example, and backward() starts from a single number.
     """
     value = event.value.origin
-    if event.name == "backward" and value.op == "loss" and not event.args and not event.kw:
+    if value.op == "loss" and not event.args and not event.kw:
         if value.const.option("reduction", "mean") == "none" and value.const.facts.framework == "torch":
             yield Problem(
                 event.node,

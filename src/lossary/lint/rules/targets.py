@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
+from typing import Any
 
-from lossary.lint.flow import Event
+from lossary.lint.flow import Event, dotted
 from lossary.lint.records import Problem, rule
 from lossary.lint.rules.common import named, where
-from lossary.lint.values import Value, is_const, last_dimension, layout, literal_numbers, number_type
-from lossary.lint.vocabulary import PREDICTION, TARGET
+from lossary.lint.values import Value, is_const, last_dimension, layout, literal_numbers, number_type, parts, same
+from lossary.lint.vocabulary import KEEPS_MEANING, PREDICTION, TARGET
 
 _STEP = "import torch\nfrom torch import nn\nimport torch.nn.functional as F\n\n"
 
@@ -254,12 +256,29 @@ def ignore_index_is_a_class(event: Event) -> Iterator[Problem]:
     weight = event.options.get("weight")
     weights = literal_numbers(weight) if weight is not None else None
     weighted = bool(weights) and ignored < len(weights or ()) and (weights or [0])[ignored] not in (0, 0.0)
-    if (classes is not None and ignored < classes <= 2) or weighted:
+    target = _target(event)
+    occurs = target is not None and _takes(target, ignored)
+    if (classes is not None and ignored < classes <= 2) or weighted or occurs:
         yield Problem(
             event.node,
             f"ignore_index={ignored} is one of the classes, and is never learned",
             "Use a label that is no class, such as -100.",
         )
+
+
+def _takes(target: Value, label: int) -> bool:
+    """Whether a target certainly takes a label: one of the numbers drawn, written out, or decided by a comparison."""
+    origin = target
+    while origin.op in ("long", "cast", *KEEPS_MEANING) and origin.args:
+        origin = origin.args[0]
+    if origin.op == "compare":
+        return label in (0, 1)
+    if origin.op == "randint" and len(origin.args) > 1:
+        first, second = origin.args[:2]
+        low, high = (first, second) if second.op == "const" else (Value("const", const=0), first)
+        numbers = low.op == high.op == "const" and isinstance(low.const, int) and isinstance(high.const, int)
+        return numbers and low.const <= label < high.const
+    return False
 
 
 @rule(
@@ -348,15 +367,33 @@ def squeeze_without_dim(event: Event) -> Iterator[Problem]:
         node = getattr(value, "node", None)
         if value is None or value.op != "squeeze" or len(value.args) != 1 or value.kw or value.unit is not event.unit:
             continue
-        if (
-            last_dimension(value.args[0]) == 1
-            and isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Attribute)
-            and not node.args
-        ):
-            line, column = event.unit.end(node)
-            edit = Edit((line, column - 1), (line, column - 1), "-1")
-            yield Problem(node, "squeeze() also drops a batch of one", "Use squeeze(-1).", Fix("squeeze(-1)", (edit,)))
+        if last_dimension(value.args[0]) != 1 or not isinstance(node, ast.Call) or _whole_data(value, event):
+            continue
+        line, column = event.unit.end(node)
+        method = isinstance(node.func, ast.Attribute) and not node.args
+        plain = method or event.unit.source(node)[:-1].rstrip()[-1:] not in (",", "(")
+        edit = Edit((line, column - 1), (line, column - 1), "-1" if method else ", -1")
+        fix = Fix("squeeze(-1)", (edit,), safe=False) if plain and not node.keywords else None
+        yield Problem(node, "squeeze() also drops a batch of one", "Use squeeze(-1).", fix)
+
+
+_DROPS_LAST = re.compile(r"drop_last\s*=\s*True")
+
+
+def _whole_data(value: Value, event: Event) -> bool:
+    """Whether the batch is never a single example: all the data at once, or a loader that drops what is left over."""
+    if _DROPS_LAST.search(event.unit.text):
+        return True
+    frame = event.frame
+    batches = [
+        loop
+        for loop in frame.loops
+        if isinstance(loop, (ast.For, ast.AsyncFor))
+        and not (isinstance(loop.iter, ast.Call) and dotted(loop.iter.func).rpartition(".")[2] in ("range", "trange"))
+    ]
+    if batches:
+        return False
+    return not any(part.op in ("param", "part") for part in parts(value, lambda part: part.op != "param"))
 
 
 @rule(
@@ -423,16 +460,50 @@ def labels_shifted_twice(event: Event) -> Iterator[Problem]:
 
     The causal language models of transformers shift `labels` inside. Pass the same tokens as input_ids and labels.
     """
-    node = event.call
-    given = {k.arg: k.value for k in node.keywords if k.arg}
-    if not {"input_ids", "labels"} <= given.keys() or "transformers" not in event.unit.text:
+    if not _imports(event, ("transformers", "peft", "trl")):
         return
-    if not event.unit.tree or not any(
-        isinstance(n, (ast.Import, ast.ImportFrom)) and "transformers" in ast.dump(n) for n in event.unit.tree.body
+    labels = event.kw.get("labels")
+    inputs = event.kw.get("input_ids") or (event.args[0] if event.args else None)
+    if labels is None or inputs is None:
+        return
+    if event.value.op == "instance" and not any(
+        name.startswith(("transformers.", "peft.")) for name in event.value.const.outside()
     ):
         return
-    inputs, labels = (ast.unparse(given[k]).replace(" ", "") for k in ("input_ids", "labels"))
-    if inputs.endswith("[:,:-1]") and labels.endswith("[:,1:]"):
-        yield Problem(
-            given["labels"], "the model shifts labels itself: these are shifted twice", "Pass the tokens unshifted."
-        )
+    before, after = _cut(inputs), _cut(labels)
+    if before is not None and after is not None and before[1:] == (None, -1) and after[1:] == (1, None):
+        if same(before[0], after[0]) or named(before[0].node) != "":
+            yield Problem(
+                where_given(event, "labels"),
+                "the model shifts labels itself: these are shifted twice",
+                "Pass the tokens unshifted.",
+            )
+
+
+def where_given(event: Event, name: str) -> ast.AST:
+    """Return the expression of a keyword, or the call."""
+    return next((k.value for k in event.call.keywords if k.arg == name), event.node)
+
+
+def _imports(event: Event, packages: tuple[str, ...]) -> bool:
+    for node in ast.walk(event.unit.tree) if event.unit.tree else ():
+        if isinstance(node, ast.Import) and any(alias.name.split(".")[0] in packages for alias in node.names):
+            return True
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in packages:
+            return True
+    return False
+
+
+def _cut(value: Value) -> tuple[Value, Any, Any] | None:
+    """Return what a slice of the last axis is taken of, and its ends: ``ids[:, :-1]`` gives (ids, None, -1)."""
+    while value.op in ("same", "clone", "detach", "cast", "long") and value.args:
+        value = value.args[0]
+    if value.op != "index" or len(value.args) != 2:
+        return None
+    index = value.args[1]
+    if index.op == "tuple" and index.args:
+        index = index.args[-1]
+    if index.op != "slice" or not all(part.op == "const" for part in index.args):
+        return None
+    low, high, step = (part.const for part in index.args)
+    return None if step not in (None, 1) else (value.args[0], None if low == 0 else low, high)
