@@ -141,6 +141,9 @@ _BY_PARTS = frozenset(
 )
 
 
+_ONE_INPUT = frozenset("softmax log_softmax sigmoid logsigmoid relu clamp dropout argmax".split())
+
+
 def merge(a: Value, b: Value, depth: int = 4) -> Value:
     """Return what is certain after two branches: the same operation of whatever is certain of its parts."""
     if a is b or (a.op == b.op and same(a, b, 4)):
@@ -159,6 +162,9 @@ def merge(a: Value, b: Value, depth: int = 4) -> Value:
             result = Value(a.op, parts, a.const if a.const == b.const else None, kw=kw, node=a.node, unit=a.unit)
             result.no_grad = a.no_grad and b.no_grad
             return result
+    if a.op == b.op and a.op in _ONE_INPUT and a.args and b.args:
+        kw = {"dim": UNKNOWN} if a.op in ("softmax", "log_softmax") else {}
+        return Value(a.op, (merge(a.args[0], b.args[0], depth - 1),), kw=kw, node=a.node, unit=a.unit)
     none = [x for x in (a, b) if x.op == "const" and x.const is None]
     choices = [x for value in (a, b) for x in (value.args if value.op == "either" else (value,)) if x not in none]
     if choices and len(choices) <= 4 and all(x.op in _CALLABLE for x in choices):

@@ -137,6 +137,10 @@ class Statements(Interpreter):
                 self.assign(target.value, Value("dict", kw=kw, node=held.node, unit=held.unit), frame)
             elif held.op in OBJECTS and held is not UNKNOWN:
                 held.set_attribute(f"[{index.const!r}]", value)
+                if isinstance(target.value, ast.Attribute):  # model.classifier[6] = ... changes the model
+                    owner = self.eval(target.value.value, frame)
+                    if owner.op in OBJECTS and owner is not UNKNOWN:
+                        owner.set_attribute(target.value.attr, held)
 
     def _augmented(self, node: ast.AugAssign, frame: Frame) -> None:
         value = self.eval(node.value, frame)
