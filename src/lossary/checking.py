@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from lossary import _dispatch, settings
+from lossary import _dispatch, settings, tolerances
 from lossary.catalogue import Loss, names
-from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError, suggest
+from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError, digits, suggest
 from lossary.facts import CONVENTIONS, Domain, Signature, dimension
 
 # --- arguments ------------------------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ def _parameter(loss: Loss, name: str, value: Any, ranges: bool) -> Any:
     if isinstance(value, (int, float)):
         if not ranges or domain.contains(value):
             return int(value) if domain.kind in ("count", "integer") else value
-        raise ParameterError(f"{loss.name}: {name}: got {value:g}, expected a number in {domain.text}")
+        raise ParameterError(f"{loss.name}: {name}: got {digits(value, *_ends(domain))}, expected a number in {domain.text}")
     if hasattr(value, "detach"):  # a tensor, perhaps on a device and learned: its values are not looked at
         return value
     _dispatch.backend(value).need_unmasked(value, f"{loss.name}: {name}")
@@ -114,7 +114,7 @@ def _parameter(loss: Loss, name: str, value: Any, ranges: bool) -> Any:
         raise ParameterError(f"{loss.name}: {name}: got {value!r}, expected a number in {domain.text}") from None
     bad = [float(v) for v in numbers.ravel() if not domain.contains(float(v)) or math.isnan(v)]
     if bad:
-        raise ParameterError(f"{loss.name}: {name}: got {bad[0]:g}, expected a number in {domain.text}")
+        raise ParameterError(f"{loss.name}: {name}: got {digits(bad[0], *_ends(domain))}, expected a number in {domain.text}")
     if numbers.ndim == 0:
         number = numbers.item()
         return int(number) if domain.kind in ("count", "integer") else number
@@ -224,8 +224,6 @@ def _unequal(loss: Loss, signature: Signature, arrays: Sequence[Any], name: str,
 
 # --- values ---------------------------------------------------------------------------------------------------------
 
-_TOLERANCE = 5e-3  # how far a row may be from summing to 1: labels are given to two digits, or in bfloat16
-
 
 def domain(
     xp: Any,
@@ -269,13 +267,7 @@ def domain(
     elif allowed.kind == "flag":
         ok = (x == 0) | (x == 1)
     else:  # an interval; NaN passes, for it is an outcome to be found and named, not a misuse of this loss
-        # A product of unit vectors passes 1 by rounding: a cosine may, by as much.
-        slack = 16 * np.finfo(x.dtype).eps if allowed.text == CONVENTIONS["similarity"] and x.dtype.kind == "f" else 0.0
-        low = x < allowed.low - slack if allowed.closed[0] else x <= allowed.low
-        high = x > allowed.high + slack if allowed.closed[1] else x >= allowed.high
-        ok = ~(low | high) if allowed.high != math.inf else ~low
-        if allowed.low == -math.inf:
-            ok = ~high
+        ok = ~tolerances.beyond(allowed, x, _scale(loss, name, x))
     if keep is not None:
         ok = ok | ~keep
     if ok.all():
@@ -287,9 +279,25 @@ def domain(
     count = f" and {len(where) - 1} more" if len(where) > 1 else ""
     shown = {"index": f"{{0, ..., {classes - 1}}}", "length": f"{{0, ..., {classes}}}"}.get(allowed.kind, allowed.text)
     raise DomainError(
-        f"{loss.name}: {name}: got {x[first]:g}{place}{count}, expected values in {shown}"
+        f"{loss.name}: {name}: got {digits(x[first], *_ends(allowed))}{place}{count}, expected values in {shown}"
         + _hint(loss, name, allowed, x, classes)
     )
+
+
+def _ends(allowed: Domain) -> tuple[float, ...]:
+    """Return the numbers that a value outside a domain must not be shown as."""
+    return (allowed.low, allowed.high, *allowed.values)
+
+
+def _scale(loss: Loss, name: str, x: Any) -> float:
+    """Return the size of the numbers that these were computed from, which says what rounding can have done to them.
+
+    A distance comes from coordinates by a difference of squares as large as the largest distance.
+    """
+    if loss.input != "distance" or name != loss.arguments[0]:
+        return 1.0
+    finite = x[np.isfinite(x)]
+    return float(finite.max()) if finite.size else 1.0
 
 
 def swapped(xp: Any, loss: Loss, given: Sequence[Any], domains: Sequence[Domain]) -> str:
@@ -356,7 +364,7 @@ def _hint(loss: Loss, name: str, allowed: Domain, x: Any, classes: int) -> str:
     if allowed.kind == "index":
         if classes == 1:
             return ". There is only one class: for a yes/no target use binary_cross_entropy_with_logits"
-        if low >= 1 and high == classes:
+        if low >= 1 and high == classes and len(values) > 1:
             return f". The labels look 1-based: subtract 1 (they run from {low:g} to {high:g})"
         if low < 0 and low in (-1, -100) and "ignore_index" in loss.defaults:
             return f". To leave such labels out, pass ignore_index={low:g}"
@@ -407,24 +415,23 @@ def _rows(loss: Loss, name: str, allowed: Domain, x: Any, keep: Any) -> None:
     if x.size > _LARGE and len(places) > _ROWS and settings.level() != "full":
         places = places[np.linspace(0, len(places) - 1, _ROWS).astype(np.intp)]
     rows = np.asarray(x[np.unravel_index(places, x.shape[:-1])] if x.ndim > 1 else x[None][places], np.float64)
-    with np.errstate(all="ignore"):
-        sums = (np.exp(rows) if logarithms else rows).sum(axis=-1)
-        outside = (rows > _TOLERANCE).any(axis=-1) if logarithms else (rows < 0).any(axis=-1)
-        bad = outside | (np.abs(sums - 1) > _TOLERANCE)
+    bad, sums = tolerances.unnormalised(rows, logarithms)
     if not bad.any():
         return
     row = int(np.argmax(bad))
-    probabilities = bool((rows >= 0).all() and (np.abs(rows.sum(axis=-1) - 1) < 1e-3).all())
+    others = not tolerances.unnormalised(rows, not logarithms)[0].any()  # they would do as the other kind
     shown = np.array2string(rows[row][:6], precision=4, separator=", ")
     expected = "log-probabilities, whose exponentials sum to 1" if logarithms else "probabilities, which sum to 1"
-    if logarithms and probabilities:
+    if logarithms and others:
         hint = ". These are probabilities (rows sum to 1): pass their logarithm, or the logits to softmax_cross_entropy"
     elif logarithms:
         hint = f" (they sum to {sums[row]:.4g}). If these are logits, subtract their logsumexp" + (
             " or use softmax_cross_entropy" if loss.name == "nll" else ""
         )
-    elif (rows <= 0).all() and (np.abs(np.exp(rows).sum(axis=-1) - 1) < 1e-3).all():
+    elif others:
         hint = ". These are log-probabilities: pass their exponential"
+    elif abs(sums[row] - 1) < 5e-4:
+        hint = f" and are >= 0: {rows[row].min():.4g} is not"
     else:
         hint = f" (it sums to {sums[row]:.4g})"
     if x.ndim == 1 and not logarithms and ((x == 0) | (x == 1)).all():

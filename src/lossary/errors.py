@@ -95,6 +95,20 @@ def did_you_mean(names: list[str]) -> str:
     return f": did you mean {', '.join(names)}?" if names else ""
 
 
+def digits(number: float, *bounds: float) -> str:
+    """Return a number as text: six digits, or as many as it takes to tell it from the bounds that it is not.
+
+    >>> digits(1.0000001, -1.0, 1.0), digits(0.5, 1.0)
+    ('1.0000001', '0.5')
+    """
+    number = float(number)
+    for precision in range(6, 18):
+        text = f"{number:.{precision}g}"
+        if float(text) == number or float(text) not in bounds:
+            break
+    return text
+
+
 def require(module: str, extra: str = "app") -> Any:
     """Import an optional dependency now; raise `MissingExtraError` with the command that installs it if it is absent.
 

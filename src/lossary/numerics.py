@@ -10,6 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 
+# How far outside its domain a number may be for having been made in a coarse type, and be taken for the bound itself.
+ROUNDING = 2.0**-6
+
+
 def absent(option: Any, neutral: float = 0) -> bool:
     """Whether an option of a definition has its neutral value, so that its terms need not be computed.
 
@@ -40,6 +44,18 @@ def xlogy(xp: Any, x: Any, y: Any) -> Any:
     """Return ``x * log(y)`` with ``0 * log 0 = 0``."""
     lost = (x == 0) & ~((y > 0) & xp.isfinite(y))
     return x * xp.log(xp.where(lost, xp.ones_like(x * y), y))
+
+
+def rounded_into(xp: Any, x: Any, low: float | None = None, high: float | None = None) -> Any:
+    """Return `x`, but the bound where rounding may have carried it past: probabilities of 1.0000001 are 1.
+
+    What is further outside stays what it is, and gives what the formula gives there: nothing is clipped in silence.
+    """
+    if low is not None:
+        x = xp.where((x < low) & (x >= low - ROUNDING), low * xp.ones_like(x), x)
+    if high is not None:
+        x = xp.where((x > high) & (x <= high + ROUNDING), high * xp.ones_like(x), x)
+    return x
 
 
 # --- kinks ----------------------------------------------------------------------------------------------------------
@@ -221,6 +237,7 @@ def effective_number_weights(xp: Any, class_counts: Any, beta: float) -> Any:
 
     A class without examples has weight 0. (Cui 2019, arXiv:1901.05555)
     """
+    class_counts = rounded_into(xp, class_counts, 0.0)
     # beta**n by expm1, for beta is near 1 and n may be small; beta = 0 leaves one effective example per class.
     power = class_counts * xp.log(beta * xp.ones_like(class_counts))
     effective = -xp.expm1(xp.where(class_counts == 0, xp.zeros_like(class_counts), power))

@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from lossary import tolerances
 from lossary.catalogue import Loss
-from lossary.facts import CONVENTIONS, Domain
+from lossary.facts import Domain
 from lossary.kernels import ranges
 
 Kind = Literal["number", "truth", "uniform"]
@@ -459,7 +460,9 @@ def _python(x: Any) -> str:
 def outside(domain: Domain, x: str) -> str:
     """The condition, on a scalar called `x`, of lying outside a domain, as `lossary.checking` has it, or "".
 
-    NaN lies in every interval: it is an outcome to be found and named, not a misuse.
+    NaN lies in every interval: it is an outcome to be found and named, not a misuse. A kernel excuses what every type
+    is excused; a number that is further outside and may be excused for having been made in a coarser type is suspect,
+    and looked at by the check itself.
     """
     if not domain.bounded:
         return ""
@@ -468,11 +471,12 @@ def outside(domain: Domain, x: str) -> str:
     if domain.kind in ("count", "integer"):
         low = f"({x} < T({domain.low!r})) | " if math.isfinite(domain.low) else ""
         return f"{low}({x} != floor({x}))"
-    if domain.kind != "interval" or domain.text == CONVENTIONS["similarity"]:
+    if domain.kind != "interval":
         raise UnsupportedError(f"the domain {domain.text} is checked elsewhere")
     tests = []
-    if math.isfinite(domain.low):
-        tests.append(f"({x} {'<' if domain.closed[0] else '<='} T({domain.low!r}))")
-    if math.isfinite(domain.high):
-        tests.append(f"({x} {'>' if domain.closed[1] else '>='} T({domain.high!r}))")
+    ends = ((domain.low, domain.closed[0], "<", -1), (domain.high, domain.closed[1], ">", 1))
+    for bound, closed, beyond, sign in ends:
+        if math.isfinite(bound):
+            limit = bound + sign * tolerances.LEAST * max(abs(bound), 1.0) if closed else bound
+            tests.append(f"({x} {beyond}{'' if closed else '='} T({limit!r}))")
     return " | ".join(tests)

@@ -50,6 +50,8 @@ def binary_cross_entropy(xp: Any, probs: Any, target: Any) -> Iterator[Any]:
     >>> float(lossary.mean(lossary.binary_cross_entropy([0.8, 0.4, 0.3], [1, 0, 1])).round(6))
     0.645981
     """
+    probs = numerics.rounded_into(xp, probs, 0.0, 1.0)
+    target = numerics.rounded_into(xp, target, 0.0, 1.0)
     log_probability = xp.log(probs)
     log_complement = xp.log1p(-probs)
     yield -numerics.times(xp, target, log_probability) - numerics.times(xp, 1 - target, log_complement)

@@ -46,6 +46,7 @@ def kl_divergence(xp: Any, log_probs: Any, target: Any) -> Iterator[Any]:
     >>> round(float(value), 12), grad
     (0.34657359028, array([-0.5, -0.5, -0. ]))
     """
+    target = numerics.rounded_into(xp, target, 0.0)
     taken = xp.where(target == 0, xp.ones_like(target), target)  # 0 log 0 = 0, and no infinite slope on the way
     log_ratio = xp.log(taken) - log_probs
     yield xp.sum(numerics.times(xp, target, log_ratio))
@@ -73,6 +74,7 @@ def reverse_kl(xp: Any, log_probs: Any, target: Any) -> Iterator[Any]:
     >>> bool(lossary.reverse_kl(one_mode, two_modes) < lossary.kl_divergence(one_mode, two_modes))
     True
     """
+    target = numerics.rounded_into(xp, target, 0.0)
     probabilities = xp.exp(log_probs)
     log_ratio = log_probs - xp.log(target)
     yield xp.sum(numerics.times(xp, probabilities, log_ratio))
@@ -101,6 +103,7 @@ def js_divergence(xp: Any, log_probs: Any, target: Any) -> Iterator[Any]:
     >>> float(disjoint) == math.log(2.0)
     True
     """
+    target = numerics.rounded_into(xp, target, 0.0)
     probabilities = xp.exp(log_probs)
     mixture = 0.5 * (probabilities + target)
     # p = m (1 + d), q = m (1 - d): each class contributes m ((1 + d) log(1 + d) + (1 - d) log(1 - d)) / 2 >= 0.
@@ -142,6 +145,7 @@ def generalized_kl(xp: Any, log_rate: Any, target: Any) -> Iterator[Any]:
     >>> lossary.generalized_kl([math.log(2.0), math.log(3.0), -math.inf], [2.0, 2.0, 0.0])
     array([0.        , 0.18906978, 0.        ])
     """
+    target = numerics.rounded_into(xp, target, 0.0)
     rate = xp.exp(log_rate)
     log_ratio = log_rate - xp.log(target)
     yield numerics.i_divergence(xp, rate, target, log_ratio)

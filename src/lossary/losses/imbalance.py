@@ -131,6 +131,7 @@ def logit_adjusted(xp: Any, logits: Any, target: Any, class_counts: Any, *, tau:
     >>> lossary.logit_adjusted([[0.0, 0.0]], [1], [90, 10]).round(4)     # -log(10 / 100)
     array([2.3026])
     """
+    class_counts = numerics.rounded_into(xp, class_counts, 0.0)
     shift = numerics.times(xp, tau * xp.ones_like(class_counts), xp.log(class_counts))
     adjusted = logits + shift
     log_probabilities, probabilities, wanted, target_log_probability = numerics.target_log_probability(

@@ -207,6 +207,7 @@ def poisson_nll_rate(xp: Any, rate: Any, target: Any, *, full: bool = False) -> 
     >>> lossary.poisson_nll_rate([0.0, 0.0, 2.0], [0, 1, 2])
     array([0.        ,        inf, 0.61370564])
     """
+    rate = numerics.rounded_into(xp, rate, 0.0)
     if full:
         log_ratio = xp.log(rate / target)
         value = numerics.i_divergence(xp, rate, target, log_ratio) + numerics.log_factorial_excess(xp, target)
@@ -286,6 +287,7 @@ def tweedie_deviance(xp: Any, log_mean: Any, target: Any, *, power: float = 1.5)
     array([0., 4.])
     """
     # Two divergences, neither negative: the linear terms in which they differ from the plain powers cancel for good.
+    target = numerics.rounded_into(xp, target, 0.0)
     upward = 2 - power
     downward = power - 1
     log_ratio = log_mean - xp.log(target)

@@ -351,6 +351,8 @@ def orpo(xp: Any, chosen: Any, rejected: Any, *, beta: float = 0.1) -> Iterator[
     >>> lossary.orpo([math.log(0.5)], [math.log(0.5)], beta=1.0).round(6)      # log 2 for each of the terms
     array([1.386294])
     """
+    chosen = numerics.rounded_into(xp, chosen, None, 0.0)
+    rejected = numerics.rounded_into(xp, rejected, None, 0.0)
     chosen_log_odds = chosen - numerics.log1mexp(xp, chosen)
     rejected_log_odds = rejected - numerics.log1mexp(xp, rejected)
     lead = xp.where(chosen == rejected, xp.zeros_like(chosen - rejected), chosen_log_odds - rejected_log_odds)

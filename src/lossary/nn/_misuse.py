@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossary import lookout
+from lossary import lookout, tolerances
 from lossary.lookout import Spoken
 from lossary.misuse import Finding, Seen
 
@@ -72,8 +72,7 @@ def _first_frames(given: Sequence[Tensor], params: Mapping[str, Any]) -> Sequenc
 def _no_distribution(seen: Seen) -> Iterator[Finding]:
     """Frames that are no log-probabilities give finite costs, which mean nothing."""
     rows = seen.arrays["log_probs"]
-    sums = np.exp(rows).sum(-1)
-    bad = np.abs(sums - 1) > (0.1 if seen.coarse else 5e-3)
+    bad, sums = tolerances.unnormalised(rows, logarithms=True)
     if not bad.any():
         return
     row = int(bad.argmax())
@@ -81,7 +80,7 @@ def _no_distribution(seen: Seen) -> Iterator[Finding]:
         f"the exponentials of the first frame of sequence {seen.place(row)} sum to {sums[row]:.4g}, and those of "
         "log-probabilities to 1. "
     )
-    if (rows >= 0).all() and (np.abs(rows.sum(-1) - 1) < 1e-3).all():
+    if not tolerances.unnormalised(rows, logarithms=False)[0].any():
         told += "These are probabilities: pass their logarithm, better the log_softmax of the logits"
     else:
         told += "If these are logits, pass logits.log_softmax(-1)"
