@@ -204,24 +204,44 @@ def residual_probabilities(xp: Any, log_probabilities: Any, probabilities: Any, 
     return wanted * xp.expm1(log_probabilities) + (total - wanted) * probabilities
 
 
-def target_log_probability(xp: Any, scores: Any, labels: Any) -> tuple[Any, Any, Any, Any]:
-    """Return log-probabilities, probabilities, the one-hot labels, and the log-probability of the label's class."""
+def target_log_probability(xp: Any, scores: Any, target: Any, smoothing: float = 0.0) -> tuple[Any, Any, Any, Any]:
+    """Return log-probabilities, probabilities, the target's distribution, and the log-probability that a cost is of.
+
+    That is the one of the label's class where the target is an index, and every class's own where it is a distribution:
+    ``sum(wanted * cost(it))`` is the expected cost in both.
+    """
     log_probabilities, probabilities, _ = log_softmax(xp, scores)
-    wanted = xp.one_hot(labels, scores)
-    return log_probabilities, probabilities, wanted, xp.sum(times(xp, wanted, log_probabilities))
+    wanted = class_distribution(xp, target, scores)
+    if not absent(smoothing):
+        return log_probabilities, probabilities, smoothed(xp, wanted, scores, smoothing), log_probabilities
+    if xp.is_index(target):
+        return log_probabilities, probabilities, wanted, xp.sum(times(xp, wanted, log_probabilities))
+    return log_probabilities, probabilities, wanted, log_probabilities
+
+
+def smoothed(xp: Any, wanted: Any, scores: Any, smoothing: float) -> Any:
+    """Return a distribution of which that much is spread evenly over all classes; a masked class takes none of it."""
+    allowed = xp.astype(scores != -xp.inf, scores)
+    return (1 - smoothing) * wanted + smoothing * divide(xp, allowed, xp.sum(allowed))
 
 
 def softmax_chain(
     xp: Any, log_probabilities: Any, probabilities: Any, wanted: Any, slope: Any, curve: Any
 ) -> tuple[Any, Any]:
-    """Return gradient and Hessian diagonal in the scores of a function of the label's log-probability.
+    """Return gradient and Hessian diagonal in the scores of an expected function of the log-probabilities.
 
-    `slope` and `curve` are its first and second derivative. The log-probability has gradient ``one_hot - p`` and
-    Hessian diagonal ``-p (1 - p)``; this is the chain rule.
+    It is expected under `wanted`: one-hot, a distribution, or either with classes weighted. `slope` and `curve` are its
+    first and second derivative, at the label or for every class. The log-probability of class j has gradient
+    ``one_hot_j - p`` and Hessian diagonal ``-p (1 - p)``; this is the chain rule, summed over j.
     """
-    toward = -residual_probabilities(xp, log_probabilities, probabilities, wanted)
-    spread = -probabilities * xp.expm1(log_probabilities)
-    return slope * toward, times(xp, toward * toward, curve) - slope * spread
+    slopes = times(xp, wanted, slope)
+    # An infinite second derivative is met at probability 1 only, where what it is multiplied by is 0 of higher order.
+    curves = wanted * xp.where(xp.isfinite(curve), curve, xp.zeros_like(curve))
+    total = xp.sum(slopes)
+    complements = xp.expm1(log_probabilities)  # p - 1
+    gradient = -residual_probabilities(xp, log_probabilities, probabilities, slopes, total)
+    bent = curves * complements * complements + (xp.sum(curves) - curves) * probabilities * probabilities
+    return gradient, bent + total * probabilities * complements
 
 
 def class_distribution(xp: Any, target: Any, like: Any) -> Any:

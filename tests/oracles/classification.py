@@ -54,11 +54,15 @@ def brier(probs, target):
     return sum((p - q) ** 2 for p, q in zip(probs, soft(target, len(probs))))
 
 
+def expected(cost, logits, target):
+    """The mean cost of a label drawn from the target."""
+    p = softmax(logits)
+    return sum(w * cost(p[j]) for j, w in enumerate(soft(target, len(p))) if w)
+
+
 def generalized_cross_entropy(logits, target, *, q=0.7):
-    q = mpf(q)
-    return (1 - softmax(logits)[target] ** q) / q
+    return expected(lambda p: (1 - p ** mpf(q)) / mpf(q), logits, target)
 
 
 def poly_loss(logits, target, *, epsilon=2):
-    p = softmax(logits)[target]
-    return -log(p) + epsilon * (1 - p)
+    return expected(lambda p: -log(p) + epsilon * (1 - p), logits, target)

@@ -2,7 +2,7 @@
 
 from mpmath import log, mpf
 
-from oracles.classification import binary_cross_entropy, sigmoid, softmax
+from oracles.classification import binary_cross_entropy, sigmoid, soft, softmax
 
 
 def sigmoid_focal(logits, target, *, gamma=2, alpha=None):
@@ -12,9 +12,11 @@ def sigmoid_focal(logits, target, *, gamma=2, alpha=None):
     return weight * (1 - p_t) ** gamma * binary_cross_entropy(p, target)
 
 
-def softmax_focal(logits, target, *, gamma=2, class_weight=None):
-    p = softmax(logits)[target]
-    return -(class_weight[target] if class_weight else 1) * (1 - p) ** gamma * log(p)
+def softmax_focal(logits, target, *, gamma=2, class_weight=None, label_smoothing=0):
+    c = len(logits)
+    p, q, w = softmax(logits), soft(target, c), class_weight or [1] * c
+    q = [(1 - label_smoothing) * v + mpf(label_smoothing) / c for v in q]
+    return sum(-w[j] * q[j] * (1 - p[j]) ** gamma * log(p[j]) for j in range(c) if q[j])
 
 
 def logit_adjusted(logits, target, class_counts, *, tau=1):

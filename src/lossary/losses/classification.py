@@ -160,8 +160,7 @@ def softmax_cross_entropy(
     log_probabilities, probabilities, log_normaliser = numerics.log_softmax(xp, scaled)
     wanted = numerics.class_distribution(xp, target, logits)
     if not numerics.absent(label_smoothing):
-        allowed = xp.astype(logits != -xp.inf, logits)
-        wanted = (1 - label_smoothing) * wanted + label_smoothing * numerics.divide(xp, allowed, xp.sum(allowed))
+        wanted = numerics.smoothed(xp, wanted, logits, label_smoothing)
     cost = wanted if class_weight is None else class_weight * wanted
     value = -xp.sum(numerics.times(xp, cost, log_probabilities))
     yield value if numerics.absent(z_loss) else value + z_loss * log_normaliser * log_normaliser
@@ -270,11 +269,11 @@ def brier(xp: Any, probs: Any, target: Any) -> Iterator[Any]:
 
 @loss(
     family="classification",
-    signature=LABELS,
+    signature=LABELS_OR_SOFT,
     input="logit",
-    target="{0, ..., c-1}",
+    target="{0, ..., c-1} | simplex",
     aliases=("gce", "lq_loss"),
-    formula=r"\frac{1 - p_k^q}{q},\quad p = \mathrm{softmax}(z)",
+    formula=r"\sum_j y_j \frac{1 - p_j^q}{q},\quad p = \mathrm{softmax}(z)",
     references=("Zhang & Sabuncu 2018, arXiv:1805.07836",),
     parameters={"q": "(0, 1]"},
     properties=("bounded", "robust", "smooth", "lipschitz"),
@@ -282,7 +281,9 @@ def brier(xp: Any, probs: Any, target: Any) -> Iterator[Any]:
 def generalized_cross_entropy(xp: Any, logits: Any, target: Any, *, q: float = 0.7) -> Iterator[Any]:
     """Between cross-entropy and the error rate: wrong labels cannot cost more than ``1 / q``.
 
-    `q` near 0 gives cross-entropy, 1 gives ``1 - p``, which is robust to symmetric label noise but slow to learn.
+    `q` near 0 gives cross-entropy, 1 gives ``1 - p``, which is robust to symmetric label noise but slow to learn. The
+    target is one index per row, or one distribution, which costs what its classes are expected to cost: the paper's
+    loss of a label drawn from it.
 
     >>> import lossary
     >>> lossary.generalized_cross_entropy([[0.0, 1000.0]], [0], q=0.5)
@@ -291,7 +292,7 @@ def generalized_cross_entropy(xp: Any, logits: Any, target: Any, *, q: float = 0
     log_probabilities, probabilities, wanted, target_log_probability = numerics.target_log_probability(
         xp, logits, target
     )
-    yield -xp.expm1(q * target_log_probability) / q
+    yield xp.sum(numerics.times(xp, wanted, -xp.expm1(q * target_log_probability) / q))
     confidence = xp.exp(q * target_log_probability)
     gradient, curvature = numerics.softmax_chain(
         xp, log_probabilities, probabilities, wanted, slope=-confidence, curve=-q * confidence
@@ -302,11 +303,11 @@ def generalized_cross_entropy(xp: Any, logits: Any, target: Any, *, q: float = 0
 
 @loss(
     family="classification",
-    signature=LABELS,
+    signature=LABELS_OR_SOFT,
     input="logit",
-    target="{0, ..., c-1}",
+    target="{0, ..., c-1} | simplex",
     aliases=("poly1", "poly1_cross_entropy", "poly_loss_cross_entropy"),
-    formula=r"-\log p_k + \epsilon (1 - p_k),\quad p = \mathrm{softmax}(z)",
+    formula=r"\sum_j q_j \left(-\log p_j + \epsilon (1 - p_j)\right),\quad p = \mathrm{softmax}(z)",
     references=("Leng 2022, PolyLoss, arXiv:2204.12511",),
     parameters={"epsilon": "[-1, inf)"},
     properties=("smooth", "lipschitz"),
@@ -315,7 +316,8 @@ def poly_loss(xp: Any, logits: Any, target: Any, *, epsilon: float = 2.0) -> Ite
     """Cross-entropy with the first term of its expansion in ``1 - p`` reweighted (Poly-1).
 
     `epsilon` is added to that term's coefficient: positive values push longer on examples that are already right; 0 is
-    cross-entropy. optax takes 2 as default, as here; rax takes 1.
+    cross-entropy. optax takes 2 as default, as here; rax takes 1. The target is one index per row, or one distribution,
+    which costs what its classes are expected to cost: the formula of optax, which takes distributions only.
 
     >>> import lossary
     >>> lossary.poly_loss([[0.0, 0.0]], [0], epsilon=2.0).round(4)      # log 2 + 2 * (1 - 1/2)
@@ -324,7 +326,8 @@ def poly_loss(xp: Any, logits: Any, target: Any, *, epsilon: float = 2.0) -> Ite
     log_probabilities, probabilities, wanted, target_log_probability = numerics.target_log_probability(
         xp, logits, target
     )
-    yield -target_log_probability - epsilon * xp.expm1(target_log_probability)
+    cost = -target_log_probability - epsilon * xp.expm1(target_log_probability)
+    yield xp.sum(numerics.times(xp, wanted, cost))
     target_probability = xp.exp(target_log_probability)
     gradient, curvature = numerics.softmax_chain(
         xp,

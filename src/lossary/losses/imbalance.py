@@ -66,20 +66,30 @@ def sigmoid_focal(
 
 @loss(
     family="imbalance",
-    signature="(c),()->()",
+    signature="(c),()->() | (c),(c)->()",
     input="logit",
-    target="{0, ..., c-1}",
+    target="{0, ..., c-1} | simplex",
     aliases=("categorical_focal", "multiclass_focal", "categorical_focal_cross_entropy"),
-    formula=r"-w_k (1 - p_k)^\gamma \log p_k,\quad p = \mathrm{softmax}(z)",
+    formula=r"-\sum_j q_j w_j (1 - p_j)^\gamma \log p_j,\quad p = \mathrm{softmax}(z)",
     references=("Lin 2017, arXiv:1708.02002",),
-    parameters={"gamma": "[0, inf)", "class_weight": "(c) [0, inf)"},
+    parameters={"gamma": "[0, inf)", "class_weight": "(c) [0, inf)", "label_smoothing": "[0, 1]"},
     properties=("smooth",),
 )
-def softmax_focal(xp: Any, logits: Any, target: Any, *, gamma: float = 2.0, class_weight: Any = None) -> Iterator[Any]:
-    """Softmax cross-entropy with examples that are already right turned down.
+def softmax_focal(
+    xp: Any,
+    logits: Any,
+    target: Any,
+    *,
+    gamma: float = 2.0,
+    class_weight: Any = None,
+    label_smoothing: float = 0.0,
+) -> Iterator[Any]:
+    """Softmax cross-entropy that down-weights examples already classified correctly.
 
     `gamma` is the strength of the discount, any number >= 0; 0 is cross-entropy. `class_weight` (the vector called
-    alpha elsewhere) multiplies the cost of each class.
+    alpha elsewhere) multiplies the cost of each class. The target is one index per row, or one distribution, which
+    costs what its classes are expected to cost, each discounted by its own probability: the formula of Keras'
+    `CategoricalFocalCrossentropy`. `label_smoothing` spreads that much of the target evenly over all classes.
 
     >>> import lossary
     >>> z, y = [[2.0, 0.0, -1.0], [0.0, 0.5, 0.0]], [0, 0]
@@ -90,12 +100,12 @@ def softmax_focal(xp: Any, logits: Any, target: Any, *, gamma: float = 2.0, clas
     array([0.024, 0.527])
     """
     log_probabilities, probabilities, wanted, target_log_probability = numerics.target_log_probability(
-        xp, logits, target
+        xp, logits, target, label_smoothing
     )
-    weight = 1.0 if class_weight is None else xp.sum(class_weight * wanted)
+    cost = wanted if class_weight is None else class_weight * wanted
     doubt = -xp.expm1(target_log_probability)
-    focus = weight * doubt**gamma
-    yield -numerics.times(xp, focus, target_log_probability)
+    focus = doubt**gamma
+    yield -xp.sum(numerics.times(xp, cost, numerics.times(xp, focus, target_log_probability)))
 
     target_probability = xp.exp(target_log_probability)
     # log p / (1 - p), which tends to -1 as p tends to 1.
@@ -103,7 +113,7 @@ def softmax_focal(xp: Any, logits: Any, target: Any, *, gamma: float = 2.0, clas
     slope = focus * (numerics.times(xp, gamma * target_probability, ratio) - 1)
     bend = numerics.times(xp, gamma * target_probability, 2 + ratio * (1 - gamma * target_probability))
     curve = numerics.times(xp, bend, focus / doubt)
-    gradient, curvature = numerics.softmax_chain(xp, log_probabilities, probabilities, wanted, slope, curve)
+    gradient, curvature = numerics.softmax_chain(xp, log_probabilities, probabilities, cost, slope, curve)
     yield gradient
     yield curvature
 

@@ -325,8 +325,9 @@ def _evaluate(make: Callable[[Any], Plan | None], call: Any, wanted: Wanted) -> 
         if short is not None:
             return short
     plan = make(call) if logits.size >= least(LEAST_ROWS) else None
-    if plan is None:
-        return None
+    if plan is None:  # a kernel made of the definition may do for what those written by hand do not know
+        long = not narrow and logits.shape[-1] > SIDE_BY_SIDE
+        return lanes.evaluate(call, wanted, LEAST_ROWS) if long else None
     known = all(allowed.kind == "index" or not allowed.bounded for allowed in call.domains)
     if not known:
         call.check_values()
@@ -369,6 +370,11 @@ def _numbers(call: Any, *names: str) -> list[float] | None:
     return [float(v) for v in found] if all(isinstance(v, (int, float)) for v in found) else None
 
 
+def _indexed(call: Any) -> bool:
+    """Whether the targets are class indices: what is no linear function of the log-probability is taken at one class."""
+    return bool(call.domains[1].kind == "index")
+
+
 def _of_counts(call: Any, formula: Callable[..., Any], number: float) -> Any:
     """Return numbers per class made of class counts; a call on tensors may hold their memory as NumPy sees it."""
     counts = call.arrays[2]
@@ -398,22 +404,24 @@ def cross_entropy(call: Any) -> Plan | None:
 @RowKernel
 def focal(call: Any) -> Plan | None:
     """Right examples turned down."""
-    numbers, weight = _numbers(call, "gamma"), call.params["class_weight"]
-    return None if numbers is None or getattr(weight, "ndim", 0) > 1 else Plan(FOCAL, numbers[0], weight)
+    numbers, weight = _numbers(call, "gamma", "label_smoothing"), call.params["class_weight"]
+    if numbers is None or numbers[1] or getattr(weight, "ndim", 0) > 1 or not _indexed(call):
+        return None
+    return Plan(FOCAL, numbers[0], weight)
 
 
 @RowKernel
 def poly(call: Any) -> Plan | None:
     """The first term of the expansion reweighted."""
     numbers = _numbers(call, "epsilon")
-    return None if numbers is None else Plan(POLY, numbers[0])
+    return None if numbers is None or not _indexed(call) else Plan(POLY, numbers[0])
 
 
 @RowKernel
 def power(call: Any) -> Plan | None:
     """A power of the probability in place of its logarithm."""
     numbers = _numbers(call, "q")
-    return None if numbers is None else Plan(POWER, numbers[0])
+    return None if numbers is None or not _indexed(call) else Plan(POWER, numbers[0])
 
 
 @RowKernel
