@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 
 import lossary
 from lossary.cli.app import app
-from lossary.errors import ArgumentError, ParameterError
+from lossary.errors import ParameterError
 from lossary.training import SGD, fit, mlp
 from lossary.watch import Watch
 
@@ -108,8 +109,6 @@ def test_gradients_are_measured_from_whatever_is_given() -> None:
         for _ in range(3):
             w.step(loss=1.0, **given)
         assert w.history("gradient") == ([0, 2], [5.0, 5.0])
-    with pytest.raises(ArgumentError, match="parameters"):
-        lossary.watch().step(loss=1.0, model=3)
 
 
 def test_training_here_can_be_watched(tmp_path: Path) -> None:
@@ -167,3 +166,181 @@ def test_hooks_of_a_trainer_by_name() -> None:
     assert w.state_dict() == {}
     with pytest.raises(AttributeError):
         w.nothing  # noqa: B018
+
+
+# --- what cannot be kept is reported once and left out --------------------------------------------------------------
+
+
+class Raising:
+    """An object of which nothing can be asked."""
+
+    def __init__(self, *refused: str) -> None:
+        self.refused = refused
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in object.__getattribute__(self, "refused"):
+            raise OSError(f"no {name}")
+        return object.__getattribute__(self, name)
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise ValueError("no numbers here")
+
+    def __len__(self) -> int:
+        raise RuntimeError("no length")
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def _torch() -> Any:
+    return pytest.importorskip("torch")
+
+
+def _nested() -> Any:
+    torch = _torch()
+    return torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged)
+
+
+def _report() -> Any:
+    from lossary import nn
+
+    torch = _torch()
+    return nn.MultiTaskLoss(["a", "b"])({"a": torch.tensor(1.0), "b": torch.tensor(2.0)})
+
+
+SKIPPED: dict[str, tuple[Any, str]] = {  # what a step is given beside or instead of a loss of 1, and what is said
+    "no loss": (lambda: {"loss": None}, "loss was left out: got None"),
+    "a vector": (lambda: {"loss": np.ones(3)}, r"loss was left out: got shape \(3,\), expected one number"),
+    "a vector of torch": (lambda: {"loss": _torch().ones(3)}, r"got shape \(3,\)"),
+    "a complex loss": (lambda: {"loss": 1j}, "loss was left out: got complex"),
+    "a complex tensor": (lambda: {"loss": _torch().tensor(1j)}, "loss was left out: got a complex number"),
+    "a loss in words": (lambda: {"loss": "1.0"}, "loss was left out: got str"),
+    "a loss that raises": (lambda: {"loss": Raising("detach", "device", "shape")}, "loss was left out: OSError"),
+    "terms that are none": (lambda: {"terms": 3}, "terms was left out: AttributeError"),
+    "a term": (lambda: {"terms": {"a": None, ("b", 1): 2.0}}, "term a was left out"),
+    "a model without parameters": (lambda: {"model": 3}, "gradient was left out: model: got int"),
+    "params that raise": (lambda: {"params": [Raising("grad")]}, "gradient was left out: OSError: no grad"),
+    "active": (lambda: {"active": Raising("shape")}, "active was left out"),
+}
+
+
+@pytest.mark.parametrize("case", SKIPPED)
+def test_a_number_that_cannot_be_kept_does_not_end_the_run(case: str) -> None:
+    made, said = SKIPPED[case]
+    w = lossary.watch(gradients=1)
+    with pytest.warns(RuntimeWarning, match="left out") as warned:
+        for _ in range(3):
+            w.step(**({"loss": 1.0} | made()))
+    assert len(warned) == 1, "once"
+    (event,) = w.events
+    assert event.kind == "skipped"
+    assert event.step == 0
+    assert re.search(said, event.sentence), event.sentence
+    w.step(loss=0.5)
+    assert w.history()[1][-1] == 0.5, "and the rest is followed"
+
+
+def test_a_loss_that_is_an_account_of_terms_counts_as_its_total() -> None:
+    w = lossary.watch()
+    w.step(loss=lossary.weighted_sum(a=1.0, b=(0.5, 2.0)))
+    assert w.history() == ([0], [2.0])
+    w.step(loss=_report())
+    assert w.history()[1] == [2.0, 3.0]
+
+
+BATCHES: dict[str, tuple[Any, dict[str, Any], str]] = {  # made, what is read back, what is said of the rest
+    "keywords of NumPy": (lambda: {"file": [1.0], "allow_pickle": [2.0]}, {"file": [1.0], "allow_pickle": [2.0]}, ""),
+    "keys that are no text": (lambda: {1: [1.0], "1": [2.0], ("a", 2): [3.0]}, {"1": [1.0], "('a', 2)": [3.0]}, ""),
+    "words": (lambda: {"x": [1.0], "id": ["a", "b"]}, {"x": [1.0]}, "id of the batch was left out: got list of type <U1"),
+    "ragged": (lambda: {"x": [1.0], "r": [[1], [1, 2]]}, {"x": [1.0]}, "r of the batch was left out: ValueError"),
+    "objects": (lambda: {"x": [1.0], "o": object()}, {"x": [1.0]}, "o of the batch was left out: got object"),
+    "no __array__": (lambda: {"o": Raising(), "x": [1.0]}, {"x": [1.0]}, "o of the batch was left out: ValueError"),
+    "no detach": (lambda: {"o": Raising("detach"), "x": [1.0]}, {"x": [1.0]}, "o of the batch was left out"),
+    "nested": (lambda: {"n": _nested(), "x": [1.0]}, {"x": [1.0]}, "n of the batch was left out: got a NestedTensor"),
+    "conjugate": (lambda: {"z": _torch().tensor([1j]).conj()}, {"z": [-1j]}, ""),
+    "sparse": (lambda: {"z": _torch().eye(2).to_sparse()}, {"z": [[1.0, 0.0], [0.0, 1.0]]}, ""),
+    "bfloat16 with a gradient": (
+        lambda: {"z": _torch().ones(2, dtype=_torch().bfloat16, requires_grad=True)}, {"z": [1.0, 1.0]}, ""
+    ),
+    "meta": (lambda: {"m": _torch().ones(2, device="meta"), "x": [1.0]}, {"x": [1.0]}, "m of the batch was left out"),
+    "nothing": (lambda: Raising(), {}, "array_0 of the batch was left out"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BATCHES)
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_batch_is_kept_as_far_as_it_can_be(case: str, tmp_path: Path) -> None:
+    made, read, said = BATCHES[case]
+    w = lossary.watch(tmp_path / "run.json")
+    batch = made()
+    w.step(loss=math.nan, batch=batch)
+    (lost,) = [event for event in w.events if event.kind == "not finite"]
+    assert lost.batch is batch
+    sentences = [event.sentence for event in w.events if event.kind == "skipped"]
+    assert len(sentences) == bool(said)
+    assert all(sentence.startswith(said) for sentence in sentences), sentences
+    assert (lost.file is not None) == bool(read)
+    if lost.file is not None:
+        with np.load(lost.file) as kept:
+            for name, numbers in read.items():
+                np.testing.assert_array_equal(kept[name], numbers)
+    w.close()
+    assert json.loads((tmp_path / "run.json").read_text())["steps"] == 1
+
+
+def test_a_folder_that_is_gone_ends_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    with pytest.warns(RuntimeWarning, match="left out") as warned, lossary.watch(folder / "run.json") as w:
+        w.step(loss=math.nan, batch={"x": [1.0]})
+        w.step(loss=1.0)
+        w.step(loss=math.nan, batch={"x": [1.0]})
+    assert [str(w.message).split(" was")[0] for w in warned] == [
+        "lossary.watch: the file of the batch",
+        "lossary.watch: the page",
+    ]
+    assert [event.kind for event in w.events] == ["skipped", "not finite", "not finite", "skipped"]
+    with pytest.raises(Exception, match=r"run\.json"):
+        w.save(folder / "run.json")
+
+
+def test_a_disk_that_is_full_leaves_no_half_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np.lib.format, "write_array", full)
+    w = lossary.watch(tmp_path / "run.json")
+    with pytest.warns(RuntimeWarning, match="No space left on device"):
+        w.step(loss=math.nan, batch={"x": [1.0]})
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_warnings_made_errors_do_not_end_the_run() -> None:
+    import warnings
+
+    w = lossary.watch()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        w.step(loss=None)
+    assert [event.kind for event in w.events] == ["skipped"]
+
+
+def test_an_interrupt_passes() -> None:
+    class Interrupted:
+        def __array__(self, *_: Any, **__: Any) -> Any:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        lossary.watch().step(loss=Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        lossary.watch("run.json").step(loss=math.nan, batch={"x": Interrupted()})
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_hooks_and_epochs_that_hold_something_else_end_nothing() -> None:
+    w = lossary.watch(gradients=1)
+    w.on_after_backward(None, 3)
+    w.on_train_batch_end(None, None, {"loss": 1.0, "odd": Raising("shape")}, [1])
+    w.on_train_batch_end(None, None, [1.0, 2.0], [1])
+    w(object())
+    assert {event.sentence.split(" was")[0] for event in w.events} == {"gradient", "the outputs", "loss", "the epoch"}

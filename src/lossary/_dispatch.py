@@ -36,6 +36,11 @@ def _is_tensor(x: Any) -> bool:
     return hasattr(x, "requires_grad") and hasattr(x, "detach")
 
 
+def to_numpy(x: Any) -> Any:
+    """Return any array as one of NumPy's, to be read, printed or written; what is no array is returned as it is."""
+    return backend(x).to_numpy(x)
+
+
 def backend(*arrays: Any) -> Any:
     """Return the backend module for the given arrays."""
     for array in arrays:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lossary import _dispatch, settings, tolerances
-from lossary.catalogue import Loss, names
+from lossary.catalogue import Loss, get, names
 from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError, digits, suggest
 from lossary.facts import CONVENTIONS, Domain, Signature, dimension
 
@@ -206,6 +206,11 @@ def _batch(loss: Loss, signature: Signature, arrays: Sequence[Any]) -> tuple[int
 
 def _unequal(loss: Loss, signature: Signature, arrays: Sequence[Any], name: str, owner: str) -> str:
     a, b = (tuple(arrays[loss.arguments.index(n)].shape) for n in (owner, name))
+    if a == b and len(signature.inputs[loss.arguments.index(owner)]) == 1 and loss.domain(name).kind == "index":
+        return (
+            f"{loss.name}: {name}: takes class indices of shape {a[:-1]}, got rows of shape {b}; for rows of 0 and 1 pass "
+            f"{name}.argmax(-1){_for_distributions(loss)}"
+        )
     text = f"{loss.name}: {owner} has shape {a} but {name} has shape {b}; expected the same"
     cores = {n: len(signature.inputs[loss.arguments.index(n)]) for n in (owner, name)}
     if cores[owner] or cores[name]:
@@ -215,11 +220,17 @@ def _unequal(loss: Loss, signature: Signature, arrays: Sequence[Any], name: str,
     if cores[owner] == cores[name] == 0:
         if len(shape_long) == len(shape_short) + 1 and shape_long[-1] == 1:
             text += f". Nothing is broadcast silently: drop the last axis with {longer}[:, 0], or add one to {shorter}"
-    elif cores[owner] == 1 and cores[name] == 0 and a == b and len(signature.inputs) == 2:
-        text += f". For rows of 0 and 1 pass the class: {name}.argmax(-1)"
     elif cores[owner] == 1 and cores[name] == 0 and len(a) > 2 and b == (a[0], *a[2:]):
         text += f". Classes go last: numpy.moveaxis({owner}, 1, -1)"
     return text
+
+
+def _for_distributions(loss: Loss) -> str:
+    """Return what to use for targets that are distributions: a loss of the same input that takes them, if there is."""
+    for other in map(get, names(input=loss.input)):
+        if any(len(domains) == 2 and domains[1].kind == "simplex" for domains in other.argument_domains):
+            return f", for distributions use a loss that takes them: {other.name}"
+    return ""
 
 
 # --- values ---------------------------------------------------------------------------------------------------------

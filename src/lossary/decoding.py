@@ -228,8 +228,8 @@ def ctc_alignment(
     call = prepare(ctc, (logits, labels, input_lengths, target_lengths), {"blank": blank, "from_logits": from_logits})
     log_probabilities, counts = _log_probabilities(call)
     batch, (frames, _) = call.batch, log_probabilities.shape[-2:]
-    target = np.broadcast_to(_host(call.arrays[1])[..., 0], (*batch, call.arrays[1].shape[-2]))
-    last = np.broadcast_to(2 * _host(call.arrays[3])[..., 0], (*batch, 1))
+    target = np.broadcast_to(_dispatch.to_numpy(call.arrays[1])[..., 0], (*batch, call.arrays[1].shape[-2]))
+    last = np.broadcast_to(2 * _dispatch.to_numpy(call.arrays[3])[..., 0], (*batch, 1))
     state = np.arange(2 * target.shape[-1] + 1)
     spelled = np.full((*batch, state.size), blank)
     spelled[..., 1::2] = np.maximum(target, 0)
@@ -271,15 +271,10 @@ def _frames(logits: Any, input_lengths: Any, blank: int, from_logits: bool) -> t
 
 def _log_probabilities(call: Call) -> tuple[Any, Any]:
     """Return the log-probabilities of a call of the loss in double precision, and which frames count."""
-    scores = np.broadcast_to(_host(call.arrays[0]), (*call.batch, *call.arrays[0].shape[-2:])).astype(np.float64)
-    counts = np.arange(scores.shape[-2]) < np.broadcast_to(_host(call.arrays[2])[..., 0], (*call.batch, 1))
+    scores = np.broadcast_to(_dispatch.to_numpy(call.arrays[0]), (*call.batch, *call.arrays[0].shape[-2:])).astype(np.float64)
+    counts = np.arange(scores.shape[-2]) < np.broadcast_to(_dispatch.to_numpy(call.arrays[2])[..., 0], (*call.batch, 1))
     with plain.quiet():
         return numerics.log_softmax(plain, scores)[0] if call.params["from_logits"] else scores, counts
-
-
-def _host(x: Any) -> Any:
-    """Return an array that NumPy can search, wherever it was."""
-    return x.detach().cpu().numpy() if hasattr(x, "detach") else x
 
 
 def _back(call: Call, found: Any) -> Any:

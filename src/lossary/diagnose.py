@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from lossary import misuse
+from lossary._dispatch import to_numpy
 from lossary._files import save_text
 from lossary.baselines import Baselines
 from lossary.catalogue import Loss, get
@@ -219,19 +220,12 @@ def diagnose(
     record = get(loss) if isinstance(loss, str) else loss
     if lang not in LANGS:
         raise ParameterError(f"lang: got {lang!r}, expected one of {', '.join(LANGS)}{suggest(str(lang), LANGS)}")
-    options = {"weight": _numpy(weight), "mask": _numpy(mask)}
-    arrays = tuple(_numpy(a) for a in arrays)
-    params = {name: _numpy(v) for name, v in params.items()}
+    options = {"weight": to_numpy(weight), "mask": to_numpy(mask)}
+    arrays = tuple(map(to_numpy, arrays))
+    params = {name: to_numpy(v) for name, v in params.items()}
     call = prepare(record, arrays, params, **options, check=False)
     with np.errstate(all="ignore"):
         return _Examination(call, options, arrays, params).diagnosis(lang)
-
-
-def _numpy(x: Any) -> Any:
-    if hasattr(x, "detach"):
-        x = x.detach().cpu()
-        x = x.float() if str(x.dtype) == "torch.bfloat16" else x
-    return np.asarray(x) if hasattr(x, "__array__") else x
 
 
 class _Examination:

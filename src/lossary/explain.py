@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lossary import reduction as reductions
+from lossary._dispatch import to_numpy
 from lossary.catalogue import Loss, get
 from lossary.errors import ParameterError, suggest
 from lossary.reduction import Reduction
@@ -100,9 +101,10 @@ def explain(
     record = get(loss) if isinstance(loss, str) else loss
     if lang not in LANGS:
         raise ParameterError(f"lang: got {lang!r}, expected one of {', '.join(LANGS)}{suggest(str(lang), LANGS)}")
-    options = {"weight": _numpy(weight), "mask": _numpy(mask)}
-    arrays = tuple(_numpy(a) for a in arrays)
-    params = {name: _numpy(v) for name, v in params.items()}
+    # A blackboard has one kind of number: tensors of any framework are read as NumPy arrays.
+    options = {"weight": to_numpy(weight), "mask": to_numpy(mask)}
+    arrays = tuple(map(to_numpy, arrays))
+    params = {name: to_numpy(v) for name, v in params.items()}
     call = prepare(record, arrays, params, **options)
     order = 1 if record.coupling else record.derivatives
     with watching(record) as runs:
@@ -252,13 +254,6 @@ class _Board:
         named = zip(names, expressions, found, strict=False)
         steps += [Step(name.format(name=n), expression, np.asarray(v)) for n, expression, v in named]
         return self.section(key, title, steps)
-
-
-def _numpy(x: Any) -> Any:
-    """A blackboard has one kind of number: tensors of any framework are read as NumPy arrays."""
-    if hasattr(x, "detach"):
-        x = x.detach().cpu()
-    return np.asarray(x) if hasattr(x, "__array__") else x
 
 
 _LEFT_OUT = "Left out of value and gradient, by weight 0, the mask or an ignored label: {entries}."

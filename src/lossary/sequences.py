@@ -437,7 +437,7 @@ def sequence_report(
 
 def _lines(x: Any) -> Any:
     """An array's numbers, on whatever device they are, a line for each sequence."""
-    array = x.detach().cpu().numpy() if hasattr(x, "detach") else np.asarray(x)
+    array = _dispatch.to_numpy(x)
     return array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
 
 

@@ -1,7 +1,8 @@
 """Following a training run: what a loss did step by step, what went wrong, and the batch with which it went wrong.
 
 A `Watch` is told of each step and keeps little: numbers of the loss and its terms, the length of the gradient every so
-often, and what happened. Numbers on a device are not waited for; they are read together, once in an interval.
+often, and what happened. Numbers on a device are not waited for; they are read together, once in an interval. A watch
+never ends the run that it follows: what it cannot keep is reported once, as an event and a warning, and left out.
 
 >>> import math, lossary
 >>> w = lossary.watch()
@@ -14,17 +15,24 @@ often, and what happened. Numbers on a device are not waited for; they are read 
 from __future__ import annotations
 
 import math
+import os
+import tempfile
 import time
+import warnings
+import zipfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lossary._dispatch import to_numpy
 from lossary._files import save_text
 from lossary.errors import ArgumentError, ParameterError
+from lossary.terms import WeightedSum
 
 _POINTS = 4096  # of a series that is drawn; older steps are thinned out
 _KEPT_EVENTS = 200
@@ -32,9 +40,11 @@ _KEPT_EVENTS = 200
 
 @dataclass(frozen=True, eq=False)
 class Event:
-    """Something that happened at a step: ``"not finite"``, ``"plateau"``, ``"divergence"`` or ``"collapse"``.
+    """Something that happened at a step.
 
-    `batch` is the batch of a step that was not finite, as it was given, for replay; `file` is where it was written.
+    `kind` is ``"not finite"``, ``"plateau"``, ``"divergence"`` or ``"collapse"``, or ``"skipped"`` for what the watch
+    was given and could not keep. `batch` is the batch of a step that was not finite, as it was given, for replay;
+    `file` is where it was written.
     """
 
     kind: str
@@ -98,7 +108,21 @@ class Watch:
         self._bad = -2  # the latest step that was not finite
         self._kept = 0
         self._norm: Any = None
+        self._skipped: set[str] = set()
         self._began = time.perf_counter()
+
+    @contextmanager
+    def _guard(self, what: str) -> Iterator[None]:
+        """Let no failure inside end the run: say once what is left out, and go on. An interrupt passes."""
+        try:
+            yield
+        except Exception as failure:
+            if what not in self._skipped:
+                self._skipped.add(what)
+                with suppress(Exception):  # an exception may fail to say what it is, a warning may be made an error
+                    sentence = f"{what} was left out: {_reason(failure)}"
+                    self.events.append(Event("skipped", max(self.count - 1, 0), sentence))
+                    warnings.warn(f"lossary.watch: {sentence}", RuntimeWarning, stacklevel=4)
 
     # -- a plain loop
 
@@ -132,44 +156,49 @@ class Watch:
         self.count += 1
         if batch is not None:
             self._batches.append((number, batch))
-        self._note(number, "loss", loss)
-        for name, value in (terms or {}).items():
-            self._note(number, f"term {name}", value)
+        self._note(number, "loss", lambda: loss)
+        with self._guard("terms"):
+            for name, value in (terms or {}).items():
+                self._note(number, f"term {name}", lambda value=value: value)  # type: ignore[misc]
         if active is not None:
-            self._note(number, "active", _share(active))
+            self._note(number, "active", lambda: _share(active))
         if grad_norm is not None:
-            self._note(number, "gradient", grad_norm)
+            self._note(number, "gradient", lambda: grad_norm)
         elif number % self.gradients == 0:
-            found = _gradients(model, params, grads)
-            if found:
-                self._note(number, "gradient", _length(found))
+            self._note(number, "gradient", lambda: _length(_gradients(model, params, grads)), optional=True)
         if self._waiting and number - self._waiting[0][0] >= self.interval - 1:
             self._read()
         self.seconds += time.perf_counter() - began
 
-    def _note(self, number: int, name: str, value: Any) -> None:
+    def _note(self, number: int, name: str, given: Callable[[], Any], optional: bool = False) -> None:
         """Take a number now where that is free, later where it is on a device."""
-        if _elsewhere(value):
-            self._waiting.append((number, name, value.detach()))
-            return
-        self._take(number, name, float(value.detach() if hasattr(value, "detach") else value))
+        with self._guard(name):
+            value = given()
+            value = value.total if isinstance(value, WeightedSum) else value
+            if value is None and optional:
+                return
+            if _elsewhere(value):
+                self._waiting.append((number, name, _single(value.detach())))
+            else:
+                self._take(number, name, _number(value))
 
     def _read(self) -> None:
         """Read what is waiting on a device, in one transfer."""
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
-        import torch
+        with self._guard("numbers on a device"):
+            import torch
 
-        by_device: dict[Any, list[int]] = {}
-        for at, (_, _, value) in enumerate(waiting):
-            by_device.setdefault(value.device, []).append(at)
-        read: dict[int, float] = {}
-        for places in by_device.values():
-            held = torch.stack([waiting[at][2].reshape(()).float() for at in places]).tolist()
-            read |= dict(zip(places, held, strict=True))
-        for at, (number, name, _) in enumerate(waiting):
-            self._take(number, name, read[at])
+            by_device: dict[Any, list[int]] = {}
+            for at, (_, _, value) in enumerate(waiting):
+                by_device.setdefault(value.device, []).append(at)
+            read: dict[int, float] = {}
+            for places in by_device.values():
+                held = torch.stack([waiting[at][2].reshape(()).float() for at in places]).tolist()
+                read |= dict(zip(places, held, strict=True))
+            for at, (number, name, _) in enumerate(waiting):
+                self._take(number, name, read[at])
 
     def _take(self, number: int, name: str, value: float) -> None:
         self._series.setdefault(name, _Series()).add(number, value)
@@ -203,12 +232,19 @@ class Watch:
 
     def _write(self, number: int, batch: Any) -> str | None:
         """Write a batch of arrays beside the page, ready for ``lossary diagnose``; None where there is no page."""
-        arrays = {name: array for name, x in _named(batch) if (array := _array(x)) is not None}
-        if self.path is None or not arrays:
+        if self.path is None:
             return None
-        file = self.path.with_name(f"{self.path.stem}-step-{number}.npz")
-        np.savez(file, **arrays)
-        return str(file)
+        arrays: dict[str, Any] = {}
+        with self._guard("the batch"):
+            for name, x in _named(batch):
+                with self._guard(f"{name} of the batch"):
+                    arrays[name] = _array(x)
+        with self._guard("the file of the batch"):
+            file = self.path.with_name(f"{self.path.stem}-step-{number}.npz")
+            if arrays:
+                _write_arrays(file, arrays)
+                return str(file)
+        return None
 
     def _happened(self, event: Event) -> None:
         if len(self.events) < _KEPT_EVENTS:
@@ -267,10 +303,14 @@ class Watch:
         save_text(path, json.dumps(self.to_dict()) if Path(path).suffix == ".json" else self.to_html())
 
     def close(self) -> None:
-        """Read what is still on a device, and write the page if there is a path."""
+        """Read what is still on a device, and write the page if there is a path.
+
+        A page that cannot be written is reported as everything else is; `save` raises instead.
+        """
         self._read()
-        if self.path is not None:
-            self.save(self.path)
+        with self._guard("the page"):
+            if self.path is not None:
+                self.save(self.path)
 
     def __enter__(self) -> Watch:
         return self
@@ -282,8 +322,9 @@ class Watch:
 
     def __call__(self, epoch: Any) -> None:
         """Take note of an `Epoch`: its loss, validation loss and penalty as terms, and the length of its gradient."""
-        terms = {name: v for name in ("validation", "penalty") if (v := getattr(epoch, name, None)) is not None}
-        self.step(loss=epoch.loss, terms=terms, grad_norm=epoch.gradient_norm)
+        with self._guard("the epoch"):
+            terms = {name: v for name in ("validation", "penalty") if (v := getattr(epoch, name, None)) is not None}
+            self.step(loss=epoch.loss, terms=terms, grad_norm=epoch.gradient_norm)
 
     # -- hooks as Lightning's trainers call them: by name, whatever the class
 
@@ -292,19 +333,19 @@ class Watch:
     def on_after_backward(self, trainer: Any, module: Any) -> None:
         """Measure the gradients, where this step is one at which they are measured."""
         if self.count % self.gradients == 0:
-            found = _gradients(module, None, None)
-            self._norm = _length(found) if found else None
+            with self._guard("gradient"):
+                self._norm = _length(_gradients(module, None, None))
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int = 0) -> None:
         """Take note of a step: `outputs` is the loss, or a mapping with ``"loss"`` and perhaps its terms."""
-        loss, terms = outputs, {}
-        if isinstance(outputs, Mapping):
-            loss = outputs.get("loss")
-            terms = {k: v for k, v in outputs.items() if k != "loss" and _scalar(v)}
-        if loss is None:
-            return
         norm, self._norm = self._norm, None
-        self.step(loss=loss, terms=terms, grad_norm=norm, batch=batch)
+        with self._guard("the outputs"):
+            loss, terms = outputs, {}
+            if isinstance(outputs, Mapping):
+                loss = outputs.get("loss")
+                terms = {k: v for k, v in outputs.items() if k != "loss" and _scalar(v)}
+            if loss is not None:  # the trainer skips a batch so
+                self.step(loss=loss, terms=terms, grad_norm=norm, batch=batch)
 
     def on_train_end(self, trainer: Any, module: Any) -> None:
         """Write the page."""
@@ -422,10 +463,37 @@ class _Trend:
 # --- what a step is given -------------------------------------------------------------------------------------------
 
 
+def _reason(failure: Exception) -> str:
+    """Return the first line of what an exception says, and its kind where it is not one of ours."""
+    text = str(failure).split("\n", 1)[0] or "no reason given"
+    return text if isinstance(failure, ArgumentError) else f"{type(failure).__name__}: {text}"
+
+
 def _elsewhere(value: Any) -> bool:
     """Whether a number is a tensor whose reading would wait for a device."""
     device = getattr(getattr(value, "device", None), "type", "cpu")
     return device != "cpu" and hasattr(value, "detach")
+
+
+def _single(value: Any) -> Any:
+    """Return an array of one number as it is; what is no such array is refused, without reading it."""
+    if math.prod(value.shape) != 1:
+        raise ArgumentError(f"got shape {tuple(value.shape)}, expected one number, such as the mean")
+    if "complex" in str(value.dtype):
+        raise ArgumentError("got a complex number, expected a real one")
+    return value
+
+
+def _number(value: Any) -> float:
+    """Return what was given as a number, NaN and infinities included."""
+    if value is None:
+        raise ArgumentError("got None, expected a number")
+    read = to_numpy(value)
+    if hasattr(read, "shape") and hasattr(read, "dtype"):
+        read = np.asarray(_single(read)).reshape(())[()]
+    if isinstance(read, (complex, str, bytes)):
+        raise ArgumentError(f"got {type(read).__name__}, expected a real number")
+    return float(read)
 
 
 def _scalar(value: Any) -> bool:
@@ -453,7 +521,9 @@ def _gradients(model: Any, params: Iterable[Any] | None, grads: Iterable[Any] | 
 
 
 def _length(grads: list[Any]) -> Any:
-    """Return the Euclidean length of all gradients together, on the device they are on."""
+    """Return the Euclidean length of all gradients together, on the device they are on; None where there are none."""
+    if not grads:
+        return None
     if hasattr(grads[0], "detach"):
         import torch
 
@@ -462,9 +532,13 @@ def _length(grads: list[Any]) -> Any:
 
 
 def _named(batch: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what a batch consists of, with names: its own, or their order."""
+    """Yield what a batch consists of, with names: its own, or their order. No name comes twice."""
     if isinstance(batch, Mapping):
-        yield from ((str(name), x) for name, x in batch.items())
+        known: set[str] = set()
+        for at, (key, x) in enumerate(batch.items()):
+            name = str(key) if str(key) not in known else f"{key}_{at}"
+            known.add(name)
+            yield name, x
     elif isinstance(batch, (list, tuple)):
         yield from ((f"array_{at}", x) for at, x in enumerate(batch))
     else:
@@ -472,12 +546,22 @@ def _named(batch: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _array(x: Any) -> Any:
-    """Return a tensor, an array or a list of numbers as an array that can be written; None for anything else."""
-    if hasattr(x, "detach"):
-        x = x.detach().cpu()
-        x = x.float() if str(x.dtype) == "torch.bfloat16" else x
+    """Return a tensor, an array or a list of numbers as an array that can be written."""
+    array = np.asarray(to_numpy(x))
+    if array.dtype.kind not in "biufc":
+        raise ArgumentError(f"got {type(x).__name__} of type {array.dtype}, expected numbers")
+    return array
+
+
+def _write_arrays(file: Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays as `numpy.savez` does, whatever their names, whole or not at all."""
+    handle, beside = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     try:
-        array = np.asarray(x)
-    except (ValueError, TypeError):
-        return None
-    return array if array.dtype.kind in "biufc" else None
+        with os.fdopen(handle, "wb") as target, zipfile.ZipFile(target, "w", allowZip64=True) as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
+        os.replace(beside, file)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise

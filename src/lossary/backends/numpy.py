@@ -306,6 +306,11 @@ def readable(x: Array) -> Array:
     return x
 
 
+def to_numpy(x: Any) -> Any:
+    """An array of any kind as one of NumPy's; what is no array, such as a number or a list, is returned as it is."""
+    return np.asarray(x) if hasattr(x, "__array__") else x
+
+
 def evaluate(call: Call) -> Array:
     """Return a call's values as the definition yields them."""
     return call.evaluate()

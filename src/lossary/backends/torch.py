@@ -306,6 +306,32 @@ def readable(x: Tensor) -> Any:
     return (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
 
 
+def to_numpy(x: Any) -> Any:
+    """The numbers of a tensor as a NumPy array, whatever its device, layout and type; anything else as NumPy has it.
+
+    A type that NumPy has not becomes the next wider one that it has. The tensor is neither changed nor differentiated.
+    """
+    if not isinstance(x, Tensor):
+        from lossary.backends import numpy
+
+        return numpy.to_numpy(x)
+    try:
+        plain = x.detach()
+        plain = plain.dequantize() if plain.is_quantized else plain
+        plain = plain if plain.layout == torch.strided else plain.to_dense()
+        plain = plain.resolve_conj().resolve_neg().cpu()
+        if plain.dtype == torch.complex32:
+            plain = plain.to(torch.complex64)
+        elif plain.is_floating_point() and plain.dtype not in (torch.float16, torch.float32, torch.float64):
+            plain = plain.float()
+        return plain.clone().numpy() if plain._is_zerotensor() else plain.numpy()
+    except (RuntimeError, TypeError, NotImplementedError) as failure:
+        told = str(failure).split(". ", 1)[0].split("\n", 1)[0]
+        raise ArgumentError(
+            f"got a {type(x).__name__} whose numbers cannot be read ({told}); pass an ordinary tensor or a NumPy array"
+        ) from None
+
+
 # --- the hand-written gradient under autograd ------------------------------------------------------------------------
 
 

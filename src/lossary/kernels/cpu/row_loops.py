@@ -525,7 +525,7 @@ def _with_margin(cosine: Any, margin: Any) -> Any:
 
 
 @strict
-def _find(labels: Any, step: int, classes: int, scores: Any, class_weight: Any, stray: Any, lanes: Any) -> None:
+def _find(labels: Any, step: int, classes: int, scores: Any, class_weight: Any, lanes: Any) -> None:
     """Bring the scores and weights of the labels into their lanes. Class k of lane i is at ``k * step + i``."""
     one, nothing = lanes.dtype.type(1), lanes.dtype.type(0)
     present, score, weight, rate = lanes[PRESENT], lanes[SCORE], lanes[WEIGHT], lanes[RATE]
@@ -538,7 +538,7 @@ def _find(labels: Any, step: int, classes: int, scores: Any, class_weight: Any, 
         if class_weight.size:
             weight[i] = class_weight[k] if inside else nothing
         else:
-            weight[i] = one if inside else stray
+            weight[i] = one if inside else nothing
 
 
 @strict
@@ -706,8 +706,8 @@ def _long(variant: Variant) -> Callable[..., int]:
             _row(correct_at, load(sizes, 10)),
         )
         scale, cap, smoothing, z_loss = load(numbers, 0), load(numbers, 1), load(numbers, 2), load(numbers, 3)
-        parameter, stray, common = load(numbers, 4), load(numbers, 5), load(numbers, 6)
-        margin = load(numbers, 7), load(numbers, 8), load(numbers, 9), load(numbers, 10)
+        parameter, common = load(numbers, 4), load(numbers, 5)
+        margin = load(numbers, 6), load(numbers, 7), load(numbers, 8), load(numbers, 9)
         classes, x_step, target_step = load(sizes, 11), load(sizes, 16), load(sizes, 19)
         factor_step = load(sizes, 23)
         scores, costs = _row(strips_at, classes), _row(past(strips_at, classes), classes)
@@ -740,7 +740,7 @@ def _long(variant: Variant) -> Callable[..., int]:
                 top = top if here <= top else here
             if labelled:
                 own = labels[row : row + 1]
-                _find(own, 1, classes, scores, class_weight, stray, lanes)
+                _find(own, 1, classes, scores, class_weight, lanes)
                 if with_margin:
                     _set_back(own, 1, classes, scores, scale, margin, lanes)
                     top = _largest(scores)
@@ -880,8 +880,8 @@ def _tiled(variant: Variant) -> Callable[..., int]:
             _row(correct_at, load(sizes, 10)),
         )
         scale, cap, smoothing, z_loss = load(numbers, 0), load(numbers, 1), load(numbers, 2), load(numbers, 3)
-        parameter, stray, common = load(numbers, 4), load(numbers, 5), load(numbers, 6)
-        margin = load(numbers, 7), load(numbers, 8), load(numbers, 9), load(numbers, 10)
+        parameter, common = load(numbers, 4), load(numbers, 5)
+        margin = load(numbers, 6), load(numbers, 7), load(numbers, 8), load(numbers, 9)
         classes, inner, width, factor_step = load(sizes, 11), load(sizes, 12), load(sizes, 13), load(sizes, 23)
         x_steps = load(sizes, 14), load(sizes, 15), load(sizes, 16)
         target_steps = load(sizes, 17), load(sizes, 18), load(sizes, 19)
@@ -916,7 +916,7 @@ def _tiled(variant: Variant) -> Callable[..., int]:
                 for c in range(classes):
                     _add_to_all(scores[c * width : c * width + count], shift[c])
             if labelled:
-                _find(own, width, classes, scores, class_weight, stray, lanes)
+                _find(own, width, classes, scores, class_weight, lanes)
                 if with_margin:
                     _set_back(own, width, classes, scores, scale, margin, lanes)
             base = lanes[BASE, :count]

@@ -50,8 +50,7 @@ class Plan:
 
     `kind` is the function of the label's log-probability and `parameter` its number. Logits are capped, multiplied by
     `scale`, and `shift` is added, one number per class. `margin` changes the label's score: cosine and sine of an
-    angle, the cosine from which it applies, and what is subtracted elsewhere. `stray` is the weight of a label that is
-    outside the row: 0 where a cost per class is summed.
+    angle, the cosine from which it applies, and what is subtracted elsewhere. A label outside the row costs nothing.
     """
 
     kind: int = LIKELIHOOD
@@ -63,7 +62,6 @@ class Plan:
     soft_cap: float = 0.0
     z_loss: float = 0.0
     margin: tuple[float, float, float, float] | None = None
-    stray: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -190,7 +188,7 @@ def softmax_rows(
         return None if given is None else np.array(np.broadcast_to(given, (classes,)), dtype)
 
     factor = np.ones(1, dtype) if weights is None else np.array(weights, dtype).reshape(-1)
-    numbers = (plan.scale, plan.soft_cap, plan.smoothing, plan.z_loss, plan.parameter, plan.stray, scale)
+    numbers = (plan.scale, plan.soft_cap, plan.smoothing, plan.z_loss, plan.parameter, scale)
     given_numbers = np.array((*numbers, *(plan.margin or (0.0,) * 4)), dtype)
     flat = _flat(logits, place.span)
     grad, flat_grad, grad_steps = None, None, (0, 0, 0)
@@ -271,8 +269,8 @@ class Labelled:
                 further=False,
             )
         )
-        plan = Plan(smoothing=smoothing, stray=0.0)
-        self.options = plan.scale, plan.soft_cap, plan.smoothing, plan.z_loss, plan.parameter, plan.stray
+        plan = Plan(smoothing=smoothing)
+        self.options = plan.scale, plan.soft_cap, plan.smoothing, plan.z_loss, plan.parameter
         self.numbers: Any = np.ctypeslib.as_ctypes_type(kind) * (len(self.options) + 5)
         self.one = self.numbers(1.0)
         entries = rows * classes
@@ -397,7 +395,7 @@ def cross_entropy(call: Any) -> Plan | None:
         return None
     smoothing, temperature, z_loss = numbers
     return Plan(
-        class_weight=weight, smoothing=smoothing, scale=1 / temperature, z_loss=z_loss, soft_cap=cap or 0.0, stray=0.0
+        class_weight=weight, smoothing=smoothing, scale=1 / temperature, z_loss=z_loss, soft_cap=cap or 0.0
     )
 
 

@@ -30,7 +30,7 @@ _NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
 
 def packed(plan: Plan) -> tuple[Tensor | None, Tensor | None, int, list[float]]:
     """Return a plan as the last arguments of an operator."""
-    numbers = [plan.parameter, plan.smoothing, plan.scale, plan.soft_cap, plan.z_loss, plan.stray]
+    numbers = [plan.parameter, plan.smoothing, plan.scale, plan.soft_cap, plan.z_loss]
     return plan.class_weight, plan.shift, plan.kind, [*numbers, *(plan.margin or ())]
 
 
@@ -43,7 +43,7 @@ def _evaluate(
     numbers: Sequence[float],
     upstream: Tensor | None = None,
 ) -> Rows:
-    parameter, smoothing, scale, soft_cap, z_loss, stray, *margin = numbers
+    parameter, smoothing, scale, soft_cap, z_loss, *margin = numbers
     seen, computed = TYPES[logits.dtype]
     plan = Plan(
         kind=kind,
@@ -55,7 +55,6 @@ def _evaluate(
         soft_cap=soft_cap,
         z_loss=z_loss,
         margin=(margin[0], margin[1], margin[2], margin[3]) if margin else None,
-        stray=stray,
     )
     return softmax_rows(
         logits.detach().resolve_neg().view(seen).numpy(),
