@@ -7,6 +7,7 @@ Nothing here knows a particular loss. Findings come from `lossary.misuse`, the s
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -15,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from lossary import misuse
+from lossary import misuse, tolerances
 from lossary._dispatch import to_numpy
 from lossary._files import save_text
 from lossary.baselines import Baselines
 from lossary.catalogue import Loss, get
 from lossary.errors import MissingExtraError, ParameterError, suggest
+from lossary.facts import Domain
 from lossary.misuse import Finding
 from lossary.trace import Run, Step, watching
 from lossary.transforms import Call, prepare, value_and_grad
@@ -83,6 +85,7 @@ class Diagnosis:
     examples: int
     counted: int
     findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
     culprit: Culprit | None
     spread: Mapping[str, float]
     worst: tuple[tuple[tuple[int, ...], float, float], ...]
@@ -108,6 +111,7 @@ class Diagnosis:
                 {"rule": f.rule, "argument": f.argument, "sentence": f.sentence, "refused": f.refused}
                 for f in self.findings
             ],
+            "notes": list(self.notes),
             "first_not_finite": None if culprit is None else vars(culprit) | {"inputs": dict(culprit.inputs)},
             "spread": dict(self.spread),
             "worst": [{"example": at, "value": value, "share": share} for at, value, share in self.worst],
@@ -223,18 +227,32 @@ def diagnose(
     options = {"weight": to_numpy(weight), "mask": to_numpy(mask)}
     arrays = tuple(map(to_numpy, arrays))
     params = {name: to_numpy(v) for name, v in params.items()}
-    call = prepare(record, arrays, params, **options, check=False)
+    asked = call = prepare(record, arrays, params, **options, check=False)
+    outside = call.labels_outside()
+    if outside is not None:  # what names no class costs nothing that could be told: such examples are only a finding
+        options["mask"] = ~outside if options["mask"] is None else ~outside & (np.asarray(options["mask"]) != 0)
+        arrays = tuple(_first_class(x, d, call) for x, d in zip(call.given, call.domains, strict=True))
+        params = {name: v for name, v in params.items() if name not in record.arguments}
+        call = prepare(record, arrays, params, **options, check=False)
     with np.errstate(all="ignore"):
-        return _Examination(call, options, arrays, params).diagnosis(lang)
+        return _Examination(call, options, arrays, params, asked).diagnosis(lang)
+
+
+def _first_class(array: Array, domain: Domain, call: Call) -> Array:
+    """Return labels, the first class in the place of those that name none."""
+    if domain.kind != "index":
+        return array
+    classes = call.given[0].shape[-1]
+    return np.where(((array < 0) | (array >= classes)) & (array != call.exempt), 0, array)
 
 
 class _Examination:
     """A prepared call with its values and gradients, from which every part of a diagnosis is read."""
 
     def __init__(
-        self, call: Call, options: Mapping[str, Any], arrays: Sequence[Any], params: Mapping[str, Any]
+        self, call: Call, options: Mapping[str, Any], arrays: Sequence[Any], params: Mapping[str, Any], asked: Call
     ) -> None:
-        self.call, self.loss = call, call.loss
+        self.call, self.loss, self.asked = call, call.loss, asked  # without and with the examples that have no class
         self._asked = (options, arrays, params)
         with watching(self.loss) as runs:
             order = 1 if self.loss.derivatives else 0
@@ -254,10 +272,12 @@ class _Examination:
             batch = self.call.batch
             full = [np.abs(np.asarray(d, dtype=np.float64)) for d in derivatives[0]]
             spread = [np.broadcast_to(d, np.broadcast_shapes(d.shape, batch + (1,) * self.call.inner)) for d in full]
-            return np.max([d.reshape(len(self.values), -1).max(1, initial=0.0) for d in spread], axis=0)
+            axes = [tuple(range(len(batch), d.ndim)) for d in spread]
+            largest = [d.max(axis=own, initial=0.0) for d, own in zip(spread, axes, strict=True)]
+            return np.max(largest, axis=0).reshape(-1)
         _, grad = value_and_grad(self.loss, *arrays, **options, reduction="sum", check=False, **params)
         table = np.abs(np.asarray(grad, dtype=np.float64))
-        return table.reshape(len(table), -1).max(1, initial=0.0)
+        return table.max(axis=tuple(range(1, table.ndim)), initial=0.0)  # type: ignore[no-any-return]
 
     # -- its parts
 
@@ -274,6 +294,7 @@ class _Examination:
             examples=self.values.size,
             counted=int(kept.sum()),
             findings=tuple(self.findings()),
+            notes=tuple(self.notes(lang)),
             culprit=self.culprit(),
             spread=_quantiles(self.values[kept]),
             worst=self.worst(total),
@@ -284,15 +305,32 @@ class _Examination:
         )
 
     def findings(self) -> Iterator[Finding]:
-        yield from misuse.outside(self.call)
+        yield from misuse.outside(self.asked)
         yield from misuse.findings(self.call)
         first, given = self.loss.arguments[0], self.call.given[0]
         if given.dtype.kind in "iub" and self.loss.input in ("real", "logit", "score") and given.size:
             what = "whole numbers: class indices, an argmax or counts have no gradient. Pass what the network gives"
             yield Finding("whole predictions", first, f"{self.loss.name}: {first}: got {given.dtype}, {what}")
-        if self.kept.size and not self.kept.any():
+        if self.kept.size and not self.kept.any() and self.asked is self.call:
             name = self.loss.arguments[-1]
             yield Finding("nothing counts", name, f"{self.loss.name}: {name}: every example is left out: the mean is 0")
+
+    def notes(self, lang: Lang) -> Iterator[str]:
+        """Yield what nothing is wrong with, and may all the same not be what was meant.
+
+        A few rows of round numbers that sum to 1 are no evidence for a warning; who asks is told of them.
+        """
+        if self.loss.input != "logit" or self.call.signature.inputs[0] != ("c",) or self.loss.coupling is not None:
+            return
+        first = self.loss.arguments[0]
+        rows = np.asarray(self.call.given[0], np.float64).reshape(-1, self.call.given[0].shape[-1])
+        if len(rows) and rows.shape[-1] > 1 and not tolerances.unnormalised(rows, logarithms=False)[0].any():
+            yield phrase(
+                "{name}: all rows are >= 0 and sum to 1. If they are probabilities, pass the logits: the loss applies "
+                "softmax itself.",
+                lang,
+                name=first,
+            )
 
     def worst(self, total: float) -> tuple[tuple[tuple[int, ...], float, float], ...]:
         cost = np.where(self.kept, self.weights * self.values, -math.inf)
@@ -344,10 +382,19 @@ class _Examination:
         number = int(np.argmax(bad))
         at = self.place(number)
         inputs = {n: self._of(a, at, raw=True) for n, a in zip(self.loss.arguments, self.call.given, strict=True)}
-        for step in self._steps(what):
+        excluded = False  # whether a definition has begun to exclude states by a probability of 0
+        for step, inside in self._steps(what):
             part = self._of(step.value, at)
             if part is None or part.dtype.kind != "f" or np.isfinite(part).all():
                 continue
+            nowhere = not (np.isnan(part) | (part == math.inf)).any()
+            if step.expression and nowhere:
+                # A recursion in logarithms starts from -inf and carries it along for what cannot be. It has failed
+                # where nothing else is left.
+                written = bool(re.search(r"\binf\b|^masked\(", step.expression))
+                if written or (excluded and (inside or not (part == -math.inf).all())):
+                    excluded = True
+                    continue
             entry = tuple(int(i) for i in np.argwhere(~np.isfinite(part))[0])
             found = part[entry]
             entry = () if part.size == 1 else entry
@@ -355,14 +402,17 @@ class _Examination:
         last = float(self.values[number] if what == "value" else self.sizes[number])
         return Culprit(what, at, int(bad.sum()), what, "", last, (), inputs)
 
-    def _steps(self, what: str) -> Iterator[Step]:
-        """Yield inputs, then every quantity in the order of computation, up to the value or to the gradient."""
+    def _steps(self, what: str) -> Iterator[tuple[Step, bool]]:
+        """Yield inputs, then every quantity in the order of computation, up to the value or to the gradient.
+
+        With each comes whether it belongs to a helper that the definition calls.
+        """
         for name, given in zip(self.loss.arguments, self.call.given, strict=True):
-            yield Step(name, "", given)
+            yield Step(name, "", given), False
         for run in self.runs:
             for stage in range(2 if what == "gradient" else 1):
                 for step in run.steps(stage):
-                    yield from step.flat()
+                    yield from ((part, part is not step) for part in step.flat())
 
     def _of(self, x: Any, at: tuple[int, ...], raw: bool = False) -> Array | None:
         """Return what belongs to one example in an array with the batch in front, or that is common to all."""
@@ -454,7 +504,10 @@ def _sections(found: Diagnosis) -> Iterator[tuple[str, list[str]]]:
         rows = [(say(n), (_percent if n in shares else _number)(v)) for n, v in numbers.items() if v or n not in shares]
         return aligned(rows) if rows else []
 
+    told_of = {f.rule for f in found.findings}
+    notes = [] if "probabilities for logits" in told_of else list(found.notes)
     yield "Findings", [str(f) for f in found.findings] or [say("nothing suspicious")]
+    yield "Notes", notes
     yield "First number that is not finite", _culprit_lines(found.culprit, found.lang)
     yield "Values", told(found.spread)
     if found.examples > 1:

@@ -385,12 +385,25 @@ ROWS, VALUES, ENTRIES = 64, 2048, 16384
 
 
 def outside(call: Call) -> list[Finding]:
-    """Return what a call of the catalogue would refuse: for every array, the first value outside its domain."""
+    """Return what a call of the catalogue would refuse: the first value of each array that is outside its domain.
+
+    Then come the conditions on all arrays together.
+    """
+    anything = [parse_domain("real") for _ in call.domains]
+    alone = replace(call.loss, conditions={})
+    asked = [
+        (name, replace(call, loss=alone, domains=[d if i == at else anything[i] for i, d in enumerate(call.domains)]))
+        for at, name in enumerate(call.loss.arguments)
+    ]
+    strays = len(call.loss.arguments) > 1 and call.labels_outside() is not None
+    for expected, condition in call.loss.conditions.items():
+        if not strays:  # what is no label cannot be asked whether it goes together with the others
+            one = replace(call.loss, conditions={expected: condition})
+            asked.append((call.loss.arguments[1], replace(call, loss=one, domains=anything)))
     found = []
-    for at, name in enumerate(call.loss.arguments):
-        only = [d if i == at else parse_domain("real") for i, d in enumerate(call.domains)]
+    for name, part in asked:
         try:
-            replace(call, check=True, domains=only).check_values()
+            replace(part, check=True).check_values()
         except DomainError as refusal:
             found.append(Finding("outside the domain", name, str(refusal), refused=True))
     return found

@@ -238,10 +238,10 @@ def softmax_chain(
     # An infinite second derivative is met at probability 1 only, where what it is multiplied by is 0 of higher order.
     curves = wanted * xp.where(xp.isfinite(curve), curve, xp.zeros_like(curve))
     total = xp.sum(slopes)
-    complements = xp.expm1(log_probabilities)  # p - 1
+    complement = xp.expm1(log_probabilities)  # p - 1
     gradient = -residual_probabilities(xp, log_probabilities, probabilities, slopes, total)
-    bent = curves * complements * complements + (xp.sum(curves) - curves) * probabilities * probabilities
-    return gradient, bent + total * probabilities * complements
+    bend = curves * complement * complement + (xp.sum(curves) - curves) * probabilities * probabilities
+    return gradient, bend + total * probabilities * complement
 
 
 def class_distribution(xp: Any, target: Any, like: Any) -> Any:

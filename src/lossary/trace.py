@@ -135,7 +135,7 @@ class _Pretty(ast.NodeTransformer):
         return self.generic_visit(node)  # type: ignore[return-value]
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
-        """Leave out products with 1 and sums with 0, which only spread a number over an array."""
+        """Leave out what changes nothing: products with 1 and sums with 0, quotients by 1, first powers."""
         self.generic_visit(node)
         for one, other in ((node.left, node.right), (node.right, node.left)):
             number = one.value if isinstance(one, ast.Constant) else None
@@ -143,6 +143,10 @@ class _Pretty(ast.NodeTransformer):
                 return other if number else ast.Constant(0)
             if isinstance(node.op, ast.Add) and number == 0:
                 return other
+        if isinstance(node.right, ast.Constant):
+            neutral = {ast.Div: 1, ast.Pow: 1, ast.Sub: 0}.get(type(node.op))
+            if neutral is not None and node.right.value == neutral:
+                return node.left
         left, right = (getattr(side, "value", None) for side in (node.left, node.right))
         if isinstance(left, int) and isinstance(right, int) and isinstance(node.op, (ast.Add, ast.Sub)):
             return ast.Constant(left + right if isinstance(node.op, ast.Add) else left - right)
@@ -166,6 +170,8 @@ class _Pretty(ast.NodeTransformer):
             return ast.Call(node.func, arguments[:1], [])
         if name == "where":
             return ast.IfExp(*arguments)
+        if name in ("minimum", "maximum") and len({ast.dump(a) for a in arguments}) == 1:
+            return arguments[0]
         reading = _reading(name)
         if reading is not None and len(reading[0]) >= len(arguments):
             given = reading[0] | dict(zip(reading[0], arguments, strict=False))
@@ -286,18 +292,22 @@ class Run:
             if name.startswith("_") or name not in local:
                 continue
             kept = self._stands_for(name, expression, done.space, local)
-            self.names.pop(name, None)
             if kept is not None:
                 self.names[name] = kept
-            elif _is_number(local[name]) and not _same(done.space.get(name), local[name]):
+            elif not _is_number(local[name]):
+                self.names.pop(name, None)
+            elif not _same(done.space.get(name), local[name]):
+                self.names.pop(name, None)
                 done.values[name] = local[name]
                 done.texts[name] = _text(expression)
 
     def _stands_for(
         self, name: str, expression: ast.expr, before: dict[str, Any], local: dict[str, Any]
     ) -> ast.expr | None:
-        """Return what a local is shown as, if it is nothing new: another quantity under a second name, or a plain 1."""
+        """Return what a local is shown as, if it is nothing new: another quantity under a second name, or a 0 or 1."""
         value = local[name]
+        if isinstance(expression, ast.Constant) and expression.value in (0, 1):
+            return expression  # an array of them, too
         if isinstance(expression, ast.Name) and expression.id != name and before.get(expression.id) is value:
             return expression
         return ast.Constant(1) if _plain(value) and value == 1 and not isinstance(value, bool) else None
@@ -349,7 +359,9 @@ class Run:
                 found += [step for run in statement.calls for step in run.steps(stage)]
             elif statement.stage == stage:
                 found += _shown(statement)
-        return found
+        # A helper that is called again on the same quantities has been shown: its heading says what it was called on.
+        again = [step.value is None and any(_alike(step, earlier) for earlier in found[:at]) for at, step in enumerate(found)]
+        return [step for step, shown in zip(found, again, strict=True) if not shown]
 
     def output(self, number: int, steps: list[Step], *, renamed: bool = False) -> list[str]:
         """Return the expressions of what was yielded or returned.
@@ -381,6 +393,8 @@ def _shown(statement: _Statement) -> list[Step]:
     """Return the quantities of one statement, after the steps of the functions it called."""
     source = getattr(statement.node, "value", None)
     texts = dict(statement.texts)
+    if not texts and isinstance(statement.node, (ast.Assign, ast.AnnAssign)) and not isinstance(source, ast.Yield):
+        return []  # what it names is nothing new, and so is what it was made of
     shown: list[Step] = []
     for run in statement.calls:
         if _reading(run.code.co_name) is not None:
@@ -394,6 +408,12 @@ def _shown(statement: _Statement) -> list[Step]:
         if steps:
             shown.append(Step(run.heading, "", steps=tuple(steps)))
     return shown + [Step(name, text, statement.values[name]) for name, text in texts.items()]
+
+
+def _alike(a: Step, b: Step) -> bool:
+    """Whether two steps are called the same, come from the same expression and have the same numbers."""
+    same = (a.name, a.expression, len(a.steps)) == (b.name, b.expression, len(b.steps))
+    return same and _same(a.value, b.value) and all(_alike(x, y) for x, y in zip(a.steps, b.steps, strict=True))
 
 
 def _returned(run: Run, steps: list[Step], names: list[str], texts: dict[str, str]) -> dict[str, str]:

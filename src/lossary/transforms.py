@@ -7,6 +7,7 @@ caller had them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -74,6 +75,20 @@ class Call:
             seen = None if keep is None else xp.readable(keep)
             with xp.quiet():
                 checks.conditions(_dispatch.backend(*self.arrays), loss, self.arrays, self.params, seen, self.batch)
+
+    def labels_outside(self) -> Any:
+        """Return which examples hold a class index of no class, among those that count; None where none does."""
+        classes = self.given[0].shape[-1] if self.signature.inputs[0] else 1
+        found = None
+        for array, core, allowed in zip(self.arrays, self.signature.inputs, self.domains, strict=True):
+            if allowed.kind == "index" and self.loss.coupling is None:  # one that does not count is -1 here
+                outside = (array >= classes) | (array < -1)
+                lead = outside.shape[: outside.ndim - max(len(core), self.inner)]
+                some = outside.reshape(*lead, math.prod(outside.shape[len(lead) :])).any(-1)
+                found = some if found is None else found | some
+        if found is None or not found.any():
+            return None
+        return self.xp.broadcast_to(found, self.batch)
 
     def steps(self) -> Any:
         """Start the definition on uncoupled arrays; what a kernel would read in half precision is widened here."""

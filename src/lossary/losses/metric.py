@@ -257,14 +257,14 @@ def arcface(
     >>> lossary.arcface(cosines, [0], scale=8.0) > lossary.arcface(cosines, [0], scale=8.0, margin=0.0)
     array([ True])
     """
-    wanted = numerics.class_distribution(xp, target, pred) == 1
+    is_label = numerics.class_distribution(xp, target, pred) == 1
     angle = margin * xp.ones_like(xp.max(pred))
     cos_margin, sin_margin = xp.cos(angle), xp.sin(angle)
     sine = xp.sqrt(numerics.positive_part(xp, (1 - pred) * (1 + pred)))
-    turned = wanted & (pred > (0.0 if easy_margin else -cos_margin))
+    turned = is_label & (pred > (0.0 if easy_margin else -cos_margin))
     beyond = pred if easy_margin else pred - margin * sin_margin
     with_margin = xp.where(turned, pred * cos_margin - sine * sin_margin, beyond)
-    scores = scale * xp.where(wanted, with_margin, pred)
+    scores = scale * xp.where(is_label, with_margin, pred)
     log_probabilities, probabilities, one_hot, log_probability = numerics.target_log_probability(xp, scores, target)
     yield -log_probability
     towards = -xp.ones_like(log_probability)

@@ -434,22 +434,23 @@ def _focal(lanes: Any, count: int, gamma: Any) -> None:
 
 @strict
 def _poly(lanes: Any, count: int, epsilon: Any) -> None:
-    """The cost ``-log p + epsilon (1 - p)``, and its slope in ``log p``."""
+    """The cost ``w (-log p + epsilon (1 - p))``, and its slope in ``log p``."""
     probability, complement, logarithm = lanes[P, :count], lanes[NOT_P, :count], lanes[LOG_P, :count]
-    cost, slope = lanes[VALUE, :count], lanes[SLOPE, :count]
+    weight, cost, slope = lanes[WEIGHT, :count], lanes[VALUE, :count], lanes[SLOPE, :count]
     one = cost.dtype.type(1)
     for i in range(count):
-        cost[i] = epsilon * complement[i] - logarithm[i]
-        slope[i] = -one - epsilon * probability[i]
+        cost[i] = weight[i] * (epsilon * complement[i] - logarithm[i])
+        slope[i] = weight[i] * (-one - epsilon * probability[i])
 
 
 @strict
 def _power(lanes: Any, count: int, q: Any) -> None:
-    """The cost ``(1 - p^q) / q``, and its slope in ``log p``."""
-    logarithm, cost, slope = lanes[LOG_P, :count], lanes[VALUE, :count], lanes[SLOPE, :count]
+    """The cost ``w (1 - p^q) / q``, and its slope in ``log p``."""
+    logarithm, weight = lanes[LOG_P, :count], lanes[WEIGHT, :count]
+    cost, slope = lanes[VALUE, :count], lanes[SLOPE, :count]
     for i in range(count):
-        cost[i] = -expm1(q * logarithm[i]) / q
-        slope[i] = -exp(q * logarithm[i])
+        cost[i] = weight[i] * (-expm1(q * logarithm[i]) / q)
+        slope[i] = weight[i] * -exp(q * logarithm[i])
 
 
 @strict
