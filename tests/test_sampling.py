@@ -82,10 +82,10 @@ def test_samplers_that_are_not_meant_are_refused() -> None:
     with pytest.raises(ParameterError, match="classes: got 0"):
         LogUniform(0)
     with pytest.raises(
-        ParameterError, match="count: got 6, expected a number >= 0 and at most the 5 different classes"
+        ParameterError, match="count: got 6, expected a whole number >= 0 and at most the 5 different classes"
     ):
         LogUniform(5).draw(6, 0)
-    with pytest.raises(ParameterError, match="count: got -1, expected a number >= 0"):
+    with pytest.raises(ParameterError, match="count: got -1, expected a whole number >= 0"):
         LogUniform(5).draw(-1, 0, unique=False)
     with pytest.raises(DomainError, match=r"classes: got 5, expected indices in \{0, ..., 4\}"):
         LogUniform(5).probability([0, 5])

@@ -157,6 +157,8 @@ class Baselines:
             if simplex and kind == "logit":
                 smoothing = float(self.call.params.get("label_smoothing") or 0.0)
                 smooth = wanted * (1 - smoothing) + smoothing / wanted.shape[-1]
+                if "proper" not in self.loss.properties and not ((smooth == 0) | (smooth == 1)).all():
+                    return []  # only a proper loss is least where the prediction is the target
                 sharp.append(np.log(np.maximum(smooth, 1e-30)) * float(self.call.params.get("temperature") or 1.0))
             return sharp
         return []

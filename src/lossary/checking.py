@@ -103,7 +103,7 @@ def _parameter(loss: Loss, name: str, value: Any, ranges: bool) -> Any:
         return bool(value)
     if isinstance(value, (int, float)):
         if not ranges or domain.contains(value):
-            return int(value) if domain.kind in ("count", "integer") else value
+            return int(value) if domain.kind in ("count", "integer", "index") else value
         raise ParameterError(f"{loss.name}: {name}: got {digits(value, *_ends(domain))}, expected a number in {domain.text}")
     if hasattr(value, "detach"):  # a tensor, perhaps on a device and learned: its values are not looked at
         return value
@@ -117,7 +117,7 @@ def _parameter(loss: Loss, name: str, value: Any, ranges: bool) -> Any:
         raise ParameterError(f"{loss.name}: {name}: got {digits(bad[0], *_ends(domain))}, expected a number in {domain.text}")
     if numbers.ndim == 0:
         number = numbers.item()
-        return int(number) if domain.kind in ("count", "integer") else number
+        return int(number) if domain.kind in ("count", "integer", "index") else number
     if not per_class and loss.signatures[0].rank:
         raise ParameterError(f"{loss.name}: {name}: got {numbers.size} numbers, expected one")
     return numbers

@@ -14,7 +14,7 @@ import numpy as np
 
 from lossary import _dispatch, numerics
 from lossary.backends import numpy as plain
-from lossary.errors import ParameterError, ShapeError
+from lossary.errors import ShapeError, whole_number
 from lossary.losses.sequence import ctc
 from lossary.losses.structured import chain_scores, linear_chain_crf
 from lossary.transforms import Call, prepare
@@ -194,13 +194,15 @@ def ctc_beam_search(
     >>> [(h.labels, round(float(np.exp(h.score)), 4)) for h in ctc_beam_search(frames, best=2)]
     [((1,), 0.4025), ((2,), 0.2625)]
     """
-    for name, number in (("width", width), ("best", best)):
-        if number < 1 or number != int(number):
-            raise ParameterError(f"{name}: got {number}, expected a whole number of at least 1")
+    width, best = (
+        whole_number(name, number, "a whole number of at least 1", lambda n: n >= 1)
+        for name, number in (("width", width), ("best", best))
+    )
     call, log_probabilities, counts = _frames(logits, input_lengths, blank, from_logits)
     flat = log_probabilities.reshape(math.prod(call.batch), *log_probabilities.shape[-2:])
     lengths = counts.reshape(flat.shape[:2]).sum(-1)
-    found = [_searched(rows[:n], width, best, blank) for rows, n in zip(flat, lengths, strict=True)]
+    with plain.quiet():
+        found = [_searched(rows[:n], width, best, blank) for rows, n in zip(flat, lengths, strict=True)]
     nested: list[Any] = _nested(found, call.batch)
     return nested
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from numbers import Real
 from typing import Any
 
 
@@ -63,7 +64,7 @@ def nearest(word: str, known: Iterable[str]) -> list[str]:
     ['huber', 'pseudo_huber']
     """
     names = list(known)
-    wanted = word.lower().replace("-", "_")
+    wanted = str(word).lower().replace("-", "_")
     # A misspelt part of a long name ("focall") is nearer to that part than to the whole name.
     parts: dict[str, list[str]] = {}
     for name in names:
@@ -107,6 +108,30 @@ def digits(number: float, *bounds: float) -> str:
         if float(text) == number or float(text) not in bounds:
             break
     return text
+
+
+def real_number(name: str, value: Any, expected: str, holds: Callable[[float], bool] = lambda _: True) -> float:
+    """Return a parameter that is a number for which something holds; raise `ParameterError` for anything else.
+
+    >>> real_number("beta", 0.5, "a number in [0, 1)", lambda x: 0 <= x < 1)
+    0.5
+    """
+    single = isinstance(value, Real) or (hasattr(value, "shape") and hasattr(value, "item") and tuple(value.shape) == ())
+    number = value.item() if single and hasattr(value, "item") else value
+    if not single or not isinstance(number, Real) or isinstance(number, bool) or not holds(float(number)):
+        shown = digits(float(number)) if single and isinstance(number, Real) else repr(value)
+        raise ParameterError(f"{name}: got {shown}, expected {expected}")
+    return float(number)
+
+
+def whole_number(name: str, value: Any, expected: str, holds: Callable[[float], bool] = lambda _: True) -> int:
+    """Return a parameter that is a whole number for which something holds; `ParameterError` for anything else.
+
+    >>> whole_number("width", 16, "a whole number >= 1", lambda n: n >= 1)
+    16
+    """
+    number = real_number(name, value, expected, lambda x: x == x // 1 and holds(x))
+    return int(number)
 
 
 def require(module: str, extra: str = "app") -> Any:

@@ -93,8 +93,8 @@ class Domain:
         """
         if self.kind == "set":
             return number in self.values
-        if self.kind in ("count", "integer"):
-            return number >= self.low and number == math.floor(number)
+        if self.kind in ("count", "integer", "index"):
+            return number >= self.low and math.isfinite(number) and number == math.floor(number)
         above = number >= self.low if self.closed[0] else number > self.low
         below = number <= self.high if self.closed[1] else number < self.high
         unlimited = not self.bounded
@@ -115,7 +115,7 @@ def parse_domain(text: str) -> Domain:
     if text in ("simplex", "log-simplex", "flag", "integer"):
         return Domain(text, text)  # type: ignore[arg-type]
     if text == "{0, ..., c-1}":
-        return Domain(text, "index")
+        return Domain(text, "index", 0.0, math.inf, (True, False))
     if text == "{0, 1, 2, ...}":
         return Domain(text, "count", 0.0, math.inf, (True, False))
     if text.startswith("length of "):

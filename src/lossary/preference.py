@@ -12,8 +12,10 @@ import math
 from numbers import Integral
 from typing import Any, Literal
 
+import numpy as np
+
 from lossary import _dispatch, numerics, reduction
-from lossary.errors import ParameterError, ShapeError, suggest
+from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError, real_number, suggest
 
 __all__ = ["average_tokens", "group_advantages", "reference_point", "sequence_log_probability"]
 
@@ -94,8 +96,7 @@ def group_advantages(rewards: Any, group: Any, *, scale: Scale = "group", epsilo
     array([ 0.5,  0. , -0.5,  0. ])
     """
     _one_of("group_advantages", "scale", scale, SCALES)
-    if not epsilon >= 0:
-        raise ParameterError(f"group_advantages: epsilon: got {epsilon}, expected a number >= 0")
+    epsilon = real_number("group_advantages: epsilon", epsilon, "a number >= 0", lambda x: x >= 0)
     xp = _dispatch.backend(rewards)
     given = xp.asarray(rewards, "group_advantages: rewards")
     dtype = xp.compute_dtype([given])
@@ -161,8 +162,8 @@ def average_tokens(
             if length is None
             else f"average_tokens: length: got {length}, but {how} divides by the tokens that are there"
         )
-    if length is not None and not 0 < length < math.inf:
-        raise ParameterError(f"average_tokens: length: got {length}, expected a number > 0")
+    if length is not None:
+        length = real_number("average_tokens: length", length, "a number > 0", lambda x: 0 < x < math.inf)
     if group is not None and how != "dapo":
         raise ParameterError(f"average_tokens: group: only dapo has a mean for each group, and how is {how!r}")
     xp, summed, counts = _summed_tokens("average_tokens", "values", values, mask)
@@ -222,7 +223,7 @@ def _groups(xp: Any, function: str, flat: Any, like: Any, group: Any) -> tuple[A
             )
         rows = flat.reshape(-1, int(group))
         return rows, xp.ones_like(rows), rows
-    labels = _labels(xp, group, like)
+    labels = _labels(xp, function, group, like)
     if labels.shape != like.shape:
         raise ShapeError(
             f"{function}: group: got shape {tuple(labels.shape)}, expected one label for each answer, "
@@ -233,12 +234,22 @@ def _groups(xp: Any, function: str, flat: Any, like: Any, group: Any) -> tuple[A
     return xp.broadcast_to(flat[None, :], (count, count)), same, flat[:, None]
 
 
-def _labels(xp: Any, group: Any, like: Any) -> Any:
-    """Return labels as an array of numbers: words are numbered."""
-    if isinstance(group, (list, tuple)) and all(isinstance(label, str) for label in group):
-        known = {label: number for number, label in enumerate(dict.fromkeys(group))}
-        group = [known[label] for label in group]
-    return xp.asarray(group, "group", like)
+def _labels(xp: Any, function: str, group: Any, like: Any) -> Any:
+    """Return labels as an array of numbers: words are numbered, whatever holds them."""
+    if _dispatch.backend(group) is _dispatch.backend():
+        held = np.asarray(group) if not isinstance(group, str) else np.asarray(group, object)
+        if held.dtype.kind in "USO" and held.ndim and all(isinstance(label, str) for label in held.ravel().tolist()):
+            found = np.unique(held.astype(str), return_inverse=True)[1]
+            group = np.asarray(found).reshape(held.shape)
+        elif held.dtype.kind not in "biuf":
+            raise ArgumentError(
+                f"{function}: group: got {group!r:.40}, expected a label for each answer, numbers or words, or one whole "
+                "number, the size of every group"
+            )
+    labels = xp.asarray(group, f"{function}: group", like)
+    if (labels != labels).any():
+        raise DomainError(f"{function}: group: got NaN as a label, which belongs to no group")
+    return labels
 
 
 def _deviation(xp: Any, rows: Any, members: Any) -> Any:

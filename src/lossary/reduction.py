@@ -8,10 +8,11 @@ tokens of all micro-batches, or of all workers. The mean of nothing is 0, and `t
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any, Literal
 
 from lossary import _dispatch
-from lossary.errors import DomainError, ParameterError, ShapeError, suggest
+from lossary.errors import DomainError, ParameterError, ShapeError, real_number, suggest
 
 Reduction = Literal["none", "mean", "sum"]
 REDUCTIONS: tuple[Reduction, ...] = ("none", "mean", "sum")
@@ -123,6 +124,6 @@ def average(summed: Any, count: Any) -> Any:
 
 def checked_denominator(given: Any) -> Any:
     """Return the denominator, or say what is wrong with it; a tensor on a device is taken at its word."""
-    if isinstance(given, (int, float)) and not given > 0:
-        raise ParameterError(f"denominator: got {given}, expected a number > 0")
+    if isinstance(given, Real) or not hasattr(given, "dtype"):
+        real_number("denominator", given, "a number > 0", lambda x: x > 0)
     return given

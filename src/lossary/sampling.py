@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from lossary import _dispatch
-from lossary.errors import DomainError, ParameterError, ShapeError
+from lossary.errors import DomainError, ParameterError, ShapeError, digits, whole_number
 
 __all__ = ["Draw", "LogUniform", "expected_count", "without_hits"]
 
@@ -39,6 +39,11 @@ def expected_count(probability: Any, tries: int, *, unique: bool = True) -> Any:
     xp = _dispatch.backend(probability)
     p = xp.asarray(probability, "probability")
     p = xp.cast(p, xp.compute_dtype([p]))
+    seen = xp.readable(p)
+    if seen is not None and ((seen < 0) | (seen > 1)).any():
+        wrong = seen[(seen < 0) | (seen > 1)].flat[0]
+        raise DomainError(f"expected_count: probability: got {digits(wrong, 0.0, 1.0)}, expected numbers in [0, 1]")
+    tries = whole_number("expected_count: tries", tries, "a whole number >= 0", lambda n: n >= 0)
     if not unique:
         return (tries * p)[()]
     with xp.quiet():
@@ -80,8 +85,7 @@ class LogUniform:
     classes: int
 
     def __post_init__(self) -> None:
-        if self.classes < 1:
-            raise ParameterError(f"LogUniform: classes: got {self.classes}, expected a number >= 1")
+        whole_number("LogUniform: classes", self.classes, "a whole number >= 1", lambda n: n >= 1)
 
     def probability(self, classes: Any) -> Any:
         """Return the probability that a single draw is each of the given classes."""
@@ -102,10 +106,19 @@ class LogUniform:
         >>> LogUniform(50_000).draw(8, 0).classes
         array([  983,    17,     0,  6629, 19453,   707,  2677,   357])
         """
-        if count < 0 or (unique and count > self.classes):
-            most = f" and at most the {self.classes} different classes that there are" if unique else ""
-            raise ParameterError(f"LogUniform.draw: count: got {count}, expected a number >= 0{most}")
-        rng = np.random.default_rng(rng)
+        most = f" and at most the {self.classes} different classes that there are" if unique else ""
+        count = whole_number(
+            "LogUniform.draw: count",
+            count,
+            f"a whole number >= 0{most}",
+            lambda n: n >= 0 and not (unique and n > self.classes),
+        )
+        try:
+            rng = np.random.default_rng(rng)
+        except (TypeError, ValueError):
+            raise ParameterError(
+                f"LogUniform.draw: rng: got {rng!r}, expected a generator of NumPy's or a whole number >= 0 as a seed"
+            ) from None
         if not unique:
             return Draw(self._single_draws(count, rng), count, False, self)
         drawn = self._single_draws(count, rng)

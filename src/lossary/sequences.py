@@ -17,7 +17,7 @@ from typing import Any, Generic, Literal, ParamSpec
 import numpy as np
 
 from lossary import _dispatch, numerics
-from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError, require, suggest
+from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError, require, suggest, whole_number
 from lossary.losses.classification import softmax_cross_entropy
 from lossary.reduction import coefficients
 from lossary.words import aligned
@@ -74,6 +74,7 @@ def _positions(
     else:
         kept = xp.broadcast_to(steps >= 0, shape)
     if ignore_index is not None:
+        ignore_index = whole_number("ignore_index", ignore_index, "a class index, or None to leave none out")
         if y.ndim == z.ndim:
             raise ParameterError("ignore_index: the labels are distributions over classes; leave positions out by mask")
         kept = kept & ~xp.equals(y, ignore_index)

@@ -47,16 +47,19 @@ def roundoff(x: Array) -> Array:
     return np.where(in_bfloat16 | (x != x), BFLOAT16, np.where(in_float16, FLOAT16, FLOAT32))
 
 
-def slack(x: Array) -> Array:
-    """Return how far each number may be outside an interval whose bound is of size 1 or 0."""
-    return np.maximum(LEAST, _ROUNDINGS * roundoff(x))
+def slack(x: Array, scale: float = 1.0) -> Array:
+    """Return how far each number may be outside an interval whose bound is of size 1 or 0.
+
+    `scale` is the size of the numbers that these were computed from in float32, where that is more than 1.
+    """
+    return np.maximum(LEAST * max(scale, 1.0), _ROUNDINGS * roundoff(x))
 
 
 def beyond(allowed: Domain, x: Array, scale: float = 1.0) -> Array:
     """Return which numbers lie outside an interval by more than rounding explains; NaN lies in every interval.
 
-    A bound that does not belong to the interval is not excused: a variance of 0 is no rounded variance. `scale` is the
-    size of the numbers that these were computed from, where it is more than 1.
+    A bound that does not belong to the interval is not excused: a variance of 0 is no rounded variance. `scale` is that
+    of `slack`.
 
     >>> from lossary.facts import parse_domain
     >>> beyond(parse_domain("[-1, 1]"), np.array([1.0000001, 1.01, 1.0078125])).tolist()
@@ -67,7 +70,7 @@ def beyond(allowed: Domain, x: Array, scale: float = 1.0) -> Array:
     outside = np.asarray(low | high)
     if outside.any():
         some = np.asarray(x)[outside].astype(np.float64)
-        room = slack(some) * max(scale, 1.0)
+        room = slack(some, scale)
         excused = np.zeros(some.shape, bool)
         for bound, closed, sign in ((allowed.low, allowed.closed[0], -1), (allowed.high, allowed.closed[1], 1)):
             if closed and np.isfinite(bound):

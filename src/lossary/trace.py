@@ -306,7 +306,7 @@ class Run:
     ) -> ast.expr | None:
         """Return what a local is shown as, if it is nothing new: another quantity under a second name, or a 0 or 1."""
         value = local[name]
-        if isinstance(expression, ast.Constant) and expression.value in (0, 1):
+        if isinstance(expression, ast.Constant) and expression.value in (0, 1) and name not in _grown(self.code):
             return expression  # an array of them, too
         if isinstance(expression, ast.Name) and expression.id != name and before.get(expression.id) is value:
             return expression
@@ -436,6 +436,13 @@ def _counters(code: CodeType) -> frozenset[str]:
     """Return the names that the loops of a function count with."""
     loops = (node.target for node in ast.walk(function_tree(code)) if isinstance(node, ast.For))
     return frozenset(target.id for target in loops if isinstance(target, ast.Name))
+
+
+@cache
+def _grown(code: CodeType) -> frozenset[str]:
+    """Return the names that the loops of a function assign to: those of a sum that is grown are shown from the start."""
+    loops = (node for node in ast.walk(function_tree(code)) if isinstance(node, (ast.For, ast.While)))
+    return frozenset(name for loop in loops for name in assigned(loop))
 
 
 def _items(source: ast.expr, count: int) -> list[ast.expr]:

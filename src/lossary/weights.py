@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lossary import _dispatch, numerics
-from lossary.errors import DomainError, ParameterError, suggest
+from lossary.errors import DomainError, ParameterError, ShapeError, real_number, suggest
 
 SCHEMES = ("inverse", "square root", "effective")
 
@@ -21,23 +21,33 @@ def class_weights(counts: Any, scheme: str = "inverse", *, beta: float = 0.999) 
 
     The weights average to 1 over the examples for ``"inverse"`` as in scikit-learn, and over the classes otherwise.
 
+    Raises `DomainError` for a count that is negative, infinite or NaN, and for counts that are all 0.
+
     >>> class_weights([90, 10]).round(3)
     array([0.556, 5.   ])
     >>> class_weights([90, 10], "effective", beta=0.99).round(3)
     array([0.277, 1.723])
     """
     xp = _dispatch.backend(counts)
-    n = xp.cast(xp.asarray(counts, "counts"), xp.compute_dtype([xp.asarray(counts, "counts")]))
-    if n.ndim != 1 or not (n >= 0).all():
-        raise DomainError(f"counts: got shape {n.shape}, expected one number >= 0 per class (numpy.bincount(labels))")
+    given = xp.asarray(counts, "counts")
+    n = xp.cast(given, xp.compute_dtype([given]))
+    expected = "expected one number >= 0 per class (numpy.bincount(labels))"
+    if n.ndim != 1 or not n.shape[0]:
+        raise ShapeError(f"counts: got shape {tuple(n.shape)}, {expected}")
+    wrong = ~((n >= 0) & xp.isfinite(n))
+    if wrong.any():
+        raise DomainError(f"counts: got {float(n[wrong][0]):g}, {expected}")
+    if not (n > 0).any():
+        raise DomainError(f"counts: all {n.shape[0]} are 0: no class has an example, so none can be weighed by it")
     if scheme not in SCHEMES:
         raise ParameterError(f"scheme: got {scheme!r}, expected one of {', '.join(SCHEMES)}{suggest(scheme, SCHEMES)}")
-    if not 0 <= beta < 1:
-        raise ParameterError(f"beta: got {beta}, expected a number in [0, 1)")
-    one = xp.ones_like(n)
-    if scheme == "inverse":
-        return numerics.divide(xp, xp.sum(n) * one, n) / (n > 0).sum()
-    if scheme == "effective":
-        return numerics.effective_number_weights(xp, n, beta)
-    root = numerics.divide(xp, one, xp.sqrt(n))
-    return numerics.divide(xp, root * n.shape[0], xp.sum(root))
+    beta = real_number("beta", beta, "a number in [0, 1)", lambda x: 0 <= x < 1)
+    with xp.quiet():
+        if scheme == "effective":
+            return numerics.effective_number_weights(xp, n, beta)
+        share = n / xp.max(n)  # the weights depend on the ratios of the counts alone
+        one = xp.ones_like(n)
+        if scheme == "inverse":
+            return numerics.divide(xp, xp.sum(share) * one, share) / (n > 0).sum()
+        root = numerics.divide(xp, one, xp.sqrt(share))
+        return numerics.divide(xp, root * n.shape[0], xp.sum(root))

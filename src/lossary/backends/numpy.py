@@ -187,8 +187,9 @@ def read_narrow(loss: Loss, signature: Signature, arrays: Sequence[Array]) -> tu
 
 
 def as_index(x: Array) -> Array:
-    """Convert class labels to indices; one beyond them, of an unsigned type, becomes negative."""
-    return x.astype(np.intp, copy=False)
+    """Convert class labels to indices; one beyond them, of an unsigned type, becomes negative, and so may NaN."""
+    with quiet():
+        return x.astype(np.intp, copy=False)
 
 
 def equals(x: Array, number: Any) -> Array:
