@@ -193,3 +193,80 @@ def test_parameters_and_batches_of_another_shape_are_refused_by_name() -> None:
     assert lossary.huber([3.0, 3.0], [0.0, 0.0], delta=[1.0, 2.0]).tolist() == [2.5, 4.0]
     with pytest.raises(ShapeError, match=r"embeddings: got shape \(1, 2, 2\), expected \(b, d\), where b is the batch"):
         lossary.supcon([[[1.0, 0.0], [0.0, 1.0]]], [[0, 1]])
+
+
+SOFT = [[0.0, 0.8, 0.2]]
+
+
+@pytest.mark.parametrize("name", ["poly_loss", "softmax_focal", "generalized_cross_entropy"])
+@pytest.mark.parametrize("classes", [3, 200])
+def test_a_distribution_costs_what_its_classes_are_expected_to_cost(name: str, classes: int) -> None:
+    loss, rng = lossary.get(name), np.random.default_rng(3)
+    for rows in (5, 700):  # by the definition, and by kernels where there are any
+        logits, soft = 3 * rng.normal(size=(rows, classes)), rng.dirichlet(np.ones(classes), rows)
+        labels = rng.integers(0, classes, rows)
+        value, grad = loss.value_and_grad(logits, soft)
+        each = [loss.value_and_grad(logits, np.full(rows, k)) for k in range(classes)]
+        np.testing.assert_allclose(value, sum(soft[:, k] * v for k, (v, _) in enumerate(each)), rtol=1e-12)
+        np.testing.assert_allclose(grad, sum(soft[:, k : k + 1] * g for k, (_, g) in enumerate(each)), atol=1e-12)
+        for one, other in zip(
+            loss.value_and_grad(logits, np.eye(classes)[labels]), loss.value_and_grad(logits, labels), strict=True
+        ):
+            np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-15)
+        hess = [loss.hess(logits, target) for target in (np.eye(classes)[labels], labels)]
+        np.testing.assert_allclose(hess[0], hess[1], rtol=1e-9, atol=1e-15)
+    weights = rng.uniform(0.5, 2.0, classes)
+    if name == "softmax_focal":
+        whole = loss(logits, labels, label_smoothing=0.1, class_weight=weights)
+        smooth = 0.9 * np.eye(classes)[labels] + 0.1 / classes
+        np.testing.assert_allclose(whole, loss(logits, smooth, class_weight=weights), rtol=1e-12)
+
+
+def test_losses_of_labels_say_what_they_take_and_who_takes_distributions() -> None:
+    with pytest.raises(ShapeError) as refused:
+        lossary.nll([[-0.1, -3.0, -3.1]], SOFT)
+    assert str(refused.value) == (
+        "nll: target: takes class indices of shape (1,), got rows of shape (1, 3); for rows of 0 and 1 pass "
+        "target.argmax(-1), for distributions use a loss that takes them: kl_divergence"
+    )
+    for name in ("logit_adjusted", "class_balanced", "multi_margin", "cosface", "info_nce"):
+        loss = lossary.get(name)
+        further = [np.ones(3)] * (len(loss.arguments) - 2)
+        with pytest.raises(ShapeError, match=rf"{name}: target: takes class indices of shape \(1,\), got rows"):
+            loss([[0.0, 0.5, 1.0]], SOFT, *further)
+
+
+def test_labels_outside_the_row_cost_nothing_by_definition_and_by_kernel() -> None:
+    rng = np.random.default_rng(0)
+    for rows in (3, 900):
+        logits, labels = rng.normal(size=(rows, 200)), rng.integers(0, 200, rows)
+        labels[1] = -1
+        for name in ("softmax_cross_entropy", "softmax_focal", "poly_loss", "generalized_cross_entropy"):
+            value, grad = lossary.get(name).value_and_grad(logits, labels, check=False)
+            assert value[1] == 0, name
+            assert (grad[1] == 0).all(), name
+
+
+def test_a_single_label_is_no_evidence_of_counting_from_1() -> None:
+    with pytest.raises(DomainError) as refused:
+        lossary.softmax_cross_entropy([[0.0, 0.0, 0.0]], [3])
+    assert "1-based" not in str(refused.value)
+    assert "labels up to 3" in str(refused.value)
+
+
+@pytest.mark.parametrize("blank", [1.5, 3, -1, np.int64(3), float("nan"), None, "a"])
+def test_a_blank_that_is_no_class_is_refused(blank: Any) -> None:
+    with pytest.raises(ParameterError, match="blank: got"):
+        lossary.ctc(np.zeros((4, 3)), [1], blank=blank)
+
+
+def test_a_label_that_is_nan_is_refused_without_a_warning() -> None:
+    with pytest.raises(DomainError, match="got nan at index 0"):
+        lossary.softmax_cross_entropy([[0.0, 1.0]], [np.nan])
+
+
+@pytest.mark.parametrize("given", ["a", [3], None, 0, -1.0, float("nan")])
+def test_a_denominator_is_a_number(given: Any) -> None:
+    if given is not None:
+        with pytest.raises(ParameterError, match="denominator: got"):
+            lossary.mean([1.0, 2.0], denominator=given)

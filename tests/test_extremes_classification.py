@@ -13,6 +13,7 @@ from mpmath import mpf
 
 import lossary
 from exact import Exact
+from lossary.errors import LossaryError
 
 BOTH = pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
 INF = np.inf
@@ -196,6 +197,38 @@ def test_logit_adjustment_leaves_out_a_class_that_never_occurs() -> None:
     np.testing.assert_allclose(value, expected)
     np.testing.assert_allclose(grad[:, :2], expected_grad)
     assert grad[0, 2] == 0
+
+
+@pytest.mark.parametrize("scheme", ["inverse", "square root", "effective"])
+def test_class_weights_of_degenerate_counts(scheme: str) -> None:
+    for counts, said in (
+        ([0, 0], "all 2 are 0: no class has an example"),
+        ([], r"got shape \(0,\)"),
+        ([[1, 2]], r"got shape \(1, 2\)"),
+        ([np.nan, 1.0], "got nan"),
+        ([np.inf, 1.0], "got inf"),
+        ([-1, 2], "got -1"),
+        (["a", "b"], "counts: got data of type"),
+    ):
+        with pytest.raises(LossaryError, match=said):
+            lossary.class_weights(counts, scheme)
+    np.testing.assert_allclose(lossary.class_weights([5], scheme), [1])
+    np.testing.assert_allclose(lossary.class_weights([0, 5], scheme)[0], 0)
+    assert np.isfinite(lossary.class_weights([1e308, 1e308], scheme)).all()
+    torch = pytest.importorskip("torch")
+    expected = lossary.class_weights([3.0, 1.0], scheme)
+    given = torch.tensor([3.0, 1.0], dtype=torch.bfloat16)
+    np.testing.assert_allclose(lossary.class_weights(given, scheme), expected, rtol=1e-6)
+    with pytest.raises(LossaryError, match="all 2 are 0"):
+        lossary.class_weights(torch.zeros(2), scheme)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "beta", "said"), [(None, 0.9, "scheme: got None"), ("effective", "x", "beta: got 'x'")]
+)
+def test_class_weights_refuse_options_in_words(scheme: Any, beta: Any, said: str) -> None:
+    with pytest.raises(LossaryError, match=said):
+        lossary.class_weights([1, 2], scheme, beta=beta)
 
 
 def test_class_weights_agree_with_their_definitions() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lossary
-from lossary.errors import DomainError, ParameterError, ShapeError
+from lossary.errors import DomainError, LossaryError, ParameterError, ShapeError
 from lossary.preference import average_tokens, group_advantages, reference_point, sequence_log_probability
 
 torch = pytest.importorskip("torch")
@@ -498,3 +498,43 @@ def test_from_hidden_states_to_the_gradient_of_the_head() -> None:
     expected = grads(-lossary.softmax_cross_entropy(hidden @ weight.T, labels))
     for found, reference in zip(grads(flat.reshape(labels.shape)), expected, strict=True):
         torch.testing.assert_close(found, reference)
+
+
+@pytest.mark.parametrize("rewards", [[1.0, 0.0, 1.0, 1.0], np.array([1.0, 0.0, 1.0, 1.0])])
+@pytest.mark.parametrize(
+    "group",
+    [
+        ["b", "b", "a", "a"],
+        ("b", "b", "a", "a"),
+        np.array(["b", "b", "a", "a"]),
+        np.array(["b", "b", "a", "a"], object),
+        np.array([b"b", b"b", b"a", b"a"]).astype("U1"),
+        [7, 7, -1, -1],
+        np.array([7, 7, 1, 1], np.uint8),
+    ],
+    ids=repr,
+)
+def test_groups_may_be_named_by_whatever_holds_the_names(rewards: Any, group: Any) -> None:
+    expected = group_advantages(rewards, 2)
+    np.testing.assert_allclose(group_advantages(rewards, group), expected)
+    nested = np.asarray(rewards).reshape(2, 2)
+    np.testing.assert_allclose(
+        group_advantages(nested, np.asarray(group).reshape(2, 2)), np.asarray(expected).reshape(2, 2)
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"group": None}, "group: got None, expected a label"),
+        ({"group": [None] * 4}, "group: got .None"),
+        ({"group": [float("nan"), 1.0, 1.0, 1.0]}, "group: got NaN as a label"),
+        ({"group": "aabb"}, "group: got shape|group: got 'aabb'"),
+        ({"group": 2, "epsilon": None}, "epsilon: got None, expected a number >= 0"),
+        ({"group": 2, "epsilon": "a"}, "epsilon: got 'a'"),
+        ({"group": 2, "scale": None}, "scale: got None"),
+    ],
+)
+def test_degenerate_options_of_advantages_are_refused_in_words(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(LossaryError, match=said):
+        group_advantages([1.0, 0.0, 1.0, 1.0], **options)

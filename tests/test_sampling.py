@@ -91,6 +91,25 @@ def test_samplers_that_are_not_meant_are_refused() -> None:
         LogUniform(5).probability([0, 5])
 
 
+@pytest.mark.parametrize("given", ["a", None, 1.5, -1, [3], float("nan")])
+def test_numbers_of_draws_and_classes_are_whole_numbers(given: Any) -> None:
+    with pytest.raises(ParameterError, match="classes: got"):
+        LogUniform(given)
+    with pytest.raises(ParameterError, match="count: got"):
+        LogUniform(5).draw(given, 0)
+    with pytest.raises(ParameterError, match="tries: got"):
+        expected_count(0.5, given)
+    if given is not None and given != [3]:
+        with pytest.raises(ParameterError, match="rng: got"):
+            LogUniform(5).draw(2, given)
+
+
+def test_a_probability_outside_0_and_1_is_refused() -> None:
+    for given in (1.5, -0.5, [0.5, 2.0]):
+        with pytest.raises(DomainError, match=r"probability: got .*, expected numbers in \[0, 1\]"):
+            expected_count(given, 3)
+
+
 def test_accidental_hits_are_taken_out() -> None:
     drawn, labels = np.array([4, 0, 2]), np.array([[0, 9], [2, 4]])
     found = without_hits([-1.0, -2.0, -3.0], drawn, labels)

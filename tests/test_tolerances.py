@@ -65,7 +65,7 @@ def test_distributions_made_in_any_precision_are_taken(dtype: Any, classes: int,
 
 
 def test_autocast_and_the_drop_ins_say_nothing_of_a_rounded_row() -> None:
-    from lossary.nn import functional as F
+    from lossary.nn import functional as F  # noqa: N812
 
     layer, labels = torch.nn.Linear(5, 10), torch.zeros(64, dtype=torch.long)
     with torch.autocast("cpu", torch.bfloat16):

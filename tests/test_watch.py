@@ -251,7 +251,7 @@ def test_a_loss_that_is_an_account_of_terms_counts_as_its_total() -> None:
 BATCHES: dict[str, tuple[Any, dict[str, Any], str]] = {  # made, what is read back, what is said of the rest
     "keywords of NumPy": (lambda: {"file": [1.0], "allow_pickle": [2.0]}, {"file": [1.0], "allow_pickle": [2.0]}, ""),
     "keys that are no text": (lambda: {1: [1.0], "1": [2.0], ("a", 2): [3.0]}, {"1": [1.0], "('a', 2)": [3.0]}, ""),
-    "words": (lambda: {"x": [1.0], "id": ["a", "b"]}, {"x": [1.0]}, "id of the batch was left out: got list of type <U1"),
+    "words": (lambda: {"x": [1.0], "id": ["a", "b"]}, {"x": [1.0]}, "id of the batch was left out: got list"),
     "ragged": (lambda: {"x": [1.0], "r": [[1], [1, 2]]}, {"x": [1.0]}, "r of the batch was left out: ValueError"),
     "objects": (lambda: {"x": [1.0], "o": object()}, {"x": [1.0]}, "o of the batch was left out: got object"),
     "no __array__": (lambda: {"o": Raising(), "x": [1.0]}, {"x": [1.0]}, "o of the batch was left out: ValueError"),

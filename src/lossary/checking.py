@@ -104,7 +104,9 @@ def _parameter(loss: Loss, name: str, value: Any, ranges: bool) -> Any:
     if isinstance(value, (int, float)):
         if not ranges or domain.contains(value):
             return int(value) if domain.kind in ("count", "integer", "index") else value
-        raise ParameterError(f"{loss.name}: {name}: got {digits(value, *_ends(domain))}, expected a number in {domain.text}")
+        raise ParameterError(
+            f"{loss.name}: {name}: got {digits(value, *_ends(domain))}, expected a number in {domain.text}"
+        )
     if hasattr(value, "detach"):  # a tensor, perhaps on a device and learned: its values are not looked at
         return value
     _dispatch.backend(value).need_unmasked(value, f"{loss.name}: {name}")
@@ -114,7 +116,9 @@ def _parameter(loss: Loss, name: str, value: Any, ranges: bool) -> Any:
         raise ParameterError(f"{loss.name}: {name}: got {value!r}, expected a number in {domain.text}") from None
     bad = [float(v) for v in numbers.ravel() if not domain.contains(float(v)) or math.isnan(v)]
     if bad:
-        raise ParameterError(f"{loss.name}: {name}: got {digits(bad[0], *_ends(domain))}, expected a number in {domain.text}")
+        raise ParameterError(
+            f"{loss.name}: {name}: got {digits(bad[0], *_ends(domain))}, expected a number in {domain.text}"
+        )
     if numbers.ndim == 0:
         number = numbers.item()
         return int(number) if domain.kind in ("count", "integer", "index") else number
@@ -208,8 +212,8 @@ def _unequal(loss: Loss, signature: Signature, arrays: Sequence[Any], name: str,
     a, b = (tuple(arrays[loss.arguments.index(n)].shape) for n in (owner, name))
     if a == b and len(signature.inputs[loss.arguments.index(owner)]) == 1 and loss.domain(name).kind == "index":
         return (
-            f"{loss.name}: {name}: takes class indices of shape {a[:-1]}, got rows of shape {b}; for rows of 0 and 1 pass "
-            f"{name}.argmax(-1){_for_distributions(loss)}"
+            f"{loss.name}: {name}: takes class indices of shape {a[:-1]}, got rows of shape {b}; for rows of 0 and 1 "
+            f"pass {name}.argmax(-1){_for_distributions(loss)}"
         )
     text = f"{loss.name}: {owner} has shape {a} but {name} has shape {b}; expected the same"
     cores = {n: len(signature.inputs[loss.arguments.index(n)]) for n in (owner, name)}

@@ -273,7 +273,9 @@ def _frames(logits: Any, input_lengths: Any, blank: int, from_logits: bool) -> t
 
 def _log_probabilities(call: Call) -> tuple[Any, Any]:
     """Return the log-probabilities of a call of the loss in double precision, and which frames count."""
-    scores = np.broadcast_to(_dispatch.to_numpy(call.arrays[0]), (*call.batch, *call.arrays[0].shape[-2:])).astype(np.float64)
+    scores = np.broadcast_to(_dispatch.to_numpy(call.arrays[0]), (*call.batch, *call.arrays[0].shape[-2:])).astype(
+        np.float64
+    )
     counts = np.arange(scores.shape[-2]) < np.broadcast_to(_dispatch.to_numpy(call.arrays[2])[..., 0], (*call.batch, 1))
     with plain.quiet():
         return numerics.log_softmax(plain, scores)[0] if call.params["from_logits"] else scores, counts

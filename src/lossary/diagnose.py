@@ -277,7 +277,7 @@ class _Examination:
             return np.max(largest, axis=0).reshape(-1)
         _, grad = value_and_grad(self.loss, *arrays, **options, reduction="sum", check=False, **params)
         table = np.abs(np.asarray(grad, dtype=np.float64))
-        return table.max(axis=tuple(range(1, table.ndim)), initial=0.0)  # type: ignore[no-any-return]
+        return table.max(axis=tuple(range(1, table.ndim)), initial=0.0)
 
     # -- its parts
 
@@ -326,8 +326,8 @@ class _Examination:
         rows = np.asarray(self.call.given[0], np.float64).reshape(-1, self.call.given[0].shape[-1])
         if len(rows) and rows.shape[-1] > 1 and not tolerances.unnormalised(rows, logarithms=False)[0].any():
             yield phrase(
-                "{name}: all rows are >= 0 and sum to 1. If they are probabilities, pass the logits: the loss applies "
-                "softmax itself.",
+                "{name}: all rows are >= 0 and sum to 1. If they are probabilities, pass the logits: softmax is "
+                "applied here.",
                 lang,
                 name=first,
             )

@@ -116,7 +116,9 @@ def real_number(name: str, value: Any, expected: str, holds: Callable[[float], b
     >>> real_number("beta", 0.5, "a number in [0, 1)", lambda x: 0 <= x < 1)
     0.5
     """
-    single = isinstance(value, Real) or (hasattr(value, "shape") and hasattr(value, "item") and tuple(value.shape) == ())
+    single = isinstance(value, Real) or (
+        hasattr(value, "shape") and hasattr(value, "item") and tuple(value.shape) == ()
+    )
     number = value.item() if single and hasattr(value, "item") else value
     if not single or not isinstance(number, Real) or isinstance(number, bool) or not holds(float(number)):
         shown = digits(float(number)) if single and isinstance(number, Real) else repr(value)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-
 # How far outside its domain a number may be for having been made in a coarse type, and be taken for the bound itself.
 ROUNDING = 2.0**-6
 

@@ -243,8 +243,8 @@ def _labels(xp: Any, function: str, group: Any, like: Any) -> Any:
             group = np.asarray(found).reshape(held.shape)
         elif held.dtype.kind not in "biuf":
             raise ArgumentError(
-                f"{function}: group: got {group!r:.40}, expected a label for each answer, numbers or words, or one whole "
-                "number, the size of every group"
+                f"{function}: group: got {group!r:.40}, expected a label for each answer, numbers or words, or one "
+                "whole number, the size of every group"
             )
     labels = xp.asarray(group, f"{function}: group", like)
     if (labels != labels).any():

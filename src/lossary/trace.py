@@ -360,7 +360,9 @@ class Run:
             elif statement.stage == stage:
                 found += _shown(statement)
         # A helper that is called again on the same quantities has been shown: its heading says what it was called on.
-        again = [step.value is None and any(_alike(step, earlier) for earlier in found[:at]) for at, step in enumerate(found)]
+        again = [
+            step.value is None and any(_alike(step, earlier) for earlier in found[:at]) for at, step in enumerate(found)
+        ]
         return [step for step, shown in zip(found, again, strict=True) if not shown]
 
     def output(self, number: int, steps: list[Step], *, renamed: bool = False) -> list[str]:
@@ -440,7 +442,7 @@ def _counters(code: CodeType) -> frozenset[str]:
 
 @cache
 def _grown(code: CodeType) -> frozenset[str]:
-    """Return the names that the loops of a function assign to: those of a sum that is grown are shown from the start."""
+    """Return the names that the loops of a function assign to: a sum that grows is shown from its start."""
     loops = (node for node in ast.walk(function_tree(code)) if isinstance(node, (ast.For, ast.While)))
     return frozenset(name for loop in loops for name in assigned(loop))
 

@@ -92,9 +92,10 @@ _CHINESE = {
     "positive_direction": "正例方向", "negative_direction": "负例方向", "positive_distance": "正例距离",
     "negative_distance": "负例距离", "negative_probabilities": "负例概率", "grad_farthest": "对最远距离的梯度",
     "grad_nearest": "对最近距离的梯度", "errors_slope": "误差数的斜率", "hits_slope": "命中数的斜率",
-    "total_cost": "总代价", "total_count": "总个数", "log_total": "总和的对数", "from_anchor": "从锚点出发", "cos_margin": "间隔的余弦",
-    "sin_margin": "间隔的正弦",
-    "from_positive": "从正例出发", "bend_anchor": "锚点处弯曲", "bend_positive": "正例处弯曲", "easy_margin": "宽松间隔",
+    "total_cost": "总代价", "total_count": "总个数", "log_total": "总和的对数", "from_anchor": "从锚点出发",
+    "cos_margin": "间隔的余弦", "sin_margin": "间隔的正弦",
+    "from_positive": "从正例出发", "bend_anchor": "锚点处弯曲", "bend_positive": "正例处弯曲",
+    "easy_margin": "宽松间隔",
     "with_margin": "加间隔后", "log_complement": "补概率的对数", "target_log_probability": "目标类的对数概率",
     "target_probability": "目标类的概率", "log_ratio": "比值的对数", "log_mean": "均值的对数",
     "log_rate": "速率的对数", "against": "相对", "along": "沿线分量", "closeness": "接近度",
@@ -210,8 +211,8 @@ PHRASES = {
     # a diagnosis
     "{loss}: mean {value} over {counted} of {examples} examples":
         "{loss}：{examples} 个样本中计入 {counted} 个，平均值 {value}",
-    "Findings": "发现的问题", "Notes": "提示",
-    "{name}: all rows are >= 0 and sum to 1. If they are probabilities, pass the logits: the loss applies softmax itself.":
+    "Findings": "发现的问题",
+    "{name}: all rows are >= 0 and sum to 1. If they are probabilities, pass the logits: softmax is applied here.":
         "{name}：每一行都非负且和为 1。如果它们是概率，请改传 logits：该损失自己会做 softmax。",
     "nothing suspicious": "没有可疑之处",
     "First number that is not finite": "最先不是有限数的量", "Values": "损失值", "Largest values": "最大的损失值",

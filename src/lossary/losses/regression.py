@@ -342,9 +342,9 @@ def mape(xp: Any, pred: Any, target: Any, *, epsilon: float = 1e-7) -> Iterator[
 def msle(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     """The squared difference of ``log(1 + value)``: relative error for large values, absolute error near 0.
 
-    Prediction and target must exceed -1; scikit-learn asks for at least 0, Keras raises smaller values to 1e-7, XGBoost
-    halves the square. It is not convex: beyond ``1 + pred = e (1 + target)`` the curvature is negative. A model that
-    predicts ``log(1 + y)`` directly is better served by `squared_error`.
+    Prediction and target must exceed -1, as in scikit-learn; Keras raises values below 1e-7 to it, XGBoost halves the
+    square. It is not convex: beyond ``1 + pred = e (1 + target)`` the curvature is negative. A model that predicts
+    ``log(1 + y)`` directly is better served by `squared_error`.
 
     >>> import lossary
     >>> lossary.msle([21.0, 2199.0], [10.0, 1099.0])           # a factor of two, small or large, costs alike

@@ -1162,13 +1162,14 @@ class SoftmaxCrossEntropyLoss(RecordLoss):
     ) -> Tensor: ...
 
 class SoftmaxFocalLoss(RecordLoss):
-    """Softmax cross-entropy with examples that are already right turned down."""
+    """Softmax cross-entropy that down-weights examples already classified correctly."""
 
     def __init__(
         self,
         *,
         gamma: float | Tensor = 2.0,
         class_weight: Sequence[float] | Tensor | None = None,
+        label_smoothing: float | Tensor = 0.0,
         ignore_index: int | None = None,
         reduction: Reduction = "mean",
     ) -> None: ...

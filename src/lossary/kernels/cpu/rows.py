@@ -369,7 +369,7 @@ def _numbers(call: Any, *names: str) -> list[float] | None:
 
 
 def _indexed(call: Any) -> bool:
-    """Whether the targets are class indices: what is no linear function of the log-probability is taken at one class."""
+    """Whether targets are class indices: a cost that is not linear in log-probabilities is taken at one class."""
     return bool(call.domains[1].kind == "index")
 
 
@@ -394,9 +394,7 @@ def cross_entropy(call: Any) -> Plan | None:
     if numbers is None or not isinstance(cap, (int, float, type(None))) or getattr(weight, "ndim", 0) > 1:
         return None
     smoothing, temperature, z_loss = numbers
-    return Plan(
-        class_weight=weight, smoothing=smoothing, scale=1 / temperature, z_loss=z_loss, soft_cap=cap or 0.0
-    )
+    return Plan(class_weight=weight, smoothing=smoothing, scale=1 / temperature, z_loss=z_loss, soft_cap=cap or 0.0)
 
 
 @RowKernel
