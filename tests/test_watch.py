@@ -205,7 +205,7 @@ def _report() -> Any:
     from lossary import nn
 
     torch = _torch()
-    return nn.MultiTaskLoss(["a", "b"])({"a": torch.tensor(1.0), "b": torch.tensor(2.0)})
+    return nn.MultiTaskLoss(["a", "b"])(a=torch.tensor(1.0), b=torch.tensor(2.0))
 
 
 SKIPPED: dict[str, tuple[Any, str]] = {  # what a step is given beside or instead of a loss of 1, and what is said

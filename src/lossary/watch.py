@@ -14,9 +14,8 @@ never ends the run that it follows: what it cannot keep is reported once, as an 
 
 from __future__ import annotations
 
+import io
 import math
-import os
-import tempfile
 import time
 import warnings
 import zipfile
@@ -30,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from lossary._dispatch import to_numpy
-from lossary._files import save_text
+from lossary._files import save_text, write_atomic
 from lossary.errors import ArgumentError, ParameterError
 from lossary.terms import WeightedSum
 
@@ -555,13 +554,9 @@ def _array(x: Any) -> Any:
 
 def _write_arrays(file: Path, arrays: Mapping[str, Any]) -> None:
     """Write arrays as `numpy.savez` does, whatever their names, whole or not at all."""
-    handle, beside = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "wb") as target, zipfile.ZipFile(target, "w", allowZip64=True) as archive:
-            for name, array in arrays.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, array, allow_pickle=False)
-        os.replace(beside, file)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+    write_atomic(file, content.getvalue())

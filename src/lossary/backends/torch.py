@@ -172,7 +172,9 @@ def asarray(x: Any, name: str, like: Any = None, dtype: Any = None) -> Tensor:
         need_elements(x, name)
         tensor = x
         if isinstance(like, Tensor) and x.device != like.device and x.ndim and like.ndim:
-            raise ArgumentError(f"{name}: is on {x.device}, but the arrays before it on {like.device}; move one of them")
+            raise ArgumentError(
+                f"{name}: is on {x.device}, but the arrays before it on {like.device}; move one of them"
+            )
     else:
         from lossary.backends import numpy
 
@@ -609,7 +611,10 @@ _KEYS = torch._C.DispatchKey
 # conjugate, a layout, quantisation, a batch axis of `vmap`, a subclass, a tensor of zeros that has no memory.
 _DENSE_KEYS = functools.reduce(
     operator.or_,
-    (torch._C.DispatchKeySet(key).raw_repr() for key in (_KEYS.CPU, _KEYS.ADInplaceOrView, _KEYS.AutogradCPU, _KEYS.AutocastCPU)),
+    (
+        torch._C.DispatchKeySet(key).raw_repr()
+        for key in (_KEYS.CPU, _KEYS.ADInplaceOrView, _KEYS.AutogradCPU, _KEYS.AutocastCPU)
+    ),
 )
 
 
@@ -730,7 +735,6 @@ def _product(weights: Tensor | None, upstream: Tensor) -> Tensor:
 
 
 # --- looking at calls ------------------------------------------------------------------------------------------------
-
 
 
 def _in_graph() -> bool:
