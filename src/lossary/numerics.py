@@ -58,11 +58,25 @@ def rounded_into(xp: Any, x: Any, low: float | None = None, high: float | None =
 
 
 # --- kinks ----------------------------------------------------------------------------------------------------------
+#
+# Automatic differentiation goes through these functions (a second derivative through the gradient, a first one through
+# the value where a target or a parameter is learned), and at a tie `abs`, `maximum` and `minimum` differentiate as
+# frameworks please: often as the mean of both branches. That is a right slope only where nothing else depends on the
+# tie. So a function that is smooth takes one branch in all its parts (`one_sided_abs`), and one with a true kink
+# differentiates as its hand-written slope does (`positive_part` and `step`).
 
 
 def positive_part(xp: Any, x: Any) -> Any:
-    """Return ``max(x, 0)``."""
-    return xp.maximum(x, xp.zeros_like(x))
+    """Return ``max(x, 0)``, which differentiates as 0 at its kink."""
+    return xp.where(x <= 0, xp.zeros_like(x), x)
+
+
+def one_sided_abs(xp: Any, x: Any) -> Any:
+    """Return ``abs(x)``, which at 0 differentiates as `x`, like a ``where(x >= 0, ...)`` beside it.
+
+    It is for formulas that are smooth at 0 although they are written with the size of `x`.
+    """
+    return xp.where(x >= 0, x, -x)
 
 
 def step(xp: Any, x: Any) -> Any:
@@ -109,7 +123,8 @@ def likeliest(xp: Any, row: Any, counts: Any) -> Any:
 
 def softplus(xp: Any, x: Any) -> Any:
     """Return ``log(1 + exp(x))``, exact at both ends: ``x`` for large `x`, ``exp(x)`` for very negative ones."""
-    return xp.maximum(x, xp.zeros_like(x)) + xp.log1p(xp.exp(-xp.abs(x)))
+    larger = xp.where(x < 0, xp.zeros_like(x), x)  # the branch of `one_sided_abs`
+    return larger + xp.log1p(xp.exp(-one_sided_abs(xp, x)))
 
 
 def log_sigmoid(xp: Any, x: Any) -> Any:
@@ -119,7 +134,7 @@ def log_sigmoid(xp: Any, x: Any) -> Any:
 
 def sigmoid(xp: Any, x: Any) -> Any:
     """Return ``1 / (1 + exp(-x))``; the smaller of the two tails keeps its relative accuracy."""
-    tail = xp.exp(-xp.abs(x))
+    tail = xp.exp(-one_sided_abs(xp, x))
     return xp.where(x >= 0, xp.ones_like(x), tail) / (1 + tail)
 
 
@@ -143,18 +158,17 @@ def doubted_logistic_slope(xp: Any, lead: Any, doubt: Any) -> Any:
 
 def sech_squared(xp: Any, x: Any) -> Any:
     """Return ``1 - tanh(x)**2``, the slope of `tanh`, relatively accurate in its tails."""
-    tail = xp.exp(-2 * xp.abs(x))
+    tail = xp.exp(-2 * one_sided_abs(xp, x))
     return 4 * tail / ((1 + tail) * (1 + tail))
 
 
 def log1mexp(xp: Any, x: Any) -> Any:
     """Return ``log(1 - exp(x))`` for ``x <= 0`` (Maechler 2012: the better of two forms on either side of -log 2)."""
     near = x > -0.6931471805599453
-    return xp.where(
-        near,
-        xp.log(-xp.expm1(xp.where(near, x, -xp.ones_like(x)))),
-        xp.log1p(-xp.exp(xp.where(near, -xp.ones_like(x), x))),
-    )
+    end = x == 0  # where it is -inf, with an infinite slope that no product with 0 survives
+    inside = xp.where(near, xp.where(end, -xp.ones_like(x), x), -xp.ones_like(x))
+    beside = xp.where(end, xp.zeros_like(x) - xp.inf, xp.log(-xp.expm1(inside)))
+    return xp.where(near, beside, xp.log1p(-xp.exp(xp.where(near, -xp.ones_like(x), x))))
 
 
 # --- rows of classes ------------------------------------------------------------------------------------------------
@@ -169,13 +183,17 @@ def log_softmax(xp: Any, z: Any) -> tuple[Any, Any, Any]:
     """
     top = xp.max(z)
     # A row of nothing but -inf has no maximum to subtract; with 0 in its place every exponential is 0.
-    top = xp.where(top == -xp.inf, xp.zeros_like(top), top)
+    empty = top == -xp.inf
+    top = xp.where(empty, xp.zeros_like(top), top)
     shifted = z - top
     exponentials = xp.exp(shifted)
     is_top = shifted == 0
     tops = xp.sum(xp.where(is_top, xp.ones_like(z), xp.zeros_like(z)))
-    others = xp.sum(xp.where(is_top, xp.zeros_like(z), exponentials))
-    log_total = xp.log1p(others + (tops - 1))
+    # What the largest term is more than 1 is exactly 0, but it changes with the logit: where several are largest, the
+    # derivatives beyond the first need it.
+    others = xp.sum(xp.where(is_top, exponentials - 1, exponentials))
+    beyond = xp.where(empty, xp.zeros_like(top), others + (tops - 1))
+    log_total = xp.where(empty, xp.zeros_like(top) - xp.inf, xp.log1p(beyond))
     total = others + tops
     log_probabilities = xp.where(z == -xp.inf, z, shifted - log_total)
     return log_probabilities, divide(xp, exponentials, total), top + log_total
@@ -188,7 +206,8 @@ def logsumexp(xp: Any, z: Any) -> Any:
 
 def log_add(xp: Any, a: Any, b: Any) -> Any:
     """Return ``log(exp(a) + exp(b))``; ``-inf`` is the logarithm of nothing and adds nothing, with derivative 0."""
-    larger, smaller = xp.maximum(a, b), xp.minimum(a, b)
+    in_order = a >= b
+    larger, smaller = xp.where(in_order, a, b), xp.where(in_order, b, a)
     nothing = smaller == -xp.inf
     gap = xp.where(nothing, xp.zeros_like(smaller), smaller) - xp.where(nothing, xp.zeros_like(larger), larger)
     return xp.where(nothing, larger, larger + xp.log1p(xp.exp(gap)))
@@ -272,8 +291,9 @@ def scaled_exp(xp: Any, factor: Any, x: Any) -> Any:
 
     A factor of 0 gives exactly 0, whatever `x` is.
     """
-    half = xp.exp(0.5 * x)
-    return xp.where(factor == 0, xp.zeros_like(x), factor * half * half)
+    nothing = factor == 0
+    half = xp.exp(0.5 * xp.where(nothing, xp.zeros_like(x), x))
+    return xp.where(nothing, xp.zeros_like(x), factor * half * half)
 
 
 def i_divergence(xp: Any, amount: Any, reference: Any, log_ratio: Any) -> Any:
@@ -343,7 +363,8 @@ def log_rising(xp: Any, start: Any, steps: Any) -> Any:
 def norm(xp: Any, x: Any) -> Any:
     """Return the Euclidean norm of a row, free of overflow; 0 for the zero vector."""
     top = xp.max(xp.abs(x))
-    return top * xp.sqrt(xp.sum(divide(xp, x, top) ** 2))
+    # The zero vector: no root of 0, which has an infinite slope.
+    return top * xp.sqrt(xp.where(top == 0, xp.ones_like(top), xp.sum(divide(xp, x, top) ** 2)))
 
 
 def unit(xp: Any, x: Any) -> tuple[Any, Any]:

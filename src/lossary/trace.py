@@ -27,6 +27,8 @@ from functools import cache
 from types import CodeType, FrameType
 from typing import Any
 
+import numpy as np
+
 from lossary import numerics, similarity
 from lossary.catalogue import Loss
 
@@ -180,7 +182,8 @@ class _Pretty(ast.NodeTransformer):
 
     def _guarded(self, node: ast.Call) -> ast.expr | None:
         """A guard against infinities that had nothing to do is left out: what it guards remains."""
-        if _callee(node) != "where" or "inf" not in ast.unparse(node.args[0]):
+        condition = ast.unparse(node.args[0]) if _callee(node) == "where" else ""
+        if "inf" not in condition and condition not in _GUARDS:
             return None
         test = _evaluated(node.args[0], self.space)
         if test is None or bool(test.any() if hasattr(test, "any") else test):
@@ -202,6 +205,9 @@ class _Pretty(ast.NodeTransformer):
         chosen = _Pretty(dict(zip(names[1:], given[1:], strict=False)), space).visit(deepcopy(last.value))
         return None if isinstance(chosen, ast.IfExp) else chosen
 
+
+# Conditions with a name by which definitions and helpers keep away from infinities, in slopes as well.
+_GUARDS = {"empty", "never", "always", "certain", "near_certain", "extreme", "straight", "end"}
 
 # What a condition may refer to beside the locals: the rules of numerics, such as which parameter counts as absent.
 _RULES = {"numerics": numerics}
@@ -409,7 +415,11 @@ def _shown(statement: _Statement) -> list[Step]:
             texts = _returned(run, steps, _targets(statement.node), texts)
         if steps:
             shown.append(Step(run.heading, "", steps=tuple(steps)))
-    return shown + [Step(name, text, statement.values[name]) for name, text in texts.items()]
+    return shown + [
+        Step(name, text, statement.values[name])
+        for name, text in texts.items()
+        if name not in _GUARDS or np.any(statement.values[name])
+    ]
 
 
 def _alike(a: Step, b: Step) -> bool:

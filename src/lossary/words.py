@@ -41,6 +41,8 @@ _CHINESE = {
     "location": "位置", "log_var": "对数方差", "log_scale": "对数尺度", "features": "特征", "scale": "尺度",
     "shape": "形状", "concentration": "浓度", "dispersion": "离散度", "degrees": "自由度", "freedom": "",
     # sizes and differences
+    "always": "必然", "never": "绝不", "some": "某", "certain": "确定", "straight": "平直", "extreme": "极端",
+    "beside": "一侧", "empty": "空", "finite": "有限", "highest": "上限", "lowest": "下限",
     "residual": "残差", "size": "绝对值", "clipped": "截断值", "reached": "到达比例", "shifted": "移位后",
     "shift": "移位", "difference": "差", "error": "误差", "errors": "误差数", "distance": "距离", "margin": "间隔",
     "violation": "违反量", "shortfall": "不足量", "excess": "超出量", "ratio": "比值", "relative": "相对",

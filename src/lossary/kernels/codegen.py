@@ -183,8 +183,15 @@ class Namespace:
         return self.graph.size(x)
 
     def where(self, condition: Node, yes: Any, no: Any) -> Node:
-        """A select."""
-        return self.graph.node("where", (condition, self.graph.number(yes), self.graph.number(no)), "number")
+        """A select; one of two by which is smaller, or by sign of a number and its negative, has a name of its own."""
+        first, second = self.graph.number(yes), self.graph.number(no)
+        if condition.operation == ">=":
+            number, bound = condition.parts
+            if number is first and bound is self.graph.number(0) and self.graph.negative(first) is second:
+                return self.graph.size(first)
+            if number is second and bound is first:
+                return self.graph.node("minimum", (second, first), "number")
+        return self.graph.node("where", (condition, first, second), "number")
 
     def zeros_like(self, x: Any) -> Node:
         """A zero of the data's type."""

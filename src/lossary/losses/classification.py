@@ -52,8 +52,10 @@ def binary_cross_entropy(xp: Any, probs: Any, target: Any) -> Iterator[Any]:
     """
     probs = numerics.rounded_into(xp, probs, 0.0, 1.0)
     target = numerics.rounded_into(xp, target, 0.0, 1.0)
-    log_probability = xp.log(probs)
-    log_complement = xp.log1p(-probs)
+    # What did not happen and was given no chance: 0 log 0, and no infinite slope on the way.
+    never, always = (probs == 0) & (target == 0), (probs == 1) & (target == 1)
+    log_probability = xp.log(xp.where(never, xp.ones_like(probs), probs))
+    log_complement = xp.log1p(-xp.where(always, xp.zeros_like(probs), probs))
     yield -numerics.times(xp, target, log_probability) - numerics.times(xp, 1 - target, log_complement)
     pull_up = numerics.times(xp, target, 1 / probs)
     pull_down = numerics.times(xp, 1 - target, 1 / (1 - probs))

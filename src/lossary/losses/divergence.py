@@ -118,7 +118,9 @@ def js_divergence(xp: Any, log_probs: Any, target: Any) -> Iterator[Any]:
         xp.log1p(-small * small) + small * (rise - fall),  # the two parts are -d^2 and 2 d^2: they hardly cancel
         numerics.xlogy(xp, pred_share, pred_share) + numerics.xlogy(xp, target_share, target_share),
     )
-    log_ratio = xp.where(near, rise, xp.log(pred_share))
+    # A class without probability has weight 0 below, and no infinite slope here.
+    log_share = xp.log(xp.where(pred_share == 0, xp.ones_like(pred_share), pred_share))
+    log_ratio = xp.where(near, rise, log_share)
     yield xp.sum(0.5 * mixture * entropies)
     yield numerics.times(xp, 0.5 * probabilities, log_ratio)
     yield numerics.times(xp, 0.5 * probabilities, log_ratio + 0.5 * target_share)

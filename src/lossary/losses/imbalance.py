@@ -48,7 +48,9 @@ def sigmoid_focal(
     complement = numerics.sigmoid(xp, -logits)
     weight = 1.0 if alpha is None else alpha * target + (1 - alpha) * (1 - target)
     doubt = target * complement + (1 - target) * probability
-    focus = weight * doubt**gamma
+    # Without doubt nothing is lost, and whatever is multiplied by the power is 0; no slope is taken of a power of 0.
+    some_doubt = xp.where(doubt == 0, xp.ones_like(doubt), doubt)
+    focus = weight * some_doubt**gamma
     cost_of_yes = numerics.softplus(xp, -logits)
     cost_of_no = numerics.softplus(xp, logits)
     cross_entropy = numerics.times(xp, target, cost_of_yes) + numerics.times(xp, 1 - target, cost_of_no)
@@ -104,15 +106,21 @@ def softmax_focal(
     )
     cost = wanted if class_weight is None else class_weight * wanted
     doubt = -xp.expm1(target_log_probability)
-    focus = doubt**gamma
+    # Without doubt nothing is lost, and whatever is multiplied by the power is 0; no slope is taken of a power of 0.
+    certain = doubt == 0
+    some_doubt = xp.where(certain, xp.ones_like(doubt), doubt)
+    focus = some_doubt**gamma
     yield -xp.sum(numerics.times(xp, cost, numerics.times(xp, focus, target_log_probability)))
 
     target_probability = xp.exp(target_log_probability)
-    # log p / (1 - p), which tends to -1 as p tends to 1.
-    ratio = xp.where(doubt == 0, -xp.ones_like(doubt), target_log_probability / doubt)
+    # log p / (1 - p), which tends to -1 as p tends to 1. A class of probability 0 has no use for it.
+    finite = xp.where(target_log_probability == -xp.inf, xp.zeros_like(doubt), target_log_probability)
+    near_certain = doubt < 1e-20
+    divisor = xp.where(near_certain, xp.ones_like(doubt), doubt)
+    ratio = xp.where(near_certain, -xp.ones_like(doubt), finite / divisor)
     slope = focus * (numerics.times(xp, gamma * target_probability, ratio) - 1)
     bend = numerics.times(xp, gamma * target_probability, 2 + ratio * (1 - gamma * target_probability))
-    curve = numerics.times(xp, bend, focus / doubt)
+    curve = numerics.times(xp, bend, focus / some_doubt)
     gradient, curvature = numerics.softmax_chain(xp, log_probabilities, probabilities, cost, slope, curve)
     yield gradient
     yield curvature

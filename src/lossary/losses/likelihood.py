@@ -55,7 +55,7 @@ def gaussian_nll(xp: Any, pred: Any, target: Any, var: Any, *, full: bool = Fals
     (array([0.5]), array([0.]))
     """
     residual = pred - target
-    standardised = xp.abs(residual) / xp.sqrt(var)
+    standardised = numerics.one_sided_abs(xp, residual) / xp.sqrt(var)
     value = 0.5 * (xp.log(var) + standardised * standardised)
     if full:
         value = value + 0.9189385332046727
@@ -131,16 +131,18 @@ def student_t_nll(
     """
     spread = scale * df**0.5
     residual = pred - target
-    size = xp.abs(residual)
+    size = numerics.one_sided_abs(xp, residual)
+    width = spread + xp.zeros_like(residual)
     # spread^2 + residual^2 = larger^2 (1 + square): nothing is squared that may overflow, and square is at most 1.
-    larger = xp.maximum(size, spread)
-    smaller = xp.minimum(size, spread)
+    inside = size <= spread
+    larger = xp.where(inside, width, size)
+    smaller = xp.where(inside, size, width)
     square = (smaller / larger) * (smaller / larger)
     value = (df + 1) * (0.5 * xp.log1p(square) + 2 * xp.log(xp.sqrt(larger) / spread**0.5))
     if full:
         half_df = 0.5 * df + xp.zeros_like(residual)
         log_gammas = numerics.log_rising(xp, half_df, 0.5 * xp.ones_like(residual))
-        value = value + (xp.log(spread + xp.zeros_like(residual)) + 0.5723649429247001 - log_gammas)
+        value = value + (xp.log(width) + 0.5723649429247001 - log_gammas)
     yield value
     reach = residual / larger
     yield (df + 1) * reach / larger / (1 + square)

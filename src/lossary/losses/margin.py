@@ -117,7 +117,7 @@ def smoothed_hinge(xp: Any, pred: Any, target: Any, *, gamma: float = 1.0) -> It
     """
     violation = 1 - target * pred
     shortfall = numerics.positive_part(xp, violation)
-    clipped = xp.minimum(shortfall, gamma)
+    clipped = xp.where(shortfall >= gamma, gamma * xp.ones_like(shortfall), shortfall)
     yield clipped / gamma * (shortfall - 0.5 * clipped)
     yield -target * (clipped / gamma)
     yield xp.where(violation < gamma, target * target * numerics.step(xp, violation) / gamma, xp.zeros_like(violation))
@@ -146,7 +146,7 @@ def modified_huber(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     """
     violation = 1 - target * pred
     shortfall = numerics.positive_part(xp, violation)
-    clipped = xp.minimum(shortfall, 2)
+    clipped = xp.where(shortfall >= 2, 2 * xp.ones_like(shortfall), shortfall)
     yield clipped * (2 * shortfall - clipped)
     yield -2 * target * clipped
     yield xp.where(violation < 2, 2 * target * target * numerics.step(xp, violation), xp.zeros_like(violation))

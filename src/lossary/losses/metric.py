@@ -56,11 +56,12 @@ def contrastive(xp: Any, first: Any, second: Any, target: Any, *, margin: float 
     >>> lossary.contrastive(*pairs, [1, 0, 0])
     array([0.18, 0.08, 0.  ])
     """
-    direction, distance = numerics.unit(xp, first - second)
+    difference = first - second
+    direction, distance = numerics.unit(xp, difference)
     similar = target == 1
     gap = numerics.positive_part(xp, margin - distance)
     yield 0.5 * xp.where(similar, distance * distance, gap * gap)
-    pull = xp.where(similar, distance, -gap) * direction
+    pull = xp.where(similar, difference, -gap * direction)
     yield pull, -pull
     bend = numerics.norm_curvature(xp, direction, distance)
     apart = numerics.step(xp, gap) * direction * direction - gap * bend
@@ -260,7 +261,9 @@ def arcface(
     is_label = numerics.class_distribution(xp, target, pred) == 1
     angle = margin * xp.ones_like(xp.max(pred))
     cos_margin, sin_margin = xp.cos(angle), xp.sin(angle)
-    sine = xp.sqrt(numerics.positive_part(xp, (1 - pred) * (1 + pred)))
+    square = numerics.positive_part(xp, (1 - pred) * (1 + pred))
+    straight = square == 0  # no root of 0 is taken, which has an infinite slope
+    sine = xp.where(straight, xp.zeros_like(pred), xp.sqrt(xp.where(straight, xp.ones_like(pred), square)))
     turned = is_label & (pred > (0.0 if easy_margin else -cos_margin))
     beyond = pred if easy_margin else pred - margin * sin_margin
     with_margin = xp.where(turned, pred * cos_margin - sine * sin_margin, beyond)

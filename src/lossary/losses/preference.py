@@ -353,9 +353,13 @@ def orpo(xp: Any, chosen: Any, rejected: Any, *, beta: float = 0.1) -> Iterator[
     """
     chosen = numerics.rounded_into(xp, chosen, None, 0.0)
     rejected = numerics.rounded_into(xp, rejected, None, 0.0)
-    chosen_log_odds = chosen - numerics.log1mexp(xp, chosen)
-    rejected_log_odds = rejected - numerics.log1mexp(xp, rejected)
-    lead = xp.where(chosen == rejected, xp.zeros_like(chosen - rejected), chosen_log_odds - rejected_log_odds)
+    # Two certain answers, or two impossible ones, have no log-odds but an odds ratio: 1, like other equal answers.
+    extreme = (chosen == rejected) & ((chosen == 0) | (chosen == -xp.inf))
+    some_chosen = xp.where(extreme, -xp.ones_like(chosen), chosen)
+    some_rejected = xp.where(extreme, -xp.ones_like(rejected), rejected)
+    chosen_log_odds = some_chosen - numerics.log1mexp(xp, some_chosen)
+    rejected_log_odds = some_rejected - numerics.log1mexp(xp, some_rejected)
+    lead = chosen_log_odds - rejected_log_odds
     yield beta * numerics.softplus(xp, -lead) - chosen
     # The log-odds rise with slope 1 / (1 - p).
     chosen_doubt, rejected_doubt = -xp.expm1(chosen), -xp.expm1(rejected)
@@ -463,9 +467,12 @@ def clipped_ratio(
     ``min(ratio A, clip(ratio) A)`` bounds the ratio above where the advantage is positive, below where it is negative.
     """
     ratio = xp.exp(log_probability - old_log_probability)
-    clipped = xp.where(advantage > 0, xp.minimum(ratio, 1 + clip_high), xp.maximum(ratio, 1 - clip_low))
+    one = xp.ones_like(ratio)
+    highest, lowest = (1 + clip_high) * one, (1 - clip_low) * one
+    below, above = xp.where(ratio > highest, highest, ratio), xp.where(ratio < lowest, lowest, ratio)
+    clipped = xp.where(advantage > 0, below, above)
     if dual_clip is not None:
-        clipped = xp.where(advantage < 0, xp.minimum(clipped, dual_clip), clipped)
+        clipped = xp.where((advantage < 0) & (clipped > dual_clip), dual_clip * one, clipped)
     return clipped, xp.where(clipped == ratio, ratio, xp.zeros_like(ratio))
 
 

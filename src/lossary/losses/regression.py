@@ -129,11 +129,11 @@ def huber(xp: Any, pred: Any, target: Any, *, delta: float = 1.0) -> Iterator[An
     array([0.125, 2.5  ])
     """
     residual = pred - target
-    size = xp.abs(residual)
-    clipped = xp.minimum(size, delta)
+    size = numerics.one_sided_abs(xp, residual)
+    clipped = xp.where(size >= delta, delta * xp.ones_like(size), size)
     yield clipped * (size - 0.5 * clipped)
     yield xp.sign(residual) * clipped
-    yield xp.where(size <= delta, xp.ones_like(residual), xp.zeros_like(residual))
+    yield xp.where(size < delta, xp.ones_like(residual), xp.zeros_like(residual))
 
 
 @loss(
@@ -158,13 +158,13 @@ def smooth_l1(xp: Any, pred: Any, target: Any, *, beta: float = 1.0) -> Iterator
     """
     residual = pred - target
     size = xp.abs(residual)
-    clipped = xp.minimum(size, beta)
     width = beta * xp.ones_like(residual)
+    inside = size < beta
     # The part of the parabola reached, from 0 at the centre to 1 at its edge; with beta = 0 there is no parabola.
-    reached = xp.where(size < beta, numerics.divide(xp, clipped, width), xp.ones_like(residual))
-    yield size - clipped + 0.5 * clipped * reached
-    yield xp.sign(residual) * reached
-    yield xp.where(size < beta, numerics.divide(xp, xp.ones_like(width), width), xp.zeros_like(width))
+    reached = xp.where(inside, numerics.divide(xp, residual, width), xp.sign(residual))
+    yield xp.where(inside, 0.5 * residual * reached, size - 0.5 * width)
+    yield reached
+    yield xp.where(inside, numerics.divide(xp, xp.ones_like(width), width), xp.zeros_like(width))
 
 
 @loss(
@@ -194,14 +194,16 @@ def pseudo_huber(xp: Any, pred: Any, target: Any, *, delta: float = 1.0) -> Iter
     array([5.00000e-13, 9.99999e+05])
     """
     residual = pred - target
-    size = xp.abs(residual)
+    size = numerics.one_sided_abs(xp, residual)
+    width = delta * xp.ones_like(residual)
     # sqrt(delta^2 + residual^2) = larger * stretch: the larger leg is taken out so that nothing overflows.
-    larger = xp.maximum(size, delta)
-    smaller = xp.minimum(size, delta)
+    inside = size <= delta
+    larger = xp.where(inside, width, size)
+    smaller = xp.where(inside, size, width)
     stretch = xp.sqrt(1 + (smaller / larger) * (smaller / larger))
     share = delta / larger
     yield size * (smaller / (stretch + share))  # delta (sqrt(delta^2 + residual^2) - delta) without the difference
-    yield xp.sign(residual) * (smaller / stretch)
+    yield xp.where(inside, residual, xp.sign(residual) * width) / stretch
     bend = share / stretch
     yield bend * bend * bend
 
@@ -228,7 +230,7 @@ def log_cosh(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     array([5.00000000e-13, 9.99999307e+05])
     """
     residual = pred - target
-    size = xp.abs(residual)
+    size = numerics.one_sided_abs(xp, residual)
     fall = xp.expm1(-2 * size)
     tail = 1 + fall  # exp(-2 size), which vanishes far away
     near = tail > 0.25
@@ -264,8 +266,8 @@ def pinball(xp: Any, pred: Any, target: Any, *, quantile: float = 0.5) -> Iterat
     array([0.9, 0.1])
     """
     residual = pred - target
-    above = xp.maximum(residual, 0)
-    below = xp.maximum(-residual, 0)
+    above = numerics.positive_part(xp, residual)
+    below = numerics.positive_part(xp, -residual)
     yield quantile * below + (1 - quantile) * above
     yield (1 - quantile) * xp.sign(above) - quantile * xp.sign(below)
     yield xp.zeros_like(residual)
@@ -293,7 +295,7 @@ def epsilon_insensitive(xp: Any, pred: Any, target: Any, *, epsilon: float = 0.1
     array([0. , 1.5])
     """
     residual = pred - target
-    excess = xp.maximum(xp.abs(residual) - epsilon, 0)
+    excess = numerics.positive_part(xp, xp.abs(residual) - epsilon)
     yield excess
     yield xp.sign(residual) * xp.sign(excess)
     yield xp.zeros_like(residual)
