@@ -265,7 +265,7 @@ def _way(problem: Problem) -> Way:
     if _transformed():
         tangents = torch.autograd.forward_ad._current_level >= 0
         moving = tangents and any(torch.autograd.forward_ad.unpack_dual(x).tangent is not None for x in others)
-        return "operations" if moving else "transformed"
+        return "operations" if moving or xp.loses_derivatives() else "transformed"
     return "loop" if _plain(problem) else "operations"
 
 

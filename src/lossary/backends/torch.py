@@ -363,7 +363,9 @@ def evaluate(call: Call) -> Tensor:
     wrt = tuple(call.loss.arguments.index(name) for name in call.loss.wrt)
     forward = forward_mode()
     tracked = [i for i, tensor in enumerate(tensors) if tensor.requires_grad or (forward and _has_tangent(tensor))]
-    if not tracked or any(i not in wrt for i in tracked) or torch._C._is_tracing():
+    if not tracked or any(i not in wrt for i in tracked) or loses_derivatives():
+        return call.evaluate()
+    if torch._C._is_tracing():
         return call.evaluate()  # a graph of TorchScript that holds a function of Python could not leave the process
     transformed = forward or (not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active())
     return (_Transformed if transformed else _Autograd).apply(_Spec(call, names, wrt), *tensors)
@@ -381,6 +383,29 @@ def tracing() -> bool:
     """
     proxies = torch._C._TorchDispatchModeKey.PROXY
     return torch._C._is_tracing() or torch._C._get_dispatch_mode(proxies) is not None
+
+
+def loses_derivatives() -> bool:
+    """Whether PyTorch would lose, in silence, second derivatives of a `torch.autograd.Function`: they would be 0.
+
+    It does so where tangents of tangents are carried forward, and where its compiler traces a gradient of a gradient.
+    The compiler takes ordinary operations for every second derivative: it cannot trace `_GradientWithHessian`.
+    """
+    if not torch._C._are_functorch_transforms_active():
+        return False
+    tangents, gradients = _levels()
+    return tangents > 1 or (tangents + gradients > 1 and torch.compiler.is_compiling())
+
+
+def _levels() -> tuple[int, int]:
+    """Return how many transforms of `torch.func` that carry tangents forward are active, and how many gradients."""
+    kinds = [level.key() for level in torch._C._functorch.get_interpreter_stack() or ()]
+    transform = torch._C._functorch.TransformType
+    return kinds.count(transform.Jvp), kinds.count(transform.Grad)
+
+
+# What `torch.compiler.assume_constant_result` does, which imports the compiler: the transforms are known to a trace.
+_levels._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def observed() -> bool:
@@ -413,8 +438,89 @@ def _gradients(spec: _Spec, tensors: Sequence[Tensor], upstream: Tensor) -> tupl
     if call.loss.coupling is not None:
         _, grad = call.through_coupling(lambda derivative, some: _weighed(derivative, upstream[some]))
         return _placed(spec, tensors, (grad,))
-    _, derivatives, _ = call.pull(1)
-    return _placed(spec, tensors, tuple(_weighed(derivative, upstream) for derivative in derivatives[0]))
+    if torch.is_grad_enabled() or observed():  # who differentiates again
+        derivatives = _derivatives(spec, tensors, _without_masked(spec.call, tensors, upstream))
+    else:
+        derivatives = call.pull(1)[1][0]
+    return _placed(spec, tensors, tuple(_weighed(derivative, upstream) for derivative in derivatives))
+
+
+def _derivatives(spec: _Spec, tensors: Sequence[Tensor], moving: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Return the definition's derivatives, which differentiate in their own argument by the definition's Hessian.
+
+    That is so where an example is one number: there the Hessian diagonal is the whole of such a derivative. Automatic
+    differentiation would go through the formula of the gradient, which is made for the digits of its value. What
+    differentiates is `moving`, the same numbers as `tensors`.
+    """
+    call = spec.call
+    if call.signature.rank or call.loss.derivatives < 2 or torch.compiler.is_compiling():
+        derivatives: tuple[Tensor, ...] = spec.on(moving).pull(1)[1][0]
+        return derivatives
+    found = []
+    for number, at in enumerate(spec.wrt):
+        others = [x.detach() if i == at else y for i, (x, y) in enumerate(zip(tensors, moving, strict=True))]
+        derivative = spec.on(others).pull(1)[1][0][number]
+        found.append(_GradientWithHessian.apply(spec, number, derivative, *moving))
+    return tuple(found)
+
+
+def _without_masked(call: Call, tensors: Sequence[Tensor], upstream: Tensor) -> Sequence[Tensor]:
+    """Return tensors that do not differentiate where an example is masked: what is there may be NaN.
+
+    A mask that is applied to values afterwards is known by what it sends back, 0. An example of ordinary numbers is
+    differentiated all the same, for 0 is also where a derivative in what is sent back is taken.
+    """
+    if call.loss.coupling is not None:
+        return tensors
+    lead = upstream.ndim - call.inner
+    own = [
+        x.is_floating_point() and x.ndim == upstream.ndim and x.shape[:lead] == upstream.shape[:lead] for x in tensors
+    ]
+    core = tuple(range(lead, upstream.ndim))
+    masked = upstream.new_zeros((), dtype=torch.bool)
+    for x in (x for x, owned in zip(tensors, own, strict=True) if owned):
+        strange = ~(x < inf)  # NaN as well; -inf may be a class that is masked out
+        masked = masked | (strange.any(core, keepdim=True) if core else strange)
+    masked = masked & (upstream == 0)
+    if call.weights is not None:
+        masked = masked | (call.weights == 0).reshape(call.weights.shape + (1,) * call.inner)
+    return [where(masked, x.detach(), x) if owned else x for x, owned in zip(tensors, own, strict=True)]
+
+
+class _GradientWithHessian(torch.autograd.Function):
+    """A definition's derivative, differentiated in its own argument by the definition's Hessian."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(spec: _Spec, number: int, derivative: Tensor, *tensors: Tensor) -> Tensor:
+        return derivative.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.spec, ctx.number, _, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> Any:
+        spec, number, tensors = ctx.spec, ctx.number, ctx.saved_tensors
+        placed: list[Tensor | None] = [None] * len(tensors)
+        placed[spec.wrt[number]] = _weighed(_curvature(spec, number, tensors), upstream)
+        return None, None, upstream, *placed
+
+    @staticmethod
+    def jvp(ctx: Any, _: Any, __: Any, change: Tensor | None, *tangents: Tensor | None) -> Tensor:
+        spec, number, tensors = ctx.spec, ctx.number, ctx.saved_tensors
+        curvature = _curvature(spec, number, tensors)
+        tangent = tangents[spec.wrt[number]]
+        moved = zeros_like(curvature) if tangent is None else _weighed(curvature, tangent)
+        return moved if change is None else moved + change
+
+
+def _curvature(spec: _Spec, number: int, tensors: Sequence[Tensor]) -> Tensor:
+    """Return the Hessian diagonal in one of the arguments."""
+    return spec.on(tensors).pull(2)[1][1][number]
 
 
 def _placed(spec: _Spec, tensors: Sequence[Tensor], grads: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
@@ -489,9 +595,9 @@ class _Transformed(torch.autograd.Function):
             _, transpose_of = torch.func.vjp(lambda upstream: _gradients(spec, tensors, upstream)[at], ones)
             return transpose_of(tangents[at])[0]
         call = spec.on(tensors)
-        value, derivatives, _ = call.pull(1)
+        value = call.pull(0)[0]
         change = zeros_like(value)
-        for at, derivative in zip(spec.wrt, derivatives[0], strict=True):
+        for at, derivative in zip(spec.wrt, _derivatives(spec, tensors, tensors), strict=True):
             tangent = tangents[at]
             if tangent is not None:
                 moved = derivative * tangent

@@ -2,7 +2,8 @@
 
 Each is a definition like those of the catalogue, made from one of them: it pulls the value and the gradient of the
 original and changes what torch has differently. So it has everything a definition has: kernels, derivatives of higher
-order, `torch.func`. It stops at the gradient, for torch's losses have no Hessian of their own.
+order, `torch.func`. It stops at the gradient, for torch's losses have no Hessian of their own; only where torch has a
+second derivative that does not follow from its gradient does a Hessian say so.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def _adapted(name: str, **facts: Any) -> Callable[[Definition], Loss]:
 
     def make(define: Definition) -> Loss:
         named = f"torch_{define.__name__}"
-        return dress(replace(get(name), name=named, define=define, derivatives=1, aliases=(), **facts))
+        return dress(replace(get(name), name=named, define=define, aliases=(), **{"derivatives": 1, **facts}))
 
     return make
 
@@ -56,7 +57,8 @@ class _OneClass:
         return x
 
 
-# From here on torch's gradient of `binary_cross_entropy` is no longer 1 / (p (1 - p)), but 1e12.
+# From here on torch's gradient of `binary_cross_entropy` no longer has 1 / (p (1 - p)), but 1e12, and its second
+# derivative no longer the square of that, but 1e24.
 _STEEPEST = 1e12
 _HIGHEST = 100.0
 
@@ -64,22 +66,26 @@ _HIGHEST = 100.0
 def _binary(xp: Any, probs: Any, target: Any) -> Iterator[Any]:
     edge = probs * (1 - probs) < 1 / _STEEPEST
     inside = _BINARY(xp, xp.where(edge, xp.zeros_like(probs) + 0.5, probs), target)
-    of_yes, of_no = (
-        xp.minimum(next(_BINARY(xp, probs, wanted)), _HIGHEST) for wanted in (xp.ones_like(probs), xp.zeros_like(probs))
-    )
+    one, nothing = xp.ones_like(probs), xp.zeros_like(probs)
+    never, always = probs == 0, probs == 1
+    open_probs = xp.where(never | always, 0.5 * one, probs)  # at 0 and 1 the logarithms and their slopes are infinite
+    of_yes, of_no = (xp.minimum(next(_BINARY(xp, open_probs, wanted)), _HIGHEST) for wanted in (one, nothing))
+    of_yes = xp.where(never, _HIGHEST * one, xp.where(always, nothing, of_yes))
+    of_no = xp.where(always, _HIGHEST * one, xp.where(never, nothing, of_no))
     yield xp.where(edge, target * of_yes + (1 - target) * of_no, next(inside))
     yield xp.where(edge, (probs - target) * _STEEPEST, next(inside)), of_yes - of_no
+    bend = (probs * probs - 2 * probs * target + target) * _STEEPEST * _STEEPEST
+    yield xp.where(edge, bend, next(inside)), nothing
 
 
-@_adapted("binary_cross_entropy")
+@_adapted("binary_cross_entropy", derivatives=2)
 def binary(xp: Any, probs: Any, target: Any) -> Iterator[Any]:
     """Logarithms that stop at -100, and a slope that stops at 1e12 and there is not the value's."""
-    steps = _binary(xp, probs, target)
-    yield next(steps)
-    yield next(steps)[0]
+    for number, quantity in enumerate(_binary(xp, probs, target)):
+        yield quantity[0] if number else quantity
 
 
-@_adapted("binary_cross_entropy", wrt=("probs", "target"))
+@_adapted("binary_cross_entropy", wrt=("probs", "target"), derivatives=2)
 def binary_in_both(xp: Any, probs: Any, target: Any) -> Iterator[Any]:
     """The same, differentiated in the target too."""
     return _binary(xp, probs, target)
