@@ -11,6 +11,9 @@ Every loss is written once, as mathematics: value, hand-derived gradient, curvat
 array([0.25, 0.5 ])
 """
 
+import sys as _sys
+
+from lossary import _attributes
 from lossary import lookout as _lookout
 from lossary._version import __version__ as __version__
 from lossary.catalogue import Loss as Loss
@@ -33,6 +36,7 @@ from lossary.settings import checks as checks
 from lossary.terms import weighted_sum as weighted_sum
 from lossary.testing import check_grad as check_grad
 from lossary.transforms import hess as hess
+from lossary.transforms import value as value
 from lossary.transforms import value_and_grad as value_and_grad
 from lossary.watch import watch as watch
 from lossary.weights import class_weights as class_weights
@@ -45,4 +49,15 @@ def __getattr__(name: str) -> object:
         import lossary.nn
 
         return lossary.nn
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return _attributes.attribute(name)
+    except AttributeError:
+        # Python drops this error where the name stands in "from lossary import name", and with it the suggestion.
+        importing = _sys._getframe(1).f_code.co_name == "_handle_fromlist"
+        if importing and not name.startswith("_") and name not in _attributes.modules():
+            raise _attributes.unimportable(name) from None
+        raise
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_attributes.aliases(), "nn"})

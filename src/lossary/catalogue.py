@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lossary.errors import UnknownLossError, did_you_mean, nearest, suggest
+from lossary.errors import ArgumentError, UnknownLossError, did_you_mean, nearest, suggest
 from lossary.facts import Domain, Signature, admits, parse_domain, parse_signatures
 
 if TYPE_CHECKING:
@@ -367,25 +367,77 @@ def _key(record: Loss) -> str:
     return _KEYS[facts]
 
 
-def get(name: str) -> Loss:
+def get(name: str | Loss) -> Loss:
     """Return the loss of that name or alias; names of classes and the suffix ``loss`` are understood.
 
-    Raises `UnknownLossError` with the nearest names.
+    A loss is returned as it is: every function that takes a loss takes its name as well, and this is where names become
+    losses. Raises `UnknownLossError` with the nearest names, and `ArgumentError` for what is neither.
 
     >>> get("mse").name, get("HuberLoss").name, get("cross_entropy_loss").name
     ('squared_error', 'huber', 'softmax_cross_entropy')
+    >>> get(get("mse")).name
+    'squared_error'
     """
+    if isinstance(name, Loss):
+        return name
+    if not isinstance(name, str):
+        raise ArgumentError(_no_loss(name))
+    found = exact(name)
+    if found is not None:
+        return found
     # CamelCase to snake_case: a capital starts a word after a small letter, or before one ("MSELoss").
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name.strip())
     key = words.lower().replace("-", "_")
     for attempt in (key, key.removesuffix("_loss")):
-        found = _ALIASES.get(attempt, attempt)
-        if found in _RECORDS:
-            return _RECORDS[found]
+        found = exact(attempt)
+        if found is not None:
+            return found
     meant = dict.fromkeys(_ALIASES.get(near, near) for near in nearest(key, [*_RECORDS, *_ALIASES]))
     raise UnknownLossError(
         f'unknown loss "{name}"{did_you_mean(list(meant)[:3]) or ". All of them: lossary.names(), or lossary list"}'
     )
+
+
+def exact(name: str) -> Loss | None:
+    """Return the loss with exactly that name or alias; None if there is none."""
+    return _RECORDS.get(_ALIASES.get(name, name))
+
+
+def several(losses: Any) -> list[Any]:
+    """Return the losses or names of an argument that takes one of them or any number.
+
+    >>> several("mse"), several(["mse", "mae"])
+    (['mse'], ['mse', 'mae'])
+    """
+    return list(losses) if isinstance(losses, Iterable) and not isinstance(losses, str) else [losses]
+
+
+def aliases() -> Mapping[str, Loss]:
+    """Return every alias with its loss, in the order of the catalogue.
+
+    >>> aliases()["mse"].name
+    'squared_error'
+    """
+    return {alias: _RECORDS[name] for alias, name in _ALIASES.items()}
+
+
+def _no_loss(given: Any) -> str:
+    """Return the sentence for something that is neither a loss nor a name, with the loss it may stand for."""
+    held = getattr(given, "loss", None)  # of a module of `lossary.nn`
+    own = getattr(given, "__name__", type(given).__name__)
+    if isinstance(given, type):
+        what = f"the class {own}"
+    elif callable(given) and hasattr(given, "__name__"):
+        what = f"the function {own}"
+    else:
+        what = f"an object of type {type(given).__name__}"
+    try:
+        meant = get(held if isinstance(held, Loss) else own)
+    except UnknownLossError:
+        hint = ", or one of your own made with lossary.catalogue.loss"
+    else:
+        hint = f'; did you mean lossary.{meant.name}, or "{meant.name}"?'
+    return f"loss: got {what}, expected a loss of the catalogue or its name{hint}"
 
 
 def names(**facts: Any) -> list[str]:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from lossary import scoring
 from lossary._files import check_writable, save_text
 from lossary._version import __version__
-from lossary.catalogue import Loss, get, names
+from lossary.catalogue import Loss, get, names, several
 from lossary.data import BUNDLED, CLASS_TASKS, Dataset, Scaling, Split, Stress, hold_out, load, sample, splits
 from lossary.errors import ArgumentError, DataError, LossaryError, NonFiniteError, ParameterError, require, suggest
 from lossary.scoring import Metric, metric, metrics_for
@@ -96,8 +96,9 @@ def read_loss(text: str | Loss) -> Candidate:
     >>> read_loss("huber:delta=2").label
     'huber(delta=2)'
     """
-    if isinstance(text, Loss):
-        return _candidate(text, dict(text.bound))
+    if not isinstance(text, str):
+        found = get(text)
+        return _candidate(found, dict(found.bound))
     name, _, rest = text.partition(":")
     params: dict[str, Any] = {}
     for piece in re.split(r",(?![^\[]*\])", rest) if rest else []:
@@ -173,8 +174,9 @@ class Head:
         return float(np.median(y)) / spread if self.unit == "size" else 0.0
 
 
-def head_for(loss: Loss, data: Dataset) -> Head:
+def head_for(loss: Loss | str, data: Dataset) -> Head:
     """Return how a loss is trained on a data set; raise `DataError` naming the losses that fit if it cannot be."""
+    loss = get(loss)
     unknown = [a for a in loss.arguments[2:] if a not in _ARRAYS]
     if not unknown and data.categorical:
         if "binary" in loss.tasks and len(data.classes) == 2:
@@ -610,7 +612,7 @@ def _series(words: Sequence[str], limit: int = 6) -> str:
 
 def compare(
     data: Any,
-    losses: Sequence[str | Loss] = (),
+    losses: str | Loss | Sequence[str | Loss] = (),
     *,
     target: str | None = None,
     task: str = "auto",
@@ -640,6 +642,7 @@ def compare(
     (['softmax_cross_entropy'], 2)
     """
     began = time.perf_counter()
+    losses = several(losses)
     _check_paths(data, json, report)
     chosen = _settings(settings)
     versions = {"lossary": __version__, "numpy": np.__version__, "python": platform.python_version()}

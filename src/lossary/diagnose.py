@@ -221,7 +221,7 @@ def diagnose(
     >>> bool(found), found.value
     (False, inf)
     """
-    record = get(loss) if isinstance(loss, str) else loss
+    record = get(loss)
     if lang not in LANGS:
         raise ParameterError(f"lang: got {lang!r}, expected one of {', '.join(LANGS)}{suggest(str(lang), LANGS)}")
     options = {"weight": to_numpy(weight), "mask": to_numpy(mask)}

@@ -73,7 +73,8 @@ def nearest(word: str, known: Iterable[str]) -> list[str]:
     close: dict[str, None] = {}
     # If the whole word is like nothing, one of its own parts may be ("mse_los").
     for attempt in (wanted, *(part for part in wanted.split("_") if len(part) > 2)):
-        for match in difflib.get_close_matches(attempt, parts, n=3, cutoff=0.7):
+        swapped = [part for part in parts if part != attempt and sorted(part) == sorted(attempt)]  # "mes" for "mse"
+        for match in [*swapped, *difflib.get_close_matches(attempt, parts, n=3, cutoff=0.7)]:
             likely = sorted(parts[match], key=lambda name: -difflib.SequenceMatcher(None, wanted, name).ratio())
             close.update(dict.fromkeys(likely))
         close.update(dict.fromkeys(name for name in names if len(attempt) > 2 and attempt in name))

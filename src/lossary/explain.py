@@ -98,7 +98,7 @@ def explain(
     >>> board["residual"], float(board.value)
     (array([0.5, 3. ]), 1.3125)
     """
-    record = get(loss) if isinstance(loss, str) else loss
+    record = get(loss)
     if lang not in LANGS:
         raise ParameterError(f"lang: got {lang!r}, expected one of {', '.join(LANGS)}{suggest(str(lang), LANGS)}")
     # A blackboard has one kind of number: tensors of any framework are read as NumPy arrays.

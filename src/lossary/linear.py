@@ -391,9 +391,7 @@ def prepare(
     params: Mapping[str, Any] | None = None,
 ) -> Problem:
     """Check a call of `linear` and flatten its arrays to rows."""
-    record = get(loss) if isinstance(loss, str) else loss
-    if not isinstance(record, Loss):
-        raise ArgumentError(f"linear: loss: got {type(loss).__name__}, expected a loss of the catalogue or its name")
+    record = get(loss)
     rank = max(s.rank for s in record.signatures)
     if record.coupling is not None:
         raise ArgumentError(

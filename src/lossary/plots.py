@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from lossary.catalogue import Loss, get
+from lossary.catalogue import Loss, get, several
 from lossary.errors import ArgumentError, MissingExtraError, ParameterError
 from lossary.facts import Domain, dimension
 from lossary.words import Lang, fact, phrase
@@ -73,8 +73,9 @@ def _target_at(loss: Loss) -> int | None:
     return loss.arguments.index("target") if "target" in loss.arguments else len(loss.arguments) - 1
 
 
-def targets(loss: Loss) -> tuple[float | None, ...]:
+def targets(loss: Loss | str) -> tuple[float | None, ...]:
     """Return the targets worth a curve each: both classes where the axis is not their margin."""
+    loss = get(loss)
     at = _target_at(loss)
     if at is None or loss.signatures[0].inputs[at]:
         return (None,)
@@ -278,7 +279,7 @@ def curve(
 
     `target` is the target to hold, where the axis leaves one open; `span` the range of the axis, if not the usual one.
     """
-    record = get(loss) if isinstance(loss, str) else loss
+    record = get(loss)
     if points < 8:
         raise ParameterError(f"points: got {points}, expected at least 8")
     sweep = _sweep(record, target)
@@ -378,12 +379,12 @@ def _broken(
     return x, found
 
 
-def curves(losses: Sequence[Loss | str], **options: Any) -> list[Curve]:
+def curves(losses: Loss | str | Sequence[Loss | str], **options: Any) -> list[Curve]:
     """Return the curves to be drawn together: for one loss one of each target worth it, for several one each.
 
     Losses that have different axes cannot share a drawing: `ArgumentError` says which.
     """
-    records = [get(loss) if isinstance(loss, str) else loss for loss in losses]
+    records = [get(loss) for loss in several(losses)]
     if not records:
         raise ArgumentError("plot: no loss given")
     if len(records) == 1:
@@ -442,10 +443,9 @@ def plot(
     hinge: value and gradient against the margin
     ...
     """
-    several = [losses] if isinstance(losses, (str, Loss)) else list(losses)
     if path is not None and Path(path).suffix.lower() not in _FORMATS:
         raise ArgumentError(f"plot: got the file {str(path)!r}, expected a name ending in {', '.join(_FORMATS)}")
-    lines = curves(several, **options)
+    lines = curves(losses, **options)
     if path is None:
         return _terminal(lines, lang, width, colour)
     kind = Path(path).suffix.lower()

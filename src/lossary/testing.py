@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lossary.catalogue import Loss
+from lossary.catalogue import Loss, get
 from lossary.errors import ArgumentError, DomainError
 from lossary.facts import Domain, dimension
 
@@ -21,7 +21,11 @@ from lossary.facts import Domain, dimension
 
 
 def random_arrays(
-    loss: Loss, rng: np.random.Generator, batch: int = 4, sizes: Mapping[str, int] | None = None, alternative: int = 0
+    loss: Loss | str,
+    rng: np.random.Generator,
+    batch: int = 4,
+    sizes: Mapping[str, int] | None = None,
+    alternative: int = 0,
 ) -> list[Any]:
     """Return admissible random float64 arrays for a loss, from its signature, domains and conditions alone.
 
@@ -31,6 +35,7 @@ def random_arrays(
     >>> [a.shape for a in random_arrays(lossary.nll, np.random.default_rng(0), batch=2, sizes={"c": 3})]
     [(2, 3), (2,)]
     """
+    loss = get(loss)
     known = {"b": batch, "c": 4, "d": 3, "n": 5, "k": 2, "t": 4, "s": 2} | dict(sizes or {})
     signature = (loss.coupling.signatures if loss.coupling else loss.signatures)[alternative]
 
@@ -82,13 +87,13 @@ def draw(domain: Domain, shape: tuple[int, ...], rng: np.random.Generator, class
     return low + (high - low) * rng.uniform(0.05, 0.95, shape)
 
 
-def random_params(loss: Loss, rng: np.random.Generator, classes: int = 4, default: float = 0.5) -> dict[str, Any]:
+def random_params(loss: Loss | str, rng: np.random.Generator, classes: int = 4, default: float = 0.5) -> dict[str, Any]:
     """Return random parameters in their ranges; each keeps its default with probability `default`.
 
     A class among them, such as `ignore_index`, always does: which one it is is no property of the mathematics.
     """
     chosen: dict[str, Any] = {}
-    for name, (domain, per_class) in loss.parameter_domains.items():
+    for name, (domain, per_class) in get(loss).parameter_domains.items():
         if name == "ignore_index" or domain.kind == "index" or rng.random() < default:
             continue
         drawn = draw(domain, (classes,) if per_class else (), rng)
@@ -96,7 +101,7 @@ def random_params(loss: Loss, rng: np.random.Generator, classes: int = 4, defaul
     return chosen
 
 
-def corner_params(loss: Loss) -> list[dict[str, Any]]:
+def corner_params(loss: Loss | str) -> list[dict[str, Any]]:
     """Return the parameters where formulas break or branch, one at a time.
 
     These are the ends of a range that belong to it, and every member of a finite one.
@@ -106,7 +111,7 @@ def corner_params(loss: Loss) -> list[dict[str, Any]]:
     [{'beta': 0.0}]
     """
     corners: list[dict[str, Any]] = []
-    for name, (domain, per_class) in loss.parameter_domains.items():
+    for name, (domain, per_class) in get(loss).parameter_domains.items():
         if per_class:
             continue
         ends = [end for end, belongs in zip((domain.low, domain.high), domain.closed, strict=True) if belongs]
@@ -165,7 +170,7 @@ class GradCheck:
         return "\n".join([f"{self.loss}: {'ok' if self.ok else 'WRONG'}", *(f"  {check}" for check in self.checks)])
 
 
-def check_grad(loss: Loss, *arrays: Any, tolerance: float = 1e-6, **params: Any) -> GradCheck:
+def check_grad(loss: Loss | str, *arrays: Any, tolerance: float = 1e-6, **params: Any) -> GradCheck:
     """Compare a loss's hand-written gradient and Hessian with finite differences in float64.
 
     Every entry of every array in `wrt` is moved by itself. Where the loss has a kink the two one-sided slopes differ;
@@ -175,11 +180,12 @@ def check_grad(loss: Loss, *arrays: Any, tolerance: float = 1e-6, **params: Any)
     `reduction` are passed on. Returns a `GradCheck`: its truth is the verdict, its text says where the worst error is.
 
     >>> import lossary
-    >>> print(lossary.check_grad(lossary.huber, [0.3, 1.0, 4.0], [0.0, 1.0, 0.0]))
+    >>> print(lossary.check_grad("huber", [0.3, 1.0, 4.0], [0.0, 1.0, 0.0]))
     huber: ok
       gradient in pred: ok, largest error ...
       Hessian in pred: ok, largest error ...
     """
+    loss = get(loss)
     named = dict(zip(loss.arguments, arrays, strict=False))
     for name in loss.arguments:
         if name in params:

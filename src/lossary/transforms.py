@@ -15,7 +15,7 @@ from typing import Any
 
 from lossary import _dispatch, lookout, reduction
 from lossary import checking as checks
-from lossary.catalogue import Loss, dress
+from lossary.catalogue import Loss, dress, get
 from lossary.errors import ArgumentError, DomainError
 from lossary.facts import Domain, Signature
 from lossary.reduction import Reduction
@@ -306,8 +306,9 @@ def _row(array: Any, core: tuple[str, ...], signature: Signature) -> Any:
 # --- the public transforms ------------------------------------------------------------------------------------------
 
 
-def values(loss: Loss, given: Sequence[Any], params: Mapping[str, Any], check: bool = True) -> Any:
+def values(loss: Loss | str, given: Sequence[Any], params: Mapping[str, Any], check: bool = True) -> Any:
     """Return one value per example."""
+    loss = get(loss)
     check = check and lookout.attend(loss, given, params)
     done = _dispatch.lean(loss, given, params, "none", check)
     return (
@@ -316,7 +317,7 @@ def values(loss: Loss, given: Sequence[Any], params: Mapping[str, Any], check: b
 
 
 def value(
-    loss: Loss,
+    loss: Loss | str,
     *arrays: Any,
     weight: Any = None,
     mask: Any = None,
@@ -334,6 +335,7 @@ def value(
     >>> float(value(lossary.squared_error, [1.0, 2.0], [0.0, 0.0], mask=[True, False], reduction="mean"))
     1.0
     """
+    loss = get(loss)
     check = check and lookout.attend(loss, arrays, params, weight, mask)
     if weight is None and mask is None and denominator is None:
         done = _dispatch.lean(loss, arrays, params, reduction, check)
@@ -343,7 +345,7 @@ def value(
 
 
 def value_and_grad(
-    loss: Loss,
+    loss: Loss | str,
     *arrays: Any,
     weight: Any = None,
     mask: Any = None,
@@ -357,7 +359,7 @@ def value_and_grad(
 
     Parameters
     ----------
-    loss: the loss.
+    loss: the loss, or its name.
     arrays: its arrays, in order or by name.
     weight: numbers >= 0, one per example; 0 leaves an example out exactly, whatever it holds.
     mask: true where an example counts.
@@ -378,6 +380,7 @@ def value_and_grad(
     >>> float(value), grad
     (2.5, array([1., 2.]))
     """
+    loss = get(loss)
     check = check and lookout.attend(loss, arrays, params, weight, mask)
     if weight is None and mask is None and denominator is None and out is None:
         done = _dispatch.lean_and_grad(loss, arrays, params, reduction, check)
@@ -415,7 +418,7 @@ def _value_and_grad(call: Call, reduction: Reduction, denominator: Any) -> tuple
 
 
 def hess(
-    loss: Loss,
+    loss: Loss | str,
     *arrays: Any,
     weight: Any = None,
     mask: Any = None,
@@ -430,6 +433,7 @@ def hess(
     >>> lossary.hess(lossary.log_cosh, [0.0], [0.0])
     array([1.])
     """
+    loss = get(loss)
     if loss.derivatives < 2:
         raise ArgumentError(f"{loss.name}: has no Hessian: its definition gives value and gradient only")
     check = check and lookout.attend(loss, arrays, params, weight, mask)
@@ -495,7 +499,8 @@ def _fused(call: Call, value: str | None, order: int, how: Reduction, denominato
     return replace(done, derivatives=tuple(derivatives))
 
 
-def bind(loss: Loss, params: Mapping[str, Any]) -> Loss:
+def bind(loss: Loss | str, params: Mapping[str, Any]) -> Loss:
     """Return the loss with some parameters fixed, checked now rather than at the first call."""
+    loss = get(loss)
     checks.parameters(loss, params)
     return dress(replace(loss, bound={**loss.bound, **params}))

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from lossary.catalogue import Loss, get, names
-from lossary.errors import ArgumentError
 from lossary.nn.penalties import ParameterPenalty
 from lossary.nn.records import ClassifierLoss, RecordLoss, class_name, module_class, module_name
 
@@ -39,8 +38,9 @@ ALSO_KNOWN_AS = (
 _TAKEN = {name.lower() for name in torch.nn.modules.loss.__all__}
 
 
-def base_of(loss: Loss) -> type[RecordLoss]:
+def base_of(loss: Loss | str) -> type[RecordLoss]:
     """Return what kind of module a loss becomes: one on parameters, one that holds its classes, or one on arrays."""
+    loss = get(loss)
     if loss.family == "penalty":
         return ParameterPenalty
     if loss.input == "similarity" and loss.coupling is None and loss.target == "{0, ..., c-1}":
@@ -59,12 +59,7 @@ def from_record(loss: Loss | str, /, *constants: Any, **params: Any) -> RecordLo
     >>> from_record(lossary.pinball.bind(quantile=0.9), reduction="sum")
     PinballLoss(quantile=0.9, reduction='sum')
     """
-    record = get(loss) if isinstance(loss, str) else loss
-    if not isinstance(record, Loss):
-        raise ArgumentError(
-            f"from_record: got {type(loss).__name__}, expected a loss of the catalogue, its name, or one of your own "
-            "made with lossary.catalogue.loss"
-        )
+    record = get(loss)
     known = globals().get(module_name(record))
     if known is not None and known.loss.define is record.define and base_of(record) is RecordLoss:
         made: RecordLoss = known(*constants, **{**record.bound, **params})

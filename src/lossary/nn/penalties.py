@@ -59,7 +59,7 @@ class ParameterPenalty(RecordLoss):
 
     def __init__(
         self,
-        loss: Loss,
+        loss: Loss | str,
         strength: float,
         *,
         include: Patterns | None = None,

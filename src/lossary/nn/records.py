@@ -15,7 +15,7 @@ import torch
 from lossary import checking as checks
 from lossary import numerics, transforms
 from lossary.backends import torch as xp
-from lossary.catalogue import Loss
+from lossary.catalogue import Loss, get
 from lossary.errors import ArgumentError, ParameterError, ShapeError
 from lossary.facts import Domain
 from lossary.reduction import Reduction, coefficients, scale
@@ -66,17 +66,18 @@ def class_name(name: str, ending: str = "Loss") -> str:
     return "".join(_SPELLING.get(word, word[:1].upper() + word[1:]) for word in words) + ending
 
 
-def module_name(loss: Loss) -> str:
+def module_name(loss: Loss | str) -> str:
     """Return the name of a loss's module: a penalty is called one.
 
     >>> import lossary
     >>> module_name(lossary.l1_penalty), module_name(lossary.elastic_net)
     ('L1Penalty', 'ElasticNetPenalty')
     """
+    loss = get(loss)
     return class_name(loss.name, "Penalty" if loss.family == "penalty" else "Loss")
 
 
-def constants(loss: Loss) -> tuple[str, ...]:
+def constants(loss: Loss | str) -> tuple[str, ...]:
     """Return the arrays that are facts of a task rather than of a batch, such as `class_counts`.
 
     A module is given them once and holds them as buffers.
@@ -85,6 +86,7 @@ def constants(loss: Loss) -> tuple[str, ...]:
     >>> constants(lossary.class_balanced), constants(lossary.softmax_cross_entropy)
     (('class_counts',), ())
     """
+    loss = get(loss)
     return tuple(name for name in loss.arguments if name.startswith("class_") and name not in loss.wrt)
 
 
@@ -93,7 +95,7 @@ class RecordLoss(torch.nn.Module):
 
     Parameters
     ----------
-    loss: a record, of the catalogue or entered with `lossary.catalogue.loss`.
+    loss: a loss of the catalogue or its name, or one of your own made with `lossary.catalogue.loss`.
     constants: the loss's arrays that belong to the task (`class_counts`), in order or by name; they become buffers.
     reduction: ``"mean"``: ``sum(w * v) / sum(w)`` over kept entries. ``"sum"``. ``"none"``: one value per example.
     params: the loss's parameters. One that is a tensor (a weight per class) becomes a buffer and moves with the
@@ -109,10 +111,10 @@ class RecordLoss(torch.nn.Module):
 
     loss: Loss
 
-    def __init__(self, loss: Loss, *constants: Any, reduction: Reduction = "mean", **params: Any) -> None:
+    def __init__(self, loss: Loss | str, *constants: Any, reduction: Reduction = "mean", **params: Any) -> None:
         super().__init__()
         scale(xp, (), torch.float32, None, reduction)  # refuses what is no reduction
-        self.loss = loss
+        self.loss = get(loss)
         self.reduction = reduction
         self._hold_constants(constants, params)
         self._hold_parameters(params)
@@ -211,7 +213,7 @@ class ClassifierLoss(RecordLoss):
 
     def __init__(
         self,
-        loss: Loss,
+        loss: Loss | str,
         embedding_size: int,
         classes: int,
         *,
@@ -270,8 +272,9 @@ def _directions(x: Tensor) -> Tensor:
 # --- the class of a record ------------------------------------------------------------------------------------------
 
 
-def module_class(loss: Loss, base: type[RecordLoss], module: str) -> type[RecordLoss]:
+def module_class(given: Loss | str, base: type[RecordLoss], module: str) -> type[RecordLoss]:
     """Return the class of a loss's modules: a `base` that knows its loss, with signatures and words of its own."""
+    loss = get(given)
 
     def __init__(self: Any, *given: Any, **params: Any) -> None:  # noqa: N807 (it becomes the method)
         base.__init__(self, loss, *given, **params)

@@ -221,9 +221,7 @@ def _width(model: Layer, row: Array, name: str) -> int:
 
 def _trainable(model: Layer, loss: Loss | str, params: dict[str, Any]) -> _Task:
     """Return the task, or say why this loss cannot train a network."""
-    record = catalogue.get(loss) if isinstance(loss, str) else loss
-    if not isinstance(record, Loss):
-        raise ArgumentError(f"loss: got {type(loss).__name__}, expected a loss of the catalogue or its name")
+    record = catalogue.get(loss)
     first, *rest = record.arguments
     if not rest or first not in record.wrt or rest[0] in record.wrt:
         raise ArgumentError(
