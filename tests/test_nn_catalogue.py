@@ -137,6 +137,19 @@ def test_the_signature_is_the_records(name: str) -> None:
         assert called[1:-2] == [a for a in made.loss.arguments if a not in constants(made.loss)]
 
 
+def test_a_call_refuses_what_belongs_to_the_module_and_what_is_unknown() -> None:
+    module, x = nn.SigmoidFocalLoss(gamma=1.0), torch.zeros(2)
+    for name in ("gamma", "reduction"):
+        with pytest.raises(
+            ArgumentError, match=rf"SigmoidFocalLoss: a call takes no {name}: it is set when the module"
+        ):
+            module(x, x, **{name: 1.0})
+    with pytest.raises(ArgumentError, match="a call takes no targett: did you mean target"):
+        module(x, targett=x)
+    with pytest.raises(ArgumentError, match="a call takes no class_counts: it is set"):
+        nn.ClassBalancedLoss([3, 4])(torch.zeros(1, 2), torch.tensor([0]), class_counts=[1, 2])
+
+
 def test_what_a_module_shows() -> None:
     assert repr(nn.SigmoidFocalLoss(gamma=1.5)) == "SigmoidFocalLoss(gamma=1.5, reduction='mean')"
     held = nn.SoftmaxFocalLoss(class_weight=[1.0, 2.0], ignore_index=-100, reduction="sum")
@@ -165,16 +178,22 @@ def test_values_and_gradients_equal_the_functions(record: Loss) -> None:
     for reduction in ("none", "sum", "mean"):
         module.reduction = reduction
         moving, others = tracked(record, arrays), tracked(record, arrays)
-        values = record(**others, **rest)
+        listed = [{**others, **rest}[name] for name in record.arguments]
+        params = {name: value for name, value in rest.items() if name not in record.arguments}
+        same = record.value(*listed, reduction=reduction, **params)
+        values = record(*listed, **params)
         expected = {"none": lambda v: v, "sum": torch.sum, "mean": lossary.mean}[reduction](values)
         found = module(*moving.values())
-        assert torch.equal(found, expected)
+        assert torch.equal(found, same)
+        torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-13)  # a kernel adds in another order
         if not found.requires_grad:
             continue
         for name in record.wrt:
             (a,) = torch.autograd.grad(found.sum(), moving[name], retain_graph=True)
-            (b,) = torch.autograd.grad(expected.sum(), others[name], retain_graph=True)
+            (b,) = torch.autograd.grad(same.sum(), others[name], retain_graph=True)
+            (c,) = torch.autograd.grad(expected.sum(), others[name], retain_graph=True)
             assert torch.equal(a, b)
+            torch.testing.assert_close(a, c, rtol=1e-13, atol=1e-13)
     assert torch.equal(module(**arrays), module(*arrays.values()))
 
 
@@ -430,7 +449,7 @@ def test_from_record_takes_names_aliases_and_bound_losses() -> None:
     assert module.delta == 3.0 and repr(module) == "HuberLoss(delta=3.0, reduction='mean')"
     cosines = nn.from_record("arcface", margin=0.1)
     assert type(cosines) is RecordLoss and cosines(torch.zeros(1, 2), torch.tensor([0])).ndim == 0
-    with pytest.raises(ArgumentError, match="from_record: got function"):
+    with pytest.raises(ArgumentError, match="loss: got the function <lambda>, expected a loss"):
         nn.from_record(lambda: None)  # type: ignore[arg-type]
 
 

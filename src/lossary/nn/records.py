@@ -7,7 +7,7 @@ of, so none is written by hand: `module_class` derives the class from the record
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from lossary import checking as checks
 from lossary import numerics, transforms
 from lossary.backends import torch as xp
 from lossary.catalogue import Loss, get
-from lossary.errors import ArgumentError, ParameterError, ShapeError
+from lossary.errors import ArgumentError, ParameterError, ShapeError, suggest
 from lossary.facts import Domain
 from lossary.reduction import Reduction, coefficients, scale
 
@@ -120,7 +120,8 @@ class RecordLoss(torch.nn.Module):
         self._hold_parameters(params)
 
     def _hold_constants(self, given: Sequence[Any], params: dict[str, Any]) -> None:
-        wanted = constants(self.loss)
+        self._fixed = wanted = constants(self.loss)
+        self._awaited = tuple(name for name in self.loss.arguments if name not in wanted)
         if len(given) > len(wanted):
             expected = f"{len(wanted)} ({', '.join(wanted)})" if wanted else "none"
             known = f": {', '.join(self.loss.defaults)}" if self.loss.defaults else ""
@@ -159,23 +160,43 @@ class RecordLoss(torch.nn.Module):
         `weight` are numbers >= 0 and `mask` is true where an example counts, each with the shape of the values (or 1
         along an axis). An example that is left out adds exactly 0 to the value and to the gradient, whatever it holds.
         """
-        fixed = constants(self.loss)
-        awaited = [name for name in self.loss.arguments if name not in fixed]
+        fixed, awaited = self._fixed, self._awaited
         if len(arrays) > len(awaited):
             raise ArgumentError(
                 f"{self._get_name()}: got {len(arrays)} arrays, expected {len(awaited)} ({', '.join(awaited)})"
                 + (f"; {', '.join(fixed)} is held by the module" if fixed else "")
             )
-        given = dict(zip(awaited, arrays, strict=False))
+        if not fixed and not named:
+            return self._evaluate(arrays, weight, mask)
+        given: dict[str, Any] = dict(zip(awaited, arrays, strict=False))
         twice = [name for name in named if name in given]
         if twice:
             raise ArgumentError(f"{self._get_name()}: {twice[0]} is given twice, by position and by name")
+        unknown = [name for name in named if name not in awaited]
+        if unknown:
+            own = unknown[0] in self.loss.defaults or unknown[0] in fixed or unknown[0] == "reduction"
+            known = f"it is set when the module is made, {self._get_name()}({unknown[0]}=...), or as an attribute"
+            raise ArgumentError(
+                f"{self._get_name()}: a call takes no {unknown[0]}"
+                + (f": {known}" if own else suggest(unknown[0], awaited) or f"; it takes {', '.join(awaited)}")
+            )
         for name in fixed:
             given[name] = getattr(self, name)
-        return self._evaluate(given | named, weight, mask)
+        given |= named
+        # By position as far as they go: what the function is given by position it can compute by its fast path.
+        leading: list[Any] = []
+        for name in self.loss.arguments:
+            if name not in given:
+                break
+            leading.append(given.pop(name))
+        return self._evaluate(leading, weight, mask, given)
 
-    def _evaluate(self, arrays: dict[str, Any], weight: Tensor | None, mask: Tensor | None) -> Tensor:
-        return transforms.value(self.loss, weight=weight, mask=mask, reduction=self.reduction, **arrays, **self.held())
+    def _evaluate(
+        self, arrays: Sequence[Any], weight: Tensor | None, mask: Tensor | None, named: Mapping[str, Any] | None = None
+    ) -> Tensor:
+        return transforms.value(
+            self.loss, *arrays, weight=weight, mask=mask, reduction=self.reduction, **(named or {}), **self.held()
+        )
 
     def _get_name(self) -> str:
         return module_name(self.loss)
@@ -248,14 +269,13 @@ class ClassifierLoss(RecordLoss):
         self, embeddings: Tensor, target: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
         """Return the reduced loss; `weight` and `mask` are of examples, with the shape of `target`."""
-        batch = tuple(embeddings.shape[:-1])
-        weights = coefficients(xp, batch, torch.float32, weight, mask, embeddings)
-        left_out = target.new_zeros(batch, dtype=torch.bool) if weights is None else weights == 0
-        if self.ignore_index is not None:
-            left_out = left_out | (target == self.ignore_index)
         # What is left out must not reach the class weights either, and 0 * NaN would.
-        embeddings = embeddings.masked_fill(left_out[..., None], 0)
-        return self._evaluate({"pred": self.similarities(embeddings), "target": target}, weight, mask)
+        weights = coefficients(xp, tuple(embeddings.shape[:-1]), torch.float32, weight, mask, embeddings)
+        if weights is not None:
+            embeddings = embeddings.masked_fill((weights == 0)[..., None], 0)
+        if self.ignore_index is not None:
+            embeddings = embeddings.masked_fill((target == self.ignore_index)[..., None], 0)
+        return self._evaluate((self.similarities(embeddings), target), weight, mask)
 
     def extra_repr(self) -> str:
         """Return the sizes, then the parameters of the loss."""
