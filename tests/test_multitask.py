@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import lossary
 from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError
 
 torch = pytest.importorskip("torch")
@@ -316,6 +317,136 @@ def test_half_precision_terms_are_added_in_float32(weighting: str) -> None:
     assert report.total.dtype == torch.float32
     report.backward()
     assert w.grad.isfinite()
+
+
+# --- a report is a tensor -------------------------------------------------------------------------------------------
+
+
+@every_weighting
+def test_a_report_goes_wherever_a_loss_goes(weighting: str) -> None:
+    model, losses = network()
+    criterion = MultiTaskLoss(NAMES, weighting, **options(weighting, model)).eval()
+    report = criterion(**losses())
+    assert isinstance(report, torch.Tensor) and report.shape == () and report.requires_grad
+    plain = report.total
+    assert type(plain) is torch.Tensor
+    for operation in (
+        lambda x: x + 1,
+        lambda x: 1 - x,
+        lambda x: 2 / x,
+        lambda x: x * torch.tensor(2.0),
+        lambda x: torch.tensor(2.0) * x,
+        lambda x: x + x,
+        lambda x: x + plain,
+        lambda x: plain + x,
+        lambda x: sum([x, x]),
+        lambda x: x**2,
+        lambda x: x.detach(),
+        lambda x: x.clone(),
+        lambda x: x.double(),
+        lambda x: torch.stack([x, x]),
+        lambda x: torch.isnan(x),
+        lambda x: torch.isfinite(x).all(),
+        lambda x: x > 0.5,
+        lambda x: x == plain,
+        lambda x: torch.nn.functional.relu(x),
+        lambda x: x.log(),
+    ):
+        found, wanted = operation(report), operation(plain)
+        assert (
+            type(found) is torch.Tensor and torch.equal(found, wanted) and found.requires_grad == wanted.requires_grad
+        )
+    assert (report.item(), float(report), f"{report:.4f}") == (plain.item(), plain.item(), f"{plain.item():.4f}")
+    assert report.tolist() == plain.tolist() and report.detach().numpy() == plain.detach().numpy()
+    assert repr(report).startswith(f"<MultiTaskReport {report.item():.6g}: near=")
+
+
+@every_weighting
+def test_a_scaled_report_keeps_its_account(weighting: str) -> None:
+    model, losses = network()
+    criterion = MultiTaskLoss(NAMES, weighting, **options(weighting, model)).eval()
+    report = criterion(**losses())
+    for scaled, factor in ((report / 4, 0.25), (2 * report, 2.0), (-report, -1.0)):
+        assert type(scaled) is type(report) and torch.equal(scaled.total, report.total * factor)
+        assert numbers(scaled.raw) == numbers(report.raw)
+        for part in ("weights", "weighted"):
+            expected = {name: float(x) * factor for name, x in getattr(report, part).items()}
+            assert numbers(getattr(scaled, part)) == pytest.approx(expected)
+        assert not any(torch.is_tensor(x) and x.requires_grad for x in scaled.weighted.values())
+    model.zero_grad()
+    report.backward(retain_graph=True)
+    whole = [p.grad.clone() for p in model.parameters()]
+    model.zero_grad()
+    (report / 4).backward()
+    for parameter, expected in zip(model.parameters(), whole, strict=True):
+        torch.testing.assert_close(parameter.grad, expected / 4)
+
+
+def test_reports_add_up_over_micro_batches_in_place_and_out_of_it() -> None:
+    near = tensor(3.0)
+    criterion = MultiTaskLoss(NAMES)
+    reports = [criterion(near=near * k, far=near) for k in (1, 2)]
+    running = torch.zeros((), dtype=torch.float64)
+    for report in reports:
+        running += report.detach()
+    total: Any = 0
+    for report in reports:
+        total += report / 2
+    assert type(running) is type(total) is torch.Tensor and running.item() == 15.0 and total.item() == 7.5
+    first = report = reports[0]
+    for change in (lambda x, y: x.__iadd__(y), lambda x, y: x.__isub__(y), lambda x, y: x.__imul__(y)):
+        changed = change(report, torch.tensor(2.0))
+        assert changed is not report and first.item() == 6.0
+    report /= 2
+    assert report.weights["near"].item() == 0.5 and first.weights["near"].item() == 1.0
+    total.backward()
+    assert near.grad.item() == 2.5
+
+
+def test_a_gradient_scaler_scales_it() -> None:
+    near = torch.tensor(3.0, requires_grad=True)
+    optimiser = torch.optim.SGD([near], lr=0.0)
+    scaler = torch.amp.GradScaler("cpu", init_scale=128.0)
+    report = MultiTaskLoss(["near"])(near=near * near)
+    scaler.scale(report / 2).backward()
+    assert near.grad.item() == 128.0 * 3.0
+    scaler.step(optimiser)
+    assert near.grad.item() == 3.0
+
+
+def test_a_weighted_sum_of_tensors_is_a_tensor_too() -> None:
+    x = tensor(3.0)
+    cost = lossary.weighted_sum(data=x * x, size=(0.5, x))
+    assert isinstance(cost, torch.Tensor) and type(cost + 1) is torch.Tensor
+    assert (cost / 2).weights == {"data": 0.5, "size": 0.25}
+    (cost / 2).backward()
+    assert x.grad.item() == 3.25
+    kept = lossary.weighted_sum(data=torch.tensor(2.0)) / 2
+    for twin in (copy.deepcopy(kept), pickle.loads(pickle.dumps(kept))):
+        assert str(twin) == str(kept) and type(twin) is type(kept) and torch.equal(twin.total, kept.total)
+
+
+def test_a_report_is_a_task_of_another_weighting() -> None:
+    inner = MultiTaskLoss(NAMES)(near=tensor(1.0), far=tensor(2.0))
+    outer = MultiTaskLoss(["inner", "size"])(inner=inner, size=lossary.weighted_sum(l2=tensor(4.0)))
+    assert outer.item() == 7.0 and type(outer.raw["inner"]) is torch.Tensor
+
+
+def test_transforms_and_the_compiler_pass_through() -> None:
+    def cost(x: Any) -> Any:
+        return lossary.weighted_sum(data=x.square(), size=(0.5, x))
+
+    x = tensor(3.0)
+    assert torch.func.grad(lambda x: cost(x) / 2)(x.detach()).item() == 3.25
+    assert torch.vmap(lambda x: cost(x).total)(torch.ones(2)).tolist() == [1.5, 1.5]
+    compiled = torch.compile(cost, fullgraph=True, backend="eager")(x)
+    assert type(compiled) is type(cost(x)) and compiled.item() == 10.5 and str(compiled) == str(cost(x))
+    criterion = MultiTaskLoss(NAMES, "uncertainty", kinds="regression")
+    step = torch.compile(lambda x: criterion(near=x, far=x), fullgraph=True, backend="eager")
+    report = step(x) / 2
+    assert numbers(report.weights) == {"near": 0.25, "far": 0.25, "(log sigma)": 0.5}
+    report.backward()
+    assert x.grad.item() == 0.5
 
 
 # --- refusals --------------------------------------------------------------------------------------------------------

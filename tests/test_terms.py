@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
+import pickle
 from typing import Any
 
 import numpy as np
@@ -97,3 +99,93 @@ def test_the_result_is_frozen() -> None:
 def test_wrong_terms_are_refused_with_a_sentence(terms: dict[str, Any], error: type[Exception], sentence: str) -> None:
     with pytest.raises(error, match=sentence):
         lossary.weighted_sum(**terms)
+
+
+# --- as a number ----------------------------------------------------------------------------------------------------
+
+TERMS = {"data": 4.0, "size": (0.5, 6.0)}  # 7 together
+KEEPS = [
+    (lambda x: x / 4, 1 / 4),
+    (lambda x: x * 2, 2),
+    (lambda x: 2 * x, 2),
+    (lambda x: -x, -1),
+    (lambda x: +x, 1),
+    (lambda x: x * np.float32(0.5), 0.5),
+]
+FORGETS = [
+    lambda x: x + 1,
+    lambda x: 1 + x,
+    lambda x: x - 1,
+    lambda x: 1 - x,
+    lambda x: 14 / x,
+    lambda x: x**2,
+    lambda x: 2**x,
+    lambda x: x // 2,
+    lambda x: 20 // x,
+    lambda x: x % 4,
+    lambda x: 20 % x,
+    lambda x: abs(x),
+    lambda x: x + x,
+    lambda x: x * x,
+    lambda x: x / x,
+    lambda x: sum([x, x, x]),
+    lambda x: x * 0,
+    lambda x: np.float64(2.0) * x,
+    lambda x: np.float64(2.0) - x,
+    lambda x: np.sqrt(x),
+    lambda x: np.add(x, x),
+]
+
+
+@pytest.mark.parametrize("number", [float, np.float64, np.float32])
+def test_arithmetic_is_that_of_the_total(number: Any) -> None:
+    result = lossary.weighted_sum(data=number(4.0), size=(0.5, number(6.0)))
+    for operation in FORGETS:
+        found = operation(result)
+        assert not isinstance(found, type(result))
+        assert found == operation(result.total) and type(found) is type(operation(result.total))
+    for operation, factor in KEEPS:
+        found = operation(result)
+        assert found.total == operation(result.total)
+        assert type(found.total) is type(operation(result.total))
+        assert dict(found.raw) == dict(result.raw)
+        assert dict(found.weights) == {"data": factor, "size": 0.5 * factor}
+        assert dict(found.weighted) == {"data": 4.0 * factor, "size": 3.0 * factor}
+        assert sum(found.weighted.values()) == float(found)
+
+
+def test_comparisons_conversions_and_formats_are_those_of_the_total() -> None:
+    result = lossary.weighted_sum(**TERMS)
+    assert result == 7 and result != 8 and 6 < result < 8 and 7 <= result <= 7 and not result > 7
+    assert result == lossary.weighted_sum(other=7.0)
+    assert (float(result), int(result), bool(result), result.item(), round(result, 1)) == (7.0, 7, True, 7.0, 7.0)
+    assert not lossary.weighted_sum(nothing=0.0)
+    assert f"{result:.3f} {result:g}" == "7.000 7" and f"{result}" == str(result)
+    assert repr(result / 2) == "<WeightedSum 3.5: data=2, size=1.5>"
+    assert math.isfinite(result) and np.isfinite(result) and max(result, 3) is result
+    assert np.asarray(result).shape == () and np.mean([result, result]) == 7.0
+    assert len({result, result}) == 1
+
+
+def test_a_running_total_is_a_plain_number() -> None:
+    total: Any = 0.0
+    for _ in range(3):
+        total += lossary.weighted_sum(**TERMS) / 3
+    assert type(total) is float and total == pytest.approx(7.0)
+    result: Any = lossary.weighted_sum(**TERMS)
+    first = result
+    result += 1
+    assert result == 8 and first == 7
+
+
+def test_a_sum_is_a_term_of_another() -> None:
+    outer = lossary.weighted_sum(inner=lossary.weighted_sum(**TERMS), size=(2.0, lossary.weighted_sum(**TERMS)))
+    assert outer == 21 and type(outer.raw["inner"]) is float
+
+
+def test_it_survives_copying_and_pickling() -> None:
+    result = lossary.weighted_sum(**TERMS) / 2
+    for twin in (copy.copy(result), copy.deepcopy(result), pickle.loads(pickle.dumps(result))):
+        assert str(twin) == str(result) and dict(twin.weights) == dict(result.weights) and type(twin) is type(result)
+        with pytest.raises(TypeError):
+            twin.raw["data"] = 2.0

@@ -14,7 +14,7 @@ def lean(loss: Any, arrays: Any, params: Any, reduction: str, check: bool) -> An
     """Return what the lean path for plain calls gives as the reduced value, or None if the call is not for it."""
     if not arrays:
         return None
-    if _is_tensor(arrays[0]):
+    if is_tensor(arrays[0]):
         from lossary import lean
 
         return lean.reduced(loss, arrays, params, reduction, check=check)
@@ -24,14 +24,14 @@ def lean(loss: Any, arrays: Any, params: Any, reduction: str, check: bool) -> An
 
 def lean_and_grad(loss: Any, arrays: Any, params: Any, reduction: str, check: bool, order: int = 1) -> Any:
     """The same on NumPy arrays, with the derivatives of an order, which tensors leave to autograd."""
-    if not arrays or _is_tensor(arrays[0]):
+    if not arrays or is_tensor(arrays[0]):
         return None
     from lossary import plain
 
     return plain.evaluated(loss, arrays, params, reduction, order, check)
 
 
-def _is_tensor(x: Any) -> bool:
+def is_tensor(x: Any) -> bool:
     """Whether this is a tensor of torch, told by what it does: a compiler does not see where its class is from."""
     return hasattr(x, "requires_grad") and hasattr(x, "detach")
 
@@ -44,7 +44,7 @@ def to_numpy(x: Any) -> Any:
 def backend(*arrays: Any) -> Any:
     """Return the backend module for the given arrays."""
     for array in arrays:
-        if _is_tensor(array):
+        if is_tensor(array):
             from lossary.backends import torch
 
             return torch

@@ -9,31 +9,28 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 
 from lossary import numerics
 from lossary.backends import torch as xp
 from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError, suggest
-from lossary.terms import WeightedSum, weighted_sum
+from lossary.terms import plain, weighted_sum
+from lossary.terms_torch import TensorSum
 
 Tensor = torch.Tensor
 
 __all__ = ["MultiTaskLoss", "MultiTaskReport"]
 
 
-class MultiTaskReport(WeightedSum):
+class MultiTaskReport(TensorSum):
     """A step's total and its account: `weights`, `raw` and `weighted` by name; ``print`` shows them as a table.
 
-    Only `total` is part of the graph: the account may be kept without keeping the network's activations alive.
-    `first_nonfinite` names the first task whose value is NaN or infinite.
+    It is the tensor `total`, to be differentiated, scaled and added to like any loss; divided or multiplied by a number
+    it keeps its account. Only the total is part of the graph: an account, kept as ``dict(report.weighted)``, keeps no
+    activations of the network alive. `first_nonfinite` names the first task whose value is NaN or infinite.
     """
-
-    def backward(self, **options: Any) -> None:
-        """Differentiate the total; options as in `torch.Tensor.backward`."""
-        self.total.backward(**options)
 
 
 def _account(
@@ -42,9 +39,10 @@ def _account(
     """Return a report whose account is detached from the graph."""
 
     def detached(part: Mapping[str, Any]) -> Mapping[str, Any]:
-        return MappingProxyType({k: v.detach() if isinstance(v, Tensor) else v for k, v in part.items()})
+        return {k: v.detach() if isinstance(v, Tensor) else v for k, v in part.items()}
 
-    return MultiTaskReport(total, detached(weights), detached(raw), detached(weighted))
+    report: Any = MultiTaskReport.made(total, detached(weights), detached(raw), detached(weighted))
+    return report
 
 
 # --- the schemes ----------------------------------------------------------------------------------------------------
@@ -254,6 +252,8 @@ class _Unowned:
         self.tensors = tensors
 
 
+Kind = Literal["regression", "classification"]  # of a task, under "uncertainty"
+
 SCHEMES: dict[str, type[_Scheme]] = {
     "fixed": _Fixed,
     "uncertainty": _Uncertainty,
@@ -321,7 +321,38 @@ class MultiTaskLoss(torch.nn.Module):
     total                      3.4
     """
 
+    # What a checker and an editor know of the options; the schemes are asked when the module is made.
+    @overload
+    def __init__(
+        self,
+        names: Iterable[str],
+        weighting: Literal["fixed", "geometric mean"] = "fixed",
+        *,
+        weights: Mapping[str, float] | None = None,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        names: Iterable[str],
+        weighting: Literal["uncertainty"],
+        *,
+        kinds: Mapping[str, Kind] | Kind = "regression",
+    ) -> None: ...
+    @overload
+    def __init__(
+        self, names: Iterable[str], weighting: Literal["dynamic average"], *, temperature: float = 2.0
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        names: Iterable[str],
+        weighting: Literal["gradnorm"],
+        *,
+        shared: Iterable[Tensor] | Tensor,
+        alpha: float = 1.5,
+    ) -> None: ...
     def __init__(self, names: Iterable[str], weighting: str = "fixed", **options: Any) -> None:
+        """Make the module with the options of its weighting."""
         super().__init__()
         self.names = tuple(names)
         self._check_names()
@@ -363,6 +394,7 @@ class MultiTaskLoss(torch.nn.Module):
             )
         if missing:
             raise ArgumentError(f"MultiTaskLoss: missing {_list(missing)}; each step has every task")
+        losses = {name: plain(value) for name, value in losses.items()}
         for name, value in losses.items():
             if not isinstance(value, Tensor):
                 raise ArgumentError(f"MultiTaskLoss: {name}: got {type(value).__name__}, expected a tensor")

@@ -274,7 +274,7 @@ class ClassifierLoss(RecordLoss):
         if weights is not None:
             embeddings = embeddings.masked_fill((weights == 0)[..., None], 0)
         if self.ignore_index is not None:
-            embeddings = embeddings.masked_fill((target == self.ignore_index)[..., None], 0)
+            embeddings = embeddings.masked_fill(target.eq(self.ignore_index)[..., None], 0)
         return self._evaluate((self.similarities(embeddings), target), weight, mask)
 
     def extra_repr(self) -> str:
