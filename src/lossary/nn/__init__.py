@@ -13,7 +13,7 @@ True
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lossary.errors import require
 
@@ -27,9 +27,16 @@ from lossary.nn.distributed import *  # noqa: E402, F403
 from lossary.nn.modules import *  # noqa: E402, F403
 from lossary.nn.multitask import *  # noqa: E402, F403
 
+if TYPE_CHECKING:  # all the rest has torch's types
+    from torch.nn import *  # type: ignore[assignment, no-redef]  # noqa: F403
 
-def __getattr__(name: str) -> Any:
-    return getattr(_theirs, name)
+    # Of two imports of a name one checker holds to the first and another to the last: both are ours.
+    from lossary.nn import functional as functional
+    from lossary.nn.modules import *  # noqa: F403
+else:  # a checker knows the names from above: to it what is not there is a mistake
+
+    def __getattr__(name: str) -> Any:
+        return getattr(_theirs, name)
 
 
 def __dir__() -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as theirs
@@ -34,43 +34,36 @@ from lossary.nn._reduction import (
     shape,
     warn,
 )
-from lossary.nn.ctc import ctc_loss
-from lossary.nn.linear import linear_cross_entropy
+from lossary.nn.ctc import ctc_loss as ctc_loss
+from lossary.nn.linear import linear_cross_entropy as linear_cross_entropy
 from lossary.transforms import prepare, reduced_value
 from lossary.transforms import values as transformed
 
-__all__ = [
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
-    "cosine_embedding_loss",
-    "cross_entropy",
-    "ctc_loss",
-    "gaussian_nll_loss",
-    "hinge_embedding_loss",
-    "huber_loss",
-    "kl_div",
-    "l1_loss",
-    "linear_cross_entropy",
-    "margin_ranking_loss",
-    "mse_loss",
-    "multi_margin_loss",
-    "multilabel_margin_loss",
-    "multilabel_soft_margin_loss",
-    "nll_loss",
-    "poisson_nll_loss",
-    "smooth_l1_loss",
-    "soft_margin_loss",
-    "triplet_margin_loss",
-    "triplet_margin_with_distance_loss",
-]
-
-
-def __getattr__(name: str) -> Any:
-    return getattr(theirs, name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *dir(theirs)})
+if not TYPE_CHECKING:  # to a checker, torch's functions are as public as these
+    __all__ = [
+        "binary_cross_entropy",
+        "binary_cross_entropy_with_logits",
+        "cosine_embedding_loss",
+        "cross_entropy",
+        "ctc_loss",
+        "gaussian_nll_loss",
+        "hinge_embedding_loss",
+        "huber_loss",
+        "kl_div",
+        "l1_loss",
+        "linear_cross_entropy",
+        "margin_ranking_loss",
+        "mse_loss",
+        "multi_margin_loss",
+        "multilabel_margin_loss",
+        "multilabel_soft_margin_loss",
+        "nll_loss",
+        "poisson_nll_loss",
+        "smooth_l1_loss",
+        "soft_margin_loss",
+        "triplet_margin_loss",
+        "triplet_margin_with_distance_loss",
+    ]
 
 
 # Looked up once, so that a compiler tracing a call finds records and not the catalogue.
@@ -985,3 +978,15 @@ def _apart(near: Tensor, far: Tensor, margin: float) -> Tensor:
     dtype = _at_least_float(common_dtype(near, far, autocast=False))
     near, far = map(_numbers, torch.broadcast_tensors(near, far))
     return _values(adapted.ranking, near, far, -torch.ones_like(near), margin=margin).to(dtype)
+
+
+if TYPE_CHECKING:  # all the rest has torch's types
+    from torch.nn.functional import *  # type: ignore[assignment]  # noqa: F403
+else:  # a checker knows the names from above: to it what is not there is a mistake
+
+    def __getattr__(name: str) -> Any:
+        return getattr(theirs, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *dir(theirs)})

@@ -273,8 +273,9 @@ class ClassifierLoss(RecordLoss):
         weights = coefficients(xp, tuple(embeddings.shape[:-1]), torch.float32, weight, mask, embeddings)
         if weights is not None:
             embeddings = embeddings.masked_fill((weights == 0)[..., None], 0)
-        if self.ignore_index is not None:
-            embeddings = embeddings.masked_fill(target.eq(self.ignore_index)[..., None], 0)
+        ignored: Any = self.ignore_index
+        if ignored is not None:
+            embeddings = embeddings.masked_fill((target == ignored)[..., None], 0)
         return self._evaluate((self.similarities(embeddings), target), weight, mask)
 
     def extra_repr(self) -> str:
