@@ -15,7 +15,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lossary.errors import ArgumentError, UnknownLossError, did_you_mean, nearest, suggest
-from lossary.facts import Domain, Signature, admits, parse_domain, parse_signatures
+from lossary.facts import (
+    Domain,
+    Signature,
+    admits,
+    domain_in_words,
+    parse_domain,
+    parse_signatures,
+    shape_in_words,
+)
 
 if TYPE_CHECKING:
     from lossary.similarity import Coupling
@@ -197,6 +205,33 @@ class Loss:
         return self.doc.split("\n", 1)[0]
 
     @cached_property
+    def arrays_in_words(self) -> tuple[str, ...]:
+        """One line for each array: its shape, what it holds, and whether the loss is differentiated in it."""
+        signatures = self.coupling.signatures if self.coupling else self.signatures
+        lines = []
+        for at, name in enumerate(self.arguments):
+            told = {
+                f"{shape_in_words(signature.inputs[at], not self.coupling)} of "
+                f"{domain_in_words(self.argument_domains[number][at])}": None
+                for number, signature in enumerate(signatures)
+            }
+            lines.append(f"{name}: {', or '.join(told)}{'; differentiated' if name in self.wrt else ''}.")
+        return tuple(lines)
+
+    @cached_property
+    def parameters_in_words(self) -> tuple[str, ...]:
+        """One line for each parameter: its range and its default."""
+        lines = []
+        for name, default in self.defaults.items():
+            domain, per_class = self.parameter_domains[name]
+            if name == "ignore_index":
+                told = "examples with this label are left out of values and means"
+            else:
+                told = f"(C,) of {domain_in_words(domain)}" if per_class else domain_in_words(domain, one=True)
+            lines.append(f"{name}: {told}; {self.bound.get(name, default)!r} if not given.")
+        return tuple(lines)
+
+    @cached_property
     def tasks(self) -> tuple[str, ...]:
         """The tasks whose data the loss can be trained on, read off its signature, input and target."""
         return tuple(task for task, suits in TASKS.items() if suits(self))
@@ -330,7 +365,7 @@ def dress(record: Loss) -> Loss:
     held = {**record.defaults, **record.bound}
     keywords = [inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY, default=v) for k, v in held.items()]
     look = {
-        "__doc__": record.define.__doc__,
+        "__doc__": _help(record, inspect.Signature([*arrays, *keywords])),
         "__module__": record.define.__module__,
         "__signature__": inspect.Signature([*arrays, *keywords]),
     }
@@ -365,6 +400,32 @@ def _key(record: Loss) -> str:
         key = f"{record.name}#{same + 1}" if same else record.name
         _RECORDED[key], _KEYS[facts] = record, key
     return _KEYS[facts]
+
+
+def _help(record: Loss, signature: inspect.Signature) -> str:
+    """Return what `help` shows of a loss: how it is called, the words of its definition, then the facts."""
+    whole = "N stands for any number of dimensions, the same for all; an array without them is one example, repeated."
+    if record.coupling:
+        whole = "The B examples of a batch are compared with each other."
+    sections = {
+        "Arrays": [*record.arrays_in_words, whole],
+        "Parameters": list(record.parameters_in_words),
+        "Returns": ["One value per example, in the framework of the inputs; lossary.mean reduces them."],
+        "Raises": [
+            "ShapeError: shapes that do not fit.",
+            "DomainError: an array with a value outside what is said above.",
+            *["ParameterError: a parameter outside its range."][: len(record.defaults)],
+            "ArgumentError: a missing array, an unknown name, or what is no array.",
+        ],
+        "Also": [
+            f"{record.name}.value_and_grad, .grad, .hess, .value: under weights, a mask and a reduction.",
+            *[f"{record.name}.bind: with parameters fixed."][: len(record.defaults)],
+        ],
+        "References": list(record.references),
+    }
+    parts = [f"{record.name}{signature}", record.doc]
+    parts += ["\n".join([title, "-" * len(title), *filter(None, lines)]) for title, lines in sections.items() if lines]
+    return "\n\n".join(parts) + "\n"
 
 
 def get(name: str | Loss) -> Loss:

@@ -160,3 +160,63 @@ def admits(convention: str, core: Core) -> Domain:
     if core == ("c",) and convention in _ROWS_OF_CLASSES:
         return parse_domain(_ROWS_OF_CLASSES[convention])
     return parse_domain(CONVENTIONS.get(convention, convention))
+
+
+# --- for readers ----------------------------------------------------------------------------------------------------
+
+
+def shape_in_words(core: Core, batched: bool = True) -> str:
+    """Return the shape of an array as documents write it: N stands for any number of leading dimensions.
+
+    >>> shape_in_words(()), shape_in_words(("c",)), shape_in_words(("b", "d"), batched=False)
+    ('(N,)', '(N, C)', '(B, D)')
+    """
+    sizes = ["N"] * batched + [label.upper().replace("+", " + ") for label in core]
+    return f"({', '.join(sizes)}{',' * (len(sizes) == 1)})"
+
+
+_IN_WORDS: dict[Kind, tuple[str, str]] = {  # of many, and of one
+    "index": ("class indices 0, ..., C-1", "a class index 0, ..., C-1"),
+    "count": ("counts 0, 1, 2, ...", "a count 0, 1, 2, ..."),
+    "integer": ("whole numbers", "a whole number"),
+    "simplex": ("probabilities >= 0 that sum to 1 in each row", "probabilities >= 0 that sum to 1"),
+    "log-simplex": ("log-probabilities, whose exponentials sum to 1 in each row", "log-probabilities"),
+    "flag": ("True or False", "True or False"),
+}
+
+
+def domain_in_words(domain: Domain, one: bool = False) -> str:
+    """Return what an array holds, or what a parameter, which is one of them, may be.
+
+    >>> domain_in_words(parse_domain("(0, inf)")), domain_in_words(parse_domain("one of simple, square"))
+    ('numbers in (0, inf)', "'simple' or 'square'")
+    >>> domain_in_words(parse_domain("(0, inf)"), one=True)
+    'a number in (0, inf)'
+    """
+    if domain.kind == "one of":
+        return " or ".join(map(repr, domain.choices))
+    if domain.kind == "length":
+        return f"whole numbers: how many of its {domain.dimension.upper()} entries an example has, all if not given"
+    if domain.kind in _IN_WORDS:
+        return _IN_WORDS[domain.kind][one]
+    if not domain.bounded:
+        return "a real number" if one else "real numbers"
+    return f"{'a number' if one else 'numbers'} in {domain.text}"
+
+
+_TYPES: dict[Kind, str] = {"count": "int", "integer": "int", "index": "int", "flag": "bool"}
+
+
+def annotation(domain: Domain, per_class: bool, default: object, number: str, numbers: str) -> str:
+    """Return the type of a parameter in code, of types called `number` and, for one for each class, `numbers`.
+
+    >>> annotation(parse_domain("(0, inf)"), False, 1.0, "float", "Sequence[float]")
+    'float'
+    >>> annotation(parse_domain("[0, inf)"), True, None, "float", "Sequence[float]")
+    'Sequence[float] | None'
+    """
+    if domain.kind == "one of":
+        text = f"Literal[{', '.join(map(repr, domain.choices))}]"
+    else:
+        text = numbers if per_class else _TYPES.get(domain.kind, number)
+    return f"{text} | None" if default is None else text

@@ -66,6 +66,7 @@ class ParameterPenalty(RecordLoss):
         exclude: Patterns = (),
         **params: Any,
     ) -> None:
+        """Make a penalty on parameters; the arguments are those of the class."""
         super().__init__(loss, reduction="sum", **params)
         if not isinstance(strength, (int, float)) or not 0 <= strength < float("inf"):
             raise ParameterError(f"{self._get_name()}: strength: got {strength!r}, expected a finite number >= 0")

@@ -7,6 +7,7 @@ of, so none is written by hand: `module_class` derives the class from the record
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from lossary import numerics, transforms
 from lossary.backends import torch as xp
 from lossary.catalogue import Loss, get
 from lossary.errors import ArgumentError, ParameterError, ShapeError, suggest
-from lossary.facts import Domain
+from lossary.facts import annotation
 from lossary.reduction import Reduction, coefficients, scale
 
 Tensor = torch.Tensor
@@ -112,6 +113,7 @@ class RecordLoss(torch.nn.Module):
     loss: Loss
 
     def __init__(self, loss: Loss | str, *constants: Any, reduction: Reduction = "mean", **params: Any) -> None:
+        """Make a module of a loss; the arguments are those of the class."""
         super().__init__()
         scale(xp, (), torch.float32, None, reduction)  # refuses what is no reduction
         self.loss = get(loss)
@@ -223,7 +225,8 @@ class ClassifierLoss(RecordLoss):
     Parameters
     ----------
     embedding_size, classes: the shape of the weight is ``(classes, embedding_size)``.
-    reduction, params: as for every module of a loss.
+    reduction: ``"mean"``, ``"sum"`` or ``"none"``, as for every module of a loss.
+    params: the loss's parameters.
     device, dtype: where and in which type the weight is made.
 
     >>> import lossary
@@ -243,6 +246,7 @@ class ClassifierLoss(RecordLoss):
         dtype: torch.dtype | None = None,
         **params: Any,
     ) -> None:
+        """Make a module of a loss on cosines; the arguments are those of the class."""
         super().__init__(loss, reduction=reduction, **params)
         for name, size in (("embedding_size", embedding_size), ("classes", classes)):
             if not isinstance(size, int) or isinstance(size, bool) or size < 1:
@@ -309,6 +313,7 @@ def module_class(given: Loss | str, base: type[RecordLoss], module: str) -> type
     __init__.__signature__ = _with_self(made)  # type: ignore[attr-defined]
     forward.__signature__ = called  # type: ignore[attr-defined]
     forward.__doc__ = base.forward.__doc__
+    __init__.__doc__ = "\n".join([f"Make the module of {loss.name}.", *_options(loss, base)])
     name = module_name(loss)
     for function in (__init__, forward):
         function.__module__, function.__qualname__ = module, f"{name}.{function.__name__}"
@@ -350,36 +355,34 @@ def _signature(
             before.append(parameter)
     for name, default in (loss.defaults if loss else {}).items():
         domain = loss.parameter_domains.get(name) if loss else None
-        note = _annotation(*domain, default) if domain else "Any"
+        note = annotation(*domain, default, "float | Tensor", "Sequence[float] | Tensor") if domain else "Any"
         before.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=note))
     return signature.replace(parameters=[*before, *after], return_annotation=signature.return_annotation)
 
 
-_TYPES = {"count": "int", "integer": "int", "index": "int", "flag": "bool"}
+_ARGUMENT = re.compile(r"^[a-z_, ]+: ")
 
 
-def _annotation(domain: Domain, per_class: bool, default: Any) -> str:
-    if domain.kind == "one of":
-        text = f"Literal[{', '.join(map(repr, domain.choices))}]"
-    elif per_class:
-        text = "Sequence[float] | Tensor"
-    else:
-        text = _TYPES.get(domain.kind, "float | Tensor")
-    return f"{text} | None" if default is None else text
+def _options(loss: Loss, base: type[RecordLoss]) -> list[str]:
+    """Return what the arguments of a module's constructor mean: those of its base, then the loss's parameters."""
+    told, wanted = [f"{name}: one number per class, a fact of the task." for name in constants(loss)], False
+    own = inspect.cleandoc(base.__doc__ or "").partition("Parameters\n----------\n")[2].partition("\n\n")[0]
+    for line in own.splitlines():
+        if _ARGUMENT.match(line):
+            wanted = not line.startswith(("loss:", "constants:", "params:", "reduction, params:"))
+        told += [line] if wanted else []
+    return ["", *told, *loss.parameters_in_words]
 
 
 def _doc(loss: Loss, base: type[RecordLoss]) -> str:
     """Write a class's docstring: the loss's own words, then what the record says of its arrays and parameters."""
-    words = loss.doc.partition(">>>")[0].strip()
-    facts = [
-        f"For one example: {loss.formula}",
-        f"Shapes: {loss.coupling.signature if loss.coupling else loss.signature}",
-    ]
-    ranges = [f"{name}: {text}" for name, text in loss.parameters.items() if name != "ignore_index"]
-    if ranges:
-        facts.append("Parameters: " + ", ".join(ranges))
+    facts = [loss.doc.partition(">>>")[0].strip(), f"For one example: {loss.formula}"]
+    if base is RecordLoss:
+        facts.append("Arrays\n------\n" + "\n".join(loss.arrays_in_words))
+    if loss.parameters_in_words:
+        facts.append("Parameters\n----------\n" + "\n".join(loss.parameters_in_words))
     if base is not RecordLoss:
         facts.append(inspect.cleandoc(base.__doc__ or "").partition("\n\nParameters")[0])
     if loss.references:
         facts.append("References: " + "; ".join(loss.references))
-    return "\n\n".join([words, *facts]) + "\n"
+    return "\n\n".join(facts) + "\n"
