@@ -85,7 +85,45 @@ def test_chinese_words_are_searched_in_chinese() -> None:
     found = [r["name"] for r in json.loads(said("list", "--search", "离群值 影响", "--lang", "zh", "--json"))]
     assert found and all("离群值" in SUMMARIES[name] for name in found)
     assert "huber" in said("list", "--search", "稳健", "--lang", "zh")
-    assert "leave one of them out" in refused("list", "--search", "稳健")
+    assert "huber" in said("list", "--search", "稳健"), "in whichever language the answer is"
+    assert "leave one of them out" in refused("list", "--search", "毫无此词")
+
+
+@pytest.mark.parametrize(
+    ("words", "first"),
+    [
+        ("合页", "hinge"),
+        ("铰链", "hinge"),
+        ("交叉熵", "softmax_cross_entropy"),
+        ("二元交叉熵", "binary_cross_entropy"),
+        ("均方误差", "squared_error"),
+        ("平均绝对误差", "absolute_error"),
+        ("指数损失", "exponential"),
+        ("三元组", "triplet_margin"),
+        ("焦点损失", "sigmoid_focal"),
+        ("L1正则化", "l1_penalty"),
+    ],
+)
+def test_names_of_chinese_courses_are_understood(words: str, first: str) -> None:
+    found = [r["name"] for r in json.loads(said("list", "--search", words, "--lang", "zh", "--json"))]
+    assert first in found[:3]
+    assert said("show", words, "--no-plot").startswith(f"{first}  ")
+
+
+def test_families_and_tasks_are_understood_as_the_tables_print_them() -> None:
+    assert said("list", "--family", "回归", "--json") == said("list", "--family", "regression", "--json")
+    assert said("list", "--task", "多分类", "--json") == said("list", "--task", "multiclass", "--json")
+    assert 'unknown family "回龟"' in refused("list", "--family", "回龟")
+
+
+def test_a_word_that_nothing_mentions_does_not_hide_what_the_others_find() -> None:
+    both = lossary.search("robust regression")
+    assert both and lossary.search("robust unheardof regression") == both
+    assert lossary.search("unheardof") == []
+    noisy = lossary.search("noisy")
+    assert "generalized_cross_entropy" in noisy and len(noisy) > 1
+    counted = said("list", "--search", "sampled_softmax_cross_entropy", "--family", "sampling").splitlines()[-1]
+    assert counted == "1 loss. Its page: lossary show NAME"
 
 
 def test_list_suggests() -> None:

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from lossary.words_zh import LIKELIHOODS, SUMMARIES
+from lossary.words_zh import LIKELIHOODS, NAMES, SUMMARIES
 
 if TYPE_CHECKING:
     from lossary.catalogue import Loss
@@ -209,6 +209,7 @@ PHRASES = {
     "References": "文献", "Aliases": "别名", "Related": "相关", "Definition": "定义", "default": "默认值",
     "value": "值", "gradient": "梯度", "curvature": "曲率", "name": "名称", "family": "大类", "input": "输入",
     "target": "目标", "summary": "简介", ", ": "、",
+    "1 loss. Its page: lossary show NAME": "共 1 个损失函数。详情：lossary show NAME",
     "{count} losses. A page for each: lossary show NAME": "共 {count} 个损失函数。各自的详情：lossary show NAME",
     # a diagnosis
     "{loss}: mean {value} over {counted} of {examples} examples":
@@ -290,6 +291,32 @@ def summary(loss: Loss, lang: Lang = "en") -> str:
 def likelihood(loss: Loss, lang: Lang = "en") -> str:
     """Return the noise model of a loss with its derivation, empty if it has none; in English where need be."""
     return LIKELIHOODS.get(loss.name, loss.likelihood) if lang == "zh" and loss.likelihood else loss.likelihood
+
+
+def is_chinese(text: str) -> bool:
+    """Whether a text has Chinese characters.
+
+    >>> is_chinese("交叉熵"), is_chinese("mse")
+    (True, False)
+    """
+    return re.search("[\u4e00-\u9fff]", text) is not None
+
+
+def called(name: str) -> list[str]:
+    """Return the names of the losses that are called so in Chinese, the most usual first.
+
+    >>> called("交叉熵损失函数")[0], called("合页")
+    ('softmax_cross_entropy', ['hinge'])
+    """
+    plain = name.strip().upper().removesuffix("函数").removesuffix("损失").replace(" ", "")
+    return [loss for loss, text in NAMES.items() if plain in [n.upper().removesuffix("损失") for n in text.split()]]
+
+
+def texts(loss: Loss) -> list[tuple[int, str]]:
+    """Return what is said of a loss in Chinese, each part with what a mention in it is worth to a search."""
+    facts = (fact(f, "zh") for f in (loss.family, *loss.tasks, *loss.properties))
+    title = NAMES.get(loss.name, "")
+    return [(8, title), (4, " ".join(facts)), (1, summary(loss, "zh") + likelihood(loss, "zh"))]
 
 
 def width(text: str) -> int:

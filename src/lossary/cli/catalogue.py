@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as jsonlib
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -18,13 +18,26 @@ from rich.text import Text
 from typer.core import TyperCommand
 
 import lossary
-from lossary.catalogue import TASKS, Loss, get, names, search
+from lossary.catalogue import TASKS, Loss, get, names, ranked, search
 from lossary.cli.arrays import assign, by_name, read_array, read_params
 from lossary.cli.console import output
 from lossary.errors import ArgumentError, LossaryError, ParameterError, UnknownLossError, suggest
 from lossary.testing import random_arrays, random_params
 from lossary.trace import Step
-from lossary.words import LANGS, Lang, fact, likelihood, phrase, quantity, readable, summary, width
+from lossary.words import (
+    LANGS,
+    Lang,
+    called,
+    fact,
+    is_chinese,
+    likelihood,
+    phrase,
+    quantity,
+    readable,
+    summary,
+    texts,
+    width,
+)
 
 _NAME = typer.Argument(metavar="NAME", help="A loss, by its name or an alias.")
 _PARAM = typer.Option("--param", "-p", metavar="NAME=VALUE", help="Fix a parameter; repeat for several.")
@@ -52,7 +65,7 @@ def language(lang: str) -> Lang:
 def list_losses(
     family: Annotated[str | None, typer.Option(help="Only this family, such as regression or margin.")] = None,
     task: Annotated[str | None, typer.Option(help="Only losses that can be trained on this task.")] = None,
-    search: Annotated[str | None, typer.Option(help="Only losses that mention every one of these words.")] = None,
+    search: Annotated[str | None, typer.Option(help="Losses that mention these words, best match first.")] = None,
     lang: Annotated[str, _LANG] = "en",
     json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,
 ) -> None:
@@ -68,7 +81,7 @@ def list_losses(
         lossary list --json
     """
     tongue = language(lang)
-    found = [get(name) for name in _selected(family, task, search, tongue)]
+    found = [get(name) for name in _selected(family, task, search)]
     if json:
         typer.echo(jsonlib.dumps([_facts(loss, tongue) for loss in found], indent=2, ensure_ascii=False))
         return
@@ -88,7 +101,8 @@ def list_losses(
         )
         line.truncate(console.width, overflow="ellipsis")  # one line a loss, so that it can be searched and counted
         console.print(line)
-    last = phrase("{count} losses. A page for each: lossary show NAME", tongue, count=len(found))
+    many = "{count} losses. A page for each: lossary show NAME"
+    last = phrase(many if len(found) != 1 else "1 loss. Its page: lossary show NAME", tongue, count=len(found))
     console.print(Text(last, style="dim"))
 
 
@@ -100,13 +114,10 @@ def _words(text: str, lang: Lang) -> str:
     return " | ".join(fact(each, lang) for each in text.split(" | "))
 
 
-def _selected(family: str | None, task: str | None, words: str | None, lang: Lang) -> list[str]:
+def _selected(family: str | None, task: str | None, words: str | None) -> list[str]:
     families = list(dict.fromkeys(get(name).family for name in names()))
-    for what, given, known in (("family", family, families), ("task", task, list(TASKS))):
-        if given is not None and given not in known:
-            hint = suggest(given, known) or f"; there are {', '.join(known)}"
-            raise UnknownLossError(f'unknown {what} "{given}"{hint}')
-    found = names() if not words else search(words) or [n for n in names() if _mentions(get(n), words, lang)]
+    family, task = _understood("family", family, families), _understood("task", task, list(TASKS))
+    found = names() if not words else ranked(words, texts) if is_chinese(words) else search(words)
     kept = [n for n in found if family in (None, get(n).family) and (task is None or task in get(n).tasks)]
     if not kept:
         vocabulary = {word for n in names() for word in (n, *get(n).aliases, *n.split("_"))}
@@ -116,11 +127,19 @@ def _selected(family: str | None, task: str | None, words: str | None, lang: Lan
     return kept
 
 
-def _mentions(loss: Loss, words: str, lang: Lang) -> bool:
-    """Return whether every word is among those a loss is told with in a language."""
-    facts = (fact(f, lang) for f in (loss.family, *loss.tasks, *loss.properties))
-    text = " ".join((summary(loss, lang), likelihood(loss, lang), *facts)).lower()
-    return bool(words.strip()) and all(word in text for word in words.lower().split())
+def _understood(what: str, given: str | None, known: Sequence[str]) -> str | None:
+    """Return a family or a task that was given as the tables print it, in either language."""
+    printed = {fact(word, "zh"): word for word in known} | {word: word for word in known}
+    if given is None or given in printed:
+        return printed.get(given or "")
+    hint = suggest(given, printed) or f"; there are {', '.join(known)}"
+    raise UnknownLossError(f'unknown {what} "{given}"{hint}')
+
+
+def loss_called(name: str) -> Loss:
+    """Return the loss of a name, an alias or a Chinese name."""
+    found = called(name) if is_chinese(name) else []
+    return get(found[0] if found else name)
 
 
 def _facts(loss: Loss, lang: Lang) -> dict[str, Any]:
@@ -162,7 +181,7 @@ def show(
         lossary show pinball --plot pinball.svg
     """
     tongue = language(lang)
-    loss = get(name)
+    loss = loss_called(name)
     params = read_params(param or ())
     for key, given in params.items():
         if np.ndim(given) and key in loss.parameter_domains and not loss.parameter_domains[key][1]:
@@ -323,7 +342,7 @@ def explain(
         lossary explain huber --pred @pred.npy --target @target.csv --lang zh
     """
     tongue = language(lang)
-    loss = get(name)
+    loss = loss_called(name)
     arrays, params = assign(loss, array or ())
     fixed = read_params(param or ())
     for key in fixed:
@@ -368,7 +387,7 @@ def check(
         lossary check huber softmax_cross_entropy
         lossary check --seed 7 --json
     """
-    losses = [get(n) for n in name or names()]
+    losses = [loss_called(n) for n in name or names()]
     outcomes = []
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         line = bar.add_task("checking", total=len(losses))

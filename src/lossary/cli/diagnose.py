@@ -12,9 +12,9 @@ import typer
 from rich.text import Text
 
 import lossary
-from lossary.catalogue import Loss, get
+from lossary.catalogue import Loss
 from lossary.cli.arrays import array_name, assign, read_array, read_params
-from lossary.cli.catalogue import _LANG, _NAME, _PARAM, ArraysByName, language
+from lossary.cli.catalogue import _LANG, _NAME, _PARAM, ArraysByName, language, loss_called
 from lossary.cli.console import output
 from lossary.errors import ArgumentError, DataError
 
@@ -55,7 +55,7 @@ def diagnose(
         lossary diagnose huber pred.csv target.csv --param delta=2 --lang zh
     """
     tongue = language(lang)
-    loss = get(name)
+    loss = loss_called(name)
     arrays, params = _arrays(loss, file or [], array or [])
     params |= read_params(param or ())
     for key, text in (("weight", weight), ("mask", mask)):
