@@ -46,8 +46,7 @@ class TensorSum(WeightedSum, torch.Tensor):  # type: ignore[misc]  # of a number
         cls, function: Callable[..., Any], types: Sequence[type], args: Any = (), kwargs: Any = None
     ) -> Any:
         """Apply a function of torch to the totals."""
-        with torch._C.DisableTorchFunctionSubclass():
-            return function(*_plain(args), **_plain(kwargs or {}))
+        return function(*_plain(args), **_plain(kwargs or {}))
 
     # Python would change the total in place, and the account would no longer be its own.
     __iadd__ = WeightedSum.__add__
