@@ -1959,7 +1959,7 @@ class _SigmoidFocal(Loss):
     def bind(self, *, gamma: _Number = ..., alpha: _Number | None = ...) -> Self: ...
 
 class _SoftmaxFocal(Loss):
-    """Softmax cross-entropy with examples that are already right turned down."""
+    """Softmax cross-entropy that down-weights examples already classified correctly."""
 
     def __call__(
         self,
@@ -1968,6 +1968,7 @@ class _SoftmaxFocal(Loss):
         *,
         gamma: _Number = 2.0,
         class_weight: _Array | None = None,
+        label_smoothing: _Number = 0.0,
         ignore_index: int | None = None,
     ) -> Any: ...
     def value(
@@ -1982,6 +1983,7 @@ class _SoftmaxFocal(Loss):
         check: bool = True,
         gamma: _Number = 2.0,
         class_weight: _Array | None = None,
+        label_smoothing: _Number = 0.0,
         ignore_index: int | None = None,
     ) -> Any: ...
     def value_and_grad(
@@ -1997,6 +1999,7 @@ class _SoftmaxFocal(Loss):
         out: Any = None,
         gamma: _Number = 2.0,
         class_weight: _Array | None = None,
+        label_smoothing: _Number = 0.0,
         ignore_index: int | None = None,
     ) -> tuple[Any, Any]: ...
     def grad(
@@ -2012,6 +2015,7 @@ class _SoftmaxFocal(Loss):
         out: Any = None,
         gamma: _Number = 2.0,
         class_weight: _Array | None = None,
+        label_smoothing: _Number = 0.0,
         ignore_index: int | None = None,
     ) -> Any: ...
     def hess(
@@ -2026,10 +2030,16 @@ class _SoftmaxFocal(Loss):
         check: bool = True,
         gamma: _Number = 2.0,
         class_weight: _Array | None = None,
+        label_smoothing: _Number = 0.0,
         ignore_index: int | None = None,
     ) -> Any: ...
     def bind(
-        self, *, gamma: _Number = ..., class_weight: _Array | None = ..., ignore_index: int | None = ...
+        self,
+        *,
+        gamma: _Number = ...,
+        class_weight: _Array | None = ...,
+        label_smoothing: _Number = ...,
+        ignore_index: int | None = ...,
     ) -> Self: ...
 
 class _LogitAdjusted(Loss):
