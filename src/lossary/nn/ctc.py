@@ -7,6 +7,7 @@ the logits it supposes behind a `log_softmax`; behind a `log_softmax` the two co
 from __future__ import annotations
 
 import ctypes
+import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -103,13 +104,29 @@ def _at_length(
     share = 1 / (spoken.clamp(min=1) * len(spoken)).to(log_probs.dtype if dtype.itemsize > 4 else torch.float32)
     if how != "none" and not zero_infinity:  # the gradient comes along with the sum
         weight = share if how == "mean" else None
-        return value(_CTC, *arrays, weight=weight, reduction="sum", check=False, **params).to(dtype)
-    losses = values(_CTC, arrays, params, check=False)
+        total = value(_CTC, *arrays, weight=weight, reduction="sum", check=False, **params)
+        return _not_below_zero(total, _slack(log_probs) * (len(spoken) if how == "sum" else 1)).to(dtype)
+    losses = _not_below_zero(values(_CTC, arrays, params, check=False), _slack(log_probs))
     if zero_infinity:
         losses = torch.where(losses == torch.inf, torch.zeros_like(losses), losses)
     if alone and how == "none":
         losses = losses[0]
     return reduced(losses * share, "sum", dtype) if how == "mean" else reduced(losses, how, dtype)
+
+
+def _slack(log_probs: Tensor) -> float:
+    """How far below 0 the rounding of log-probabilities can bring a cost: their type keeps so many digits of each.
+
+    A frame's probabilities, each rounded, add up to 1 but for half a unit times their entropy, and a log-softmax errs
+    by about another unit.
+    """
+    frames, classes = log_probs.shape[0], log_probs.shape[-1]
+    return frames * (1 + math.log(classes)) * torch.finfo(log_probs.dtype).eps
+
+
+def _not_below_zero(costs: Tensor, slack: float) -> Tensor:
+    """Return costs, those below 0 by no more than rounding as 0; their gradient is that of the costs as they are."""
+    return costs - torch.where((costs <= 0) & (costs >= -slack), costs, torch.zeros_like(costs)).detach()
 
 
 class CTCLoss(theirs.CTCLoss):
@@ -302,11 +319,13 @@ class _Call(small.Call):
             0,
             batch,
         )
+        slack = _slack(log_probs)
         if self.how == "none":
+            values = _not_below_zero(values, slack)
             if self.zero_infinity:
                 values.masked_fill_(values == torch.inf, 0)
             return values.to(log_probs.dtype).reshape(log_probs.shape[1:-1]), slopes
-        costs: Iterable[float] = values.tolist()
+        costs: Iterable[float] = [0.0 if -slack <= cost <= 0 else cost for cost in values.tolist()]
         if self.zero_infinity:
             costs = [0.0 if cost == torch.inf else cost for cost in costs]
         if mean:

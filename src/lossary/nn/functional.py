@@ -296,14 +296,23 @@ def _by_label(
     classes = scores.shape[-1]
     _class_weight(name, weight, classes, input)
     good = in_range(name, labels, classes, ignore_index)
-    values = _values(loss, scores, labels, class_weight=weight, ignore_index=ignore_index, **params)
+    kept = labels != ignore_index
+    named = torch.where(kept & good, labels, 0)
+    of_labels = None if weight is None else weight[named]
+    if loss is _NLL and xp.narrow(scores, torch.float32):
+        # Of a row its label alone costs anything: as rows of one class nothing of the size of the scores is widened.
+        own = None if of_labels is None else of_labels[..., None]
+        values = _values(
+            loss, scores.gather(-1, named[..., None]), torch.zeros_like(labels), class_weight=own, **params
+        )
+        values = torch.where(kept, values, 0)
+    else:
+        values = _values(loss, scores, labels, class_weight=weight, ignore_index=ignore_index, **params)
     # A label out of range on a device that nobody looks at: visibly wrong, and no process is lost.
     values = torch.where(good, values, math.nan)
-    kept = labels != ignore_index
-    if weight is None:
+    if of_labels is None:
         count = kept.sum()
     else:
-        of_labels = weight[torch.where(kept & good, labels, 0)]
         count = torch.where(kept, of_labels, torch.zeros_like(of_labels)).sum(dtype=values.dtype)
     return reduced(values, reduction, common_dtype(input), count)
 
