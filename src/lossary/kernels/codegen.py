@@ -306,16 +306,17 @@ def _run(
     for name in (*uniform, *arrays):
         params[name].name = name
 
-    return graph, pulled(graph, loss.define(Namespace(graph), *given, **params), order)
+    return graph, pulled(graph, lambda: loss.define(Namespace(graph), *given, **params), order)
 
 
-def pulled(graph: Graph, steps: Iterator[Any], order: int) -> list[tuple[Node, ...]]:
+def pulled(graph: Graph, start: Callable[[], Iterator[Any]], order: int) -> list[tuple[Node, ...]]:
     """Return what a definition that runs on symbols yields, up to an order.
 
     A symbol has not all that an array has: a definition that asks for more, or that ends early, is left without kernel.
     """
     orders: list[tuple[Node, ...]] = []
     try:
+        steps = start()
         for _ in range(order + 1):
             found = next(steps)
             orders.append(tuple(map(graph.number, found if isinstance(found, tuple) else (found,))))

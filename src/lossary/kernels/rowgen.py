@@ -286,7 +286,7 @@ def trace(
         node.name = name
     for name in (*uniform, *arrays):
         params[name].name = name
-    return codegen.pulled(graph, loss.define(_Rows(graph), *given, **params), order)
+    return codegen.pulled(graph, lambda: loss.define(_Rows(graph), *given, **params), order)
 
 
 class RowWriter(codegen.Writer):
