@@ -119,7 +119,10 @@ def test_a_record_outside_the_catalogue_is_computed_by_its_own_definition(
     expected = each if reduction == "none" else each.sum() / weight.sum()
     expected.backward(torch.linspace(-1, 2, each.numel()).reshape(each.shape) if reduction == "none" else None)
     torch._dynamo.reset()
-    for function in (call, torch.compile(call, backend="aot_eager", fullgraph=bool(loss.key) and "without" not in which)):
+    for function in (
+        call,
+        torch.compile(call, backend="aot_eager", fullgraph=bool(loss.key) and "without" not in which),
+    ):
         value, grad = outcome(function, X, Y)
         torch.testing.assert_close(value, expected.detach())
         torch.testing.assert_close(grad, moving.grad)

@@ -280,6 +280,15 @@ def _class_weight(name: str, weight: Tensor | None, classes: int, like: Tensor |
         refuse(f"{name}: weight: got shape {shape(weight)}, expected one number for each of the {classes} classes")
 
 
+def _picked(scores: Tensor, named: Tensor) -> Tensor:
+    """Return one entry of each row; `torch.gather` has a gradient that is made in float32, whatever the type."""
+    rows = [
+        torch.arange(n, device=named.device).reshape(-1, *(1,) * (named.ndim - 1 - axis))
+        for axis, n in enumerate(named.shape)
+    ]
+    return scores[(*rows, named)]
+
+
 def _by_label(
     loss: Loss,
     name: str,
@@ -302,9 +311,7 @@ def _by_label(
     if loss is _NLL and xp.narrow(scores, torch.float32):
         # Of a row its label alone costs anything: as rows of one class nothing of the size of the scores is widened.
         own = None if of_labels is None else of_labels[..., None]
-        values = _values(
-            loss, scores.gather(-1, named[..., None]), torch.zeros_like(labels), class_weight=own, **params
-        )
+        values = _values(loss, _picked(scores, named)[..., None], torch.zeros_like(labels), class_weight=own, **params)
         values = torch.where(kept, values, 0)
     else:
         values = _values(loss, scores, labels, class_weight=weight, ignore_index=ignore_index, **params)
