@@ -80,6 +80,8 @@ LAYOUTS: dict[str, Make] = {
     "overlapping": windows,
     "repeated along the first axis": repeated(0),
     "repeated along the last of the batch": repeated(2),
+    "reversed and repeated along the last of the batch": lambda x: repeated(2)(permuted(x, *reversed(range(x.ndim)))),
+    "reversed and repeated along the first axis": lambda x: repeated(0)(permuted(x, *reversed(range(x.ndim)))),
     "repeated along the batch": repeated(0, 1, 2),
     "repeated along the entries": repeated(-1),
     "one number": repeated(0, 1, 2, 3, 4, 5),
