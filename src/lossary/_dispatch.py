@@ -48,6 +48,8 @@ def backend(*arrays: Any) -> Any:
             from lossary.backends import torch
 
             return torch
+        if isinstance(array, (int, float)):
+            continue  # of no framework, and a compiler does not trace what module its type is from
         framework = _FOREIGN.get(type(array).__module__.partition(".")[0])
         if framework is not None:
             raise ArgumentError(

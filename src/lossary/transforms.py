@@ -165,7 +165,7 @@ class Call:
 
     def inputs(self) -> list[Any]:
         """Return all arrays that the caller gave, with which no result may share memory."""
-        held = (x for x in self.params.values() if hasattr(x, "shape") and not isinstance(x, (int, float)))
+        held = [x for x in self.params.values() if not isinstance(x, (int, float)) and hasattr(x, "shape")]
         return [x for x in (*self.given, *held, self.weights) if x is not None]
 
     def restore(self, derivatives: Sequence[Any], factor: Any) -> tuple[Any, ...]:
@@ -210,7 +210,7 @@ def prepare(
     params = dict(keywords)
     listed = checks.bind_arrays(loss, given, params)
     xp = _dispatch.backend(*listed, weight, mask)
-    like = max((x for x in listed if hasattr(x, "dtype")), key=_precision, default=None)
+    like = _widest(listed)
     arrays: list[Any] = [
         x if x is None and name in loss.optional else xp.asarray(x, f"{loss.name}: {name}", like)
         for name, x in zip(loss.arguments, listed, strict=True)
@@ -268,9 +268,15 @@ def prepare(
     return call
 
 
-def _precision(x: Any) -> int:
-    """Bytes of a tensor's numbers, 0 if they are whole: a Python number beside it is rounded to the widest type."""
-    return int(x.dtype.itemsize) if getattr(x.dtype, "is_floating_point", False) else 0
+def _widest(given: Sequence[Any]) -> Any:
+    """Return the array of the widest type: a Python number beside it is rounded to that, and lies where it does."""
+    found, size = None, -1
+    for x in given:
+        if hasattr(x, "dtype"):
+            own = x.dtype.itemsize if getattr(x.dtype, "is_floating_point", False) else 0
+            if own > size:
+                found, size = x, own
+    return found
 
 
 def _lengths(loss: Loss, signature: Signature, arrays: Sequence[Any]) -> tuple[dict[str, Any], dict[str, int]]:
