@@ -365,7 +365,7 @@ def evaluate(call: Call) -> Tensor:
     tracked = [i for i, tensor in enumerate(tensors) if tensor.requires_grad or (forward and _has_tangent(tensor))]
     if not tracked or any(i not in wrt for i in tracked) or loses_derivatives():
         return call.evaluate()
-    if torch._C._is_tracing():
+    if not torch.compiler.is_compiling() and torch._C._is_tracing():
         return call.evaluate()  # a graph of TorchScript that holds a function of Python could not leave the process
     transformed = forward or (not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active())
     return (_Transformed if transformed else _Autograd).apply(_Spec(call, names, wrt), *tensors)
