@@ -137,7 +137,7 @@ def _equal(a: Value, b: Value) -> bool | None:
 _CALLABLE = frozenset({"layer", "instance", "function", "class", "name", "partial", "either", "loss"})
 _BY_PARTS = frozenset(
     "softmax log_softmax sigmoid logsigmoid relu exp log sqrt linear conv softplus tanh layer tuple dict neg detach item "
-    "argmax dropout cat stack same view cast float long one_hot clamp optimizer model-call".split()
+    "argmax dropout cat stack same view model cast float long one_hot clamp optimizer model-call".split()
 )
 
 
@@ -321,7 +321,7 @@ def axis_of(value: Value) -> Any:
 
 
 def _through(value: Value) -> Value:
-    while value.op in ("cast", "float", "same", "clone", "detach", "bounded") and value.args:
+    while value.op in ("cast", "float", "same", "clone", "detach", "bounded", "model") and value.args:
         value = value.args[0]
     return value
 

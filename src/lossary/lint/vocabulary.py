@@ -184,7 +184,7 @@ WITHOUT_ARGUMENTS = frozenset({"log", "exp", "sqrt", "item", "float", "long", "c
 
 # Operations after which numbers mean what they meant before.
 KEEPS_MEANING = frozenset(
-    "squeeze unsqueeze reshape view flatten cast float same clone detach permute transpose index expand requires_grad bounded".split()
+    "squeeze unsqueeze reshape view flatten cast float same clone detach permute transpose index expand requires_grad bounded model".split()
 )
 
 # Operations after which probabilities are still probabilities and logits still logits, though the numbers may differ.

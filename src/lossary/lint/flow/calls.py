@@ -47,6 +47,24 @@ def _head(model: Value, depth: int = 3) -> Value | None:
     return None
 
 
+_TENSORS = frozenset(
+    "linear conv softmax log_softmax sigmoid logsigmoid relu tanh softplus exp view squeeze flatten index dropout call "
+    "interpolate clamp cat unsqueeze reshape gelu leaky_relu pool permute transpose".split()
+)
+
+
+def _of_model(result: Value, model: Value, args: tuple[Value, ...], node: ast.Call, frame: Frame) -> Value:
+    """Return what a model of the project gave, with the model: of two networks of a class it matters which."""
+    if result is UNKNOWN:
+        made = Value("call", (model, *args), node=node, unit=frame.module.unit)
+    elif result.op in _TENSORS:
+        made = Value("model", (result,), model, node=result.node, unit=result.unit)
+    else:
+        return result
+    made.no_grad = frame.no_grad > 0
+    return made
+
+
 class Calls(Interpreter):
     """What a call gives."""
 
@@ -123,6 +141,9 @@ class Calls(Interpreter):
             if name in ("to", "cuda", "cpu", "train", "eval", "float", "half", "double", "type", "requires_grad_"):
                 self.arguments_of(node, frame)
                 return base
+            if name == "apply" and str(base.const).startswith("flax.linen."):
+                args, kw, whole = self.arguments_of(node, frame)
+                return self.called(base, args[1:], {k: v for k, v in kw.items() if k not in _FLAX}, node, frame, whole)
             if name == "forward":
                 args, kw, whole = self.arguments_of(node, frame)
                 return self.called(base, args, kw, node, frame, whole)
@@ -189,9 +210,8 @@ class Calls(Interpreter):
             found = owner.find(wanted)
             if found is not None and (wanted == "__call__" or owner.plain()):
                 method, at = found
-                return self.apply(
-                    FunctionInfo(method, at.module, self.frame_of(at.module), callee, at), args, kw, node, frame
-                )
+                info = FunctionInfo(method, at.module, self.frame_of(at.module), callee, at)
+                return _of_model(self.apply(info, args, kw, node, frame), callee, args, node, frame)
             held = callee.attribute(BASE_LAYER) if found is None else None
             if held is not None:
                 return self.called(held, args, kw, node, frame, whole)

@@ -144,6 +144,7 @@ class Layers(Interpreter):
         value = Value("loss", args, const=event, node=node, unit=frame.module.unit)
         value.no_grad = frame.no_grad > 0
         event.value = value
+        self.note("loss", node, value, name, frame)
         self.emit(event)
         return value
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+from lossary.lint import vocabulary
 from lossary.lint.flow.base import BINARY, Interpreter, fresh
 from lossary.lint.flow.frames import ClassInfo, Event, Frame, FunctionInfo
 from lossary.lint.flow.names import assigned, dotted
@@ -135,6 +136,13 @@ class Statements(Interpreter):
             if held.op == "dict" and isinstance(index.const, str) and dotted(target.value):
                 kw = {**held.kw, index.const: value}
                 self.assign(target.value, Value("dict", kw=kw, node=held.node, unit=held.unit), frame)
+            elif held.op == "layer" and held.const in vocabulary.SEQUENTIAL and isinstance(index.const, int):
+                known = len(held.args)
+                fits = -known <= index.const < known and not any(part.op == "many" for part in held.args)
+                args = list(held.args) if fits else [Value("many", node=target)]
+                if fits:
+                    args[index.const] = value
+                self.assign(target.value, Value("layer", tuple(args), held.const, kw=held.kw, node=held.node), frame)
             elif held.op in OBJECTS and held is not UNKNOWN:
                 held.set_attribute(f"[{index.const!r}]", value)
                 if isinstance(target.value, ast.Attribute):  # model.classifier[6] = ... changes the model

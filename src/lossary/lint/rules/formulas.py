@@ -10,7 +10,7 @@ from lossary.lint.flow import Event, dotted
 from lossary.lint.intervals import interval
 from lossary.lint.records import Fix, Problem, rule
 from lossary.lint.rules.common import guarded, in_autograd_function, one_minus, replace, thought_of
-from lossary.lint.values import VISITS, Value, is_const, same
+from lossary.lint.values import VISITS, Value, is_const, parts, same
 
 _LARGE = 80.0  # exp stays finite in float32 up to 88.7
 _HEAD = "import torch\nimport torch.nn.functional as F\nimport numpy as np\n\n"
@@ -155,6 +155,8 @@ def _shifted(value: Value) -> bool:
     low, high = interval(value)
     if high <= _LARGE and low >= -_LARGE:
         return True
+    if high <= _LARGE and any(part.op == "log_softmax" for part in parts(value, {"mul", "div", "add"})):
+        return True  # logarithms of probabilities: the largest is near 0
     return value.op in ("sub", "neg", "log_softmax", "clamp", "logsigmoid", "minimum", "const", "div") or (
         value.op == "mul" and any(v.op in ("neg", "sub") or _negative(v) for v in value.args)
     )
@@ -364,10 +366,10 @@ def sigmoid_by_hand(event: Event) -> Iterator[Problem]:
         return
     if in_autograd_function(event) or event.frame.no_grad:
         return
-    parts = event.args[1].args
-    exps = [v for v in parts if v.op == "exp"]
+    terms = event.args[1].args
+    exps = [v for v in terms if v.op == "exp"]
     negative = len(exps) == 1 and exps[0].args and exps[0].args[0].op == "neg"
-    if negative and any(is_const(v, 1, 1.0) for v in parts):
+    if negative and any(is_const(v, 1, 1.0) for v in terms):
         if interval(exps[0].args[0])[1] <= _LARGE or thought_of(event, exps[0].args[0]):
             return
         node = exps[0].node

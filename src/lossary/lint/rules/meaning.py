@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lossary.lint.flow import Event
 from lossary.lint.records import Problem, rule
 from lossary.lint.rules.common import RAW, made, named, where
-from lossary.lint.values import Value, axis_of, last_dimension, meaning, parts
+from lossary.lint.values import Value, axis_of, is_const, last_dimension, meaning, parts
 from lossary.lint.vocabulary import (
     KEEPS_MEANING,
     PREDICTION,
@@ -624,7 +624,7 @@ def gaussian_nll_not_a_variance(event: Event) -> Iterator[Problem]:
 @rule(
     "LOS114",
     "softmax-over-one",
-    on=("applied", "softmax"),
+    on=("applied", "softmax", "call"),
     numbers="The softmax of any single number is 1.0, and its gradient is 0.",
     wrong="""
 from torch import nn
@@ -653,7 +653,13 @@ def softmax_over_one(event: Event) -> Iterator[Problem]:
     A single number competes with nothing: its probability is 1 whatever the model says, and nothing is learned. For
     one yes or no use sigmoid.
     """
-    if event.kind == "applied" and event.name != "softmax":
+    if event.kind == "call":
+        if event.name == "keras.layers.Dense" and _dense_softmax(event):
+            yield Problem(
+                event.node, "softmax over a dimension of size 1 is always 1", "Use sigmoid for one yes or no."
+            )
+        return
+    if event.kind == "applied" and (event.name != "softmax" or str(event.value.const).startswith("keras.")):
         return
     value = event.value
     dim = axis_of(value)
@@ -662,6 +668,14 @@ def softmax_over_one(event: Event) -> Iterator[Problem]:
     ends = ends or (dim == 1 and _flat(value))
     if value.args and last_dimension(value.args[0]) == 1 and (dim == -1 or ends):
         yield Problem(event.node, "softmax over a dimension of size 1 is always 1", "Use sigmoid for one yes or no.")
+
+
+def _dense_softmax(event: Event) -> bool:
+    units = event.kw.get("units") or (event.args[0] if event.args else None)
+    activation = event.kw.get("activation") or (event.args[1] if len(event.args) > 1 else None)
+    if units is None or activation is None or not is_const(units, 1):
+        return False
+    return activation.const in ("softmax", "keras.activations.softmax", "tensorflow.nn.softmax")
 
 
 def _flat(value: Value) -> bool:
@@ -712,12 +726,22 @@ def cross_entropy_with_one_logit(event: Event) -> Iterator[Problem]:
     """
     if event.facts.input == "softmax-logits" and event.facts.framework in ("torch", "optax"):
         value = _prediction(event)
-        if value is not None and value.op in ("linear", "relu", "sigmoid", "tanh") and last_dimension(value) == 1:
+        if (
+            value is not None
+            and _unshaped(value).op in ("linear", "relu", "sigmoid", "tanh")
+            and last_dimension(value) == 1
+        ):
             yield Problem(
                 where(event, *PREDICTION),
                 f"{event.facts.name} over one class is always 0: the last layer has one output{made(value, event)}",
                 "Use BCEWithLogitsLoss for one logit, or give the layer one output per class.",
             )
+
+
+def _unshaped(value: Value) -> Value:
+    while value.op == "model":
+        value = value.args[0]
+    return value
 
 
 @rule(
