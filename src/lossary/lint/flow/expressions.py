@@ -11,10 +11,11 @@ from lossary.lint.flow.base import BINARY, Interpreter, fresh
 from lossary.lint.flow.frames import ClassInfo, Event, Frame, FunctionInfo, Listener
 from lossary.lint.flow.names import dotted
 from lossary.lint.flow.project import Project
-from lossary.lint.values import NO_KEYWORDS, UNKNOWN, Value, merge, truth
+from lossary.lint.values import NO_KEYWORDS, UNKNOWN, Value, contains, merge, truth
 from lossary.lint.vocabulary import ROOTS
 
 _LASTING = frozenset({"const", "layer", "function", "class", "name", "partial", "instance"})
+_SUMS = frozenset({"sum"})
 _FOLDED = ("add", "sub", "mul")
 
 
@@ -266,6 +267,8 @@ class Expressions(Interpreter):
                 return Value("const", const=number, node=node, unit=frame.module.unit)
         value = Value(op, args, name or None, kw=kw, node=node, unit=frame.module.unit)
         value.no_grad = frame.no_grad > 0
+        if op == "div" and all(contains(part, _SUMS, 4) for part in args):
+            self.note("quotient", node, value, "", frame)
         self.emit(Event(op, node, frame, value=value, args=args))
         return value
 

@@ -137,11 +137,11 @@ class Statements(Interpreter):
                 kw = {**held.kw, index.const: value}
                 self.assign(target.value, Value("dict", kw=kw, node=held.node, unit=held.unit), frame)
             elif held.op == "layer" and held.const in vocabulary.SEQUENTIAL and isinstance(index.const, int):
-                known = len(held.args)
-                fits = -known <= index.const < known and not any(part.op == "many" for part in held.args)
+                length, place = len(held.args), int(index.const)
+                fits = -length <= place < length and not any(part.op == "many" for part in held.args)
                 args = list(held.args) if fits else [Value("many", node=target)]
                 if fits:
-                    args[index.const] = value
+                    args[place] = value
                 self.assign(target.value, Value("layer", tuple(args), held.const, kw=held.kw, node=held.node), frame)
             elif held.op in OBJECTS and held is not UNKNOWN:
                 held.set_attribute(f"[{index.const!r}]", value)
