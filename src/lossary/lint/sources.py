@@ -322,7 +322,10 @@ def recovered(text: str) -> ast.Module | None:
         if at in blanked or line.strip() in ("pass", ""):
             lines[at] = ""
         else:
-            lines[at] = indent + ("if True:" if deeper and line.rstrip().endswith(":") else "pass")
+            # What stands below a broken header stays below one: a function's body may return.
+            function = line.lstrip().startswith(("def ", "async def "))
+            header = "def _():" if function else "if True:"
+            lines[at] = indent + (header if deeper and line.rstrip().endswith(":") else "pass")
         if at in blanked and not line.strip():
             return None
         blanked.add(at)

@@ -88,16 +88,16 @@ def focal_on_reduced_loss(event: Event) -> Iterator[Problem]:
 _BATCH = re.compile(r"^(bs|bsz|batch_?size|batch_?len|n_?samples|num_samples|n_examples)$")
 
 
-def _counts_examples(divisor: Value) -> bool:
+def _counts_examples(divisor: Value, event: Event) -> bool:
     """Whether a divisor is the number of examples of a batch: ``len(x)``, ``x.size(0)``, ``x.shape[0]``, batch_size."""
     if divisor.op == "call" and divisor.const == "size":
         return len(divisor.args) == 2 and is_const(divisor.args[1], 0)
     if divisor.op == "index" and len(divisor.args) == 2 and is_const(divisor.args[1], 0):
         return divisor.args[0].op == "attribute" and divisor.args[0].const == "shape"
     if divisor.op == "call" and divisor.const == "builtins.len":
-        return not re.search(
-            r"load|batches|dl$|parts|chunks|losses|terms|heads|micro", named(getattr(divisor.args[0], "node", None))
-        )
+        name = named(getattr(divisor.args[0], "node", None)) if divisor.args else ""
+        looped = {named(getattr(loop, "iter", None)) for loop in event.frame.loops}  # a list of micro-batches
+        return name not in looped and not re.search(r"load|batches|dl$|parts|chunks|losses|terms|heads|micro", name)
     return bool(_BATCH.search(named(divisor.node)))
 
 
@@ -144,7 +144,12 @@ def mean_divided_again(event: Event) -> Iterator[Problem]:
         yield from _means_over_examples(event)
         return
     for value in parts(event.value, {"add", "sub", "mul", "div"}):
-        if value.op == "div" and len(value.args) == 2 and _counts_examples(value.args[1]) and value.unit is event.unit:
+        if (
+            value.op == "div"
+            and len(value.args) == 2
+            and _counts_examples(value.args[1], event)
+            and value.unit is event.unit
+        ):
             losses = losses_in(value.args[0])
             inner = value.args[0].origin
             if losses and inner.op in ("loss", "add", "mul") and all(_reduction(loss) == "mean" for loss in losses):
@@ -274,6 +279,8 @@ def mean_plus_summed_divergence(event: Event) -> Iterator[Problem]:
     The divergence outweighs the reconstruction by the number of pixels times the size of the batch, and the latents
     collapse to the prior. Sum both over an example, and average both over the batch.
     """
+    if len(event.args) != 2:
+        return
     for loss, other in (event.args, event.args[::-1]):
         if loss.op == "loss" and _reduction(loss) == "mean" and loss.const.facts.pointwise and _divergence_sum(other):
             yield Problem(
