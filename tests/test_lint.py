@@ -257,6 +257,48 @@ def _softmax_twice() -> list[str]:
     return [f"{once:.4f}", f"{twice.max():.3f}"]
 
 
+def _overlap() -> list[str]:
+    z, t = torch.tensor([5.0, -5.0]), torch.tensor([1.0, 0.0])
+    return [f"{2 * (p * t).sum() / (p.sum() + t.sum()):.{digits}f}" for p, digits in ((z.sigmoid(), 3), (z, 1))]
+
+
+def _binary_over_classes() -> list[str]:
+    p, y = torch.full((1, 10), 0.1), F.one_hot(torch.tensor([0]), 10).float()
+    return [f"{F.binary_cross_entropy(p, y):.3f}", f"{math.log(10):.3f}"]
+
+
+def _focal_of_a_mean() -> list[str]:
+    losses = torch.tensor([0.1054, 2.3026])
+    return [f"{((1 - torch.exp(-x)) ** 2 * x).mean():.4f}" for x in (losses, losses.mean())]
+
+
+def _one_temperature() -> list[str]:
+    z = torch.tensor([[4.0, 0.0]])
+    return [f"{F.kl_div(F.log_softmax(z / 4, 1), F.softmax(z, 1), reduction='batchmean'):.4f}"]
+
+
+def _entropy_bonus() -> list[str]:
+    found = []
+    for sign in (0.0, 0.1, -0.1):
+        z = torch.tensor([2.0, 0.0], requires_grad=True)
+        p = z.softmax(0)
+        (-sign * (p * p.log()).sum()).backward()
+        assert z.grad is not None
+        found.append(f"{(z - z.grad).softmax(0)[0]:.3f}")
+    return found
+
+
+def _target_with_gradient() -> list[str]:
+    found = []
+    for detached in (False, True):
+        q = torch.ones(1, requires_grad=True)
+        target = 0.9 * (q.detach() if detached else q)
+        ((q - target) ** 2).sum().backward()
+        assert q.grad is not None
+        found.append(f"{q.grad.item():.2g}")
+    return found
+
+
 NUMBERS: dict[str, Callable[[], list[str]]] = {
     "LOS101": _softmax_floor,
     "LOS102": _bce_floors,
@@ -268,6 +310,20 @@ NUMBERS: dict[str, Callable[[], list[str]]] = {
     "LOS111": lambda: _bce_floors()[1:],
     "LOS113": _gaussian,
     "LOS117": _softmax_twice,
+    "LOS118": lambda: [
+        f"{F.nll_loss(torch.full((32, 2), 1 / 32).log(), torch.zeros(32, dtype=torch.long)):.3f}",
+        f"{math.log(2):.3f}",
+    ],
+    "LOS119": _binary_over_classes,
+    "LOS120": _overlap,
+    "LOS309": _focal_of_a_mean,
+    "LOS310": lambda: [f"{2 / 64:.5f}"],
+    "LOS311": lambda: [f"{(3 * 2.0 + 7 * 5.0) / 3:.2f}"],
+    "LOS312": lambda: [f"{784 * 0.05:.1f}", f"{128 * 20}"],
+    "LOS313": _one_temperature,
+    "LOS314": _entropy_bonus,
+    "LOS413": _target_with_gradient,
+    "LOS511": lambda: [f"{torch.log(-torch.expm1(torch.tensor(-1e-9))):.2f}"],
     "LOS204": lambda: [f"{F.soft_margin_loss(torch.tensor([5.0]), torch.zeros(1)):.4f}"],
     "LOS205": lambda: [f"{F.binary_cross_entropy_with_logits(torch.tensor([-10.0]), -torch.ones(1)):.3f}"],
     "LOS206": _swapped,
@@ -284,6 +340,19 @@ NUMBERS: dict[str, Callable[[], list[str]]] = {
 def test_the_numbers_of_a_reason_are_measured(code: str) -> None:
     for number in NUMBERS[code]():
         assert number in RULES[code].numbers, f"{code}: measured {number}"
+
+
+def test_gradients_are_infinite_where_the_rules_say_so() -> None:
+    for function in (torch.acos, lambda x: torch.sqrt(1 - x**2)):
+        x = torch.ones(1, requires_grad=True)
+        function(x).backward()
+        assert x.grad is not None and x.grad.item() == -math.inf
+    x = torch.zeros(1, requires_grad=True)
+    value = torch.where(x > 0, torch.log(x), torch.zeros(1))
+    value.backward()
+    assert value == 0 and x.grad is not None and torch.isnan(x.grad)
+    assert torch.log(1 - torch.exp(torch.tensor(-1e-9))) == -math.inf
+    assert torch.isnan(torch.exp(torch.tensor(100.0)) * 0)
 
 
 def test_formulas_written_by_hand_fail_as_their_rules_say() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -351,3 +352,9 @@ def test_expressions_that_are_graphs_are_not_walked_as_trees() -> None:
     assert codes(nested) == []
     joined = HEAD + "def f(x, y):\n    x = torch.softmax(x, 1)\n" + "    x = torch.cat([x, x])\n" * 60
     assert set(codes(joined + "    return F.cross_entropy(x, y)\n")) <= {"LOS101"}
+
+
+def test_the_language_server_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lsprotocol", None)
+    code, said = run("--lsp")
+    assert code == 2 and "pip install 'lossary[lsp]'" in said

@@ -53,9 +53,16 @@ REVIEWED: dict[str, tuple[str, dict[tuple[str, int, str], tuple[bool, str]]]] = 
                 "softplus: where(...) takes x itself beyond 20",
             ),
             ("distributions/bernoulli.py", 145, "LOS507"): (True, "log1p(exp(x)), which is inf from 89 in float32"),
-            (f"{_TESTING}/common_methods_invocations.py", 12317, "LOS507"): (False, "where(x < 0, ...) chooses it"),
-            (f"{_TESTING}/common_methods_invocations.py", 12318, "LOS507"): (False, "where(x < 0, ...) chooses it"),
-            (f"{_TESTING}/common_methods_invocations.py", 12360, "LOS507"): (False, "of selected, small numbers"),
+            **{
+                ("_inductor/fx_passes/numeric_utils.py", line, "LOS406"): (True, "ten iterations, and nothing clears")
+                for line in (151, 202)
+            },
+            ("_refs/__init__.py", 1027, "LOS513"): (True, "where(a_abs == 0, 0, a / a_abs)"),
+            ("_refs/__init__.py", 1058, "LOS513"): (True, "its comment says that the second derivative is wrong"),
+            ("_refs/special/__init__.py", 73, "LOS513"): (True, "entr as where(a > 0, -a * log(a), ...)"),
+            ("distributions/generalized_pareto.py", 102, "LOS511"): (True, "log1p(-exp(x)) of a survival function"),
+            ("distributions/generalized_pareto.py", 149, "LOS513"): (False, "bounds of a support, not differentiated"),
+            (f"{_TESTING}/py312_intrinsics.py", 11, "LOS901"): (True, "`def f[T]` of Python 3.12, read by 3.11"),
             (f"{_TESTING}/common_nn.py", 273, "LOS303"): (True, "reduce=False is deprecated, and tested as such"),
             **{
                 (f"{_TESTING}/{file}", line, code): (True, "a reference written as in a textbook, for inputs near 0")

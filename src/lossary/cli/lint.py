@@ -54,6 +54,9 @@ def lint(
     explain: Annotated[
         str | None, typer.Option(metavar="CODE", help="Print a rule: reason, numbers, a wrong and a right example.")
     ] = None,
+    lsp: Annotated[
+        bool, typer.Option("--lsp", help="Be a language server on standard input and output, for editors.")
+    ] = False,
     list_rules: Annotated[bool, typer.Option("--list", help="Print every rule, a line each.")] = False,
 ) -> None:
     """Find losses that are used wrongly: softmax before a loss that applies it, formulas that overflow, lost gradients.
@@ -81,6 +84,11 @@ def lint(
     from lossary.lint import engine, fixes, output
     from lossary.lint.records import RULES
 
+    if lsp:
+        from lossary.lint import server
+
+        server.build().start_io()
+        return
     if list_rules:
         typer.echo(output.listed(), nl=False)
         return

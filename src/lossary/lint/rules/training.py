@@ -483,7 +483,7 @@ def gradients_never_zeroed(event: Event) -> Iterator[Problem]:
     backward() adds to what is there. Without zero_grad() every step repeats all the steps before. Told of where nothing
     in the whole file clears a gradient, and where that is done once, before the loop.
     """
-    if event.unit.path.suffix == ".md":  # an excerpt leaves things out
+    if event.unit.path.suffix == ".md" or not event.unit.mendable:  # an excerpt leaves things out
         return
     frame = event.frame
     zeros = [step for step in frame.steps if step.kind == "zero"]
