@@ -97,7 +97,7 @@ def arrays(loss: Loss) -> list[tuple[str, ...]]:
 
 def parameters(loss: Loss) -> list[tuple[str, ...]]:
     """Return a row for each parameter; what it means stands in the text."""
-    return [(f"`{n}`", f"`{default!r}`", f"`{loss.parameters.get(n, '')}`") for n, default in loss.defaults.items()]
+    return [(f"`{n}`", f"`{default!r}`", f"`{loss.range_text(n)}`") for n, default in loss.defaults.items()]
 
 
 def facts(loss: Loss) -> str:
@@ -112,6 +112,7 @@ def facts(loss: Loss) -> str:
         "Properties": ", ".join(sorted(loss.properties)),
         "Suits": ", ".join(loss.tasks),
         "Derivatives": f"{derivatives}, written by hand",
+        "Kernel": "" if loss.kernel else "none can be generated from the definition; every call runs it as it stands",
     }
     return "\n".join(f"- {title}: {text}" for title, text in known.items() if text)
 

@@ -58,6 +58,8 @@ class Loss:
     likelihood: str = ""
     domains: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
+    special: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    kernel: bool = True
     wrt: tuple[str, ...] = ()
     derivatives: int = 2
     properties: frozenset[str] = frozenset()
@@ -194,6 +196,39 @@ class Loss:
             for name, text in self.parameters.items()
         }
 
+    @cached_property
+    def corners(self) -> Mapping[str, tuple[Any, ...]]:
+        """The values of each parameter at which its formula may change.
+
+        These are the special values that the record names, the ends of a range that belong to it, and every member of a
+        finite one.
+
+        >>> import lossary
+        >>> lossary.sigmoid_focal.corners["gamma"], lossary.multi_margin.corners["p"]
+        ((0.0, 1.0, 2.0), (1.0, 2.0))
+        """
+        found: dict[str, tuple[Any, ...]] = {}
+        for name, (domain, per_class) in self.parameter_domains.items():
+            if per_class:
+                continue
+            ends = [end for end, belongs in zip((domain.low, domain.high), domain.closed, strict=True) if belongs]
+            members: Mapping[str, tuple[Any, ...]] = {
+                "set": domain.values,
+                "one of": domain.choices,
+                "flag": (False, True),
+                "interval": tuple(sorted({*ends, *map(float, self.special.get(name, ()))})),
+                "integer": self.special.get(name, ()),
+                "count": self.special.get(name, ()),
+            }
+            found[name] = members.get(domain.kind, ())
+        return found
+
+    def range_text(self, name: str) -> str:
+        """Return the range of a parameter as documents show it, with its special values."""
+        values = ", ".join(f"{value:g}" for value in self.special.get(name, ()))
+        special = f"; special: {values}" if values else ""
+        return self.parameters.get(name, "") + special
+
     @property
     def doc(self) -> str:
         """The definition's docstring, dedented."""
@@ -293,6 +328,8 @@ def loss(
     likelihood: str = "",
     domains: Mapping[str, str] | None = None,
     parameters: Mapping[str, str] | None = None,
+    special: Mapping[str, tuple[float, ...]] | None = None,
+    kernel: bool = True,
     wrt: tuple[str, ...] = (),
     derivatives: int = 2,
     properties: tuple[str, ...] = (),
@@ -315,6 +352,9 @@ def loss(
     domains: conventions or domains of further arrays, by name.
     parameters: range of each keyword, by name, as a domain; a leading ``(c)`` means one number per class. A loss on
         class labels has `ignore_index` without saying so: rows with that label are masked.
+    special: values of a parameter, by its name, at which the definition takes another formula (``if alpha == 2``):
+        tests draw them, and each has a kernel of its own. Ends that belong to a range need not be named.
+    kernel: whether kernels are generated from the definition; `False` for one that no kernel can be generated from.
     wrt: arrays the definition differentiates; the first one if not said.
     derivatives: how many follow the value: 2 for gradient and Hessian, 1 for gradient only.
     properties: ``convex``, ``strongly convex``, ``proper``, ``bounded``, ``symmetric``, ``lipschitz``, ``smooth``,
@@ -338,6 +378,8 @@ def loss(
             likelihood=likelihood,
             domains=domains or {},
             parameters=parameters or {},
+            special=special or {},
+            kernel=kernel,
             derivatives=derivatives,
             properties=frozenset(properties),
             coupling=coupling,
@@ -346,6 +388,7 @@ def loss(
         first = record.arguments[:1]
         ignored = {"ignore_index": "integer"} if _has_labels(record) else {}
         record = replace(record, wrt=wrt or first, parameters=dict(record.parameters) | ignored)
+        _check_special(record)
         dress(record)
         for name in (record.name, *aliases):
             if name in _RECORDS or name in _ALIASES:
@@ -355,6 +398,22 @@ def loss(
         return record
 
     return enter
+
+
+def _check_special(record: Loss) -> None:
+    """Raise `ValueError` for special values that no call could have."""
+    for name, values in record.special.items():
+        if name not in record.parameters:
+            raise ValueError(f"{record.name}: special: {name!r} is no parameter; it has {', '.join(record.parameters)}")
+        domain, per_class = record.parameter_domains[name]
+        if per_class or domain.kind not in ("interval", "integer", "count"):
+            raise ValueError(
+                f"{record.name}: special: {name} ranges over {record.parameters[name]}, every member of which is drawn "
+                "already; only a parameter that is one number has special values"
+            )
+        for value in values:
+            if not isinstance(value, (int, float)) or not domain.contains(value):
+                raise ValueError(f"{record.name}: special: {name}: got {value!r}, expected numbers in {domain.text}")
 
 
 def dress(record: Loss) -> Loss:

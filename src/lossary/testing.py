@@ -6,9 +6,15 @@ nothing but a loss's domains, so a new loss is tested without a line being writt
 
 from __future__ import annotations
 
+import dis
+import itertools
+import linecache
 import math
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import CodeType, FrameType
 from typing import Any
 
 import numpy as np
@@ -87,14 +93,22 @@ def draw(domain: Domain, shape: tuple[int, ...], rng: np.random.Generator, class
     return low + (high - low) * rng.uniform(0.05, 0.95, shape)
 
 
-def random_params(loss: Loss | str, rng: np.random.Generator, classes: int = 4, default: float = 0.5) -> dict[str, Any]:
+def random_params(
+    loss: Loss | str, rng: np.random.Generator, classes: int = 4, default: float = 0.5, corner: float = 0.25
+) -> dict[str, Any]:
     """Return random parameters in their ranges; each keeps its default with probability `default`.
 
-    A class among them, such as `ignore_index`, always does: which one it is is no property of the mathematics.
+    Of the others, each that has corners (`Loss.corners`) is at one of them with probability `corner`. A class among the
+    parameters, such as `ignore_index`, always keeps its default: which one it is is no property of the mathematics.
     """
+    loss = get(loss)
     chosen: dict[str, Any] = {}
-    for name, (domain, per_class) in get(loss).parameter_domains.items():
+    for name, (domain, per_class) in loss.parameter_domains.items():
         if name == "ignore_index" or domain.kind == "index" or rng.random() < default:
+            continue
+        corners = loss.corners.get(name, ())
+        if corners and rng.random() < corner:
+            chosen[name] = corners[rng.integers(len(corners))]
             continue
         drawn = draw(domain, (classes,) if per_class else (), rng)
         chosen[name] = drawn if per_class else drawn.item()
@@ -104,25 +118,142 @@ def random_params(loss: Loss | str, rng: np.random.Generator, classes: int = 4, 
 def corner_params(loss: Loss | str) -> list[dict[str, Any]]:
     """Return the parameters where formulas break or branch, one at a time.
 
-    These are the ends of a range that belong to it, and every member of a finite one.
+    These are the corners of each parameter (`Loss.corners`: special values, the ends of a range that belong to it,
+    every member of a finite one) and, of one with special values, a number in each gap between them.
 
     >>> import lossary
     >>> corner_params(lossary.smooth_l1)
     [{'beta': 0.0}]
+    >>> [each["gamma"] for each in corner_params(lossary.softmax_focal) if "gamma" in each]
+    [0.0, 1.0, 2.0, 0.5, 1.5, 3.0]
     """
-    corners: list[dict[str, Any]] = []
-    for name, (domain, per_class) in get(loss).parameter_domains.items():
-        if per_class:
-            continue
-        ends = [end for end, belongs in zip((domain.low, domain.high), domain.closed, strict=True) if belongs]
-        members: dict[str, Iterable[Any]] = {
-            "set": domain.values,
-            "one of": domain.choices,
-            "flag": (False, True),
-            "interval": ends,
-        }
-        corners.extend({name: member} for member in members.get(domain.kind, ()))
-    return corners
+    loss, found = get(loss), list[dict[str, Any]]()
+    for name, values in loss.corners.items():
+        found.extend({name: value} for value in values)
+        if loss.special.get(name):
+            found.extend({name: value} for value in _between(loss.parameter_domains[name][0], values))
+    return found
+
+
+def _between(domain: Domain, corners: Sequence[float]) -> list[float]:
+    """Return a number in each gap between corners, and between them and the ends of the range."""
+    finite = [c for c in corners if math.isfinite(c)]
+    whole = domain.kind in ("integer", "count")
+    beside = [finite[0] - 1, finite[-1] + 1] if finite else [0.0]
+    gaps = [math.floor((a + b) / 2) if whole else (a + b) / 2 for a, b in itertools.pairwise(finite)] + beside
+    return [gap for gap in gaps if domain.contains(gap) and gap not in corners]
+
+
+# --- what runs --------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def coverage_of(*functions: Callable[..., Any]) -> Iterator[Callable[[], list[str]]]:
+    """Watch some functions inside the ``with`` block; gives a function that says which of their lines never ran.
+
+    A line counts as run only if every expression on it did, so the branch not taken of ``a if full else b`` is found
+    too. The answer is a list of ``"<function>, line <n>: <source>"``.
+
+    >>> def sized(x):
+    ...     return -x if x < 0 else x
+    >>> with coverage_of(sized) as never_run:
+    ...     _ = sized(3)
+    >>> len(never_run())
+    1
+    """
+    codes = {code: set[int]() for function in functions for code in _codes(function.__code__)}
+    before = sys.gettrace()
+
+    def enter(frame: FrameType, event: str, argument: Any) -> Callable[..., Any] | None:
+        if frame.f_code not in codes:
+            return before(frame, event, argument) if before else None
+        frame.f_trace_opcodes = True
+        ran = codes[frame.f_code]
+
+        def follow(frame: FrameType, event: str, argument: Any) -> Any:
+            if event == "opcode":
+                ran.add(frame.f_lasti)
+            return follow
+
+        return follow
+
+    sys.settrace(enter)
+    try:
+        yield lambda: [line for code, ran in codes.items() for line in _missed(code, ran)]
+    finally:
+        sys.settrace(before)
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    """Yield a code object and those of the functions inside it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes(constant)
+
+
+def _missed(code: CodeType, ran: set[int]) -> Iterator[str]:
+    """Yield the lines of a code object with an expression of which no instruction ran."""
+    places = {i.offset: i.positions for i in dis.get_instructions(code) if i.opname not in _BOOKKEEPING}
+    done = {places[offset] for offset in ran if offset in places}
+    missed: dict[int, None] = {}
+    for place in places.values():
+        if place is not None and place.lineno is not None and place.end_col_offset and place not in done:
+            missed.setdefault(place.lineno)
+    for number in sorted(missed):
+        yield f"{code.co_qualname}, line {number}: {linecache.getline(code.co_filename, number).strip()}"
+
+
+# Instructions that stand for nothing that was written: they follow the last statement, or handle what is thrown in.
+_BOOKKEEPING = {"RESUME", "RETURN_GENERATOR", "COPY_FREE_VARS", "MAKE_CELL", "CACHE", "NOP", "RERAISE", "PUSH_EXC_INFO"}
+_BOOKKEEPING |= {"CALL_INTRINSIC_1", "CLEANUP_THROW", "END_SEND", "NOT_TAKEN"}
+
+
+def exercised(loss: Loss | str, seed: int = 0) -> list[tuple[list[Any], dict[str, Any]]]:
+    """Return inputs at which every line of a definition should run: every alternative, at every corner of parameters.
+
+    At each corner the other parameters are at their defaults, and once more drawn.
+    """
+    loss = get(loss)
+    rng = np.random.default_rng([seed, *loss.name.encode()])
+    made = []
+    for alternative in range(1 if loss.coupling else len(loss.signatures)):
+        drawn = [random_params(loss, rng, default=default) for default in (1.0, 0.5, 0.0)]
+        corners = [other | corner for corner in corner_params(loss) for other in ({}, random_params(loss, rng))]
+        for params in (*drawn, *corners):
+            arrays = random_arrays(loss, rng, alternative=alternative)
+            if loss.coupling:  # an example needs others with its label
+                arrays[-1] = np.arange(len(arrays[-1])) % 2
+            made.append((arrays, params))
+    return made
+
+
+def never_run(loss: Loss | str) -> list[str]:
+    """Return the lines of a definition that do not run at any of the inputs that are drawn for it, or nothing.
+
+    A line that never runs is tested by nothing. Name the values of a parameter that lead to it as `special` in the
+    record, or leave it out.
+
+    >>> import lossary
+    >>> never_run(lossary.huber)
+    []
+    """
+    loss = get(loss)
+    with coverage_of(loss.define, *([loss.coupling.rows] if loss.coupling else [])) as missed:
+        for arrays, params in exercised(loss):
+            run(loss, arrays, params)
+    return missed()
+
+
+def run(loss: Loss | str, arrays: Sequence[Any], params: Mapping[str, Any]) -> None:
+    """Run a definition as it stands, to its end, on NumPy arrays."""
+    from lossary.transforms import prepare
+
+    loss = get(loss)
+    with np.errstate(all="ignore"):
+        if loss.coupling:  # whose way back only runs with the rows' gradients
+            loss.value_and_grad(*arrays, **params)
+        prepare(loss, arrays, params).pull(loss.derivatives)
 
 
 # --- finite differences ---------------------------------------------------------------------------------------------

@@ -18,11 +18,12 @@ from rich.text import Text
 from typer.core import TyperCommand
 
 import lossary
+from lossary.branches import undeclared
 from lossary.catalogue import TASKS, Loss, get, names, ranked, search
 from lossary.cli.arrays import assign, by_name, read_array, read_params
 from lossary.cli.console import output
 from lossary.errors import ArgumentError, LossaryError, ParameterError, UnknownLossError, suggest
-from lossary.testing import random_arrays, random_params
+from lossary.testing import exercised, never_run, random_arrays
 from lossary.trace import Step
 from lossary.words import (
     LANGS,
@@ -152,6 +153,7 @@ def _facts(loss: Loss, lang: Lang) -> dict[str, Any]:
         "signature": (loss.coupling or loss).signature,
         "arrays": list(loss.arguments),
         "parameters": dict(loss.parameters),
+        "special": {name: list(values) for name, values in loss.special.items()},
         "tasks": list(loss.tasks),
         "properties": sorted(loss.properties),
         "formula": loss.formula,
@@ -279,7 +281,7 @@ def _label(name: str, lang: Lang) -> str:
 def _parameter(loss: Loss, name: str, lang: Lang) -> Iterable[str]:
     value = loss.bound.get(name, loss.defaults[name])
     fixed = f"; {phrase('default', lang)} {loss.defaults[name]}" if name in loss.bound else ""
-    yield f"{_label(name, lang)} = {value}  ({loss.parameters.get(name, '')}{fixed})"
+    yield f"{_label(name, lang)} = {value}  ({loss.range_text(name)}{fixed})"
     mentions = [s for s in _sentences(loss.doc) if f"`{name}`" in s]
     if mentions:
         yield "    " + next((s for s in mentions if s.startswith(f"`{name}`")), mentions[0])
@@ -380,7 +382,8 @@ def check(
 ) -> None:
     """Hold gradients and Hessians against finite differences, on random inputs drawn from each loss's domains.
 
-    Leaves with exit code 1 if any derivative is wrong.
+    Parameters are at their defaults, at the ends of their ranges and at their special values, and drawn. A line of a
+    definition that none of this runs is told, too. Leaves with exit code 1 if any derivative is wrong.
 
     Examples:
 
@@ -404,20 +407,17 @@ def check(
 
 
 def _outcome(loss: Loss, seed: int) -> dict[str, Any]:
-    """Check one loss on every alternative of its signature, at its default parameters and at random ones."""
-    rng = np.random.default_rng([seed, *loss.name.encode()])
+    """Check one loss on every alternative of its signature, at default, random and special parameters."""
     worst: dict[str, float] = {}
-    kinks, wrong = 0, []
-    for alternative in range(1 if loss.coupling else len(loss.signatures)):
-        for default in (1.0, 0.5):
-            arrays = random_arrays(loss, rng, alternative=alternative)
-            if loss.coupling:  # an example needs others with its label
-                arrays[-1] = np.arange(len(arrays[-1])) % 2
-            found = lossary.check_grad(loss, *arrays, **random_params(loss, rng, default=default))
-            for each in found.checks:
-                worst[each.what] = max(worst.get(each.what, 0.0), each.error)
-                kinks += each.kinks
-                wrong += [] if each.ok else [str(each)]
+    kinks = 0
+    wrong = [*undeclared(loss), *(f"never runs: {line}" for line in never_run(loss))]
+    for arrays, params in exercised(loss, seed):
+        found = lossary.check_grad(loss, *arrays, **params)
+        fixed = ", ".join(f"{name}={value}" for name, value in params.items())
+        for each in found.checks:
+            worst[each.what] = max(worst.get(each.what, 0.0), each.error)
+            kinks += each.kinks
+            wrong += [] if each.ok else [f"{each}{f' with {fixed}' if fixed else ''}"]
     return {
         "name": loss.name,
         "ok": not wrong,

@@ -8,12 +8,17 @@ names of the definition's locals are read off its frame between the yields, so t
 
 A number that is the same for all examples (a parameter, and whatever is made of parameters alone) is *uniform*: it is
 computed by Python, once per call and in double precision, as NumPy would, and enters the loop as an argument.
+
+An `if` on such a parameter is decided when the definition is traced, by where the parameter lies among the values at
+which the record says that the formula changes (`Loss.corners`): each of these values, and each gap between two of them,
+has a kernel of its own if the definition asks for it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -53,12 +58,12 @@ class Node:
     __hash__ = object.__hash__
 
 
-def _binary(symbol: str, swapped: bool = False) -> Callable[[Node, Any], Node]:
-    def operator(self: Node, other: Any) -> Node:
+def _binary(symbol: str, swapped: bool = False) -> Callable[[Node, Any], Any]:
+    def apply(self: Node, other: Any) -> Any:
         a, b = (other, self) if swapped else (self, other)
         return self.graph.binary(symbol, a, b)
 
-    return operator
+    return apply
 
 
 for _name, _symbol in {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**"}.items():
@@ -69,7 +74,17 @@ for _name, _symbol in {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==",
 for _name, _symbol in {"and": "&", "or": "|"}.items():
     setattr(Node, f"__{_name}__", _binary(_symbol))
     setattr(Node, f"__r{_name}__", _binary(_symbol, swapped=True))
-_COMPARISONS = {"<", "<=", ">", ">=", "==", "!="}
+_COMPARED: dict[str, Callable[[Any, Any], Any]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+_COMPARISONS = set(_COMPARED)
+# For each of some parameters, the two neighbouring corners (`Loss.corners`) between which it lies, or the one it is.
+Regions = tuple[tuple[str, float, float], ...]
 
 
 # Divisors whose reciprocal neither overflows nor loses digits.
@@ -92,8 +107,10 @@ def _spares_nothing(weight: Node, factor: Node) -> bool:
 class Graph:
     """The operations met so far, each once."""
 
-    def __init__(self) -> None:
+    def __init__(self, regions: Regions = ()) -> None:
         self.nodes: dict[tuple[Any, ...], Node] = {}
+        self.regions = {name: (low, high) for name, low, high in regions}
+        self.asked: set[str] = set()  # parameters by which the definition has chosen its formula
 
     def node(self, operation: str, parts: tuple[Any, ...], kind: Kind) -> Node:
         """Return the node of an operation, the one there is if there is one."""
@@ -112,13 +129,13 @@ class Graph:
             return self.node("constant", (float(x),), "number")
         raise UnsupportedError(f"{type(x).__name__} is not a number")
 
-    def binary(self, symbol: str, a: Any, b: Any) -> Node:
+    def binary(self, symbol: str, a: Any, b: Any) -> Any:
         """Apply an operator."""
         if symbol in "&|":
             return self.node(symbol, (a, b), "truth")
         if all(not isinstance(p, Node) or p.kind == "uniform" for p in (a, b)):
             if symbol in _COMPARISONS:
-                raise UnsupportedError("an `if` on a parameter that is not static")
+                return self.decided(symbol, a, b)
             return self.node(symbol, (a, b), "uniform")
         if symbol == "**":
             return self.power(a, b)
@@ -134,6 +151,21 @@ class Graph:
             zero, factor = y.parts[1:]
             return self.node("where", (y.parts[0].parts[0], zero, self.node("*", (x, factor), "number")), "number")
         return self.node(symbol, (x, y), "truth" if symbol in _COMPARISONS else "number")
+
+    def decided(self, symbol: str, a: Any, b: Any) -> bool:
+        """Whether a parameter compares so with a constant, wherever it lies in its region."""
+        swapped = not isinstance(a, Node)
+        node, constant = (b, a) if swapped else (a, b)
+        if node.operation != "parameter" or isinstance(constant, Node):
+            raise UnsupportedError("an `if` on what follows from parameters")
+        name = node.parts[0]
+        self.asked.add(name)
+        low, high = self.regions.get(name, (-math.inf, math.inf))
+        if low < constant < high:
+            raise UnsupportedError(f"an `if` that asks whether {name} is {constant}, which is no special value of it")
+        # Any number of the region stands for all of them: they lie on the same side of the constant.
+        side = 0 if low == high == constant else 1 if constant <= low else -1
+        return bool(_COMPARED[symbol](0, side) if swapped else _COMPARED[symbol](side, 0))
 
     def power(self, base: Any, exponent: Any) -> Node:
         """A power: by multiplication where the exponent is a small whole number."""
@@ -270,20 +302,53 @@ class Program:
 
 
 def trace(
-    loss: Loss, static: Mapping[str, Any], uniform: Sequence[str], arrays: Sequence[str], order: int, wanted: set[int]
+    loss: Loss,
+    static: Mapping[str, Any],
+    uniform: Sequence[str],
+    arrays: Sequence[str],
+    order: int,
+    wanted: set[int],
+    regions: Regions = (),
 ) -> Program:
     """Run a definition on symbols and write down what the wanted orders need.
 
     `static` parameters are fixed here, `uniform` ones are numbers given at each call, and `arrays` are parameters
-    that differ from example to example.
+    that differ from example to example. `regions` says where uniform ones lie that decide which formula is taken.
     """
-    return Writer(loss, _run(loss, static, uniform, arrays, order)[1], wanted).program()
+    return Writer(loss, _run(loss, static, uniform, arrays, order, regions)[1], wanted).program()
 
 
-def exponents(loss: Loss, static: Mapping[str, Any], uniform: Sequence[str]) -> tuple[str, ...]:
-    """Which uniform parameters are the exponent of a power, as they stand."""
-    graph, _ = _run(loss, static, uniform, (), loss.derivatives)
-    return powers_of(graph)
+def graph_of(loss: Loss, static: Mapping[str, Any], uniform: Sequence[str], regions: Regions) -> Graph:
+    """Return all operations of a definition."""
+    return _run(loss, static, uniform, (), loss.derivatives, regions)[0]
+
+
+def regions_of(loss: Loss, numbers: Mapping[str, Any], names: Iterable[str]) -> Regions:
+    """Return the region of each of some parameters that has corners, for the numbers of a call."""
+    found = []
+    for name in names:
+        corners, held = loss.corners.get(name, ()), numbers[name]
+        if corners and not isinstance(corners[0], (str, bool)):
+            low = max((c for c in corners if c <= held), default=-math.inf)
+            high = min((c for c in corners if c >= held), default=math.inf)
+            found.append((name, low, high))
+    return tuple(found)
+
+
+# A power with one of these exponents is a few multiplications, so a parameter that is an exponent is fixed at them.
+EXPONENTS = (0, 0.5, 1, 2, 3, 4)
+
+
+def settled(
+    graph: Graph | None, numbers: Mapping[str, Any], free: Sequence[str], regions: Regions
+) -> tuple[tuple[str, ...], Regions]:
+    """Return which of the free parameters stay numbers given at each call, and the regions that matter to a kernel.
+
+    `graph` holds all operations of the definition in these regions; it is None where it has none.
+    """
+    powers, asked = (powers_of(graph), graph.asked) if graph else ((), frozenset[str]())
+    uniform = tuple(name for name in free if not (name in powers and numbers[name] in EXPONENTS))
+    return uniform, tuple(region for region in regions if region[0] in asked and region[0] in uniform)
 
 
 def powers_of(graph: Graph) -> tuple[str, ...]:
@@ -294,9 +359,14 @@ def powers_of(graph: Graph) -> tuple[str, ...]:
 
 
 def _run(
-    loss: Loss, static: Mapping[str, Any], uniform: Sequence[str], arrays: Sequence[str], order: int
+    loss: Loss,
+    static: Mapping[str, Any],
+    uniform: Sequence[str],
+    arrays: Sequence[str],
+    order: int,
+    regions: Regions,
 ) -> tuple[Graph, list[tuple[Node, ...]]]:
-    graph = Graph()
+    graph = Graph(regions)
     given = [graph.node("argument", (name,), "number") for name in loss.arguments]
     params: dict[str, Any] = dict(static)
     params |= {name: graph.node("parameter", (name,), "uniform") for name in uniform}

@@ -83,8 +83,8 @@ class _Shape:
 class _RowGraph(Graph):
     """Operations on rows, each once."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, regions: Regions = ()) -> None:
+        super().__init__(regions)
         self.length = self.node("parameter", ("row_length",), "uniform")
         self.length.name = "row_length"
 
@@ -268,10 +268,16 @@ class RowProgram:
 
 
 def trace(
-    loss: Loss, alternative: int, static: Mapping[str, Any], uniform: Sequence[str], arrays: Sequence[str], order: int
+    loss: Loss,
+    alternative: int,
+    static: Mapping[str, Any],
+    uniform: Sequence[str],
+    arrays: Sequence[str],
+    order: int,
+    regions: Regions = (),
 ) -> list[tuple[Node, ...]]:
     """Run one alternative of a definition on symbols, up to an order."""
-    graph = _RowGraph()
+    graph = _RowGraph(regions)
     signature = loss.signatures[alternative]
     if signature.rank != 1 or len({label for core in signature.inputs for label in core}) != 1:
         raise UnsupportedError("kernels are generated for rows of one length only")

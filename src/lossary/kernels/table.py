@@ -111,7 +111,7 @@ def least(default: int) -> int:
 
 def find(loss: Loss, device: str = "cpu") -> Kernel | None:
     """Return the kernel of a loss on a device, or None."""
-    generated = loss.coupling is None and any(s.rank < 2 for s in loss.signatures)
+    generated = loss.kernel and loss.coupling is None and any(s.rank < 2 for s in loss.signatures)
     return _find(*by_hand(loss, device), generated, device)
 
 

@@ -24,6 +24,7 @@ __all__ = ["class_balanced", "logit_adjusted", "sigmoid_focal", "softmax_focal"]
     formula=r"\alpha_t (1 - p_t)^\gamma \left(-y \log p - (1 - y) \log(1 - p)\right),\quad p = \sigma(z)",
     references=("Lin 2017, arXiv:1708.02002",),
     parameters={"gamma": "[0, inf)", "alpha": "[0, 1]"},
+    special={"gamma": (1, 2)},
     properties=("smooth",),
 )
 def sigmoid_focal(
@@ -75,6 +76,7 @@ def sigmoid_focal(
     formula=r"-\sum_j q_j w_j (1 - p_j)^\gamma \log p_j,\quad p = \mathrm{softmax}(z)",
     references=("Lin 2017, arXiv:1708.02002",),
     parameters={"gamma": "[0, inf)", "class_weight": "(c) [0, inf)", "label_smoothing": "[0, 1]"},
+    special={"gamma": (1, 2)},
     properties=("smooth",),
 )
 def softmax_focal(

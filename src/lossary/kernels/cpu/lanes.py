@@ -20,7 +20,7 @@ import numpy as np
 from lossary.catalogue import Loss
 from lossary.kernels import codegen, rowgen
 from lossary.kernels.cpu import layouts, pointwise, store, threads, totals
-from lossary.kernels.cpu.pointwise import EXPONENTS, TYPES, import_lines
+from lossary.kernels.cpu.pointwise import TYPES, import_lines
 from lossary.kernels.cpu.store import COMPILING
 from lossary.kernels.table import Outcome, Wanted, least
 
@@ -45,6 +45,7 @@ class Variant:
     value: str | None
     weighing: str  # "" (all rows count), "weight" (by a number each) or "ignore" (but those of one label)
     height: int  # rows of a tile
+    regions: codegen.Regions = ()  # of uniform parameters that choose the formula
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,9 @@ def run(first, last, settings, numbers, {pointers}scratch, sums):
 def write(variant: Variant) -> tuple[str, rowgen.RowProgram]:
     """Return the source of a kernel, and the program it holds."""
     loss, order = variant.loss, variant.order
-    orders = rowgen.trace(loss, variant.alternative, dict(variant.static), variant.uniform, variant.arrays, order)
+    orders = rowgen.trace(
+        loss, variant.alternative, dict(variant.static), variant.uniform, variant.arrays, order, variant.regions
+    )
     program = rowgen.RowWriter(
         loss, variant.alternative, orders, variant.value is not None, order, bool(variant.weighing)
     ).tile()
@@ -206,14 +209,19 @@ def _weights(variant: Variant, program: rowgen.RowProgram) -> list[str]:
 
 
 @cache
-def _exponents(
-    loss: Loss, alternative: int, static: tuple[tuple[str, Any], ...], uniform: tuple[str, ...], arrays: tuple[str, ...]
-) -> tuple[str, ...]:
+def _graph(
+    loss: Loss,
+    alternative: int,
+    static: tuple[tuple[str, Any], ...],
+    uniform: tuple[str, ...],
+    arrays: tuple[str, ...],
+    regions: codegen.Regions,
+) -> codegen.Graph | None:
     try:
-        orders = rowgen.trace(loss, alternative, dict(static), uniform, arrays, loss.derivatives)
+        orders = rowgen.trace(loss, alternative, dict(static), uniform, arrays, loss.derivatives, regions)
     except codegen.UnsupportedError:
-        return ()
-    return codegen.powers_of(orders[0][0].graph)
+        return None
+    return orders[0][0].graph
 
 
 @cache
@@ -370,18 +378,20 @@ def find(
 
     `params` are the parameters that are the same for all entries; `arrays` names those with one number for each entry.
     """
-    if dtype not in TYPES:
+    if dtype not in TYPES or not loss.kernel:
         return None
     loss = loss.unbound
     # An option at its default, mostly off, and a choice between forms are settled before anything is compiled.
     free = tuple(name for name, held in params.items() if _is_free(loss, name, held))
     fixed = tuple((name, held) for name, held in params.items() if name not in free)
-    powers = _exponents(loss, alternative, fixed, free, arrays)
-    uniform = tuple(name for name in free if not (name in powers and params[name] in EXPONENTS))
+    regions = codegen.regions_of(loss, params, free)
+    uniform, regions = codegen.settled(
+        _graph(loss, alternative, fixed, free, arrays, regions), params, free, regions
+    )
     static = tuple((name, held) for name, held in params.items() if name not in uniform)
     rows = height(width)
     return _compile(
-        Variant(loss, alternative, dtype, static, uniform, arrays, wanted.order, wanted.value, weighing, rows)
+        Variant(loss, alternative, dtype, static, uniform, arrays, wanted.order, wanted.value, weighing, rows, regions)
     )
 
 

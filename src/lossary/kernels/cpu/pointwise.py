@@ -48,6 +48,7 @@ class Variant:
     weighted: bool
     checked: bool
     narrow: tuple[tuple[str, str], ...] = ()  # arrays in half precision, and how they are held
+    regions: codegen.Regions = ()  # of uniform parameters that choose the formula
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def write(variant: Variant) -> tuple[str, codegen.Program]:
     """Return the source of a kernel, and the program it holds."""
     loss, order, weighted = variant.loss, variant.order, variant.weighted
     orders = ({0} if variant.value else set()) | ({order} if order else set())
-    program = codegen.trace(loss, dict(variant.static), variant.uniform, variant.arrays, order, orders)
+    program = codegen.trace(loss, dict(variant.static), variant.uniform, variant.arrays, order, orders, variant.regions)
     in_pieces = variant.value == "sum" and not _CHEAP.issuperset(program.functions)
     inputs = [*program.arguments, *(["example_weight"] if weighted else [])]
     body = [f"{name} = load({name}_at, i)" for name in inputs]
@@ -236,17 +237,14 @@ def _what(variant: Variant) -> str:
     return said + (", weighted" if variant.weighted else "") + (f", with {fixed}" if fixed else "")
 
 
-# A power with one of these exponents is a few multiplications, so a parameter that is an exponent is fixed at them.
-EXPONENTS = (0, 0.5, 1, 2, 3, 4)
-
-
 @cache
-def _exponents(loss: Loss, uniform: tuple[str, ...], static: tuple[tuple[str, Any], ...]) -> tuple[str, ...]:
-    """Which of the parameters are exponents as they stand."""
+def _graph(
+    loss: Loss, static: tuple[tuple[str, Any], ...], uniform: tuple[str, ...], regions: codegen.Regions
+) -> codegen.Graph | None:
     try:
-        return codegen.exponents(loss, dict(static), uniform)
+        return codegen.graph_of(loss, dict(static), uniform, regions)
     except codegen.UnsupportedError:
-        return ()
+        return None
 
 
 @cache
@@ -336,16 +334,19 @@ def find(
 
     `narrow` are the arrays in half precision, by name, and how they are held.
     """
-    if dtype not in TYPES:
+    if dtype not in TYPES or not loss.kernel:
         return None
     loss = loss.unbound
-    variable = [name for name in numbers if _is_number(numbers[name])]
-    special = _exponents(loss, tuple(variable), tuple(sorted(numbers.items() - {(n, numbers[n]) for n in variable})))
-    uniform = tuple(name for name in variable if not (name in special and numbers[name] in EXPONENTS))
+    free = tuple(name for name in numbers if _is_number(numbers[name]))
+    fixed = tuple((name, value) for name, value in numbers.items() if name not in free)
+    regions = codegen.regions_of(loss, numbers, free)
+    uniform, regions = codegen.settled(_graph(loss, fixed, free, regions), numbers, free, regions)
     static = tuple((name, value) for name, value in numbers.items() if name not in uniform)
     extra = tuple(name for name in arrays if name not in loss.arguments)
     weighted = wanted.weights is not None
-    return _compile(Variant(loss, dtype, static, uniform, extra, wanted.order, wanted.value, weighted, check, narrow))
+    return _compile(
+        Variant(loss, dtype, static, uniform, extra, wanted.order, wanted.value, weighted, check, narrow, regions)
+    )
 
 
 def _is_number(x: Any) -> bool:
