@@ -105,7 +105,7 @@ NEIGHBOURS = {
     "digamma": "trigamma",
 }
 # Functions of one array that are replaced by that array itself.
-DROPPABLE = {"abs", "sign", "sqrt", "tanh", "log_sigmoid", "sigmoid", "softplus", "square", "sum", "logsumexp"}
+DROPPABLE = {"abs", "sign", "sqrt", "tanh", "sigmoid", "softplus", "square", "sum", "logsumexp"}
 
 
 @dataclass(frozen=True)

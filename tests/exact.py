@@ -28,6 +28,8 @@ def to_exact(x: Any) -> Any:
 class Exact:
     """One example of a loss at 60 digits: its value, and derivatives by central differences."""
 
+    first_step, second_step = FIRST, SECOND
+
     def __init__(self, loss: Loss, arrays: Sequence[Any], params: dict[str, Any], anchor: int | None = None) -> None:
         oracle: Callable[..., Any] = getattr(oracles, loss.name)
         self.loss = loss
@@ -52,11 +54,11 @@ class Exact:
         return self.f(arrays)
 
     def first(self, which: int, at: tuple[int, ...], base: Sequence[Any] = ()) -> Any:
-        h = FIRST
+        h = self.first_step
         return (self.moved([*base, (which, at, h)]) - self.moved([*base, (which, at, -h)])) / (2 * h)
 
     def second(self, a: tuple[int, tuple[int, ...]], b: tuple[int, tuple[int, ...]]) -> Any:
-        h = SECOND
+        h = self.second_step
         if a == b:
             return (self.moved([(*a, h)]) - 2 * self.value() + self.moved([(*a, -h)])) / h**2
         corners = [(s * t, self.moved([(*a, s * h), (*b, t * h)])) for s in (1, -1) for t in (1, -1)]
@@ -89,6 +91,18 @@ class Exact:
         return abs(inner)
 
 
+class ExactAtExtremes(Exact):
+    """The same, to be asked within ``mp.workdps(ExactAtExtremes.DIGITS)``: steps far below the smallest input."""
+
+    first_step, second_step = mpf(10) ** -160, mpf(10) ** -160
+    DIGITS = 1000
+
+    def slopes(self, which: int, at: tuple[int, ...]) -> tuple[Any, Any]:
+        """The slopes to the left and to the right, which differ at a kink."""
+        h, here = self.first_step, self.value()
+        return (here - self.moved([(which, at, -h)])) / h, (self.moved([(which, at, h)]) - here) / h
+
+
 def _copy(x: Any) -> Any:
     return [_copy(v) for v in x] if isinstance(x, list) else x
 
@@ -99,4 +113,4 @@ def _entries(x: Any) -> list[tuple[int, ...]]:
     return [()] if isinstance(x, mpf) else []
 
 
-__all__ = ["Exact", "mp", "to_exact"]
+__all__ = ["Exact", "ExactAtExtremes", "mp", "to_exact"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import doctest
 import inspect
+import math
 import pickle
 import sys
 from collections.abc import Iterator
@@ -12,12 +13,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mpmath import mp
 
 import lossary
 import oracles
-from exact import Exact
+from exact import Exact, ExactAtExtremes
+from lossary import numerics, similarity
 from lossary.catalogue import Loss
-from lossary.testing import corner_params, random_arrays, random_params
+from lossary.branches import undeclared
+from lossary.testing import (
+    corner_params,
+    coverage_of,
+    exercised,
+    extreme_arrays,
+    never_run,
+    random_arrays,
+    random_params,
+    run,
+)
 
 ALL = [lossary.get(name) for name in lossary.names()]
 every_loss = pytest.mark.parametrize("loss", ALL, ids=lambda loss: loss.name)
@@ -144,6 +157,115 @@ def test_gradient_through_the_coupling_against_the_oracle(loss: Loss) -> None:
             assert abs(float(slope) - grad[at]) <= 1e-12 * max(1.0, abs(float(slope))), (at, float(slope), grad[at])
 
 
+# --- extremes --------------------------------------------------------------------------------------------------------
+
+# What need not be exact at extremes, and why; docs/numerics.md says so to readers. None of it may be NaN.
+DECIDED = {
+    "triplet_margin": "the difference of two distances has the digits of the larger one",
+    "batch_hard_triplet": "the difference of two distances has the digits of the larger one",
+    "multilabel_margin": "scores far below the margin of 1 meet it by rounding, and a margin met exactly has slope 0",
+    "logit_adjusted": "a prior of 1e-70 is the exponential of a rounded logarithm of 161",
+}
+
+
+def agrees(got: Any, exact: Any, dtype: Any, sensitivities: Iterator[Any]) -> bool:
+    """Whether a number is as exact as its type allows, and infinite where the exact one is too large for it."""
+    info = np.finfo(dtype)
+    limit, got, ulps = mp.mpf(float(info.max)), float(got), ULPS * float(info.eps)
+    if abs(exact) > limit * (1 + ulps):
+        return got == math.copysign(math.inf, exact)
+    if not math.isfinite(got):
+        return math.isinf(got) and abs(exact) > limit * (1 - ulps)
+    error = abs(exact - mp.mpf(got)) - mp.mpf(float(info.tiny))
+    return bool(error <= ulps * abs(exact) or error <= ulps * (abs(exact) + sum(sensitivities)))
+
+
+@every_loss
+@pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
+def test_extremes_are_exact_and_infinite_only_where_the_exact_number_is(loss: Loss, dtype: Any) -> None:
+    """At 0, ties, the ends of domains, and from 1e-30 to 1e30: no overflow on the way, no gradient that dies."""
+    rng = np.random.default_rng([15, *loss.name.encode()])
+    for alternative in range(1 if loss.coupling else len(loss.signatures)):
+        arrays = extreme_arrays(loss, rng, BATCH, alternative, dtype)
+        if loss.coupling:
+            arrays[-1] = np.array([0, 1, 0, 1])
+        with np.errstate(all="ignore"):
+            values, grads = loss.value_and_grad(*arrays)
+        assert not any(np.isnan(x).any() for x in (values, *tuple_of(grads))), (arrays, values, grads)
+        if loss.name in DECIDED:
+            continue
+        with mp.workdps(ExactAtExtremes.DIGITS):
+            for i in range(BATCH):
+                example = arrays if loss.coupling else [a[i] for a in arrays]
+                exact = ExactAtExtremes(loss, example, {}, i if loss.coupling else None)
+                value = exact.value()
+                assert agrees(values[i].item(), value, dtype, at_extremes(loss, exact)), (example, values[i], value)
+                if loss.coupling or loss.signatures[alternative].rank > 1:
+                    continue
+                for name, grad in zip(loss.wrt, tuple_of(grads), strict=True):
+                    which = loss.arguments.index(name)
+                    for at in np.ndindex(grad[i].shape):
+                        if not inside(loss.domain(name, alternative), float(example[which][at])):
+                            continue
+                        slopes = sorted(exact.slopes(which, at))
+                        got = grad[i][at].item()
+                        assert slopes[0] <= got <= slopes[1] or any(
+                            agrees(got, slope, dtype, at_extremes(loss, exact, (which, at))) for slope in slopes
+                        ), (example, name, at, got, [float(slope) for slope in slopes])
+
+
+def inside(domain: Any, x: float) -> bool:
+    """Whether a number may be moved a little either way."""
+    return domain.kind == "interval" and domain.contains(x) and x not in (domain.low, domain.high)
+
+
+def at_extremes(loss: Loss, exact: ExactAtExtremes, place: Any = None) -> Iterator[Any]:
+    """How far value, or the slope at a place, moves when each input moves by its own size, as far as that is finite."""
+    places = [p for p in exact.places() if exact.size(p) and mp.isfinite(exact.size(p))]
+    if loss.signatures[0].rank > 1:  # the cost of a path is a difference of sums of scores
+        yield from (exact.size(p) for p in places)
+        return
+    if place is not None and loss.signature.startswith("(d),(d)"):  # what lies along a vector is projected away
+        yield 1 / mp.sqrt(sum(exact.size(p) ** 2 for p in places if p[0] == place[0]))
+    for p in places:
+        moved = max(map(abs, exact.slopes(*p))) if place is None else abs(exact.second(place, p))
+        yield exact.size(p) * moved
+
+
+# --- what runs -------------------------------------------------------------------------------------------------------
+
+
+@every_loss
+def test_a_definition_branches_only_on_values_that_the_record_names(loss: Loss) -> None:
+    assert not undeclared(loss), "\n".join(undeclared(loss))
+
+
+@every_loss
+def test_every_line_of_a_definition_runs_on_what_is_drawn(loss: Loss) -> None:
+    assert not never_run(loss), (
+        "never run, so tested by nothing (name the parameter's special values in the record, or leave the line out):\n"
+        + "\n".join(never_run(loss))
+    )
+
+
+def test_every_line_of_what_definitions_share_runs_on_what_is_drawn() -> None:
+    modules = {numerics, similarity, *(sys.modules[loss.define.__module__] for loss in ALL)}
+    shared = [
+        function
+        for module in modules
+        for _, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__ and "xp" in inspect.signature(function).parameters
+    ]
+    with coverage_of(*shared) as missed:
+        for loss in ALL:
+            for arrays, params in exercised(loss):
+                run(loss, arrays, params)
+            if loss.coupling:
+                loss.value_and_grad(*arrays, mask=np.arange(len(arrays[0])) > 0)
+                loss.value_and_grad(*(a[:0] for a in arrays))
+    assert not missed(), "\n".join(missed())
+
+
 # --- finite differences, and what they must catch -------------------------------------------------------------------
 
 
@@ -156,8 +278,14 @@ def test_check_grad_agrees(loss: Loss) -> None:
 
 @every_loss
 def test_parameters_at_the_ends_of_their_ranges(loss: Loss) -> None:
-    """What the range says is admissible is computed right: `0` and `1` are where a formula divides by nothing."""
-    for params in corner_params(loss):
+    """What the range says is admissible is computed right: `0` and `1` are where a formula divides by nothing.
+
+    So are its special values. The other parameters are at their defaults, and once more drawn: a factor that is 1 by
+    default would hide that it is missing.
+    """
+    rng = np.random.default_rng([12, *loss.name.encode()])
+    corners = corner_params(loss)
+    for params in (*corners, *(random_params(loss, rng, corner=0.0) | corner for corner in corners)):
         arrays, _ = cases(loss, 12, 1)[0]
         values, grads = loss.value_and_grad(*arrays, **params)
         for i in range(BATCH):

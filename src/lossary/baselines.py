@@ -101,7 +101,7 @@ class Baselines:
                 return _finite(float(self._best_each(distinct[:: len(distinct) // 1000], allowed).mean()))
             return _finite(float((self._best_each(distinct, allowed)[where.reshape(-1)] * weights).sum()))
         perfect = self._perfect(target)
-        if not perfect:
+        if not perfect or self.call.params.get("soft_cap") is not None:  # a cap keeps the best out of reach
             return None
         best = np.min([self._scored(p, target) for p in perfect], axis=0)
         return _finite(float((best * weights).sum()))
@@ -159,6 +159,9 @@ class Baselines:
                 smooth = wanted * (1 - smoothing) + smoothing / wanted.shape[-1]
                 if "proper" not in self.loss.properties and not ((smooth == 0) | (smooth == 1)).all():
                     return []  # only a proper loss is least where the prediction is the target
+                if (weight := self.call.params.get("class_weight")) is not None:  # then costs are what is matched
+                    smooth = smooth * weight
+                    smooth = smooth / np.maximum(smooth.sum(-1, keepdims=True), 1e-30)
                 sharp.append(np.log(np.maximum(smooth, 1e-30)) * float(self.call.params.get("temperature") or 1.0))
             return sharp
         return []

@@ -162,6 +162,17 @@ class Loss:
         """Return the domain of an array argument in one of the signature's alternatives."""
         return self.argument_domains[alternative][self.arguments.index(argument)]
 
+    def convention(self, argument: str, alternative: int = 0) -> str:
+        """Return the input convention of an array argument, or its domain where the record gives that."""
+        if self.coupling:
+            return self.coupling.domains[argument]
+        targets = [text.strip() for text in (self.target or "").split("|")]
+        if argument in self.domains:
+            return self.domains[argument]
+        if self.target and argument in ("target", "labels"):
+            return targets[min(alternative, len(targets) - 1)]
+        return self.input
+
     @cached_property
     def optional(self) -> tuple[str, ...]:
         """Names of the arrays that may be left out: lengths, where every example is as long as the array."""
@@ -173,18 +184,9 @@ class Loss:
         """The domain of every array argument, for each alternative of the signature."""
         if self.coupling:
             return (tuple(admits(c, ()) for c in self.coupling.domains.values()),)
-        targets = [text.strip() for text in (self.target or "").split("|")]
         found = []
         for number, signature in enumerate(self.signatures):
-            conventions = [
-                self.domains.get(name)
-                or (
-                    targets[min(number, len(targets) - 1)]
-                    if self.target and name in ("target", "labels")
-                    else self.input
-                )
-                for name in self.arguments
-            ]
+            conventions = [self.convention(name, number) for name in self.arguments]
             found.append(tuple(map(admits, conventions, signature.inputs)))
         return tuple(found)
 

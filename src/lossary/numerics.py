@@ -127,11 +127,6 @@ def softplus(xp: Any, x: Any) -> Any:
     return larger + xp.log1p(xp.exp(-one_sided_abs(xp, x)))
 
 
-def log_sigmoid(xp: Any, x: Any) -> Any:
-    """Return ``log(sigmoid(x))``."""
-    return -softplus(xp, -x)
-
-
 def sigmoid(xp: Any, x: Any) -> Any:
     """Return ``1 / (1 + exp(-x))``; the smaller of the two tails keeps its relative accuracy."""
     tail = xp.exp(-one_sided_abs(xp, x))
@@ -276,8 +271,9 @@ def effective_number_weights(xp: Any, class_counts: Any, beta: float) -> Any:
     A class without examples has weight 0. (Cui 2019, arXiv:1901.05555)
     """
     class_counts = rounded_into(xp, class_counts, 0.0)
-    # beta**n by expm1, for beta is near 1 and n may be small; beta = 0 leaves one effective example per class.
-    power = class_counts * xp.log(beta * xp.ones_like(class_counts))
+    # beta**n by expm1, for beta is near 1 and n may be small; beta = 0 leaves one effective example per class. The
+    # difference from 1 is taken before beta is rounded to the type of the counts, which would cost it three digits.
+    power = class_counts * xp.log1p((beta - 1) * xp.ones_like(class_counts))
     effective = -xp.expm1(xp.where(class_counts == 0, xp.zeros_like(class_counts), power))
     inverse = divide(xp, xp.ones_like(effective), effective)
     return divide(xp, inverse * class_counts.shape[-1], xp.sum(inverse))

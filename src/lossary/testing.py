@@ -93,6 +93,55 @@ def draw(domain: Domain, shape: tuple[int, ...], rng: np.random.Generator, class
     return low + (high - low) * rng.uniform(0.05, 0.95, shape)
 
 
+def extreme_arrays(
+    loss: Loss, rng: np.random.Generator, batch: int = 4, alternative: int = 0, dtype: Any = np.float64
+) -> list[Any]:
+    """Return admissible arrays of a float type of which many entries are as small or as large as their domain allows.
+
+    Those are 0, the ends of the domain that belong to it, and from 1e-30 to 1e30 in size (1e-60 to 1e60 in float64), or
+    to 1000 where a number is the logarithm of something; rows of probabilities have classes of 0, of 1, and of nearly
+    nothing. In one example, arrays that are alike tie.
+
+    >>> import lossary
+    >>> [a.dtype.name for a in extreme_arrays(lossary.nll, np.random.default_rng(0), dtype=np.float32)]
+    ['float32', 'int64']
+    """
+    made: list[Any] = []
+    for name, array in zip(loss.arguments, random_arrays(loss, rng, batch, alternative=alternative), strict=True):
+        domain = loss.domain(name, alternative)
+        if array.dtype.kind == "f":
+            largest = 1e3 if loss.convention(name, alternative) in _LOGARITHMS else math.inf
+            array = _extreme(domain, array, rng, dtype, largest)
+            twin = next((a for a in made if a.shape == array.shape and a.dtype == array.dtype), None)
+            if batch and twin is not None and domain.kind == "interval" and all(map(domain.contains, twin[0].flat)):
+                array[0] = twin[0]
+        made.append(array)
+    return made
+
+
+# Conventions of numbers that are raised to the power of e: what is beyond some thousand is 0 or infinite.
+_LOGARITHMS = {"logit", "score", "affinity", "log-rate", "log-probability", "log-likelihood", "(-inf, 0]"}
+
+
+def _extreme(domain: Domain, array: Any, rng: np.random.Generator, dtype: Any, largest: float) -> Any:
+    """Return an array with half of its entries moved to the extremes of a domain."""
+    array = array.astype(dtype)
+    if domain.kind in ("simplex", "log-simplex"):
+        rows = np.exp(array) if domain.kind == "log-simplex" else array
+        for row in rows.reshape(-1, rows.shape[-1])[::2]:
+            row[:] = rng.choice(np.array([0.0, 1e-30], dtype), row.shape)
+            row[rng.integers(len(row))] = 1.0
+        with np.errstate(divide="ignore"):
+            return np.log(rows) if domain.kind == "log-simplex" else rows
+    if domain.kind != "interval":
+        return array
+    sizes = [1e-30, 1e-10, 1.0, 1e3, 1e10, 1e30, *((1e-60, 1e60) if dtype == np.float64 else ())]
+    sizes = [size for size in sizes if size <= largest]
+    wanted = [0.0, *sizes, *(-size for size in sizes), domain.low, domain.high]
+    candidates = [v for v in map(dtype, wanted) if math.isfinite(v) and domain.contains(float(v))]
+    return np.where(rng.random(array.shape) < 0.5, rng.choice(np.array(candidates, dtype), array.shape), array)
+
+
 def random_params(
     loss: Loss | str, rng: np.random.Generator, classes: int = 4, default: float = 0.5, corner: float = 0.25
 ) -> dict[str, Any]:

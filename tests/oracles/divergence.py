@@ -1,10 +1,10 @@
 """Naive 60-digit divergence losses."""
 
-from mpmath import exp, log
+from mpmath import exp, log, mpf
 
 
 def _relative_entropy(a, b):
-    return sum(x * log(x / y) for x, y in zip(a, b, strict=True) if x)
+    return sum(x * log(x / y) if y else mpf("inf") for x, y in zip(a, b, strict=True) if x)
 
 
 def kl_divergence(log_probs, target):

@@ -24,5 +24,5 @@ def logit_adjusted(logits, target, class_counts, *, tau=1):
 
 
 def class_balanced(logits, target, class_counts, *, beta=0.999):
-    weights = [1 / (1 - mpf(beta) ** n) for n in class_counts]
-    return -weights[target] * len(weights) / sum(weights) * log(softmax(logits)[target])
+    weights = [1 / (1 - mpf(beta) ** n) if n else 0 for n in class_counts]
+    return -weights[target] * len(weights) / (sum(weights) or 1) * log(softmax(logits)[target])

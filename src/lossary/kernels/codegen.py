@@ -50,6 +50,9 @@ class Node:
     def __neg__(self) -> Node:
         return self.graph.negative(self)
 
+    def __abs__(self) -> Node:
+        return self.graph.size(self)
+
     def __invert__(self) -> Node:
         return self.graph.node("~", (self,), "truth")
 
@@ -191,6 +194,8 @@ class Graph:
 
     def size(self, x: Any) -> Node:
         """The size; that of a negated number is that of the number."""
+        if isinstance(x, Node) and x.kind == "uniform":
+            return self.node("abs", (x,), "uniform")
         x = self.number(x)
         return self.node("abs", (x.parts[0] if x.operation == "negative" else x,), "number")
 
@@ -364,7 +369,7 @@ def _run(
     uniform: Sequence[str],
     arrays: Sequence[str],
     order: int,
-    regions: Regions,
+    regions: Regions = (),
 ) -> tuple[Graph, list[tuple[Node, ...]]]:
     graph = Graph(regions)
     given = [graph.node("argument", (name,), "number") for name in loss.arguments]
@@ -529,6 +534,8 @@ def _python(x: Any) -> str:
         return str(x.parts[0])
     if x.operation == "negative":
         return f"(-{_python(x.parts[0])})"
+    if x.operation == "abs":
+        return f"abs({_python(x.parts[0])})"
     return f"({_python(x.parts[0])} {x.operation} {_python(x.parts[1])})"
 
 
