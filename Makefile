@@ -2,7 +2,7 @@
 # A second run starts at once: each set of packages leaves a stamp that only a changed pyproject.toml outdates.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-wheel wheel bench docs clean
+.PHONY: help demo test test-wheel wheel bench docs coverage-zh clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +15,7 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 	if $$name -c '$(RECENT)' >/dev/null 2>&1; then echo $$name; break; fi; done)
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/.ready-app  ## train a few losses on handwritten digits, and write a report to read in a browser
 	@mkdir -p $(dir $(REPORT))
@@ -41,6 +41,9 @@ docs: $(VENV)/.ready-test  ## write one page per loss into docs/losses, and the 
 	$(BIN)/python docs/make_pages.py
 	$(BIN)/python docs/make_stubs.py
 	$(BIN)/python docs/make_lint_page.py
+
+coverage-zh: $(VENV)/.ready-test  ## list what has no Chinese words yet; English stands in its place
+	@$(BIN)/python docs/chinese_coverage.py
 
 clean:  ## remove reports, builds and caches; .venv stays
 	rm -rf out build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -29,13 +29,14 @@ INNER: dict[str, set[str]] = {
     "numerics": set(),
     "similarity": {"numerics", "facts"},
     "tolerances": {"numerics", "facts"},
-    "catalogue": {"errors", "facts", "similarity"},
+    "catalogue": {"branches", "errors", "facts", "similarity"},
     "losses": {"numerics", "catalogue", "similarity", "losses"},
     # What tells that a compiler is tracing, and how closely to look, is asked and answered by the backend that knows.
     "backends": {"errors", "facts", "catalogue", "lookout", "settings"},
     "kernels": {"errors", "facts", "catalogue", "numerics", "tolerances", "kernels"},
     "_dispatch": {"errors"},
     "settings": {"errors"},
+    "branches": set(),
     "checking": {"_dispatch", "catalogue", "errors", "facts", "settings", "tolerances"},
     "misuse": {"_dispatch", "backends", "catalogue", "checking", "errors", "facts"},
     "lookout": {"_dispatch", "catalogue", "errors", "misuse", "settings"},
@@ -48,6 +49,7 @@ LATER: dict[str, set[str]] = {
     "catalogue": {"transforms"},  # a record evaluates itself by the transforms, which are built on records
     "_dispatch": {"backends", "lean", "plain"},  # the one upward door
     "backends": {"kernels"},  # a call that is large enough looks for a kernel
+    "testing": {"transforms"},  # a definition is run as a call runs it
     "misuse": {"transforms"},  # what trivial predictions would cost is asked of the loss itself
 }
 # What may be imported from outside the package, beyond the standard library.
@@ -279,18 +281,22 @@ def test_a_missing_docstring_is_noticed() -> None:
 GUIDES = ("docs/adding-a-loss.md", "CONTRIBUTING.md")
 
 
-def worked_example(guide: str) -> dict[str, str]:
-    """The two pieces of code of a guide, by the file that each belongs to."""
+def worked_examples(guide: str) -> list[tuple[tuple[str, str], tuple[str, str]]]:
+    """The losses of a guide: of each the definition and the oracle, and the files that they belong to."""
     blocks = re.findall(r"```python\n# (\S+)\n(.*?)```", (ROOT / guide).read_text(), re.DOTALL)
-    return dict(blocks)
+    return list(zip(blocks[::2], blocks[1::2], strict=True))
+
+
+EXAMPLES = [(guide, number) for guide in GUIDES for number in range(len(worked_examples(guide)))]
 
 
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
     """A copy of the project, to add a loss to."""
-    for part in ("src", "tests"):
+    for part in ("src", "tests", "docs"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for file in ("pyproject.toml", *(path.name for path in ROOT.glob("*.md"))):
+        shutil.copy(ROOT / file, tmp_path)
     return tmp_path
 
 
@@ -300,32 +306,50 @@ def python(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
 
 
-def catalogue_suite(place: Path, name: str) -> subprocess.CompletedProcess[str]:
+def suite(place: Path, wanted: str, *files: str) -> subprocess.CompletedProcess[str]:
     options = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist")
-    return python(place, "-m", "pytest", *options, "tests/test_catalogue.py", "-k", name)
+    return python(place, "-m", "pytest", *options, *(f"tests/{file}.py" for file in files), "-k", wanted)
 
 
-@pytest.mark.parametrize("guide", GUIDES)
-def test_a_loss_added_as_the_guide_says_is_everywhere_and_passes_everything(copied: Path, guide: str) -> None:
-    example = worked_example(guide)
-    (definition, oracle) = example
+def catalogue_suite(place: Path, name: str) -> subprocess.CompletedProcess[str]:
+    return suite(place, name, "test_catalogue")
+
+
+# What else asks something of every loss. Kernels take seconds to compile: one type and one test of them is enough.
+ELSEWHERE = ("test_explain", "test_torch", "test_nn_catalogue", "test_docs", "test_diagnose", "test_plots", "test_cli")
+
+
+@pytest.mark.parametrize(("guide", "number"), EXAMPLES)
+def test_a_loss_added_as_the_guide_says_is_everywhere_and_passes_everything(
+    copied: Path, guide: str, number: int
+) -> None:
+    (definition, written), (oracle, naive) = worked_examples(guide)[number]
     assert definition.startswith("src/lossary/losses/") and oracle.startswith("tests/oracles/")
-    (name,) = re.findall(r"^def (\w+)\(xp", example[definition], re.MULTILINE)
+    (name,) = re.findall(r"^def (\w+)\(xp", written, re.MULTILINE)
     assert name not in lossary.names(), f"the guide's example, {name}, is in the catalogue now: choose another"
 
     module = copied / definition
     listed = module.read_text().replace("__all__ = [", f'__all__ = [\n    "{name}",', 1)
-    module.write_text(listed + "\n\n" + example[definition])
+    module.write_text(listed + "\n\n" + written)
     forgotten = catalogue_suite(copied, name)
     assert forgotten.returncode == 1
     assert f"{name} has no oracle: add a function {name}(pred, target, *, ...)" in forgotten.stdout.replace("\n", " ")
     assert oracle in forgotten.stdout, "the sentence names the file"
 
     row = copied / oracle
-    row.write_text(row.read_text() + "\n\n" + example[oracle])
+    row.write_text(row.read_text() + "\n\n" + naive)
     complete = catalogue_suite(copied, name)
     assert complete.returncode == 0, complete.stdout
     assert int(re.findall(r"(\d+) passed", complete.stdout)[0]) >= 12
+    for script in ("make_pages", "make_stubs"):
+        made = python(copied, f"docs/{script}.py")
+        assert made.returncode == 0, made.stderr
+    if guide == "CONTRIBUTING.md":  # which says the same in fewer words
+        return
+    further = suite(copied, f"{name} and not compile", *ELSEWHERE)
+    assert further.returncode == 0, further.stdout
+    kernels = suite(copied, f"computes_what_its_definition_computes and {name} and not float64", "test_kernels")
+    assert kernels.returncode == 0, kernels.stdout
 
     derived = python(
         copied,
@@ -340,8 +364,9 @@ assert lossary.check_grad(loss, [0.3, -2.0], [0.0, 1.0])
 value, grad = loss.value_and_grad([1.0, 2.0], [0.0, 0.0], reduction="mean", mask=[True, False])
 assert grad[1] == 0
 for parameter, allowed in loss.parameters.items():
+    beyond = [v for v in (-1.0, 2.0, float("inf")) if not loss.parameter_domains[parameter][0].contains(v)]
     try:
-        loss([1.0], [0.0], **{{parameter: -1.0}})
+        loss([1.0], [0.0], **{{parameter: beyond[0]}})
     except lossary.errors.ParameterError as refusal:
         assert "expected a number in " + allowed in str(refusal)
     else:
@@ -350,3 +375,51 @@ print("derived")
 """,
     )
     assert derived.stdout == "derived\n", derived.stderr
+
+
+BRANCHY = "general_robust"
+
+
+@pytest.fixture
+def branchy(copied: Path) -> Path:
+    """A copy of the project with the loss of the guide that has special values."""
+    (example,) = [e for e in worked_examples("docs/adding-a-loss.md") if f"def {BRANCHY}(" in e[0][1]]
+    for file, text in example:
+        path = copied / file
+        listed = path.read_text().replace("__all__ = [", f'__all__ = [\n    "{BRANCHY}",', 1)
+        path.write_text(listed + "\n\n" + text)
+    return copied
+
+
+REGRESSION = "src/lossary/losses/regression.py"
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("yield 0.5 * scaled * scaled\n", "yield 77 * scaled\n"),  # alpha == 2
+        ("yield scaled / scale\n", "yield scaled\n"),  # the same while the scale is 1
+        ("yield 2 * growth\n", "yield growth\n"),  # alpha == 0
+        ("yield -xp.expm1(-0.5 * square)\n", "yield square\n"),  # alpha == -inf
+    ],
+)
+def test_rubbish_at_a_special_value_is_noticed(branchy: Path, right: str, wrong: str) -> None:
+    path = branchy / REGRESSION
+    assert path.read_text().count(right) == 1
+    path.write_text(path.read_text().replace(right, wrong))
+    noticed = suite(branchy, f"{BRANCHY} and (ends_of_their_ranges or oracle)", "test_catalogue")
+    assert noticed.returncode == 1, noticed.stdout
+    checked = python(branchy, "-m", "lossary", "check", BRANCHY)
+    assert checked.returncode == 1, checked.stdout
+
+
+def test_a_special_value_that_the_record_does_not_name_is_refused_with_the_line_to_add(branchy: Path) -> None:
+    path = branchy / REGRESSION
+    path.write_text(path.read_text().replace('    special={"alpha": (0, 2)},\n', '    special={"alpha": (2,)},\n', 1))
+    refused = suite(branchy, f"{BRANCHY} and (branches or every_line)", "test_catalogue")
+    said = " ".join(refused.stdout.split())
+    assert "branches on `alpha == 0`, but the record does not name 0 among the special values of alpha" in said
+    assert 'add special={"alpha": (0,)} to the record' in said
+    assert "yield 2 * growth" in said, "the line that never ran is shown"
+    checked = python(branchy, "-m", "lossary", "check", BRANCHY)
+    assert checked.returncode == 1 and "never runs" in checked.stdout, checked.stdout

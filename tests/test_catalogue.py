@@ -19,8 +19,8 @@ import lossary
 import oracles
 from exact import Exact, ExactAtExtremes
 from lossary import numerics, similarity
-from lossary.catalogue import Loss
 from lossary.branches import undeclared
+from lossary.catalogue import Loss
 from lossary.testing import (
     corner_params,
     coverage_of,
@@ -285,7 +285,7 @@ def test_parameters_at_the_ends_of_their_ranges(loss: Loss) -> None:
     """
     rng = np.random.default_rng([12, *loss.name.encode()])
     corners = corner_params(loss)
-    for params in (*corners, *(random_params(loss, rng, corner=0.0) | corner for corner in corners)):
+    for params in (*corners, *(random_params(loss, rng, default=0.0, corner=0.0) | corner for corner in corners)):
         arrays, _ = cases(loss, 12, 1)[0]
         values, grads = loss.value_and_grad(*arrays, **params)
         for i in range(BATCH):

@@ -36,7 +36,8 @@ def on_rows() -> list[tuple[Loss, int]]:
         loss = lossary.get(name)
         for number, signature in enumerate(loss.signatures):
             labels = {label for core in signature.inputs for label in core}
-            if signature.rank == 1 and len(labels) == 1 and not loss.coupling and name not in WITHOUT:
+            generated = loss.kernel and not loss.coupling and name not in WITHOUT
+            if signature.rank == 1 and len(labels) == 1 and generated:
                 found.append((loss, number))
     return found
 
@@ -60,7 +61,7 @@ def compare(loss: Loss, arrays: Any, params: Any, weights: Any = None, units: fl
     """Hold value and gradient to the definition's: to some units of the result, and of the inputs as they move it."""
     call = prepare(loss, arrays, params)
     found = lanes.evaluate(call, table.Wanted("each", 1, weights))
-    assert found is not None, f"{loss.name} has no kernel"
+    assert found is not None, f"{loss.name} has no kernel: if none is wanted, its record says kernel=False"
     value, derivatives, _ = call.pull(min(2, loss.derivatives))
     # A small temperature magnifies the roundings of what it divides.
     small = [abs(held) for held in call.params.values() if isinstance(held, float) and 0 < abs(held) < 1]

@@ -26,7 +26,7 @@ INF = math.inf
 POINTWISE = [
     loss
     for loss in map(lossary.get, lossary.names())
-    if not loss.coupling and any(s.rank == 0 for s in loss.signatures)
+    if loss.kernel and not loss.coupling and any(s.rank == 0 for s in loss.signatures)
 ]
 
 

@@ -234,19 +234,17 @@ def test_a_learned_parameter_has_its_gradient_and_vmap_runs_over_it(loss: Loss) 
         if domain.kind != "interval" or name == "ignore_index" or (loss.coupling and name in loss.coupling.defaults):
             continue
         drawn = [draw(domain, (4,) if per_class else (), rng) for _ in range(3)]
-        if name in STATIC.get(loss.name, ()):
-            continue
         x = torch.tensor(np.asarray(drawn[0], dtype=float), requires_grad=True)
         f = lambda x, name=name: loss(*tensors, **{name: x})  # noqa: E731
         torch.testing.assert_close(f(x.detach()), loss(*tensors, **{name: drawn[0] if per_class else float(drawn[0])}))
         assert torch.autograd.gradcheck(f, x), name
         many = torch.tensor(np.asarray(drawn, dtype=float))
         each = torch.stack([f(one) for one in many])
-        torch.testing.assert_close(torch.func.vmap(f)(many), each)
-
-
-# Parameters that choose a formula rather than enter one.
-STATIC: dict[str, tuple[str, ...]] = {}
+        if name in loss.branching:  # it chooses a formula, which several numbers at once cannot
+            with pytest.raises(lossary.errors.ParameterError, match=f"{name}: got several numbers"):
+                torch.func.vmap(f)(many)
+        else:
+            torch.testing.assert_close(torch.func.vmap(f)(many), each)
 
 
 @pytest.mark.parametrize("name", ["absolute_error", "smooth_l1", "pinball", "mape", "epsilon_insensitive"])

@@ -62,6 +62,8 @@ def undeclared(loss: Loss) -> list[str]:
         start = f"{loss.name}: {branch.where} branches on `{branch.text}`"
         known = {*loss.corners.get(name, ()), loss.defaults[name]}
         unnamed = [c for c in branch.constants or () if c is not None and c not in known]
+        if not branch.guarded and name not in loss.special and _is_one_number(loss, name):
+            unnamed = unnamed or list(branch.constants or ())
         if branch.constants is None:
             sentences.append(
                 f"{start}, whose outcome cannot be read: compare {name} itself with a constant, or compute both "
@@ -76,22 +78,31 @@ def undeclared(loss: Loss) -> list[str]:
     return sentences
 
 
+def _is_one_number(loss: Loss, name: str) -> bool:
+    """Whether a parameter ranges over numbers that cannot all be drawn."""
+    domain, per_class = loss.parameter_domains[name]
+    return not per_class and domain.kind in ("interval", "integer", "count")
+
+
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-class _Unreadable(Exception):
+_DEEPEST = 5  # calls within calls that are followed: a function may call itself
+
+
+class _UnreadableError(Exception):
     """An expression that is no constant."""
 
 
 def _of_function(
-    function: Callable[..., Any], parameters: Mapping[str, str], constants: Mapping[str, Any]
+    function: Callable[..., Any], parameters: Mapping[str, str], constants: Mapping[str, Any], depth: int = 0
 ) -> Iterator[Branch]:
     """Yield the branches of one function, in which `parameters` of the loss stand under other names perhaps."""
     try:
         (tree,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
     except (OSError, TypeError, SyntaxError, ValueError):  # typed at a prompt: nothing can be read of it
         return
-    names, derived = dict(parameters), {}
+    names, derived = dict(parameters), dict[str, str]()
     for node in ast.walk(tree):  # an assignment stands before its uses, and is walked before what is inside later ones
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
             target, value = node.targets[0].id, node.value
@@ -107,12 +118,12 @@ def _of_function(
             for name, found in _constants(atom, names, derived, constants, space):
                 yield Branch(name, where, ast.unparse(atom), found, guarded)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            yield from _of_call(node, names, constants, space)
+        if isinstance(node, ast.Call) and depth < _DEEPEST:
+            yield from _of_call(node, names, constants, space, depth + 1)
 
 
 def _of_call(
-    node: ast.Call, names: Mapping[str, str], constants: Mapping[str, Any], space: Mapping[str, Any]
+    node: ast.Call, names: Mapping[str, str], constants: Mapping[str, Any], space: Mapping[str, Any], depth: int
 ) -> Iterator[Branch]:
     """Yield the branches, on parameters that are handed to it as they stand, of a function that is called."""
     called = _called(node, space)
@@ -130,10 +141,10 @@ def _of_call(
             continue
         try:
             fixed[name] = _constant(argument, constants) if isinstance(argument, ast.expr) else argument
-        except _Unreadable:
+        except _UnreadableError:
             continue
     if handed:
-        yield from _of_function(called, handed, fixed)
+        yield from _of_function(called, handed, fixed, depth)
 
 
 def _called(node: ast.Call, space: Mapping[str, Any]) -> Callable[..., Any] | None:
@@ -219,7 +230,7 @@ def _constants(
                 return  # whether it is given at all
             try:
                 yield own[0], tuple(value for side in others for value in _listed(side, constants))
-            except _Unreadable:
+            except _UnreadableError:
                 yield own[0], None
             return
         if len(own) > 1:
@@ -248,5 +259,5 @@ def _constant(node: ast.expr, constants: Mapping[str, Any]) -> Any:
         try:
             return float(_constant(node.args[0], constants))
         except (TypeError, ValueError):
-            raise _Unreadable from None
-    raise _Unreadable
+            raise _UnreadableError from None
+    raise _UnreadableError

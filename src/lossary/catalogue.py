@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from lossary.branches import branching
 from lossary.errors import ArgumentError, UnknownLossError, did_you_mean, nearest, suggest
 from lossary.facts import (
     Domain,
@@ -225,6 +226,11 @@ class Loss:
             found[name] = members.get(domain.kind, ())
         return found
 
+    @cached_property
+    def branching(self) -> frozenset[str]:
+        """The parameters by which the definition chooses its formula: each is one number for the whole call."""
+        return branching(self) if self.special else frozenset()
+
     def range_text(self, name: str) -> str:
         """Return the range of a parameter as documents show it, with its special values."""
         values = ", ".join(f"{value:g}" for value in self.special.get(name, ()))
@@ -433,7 +439,7 @@ def dress(record: Loss) -> Loss:
     for name, value in {**look, "key": _key(record)}.items():
         object.__setattr__(record, name, value)
     # Read now what every call needs, so that a compiler tracing a call finds facts and not their parsers.
-    for fact in ("unbound", "signatures", "argument_domains", "parameter_domains", "optional"):
+    for fact in ("unbound", "signatures", "argument_domains", "parameter_domains", "optional", "branching"):
         getattr(record, fact)
     for signature in (*record.signatures, *(record.coupling.signatures if record.coupling else ())):
         _ = signature.rank

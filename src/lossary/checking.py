@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from lossary import _dispatch, settings, tolerances
-from lossary.branches import branching
 from lossary.catalogue import Loss, get, names
 from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError, digits, suggest
 from lossary.facts import CONVENTIONS, Domain, Signature, dimension
@@ -109,7 +108,7 @@ def _parameter(loss: Loss, name: str, value: Any, ranges: bool) -> Any:
             f"{loss.name}: {name}: got {digits(value, *_ends(domain))}, expected a number in {domain.text}"
         )
     if hasattr(value, "detach"):  # a tensor, perhaps on a device and learned: its values are not looked at
-        if name in branching(loss) and not _is_one_number(value):
+        if name in loss.branching and not _is_one_number(value):
             raise _one_number(loss, name)
         return value
     _dispatch.backend(value).need_unmasked(value, f"{loss.name}: {name}")
@@ -125,7 +124,7 @@ def _parameter(loss: Loss, name: str, value: Any, ranges: bool) -> Any:
     if numbers.ndim == 0:
         number = numbers.item()
         return int(number) if domain.kind in ("count", "integer", "index") else number
-    if name in branching(loss):
+    if name in loss.branching:
         raise _one_number(loss, name)
     if not per_class and loss.signatures[0].rank:
         raise ParameterError(f"{loss.name}: {name}: got {numbers.size} numbers, expected one")
@@ -142,8 +141,8 @@ def _is_one_number(tensor: Any) -> bool:
 
 def _one_number(loss: Loss, name: str) -> ParameterError:
     return ParameterError(
-        f"{loss.name}: {name}: got several numbers (an array, or a tensor under vmap), expected one number for the whole "
-        f"call: the formula of {loss.name} is chosen by {name}; call it once for each number"
+        f"{loss.name}: {name}: got several numbers (an array, or a tensor under vmap), expected one number for the "
+        f"whole call: the formula of {loss.name} is chosen by {name}; call it once for each number"
     )
 
 

@@ -97,7 +97,7 @@ class Domain:
             return number >= self.low and math.isfinite(number) and number == math.floor(number)
         above = number >= self.low if self.closed[0] else number > self.low
         below = number <= self.high if self.closed[1] else number < self.high
-        unlimited = not self.bounded
+        unlimited = not self.bounded and not any(self.closed)
         return unlimited or (above and below)
 
 

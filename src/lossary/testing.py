@@ -213,7 +213,7 @@ def coverage_of(*functions: Callable[..., Any]) -> Iterator[Callable[[], list[st
     codes = {code: set[int]() for function in functions for code in _codes(function.__code__)}
     before = sys.gettrace()
 
-    def enter(frame: FrameType, event: str, argument: Any) -> Callable[..., Any] | None:
+    def enter(frame: FrameType, event: Any, argument: Any) -> Callable[..., Any] | None:
         if frame.f_code not in codes:
             return before(frame, event, argument) if before else None
         frame.f_trace_opcodes = True
@@ -268,7 +268,7 @@ def exercised(loss: Loss | str, seed: int = 0) -> list[tuple[list[Any], dict[str
     made = []
     for alternative in range(1 if loss.coupling else len(loss.signatures)):
         drawn = [random_params(loss, rng, default=default) for default in (1.0, 0.5, 0.0)]
-        corners = [other | corner for corner in corner_params(loss) for other in ({}, random_params(loss, rng))]
+        corners = [other | corner for corner in corner_params(loss) for other in ({}, random_params(loss, rng, default=0.0))]
         for params in (*drawn, *corners):
             arrays = random_arrays(loss, rng, alternative=alternative)
             if loss.coupling:  # an example needs others with its label

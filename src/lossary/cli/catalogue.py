@@ -275,7 +275,8 @@ def _array(loss: Loss, name: str, lang: Lang) -> str:
 
 
 def _label(name: str, lang: Lang) -> str:
-    return name if lang == "en" else f"{name}（{quantity(name, lang)}）"
+    words = quantity(name, lang) if lang != "en" else None
+    return f"{name}（{words}）" if words else name
 
 
 def _parameter(loss: Loss, name: str, lang: Lang) -> Iterable[str]:

@@ -51,7 +51,7 @@ class Node:
         return self.graph.negative(self)
 
     def __abs__(self) -> Node:
-        return self.graph.size(self)
+        return self.graph.node("abs", (self,), "uniform") if self.kind == "uniform" else self.graph.size(self)
 
     def __invert__(self) -> Node:
         return self.graph.node("~", (self,), "truth")
@@ -135,6 +135,9 @@ class Graph:
     def binary(self, symbol: str, a: Any, b: Any) -> Any:
         """Apply an operator."""
         if symbol in "&|":
+            if isinstance(a, bool) or isinstance(b, bool):  # what is decided already
+                known, other = (a, b) if isinstance(a, bool) else (b, a)
+                return other if known == (symbol == "&") else known
             return self.node(symbol, (a, b), "truth")
         if all(not isinstance(p, Node) or p.kind == "uniform" for p in (a, b)):
             if symbol in _COMPARISONS:
@@ -194,14 +197,12 @@ class Graph:
 
     def size(self, x: Any) -> Node:
         """The size; that of a negated number is that of the number."""
-        if isinstance(x, Node) and x.kind == "uniform":
-            return self.node("abs", (x,), "uniform")
         x = self.number(x)
         return self.node("abs", (x.parts[0] if x.operation == "negative" else x,), "number")
 
     def finite(self, x: Any) -> Node:
         """Whether a number is neither infinite nor NaN."""
-        return self.binary("<", self.size(x), math.inf)
+        return self.node("<", (self.size(x), self.number(math.inf)), "truth")
 
 
 class Namespace:
@@ -219,8 +220,10 @@ class Namespace:
         """The size."""
         return self.graph.size(x)
 
-    def where(self, condition: Node, yes: Any, no: Any) -> Node:
+    def where(self, condition: Any, yes: Any, no: Any) -> Node:
         """A select; one of two by which is smaller, or by sign of a number and its negative, has a name of its own."""
+        if isinstance(condition, bool):
+            return self.graph.number(yes if condition else no)
         first, second = self.graph.number(yes), self.graph.number(no)
         if condition.operation == ">=":
             number, bound = condition.parts

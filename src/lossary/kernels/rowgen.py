@@ -20,7 +20,7 @@ from typing import Any
 
 from lossary.catalogue import Loss
 from lossary.kernels import codegen
-from lossary.kernels.codegen import Graph, Node, UnsupportedError
+from lossary.kernels.codegen import Graph, Node, Regions, UnsupportedError
 
 _WORDLESS = {"constant", "uniform", "filled"}
 _GIVEN = _WORDLESS | {"argument", "entry"}
@@ -108,7 +108,7 @@ class _RowGraph(Graph):
             raise UnsupportedError("a label is used as a number")
         return super().number(x)
 
-    def binary(self, symbol: str, a: Any, b: Any) -> Node:
+    def binary(self, symbol: str, a: Any, b: Any) -> Any:
         """Apply an operator. What is multiplied by a row that is 1 at the label is computed there alone."""
         if symbol == "*":
             for hot, other in ((a, b), (b, a)):

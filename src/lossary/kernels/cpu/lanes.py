@@ -385,9 +385,7 @@ def find(
     free = tuple(name for name, held in params.items() if _is_free(loss, name, held))
     fixed = tuple((name, held) for name, held in params.items() if name not in free)
     regions = codegen.regions_of(loss, params, free)
-    uniform, regions = codegen.settled(
-        _graph(loss, alternative, fixed, free, arrays, regions), params, free, regions
-    )
+    uniform, regions = codegen.settled(_graph(loss, alternative, fixed, free, arrays, regions), params, free, regions)
     static = tuple((name, held) for name, held in params.items() if name not in uniform)
     rows = height(width)
     return _compile(
