@@ -3,6 +3,8 @@
     .venv/bin/python benchmarks/mutation.py                     # every loss
     .venv/bin/python benchmarks/mutation.py --loss huber        # one loss
     .venv/bin/python benchmarks/mutation.py --family margin --limit 20 --seed 1
+    .venv/bin/python benchmarks/mutation.py --modules --json out/modules.json    # a sample of every module; resumes
+    .venv/bin/python benchmarks/mutation.py --module decoding --module scoring --limit 8
 
 A mutant is a definition with one change: a sign, a factor, a dropped term, the branches of a `where`, a comparison, a
 function for its neighbour, a wrong derivative. It is compiled in memory, put into the loss's record, and given to the
@@ -12,7 +14,13 @@ meanwhile; what the oracles say is computed once per loss.
 
 A mutant that no test notices has survived: the tests are weak there, or the change changes nothing. Those that give the
 same numbers to the last few bits on thousands of inputs, among them ties, zeros and huge numbers, are counted as
-equivalent; any other stands in `EQUIVALENT` with the reason, or is reported. The exit status is 1 if one survives.
+equivalent; any other stands in `EQUIVALENT` with the reason, or is reported. A mutant on a line that none of these
+inputs runs is never equivalent: it is reported as never run. The exit status is 1 if one survives.
+
+With `--modules` a seeded sample of mutants of every module of the package is planted in the scratch copy's file, and the
+test files concerned (those that import the module, or `CONCERNED`) run in a process of their own, which may hang or
+crash: both count as noticed. Outcomes are kept in the file of `--json` as they come, and not judged again. The exit
+status is 1 if a module whose tests pass lies below the floor.
 """
 
 from __future__ import annotations
@@ -25,10 +33,13 @@ import io
 import itertools
 import json
 import linecache
+import math
 import os
 import random
 import re
 import shutil
+import signal
+import subprocess
 import sys
 import tempfile
 import textwrap
@@ -36,7 +47,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -341,6 +352,17 @@ def same_numbers(loss: Any, source: str) -> bool:
     return True
 
 
+def idle_lines(loss: Any) -> set[int]:
+    """The lines of a definition with an expression that none of the probes runs."""
+    from lossary.testing import coverage_of, run
+
+    with coverage_of(loss.define) as never_run:
+        for arrays, params in probes(loss):
+            with suppress(Exception):  # a probe may lie outside a condition between arrays
+                run(loss, arrays, params)
+    return {int(number) for line in never_run() for number in re.findall(r", line (\d+): ", line)}
+
+
 def probes(loss: Any) -> Iterator[tuple[list[Any], dict[str, Any]]]:
     """Inputs to tell a mutant from the original: ordinary ones, then ones with ties, zeros and huge numbers."""
     import numpy as np
@@ -368,7 +390,8 @@ def probes(loss: Any) -> Iterator[tuple[list[Any], dict[str, Any]]]:
                 ]
             yield arrays, random_params(loss, rng) if round_ % 2 else {}
         for params in corner_params(loss):
-            yield random_arrays(loss, rng, batch, alternative=alternative), params
+            for other in ({}, random_params(loss, rng, default=0.0)):
+                yield random_arrays(loss, rng, batch, alternative=alternative), other | params
 
 
 def outputs(loss: Any, arrays: list[Any], params: dict[str, Any]) -> list[Any]:
@@ -396,6 +419,7 @@ class Outcome:
     change: str
     killed_by: str = ""
     equivalent: str = ""
+    never_run: bool = False
 
     @property
     def survived(self) -> bool:
@@ -415,6 +439,7 @@ def judge(scratch: Path, name: str, limit: int, seed: int, boundaries: bool) -> 
         mutants = sorted(random.Random(f"{seed} {name}").sample(mutants, limit), key=lambda m: m.number)
     tests = quickest_first(loss)
     named = elsewhere(scratch, loss)
+    first, idle = loss.define.__code__.co_firstlineno, idle_lines(loss)
     outcomes = []
     for mutant in mutants:
         outcome = Outcome(name, mutant.kind, mutant.line, mutant.change)
@@ -422,7 +447,8 @@ def judge(scratch: Path, name: str, limit: int, seed: int, boundaries: bool) -> 
             outcome.killed_by = next((title for title, test in tests if verdict(test, loss)), "")
         if not outcome.killed_by:
             outcome.equivalent = EQUIVALENT.get((name, mutant.change), "")
-        if outcome.survived and same_numbers(loss, mutant.source):
+        outcome.never_run = outcome.survived and first + mutant.line - 1 in idle
+        if outcome.survived and not outcome.never_run and same_numbers(loss, mutant.source):
             outcome.equivalent = SAME_NUMBERS
         if outcome.survived and named:
             with planted(loss, mutant.source):
@@ -460,6 +486,217 @@ def content(files: list[Path]) -> bool:
         return pytest.main([*options, *map(str, files)]) == pytest.ExitCode.OK
 
 
+# --- modules --------------------------------------------------------------------------------------------------------
+
+# Test files for modules that tests reach through others; the first entry that a module's name starts with counts.
+# Every module is also tested by the files that import it.
+CONCERNED: dict[str, tuple[str, ...]] = {
+    "kernels.cpu.clusters": ("test_kernel_rows",),
+    "kernels.cpu.crf": ("test_kernel_crf",),
+    "kernels.cpu.ctc": ("test_ctc", "test_torch_sequences"),
+    "kernels.cpu.rnnt": ("test_kernel_rnnt",),
+    "kernels.cpu.row": ("test_kernel_rows",),
+    "kernels.cpu.lanes": ("test_lanes",),
+    "kernels.rowgen": ("test_lanes",),
+    "kernels": ("test_truth", "test_kernels"),
+    "lint": ("test_lint",),
+    "cli": ("test_cli",),
+    "nn": ("test_nn", "test_nn_misuse", "test_truth"),
+    "report": ("test_truth", "test_report"),
+    "training": ("test_training",),
+    "plain": ("test_plain",),
+    "lean": ("test_small_calls",),
+    "checking": ("test_truth", "test_checks"),
+    "scoring": ("test_truth", "test_compare"),
+    "data": ("test_truth", "test_data"),
+    "decoding": ("test_truth", "test_decoding", "test_ctc_decoding"),
+    "words": ("test_explain",),
+    "facts": ("test_catalogue", "test_checks"),
+    "branches": ("test_architecture",),
+    "testing": ("test_catalogue",),
+    "": ("test_catalogue",),
+}
+# Definitions have a mode of their own; a table of words and the entry of a process have nothing to compute.
+NOT_SAMPLED = ("losses", "words_zh", "__main__", "__init__")
+
+
+@dataclass(frozen=True)
+class ModuleMutant:
+    """One change of one file: what kind, in which line, the text before and after, and the whole file as changed."""
+
+    module: str
+    kind: str
+    line: int
+    before: str
+    after: str
+    source: bytes
+
+    @property
+    def key(self) -> str:
+        """What tells it from others in a file of outcomes."""
+        return f"{self.module}:{self.line}: {self.before} -> {self.after}"
+
+
+def modules_of(root: Path) -> dict[str, Path]:
+    """Every module that is sampled, by its name below the package."""
+    package = root / "src" / "lossary"
+    found = {".".join(path.relative_to(package).with_suffix("").parts): path for path in sorted(package.rglob("*.py"))}
+    return {name: path for name, path in found.items() if not any(part in NOT_SAMPLED for part in name.split("."))}
+
+
+def module_mutants(name: str, path: Path) -> list[ModuleMutant]:
+    """Every mutant of the functions of a module, as changes of its text."""
+    data = path.read_bytes()
+    starts = list(itertools.accumulate((len(line) for line in data.splitlines(keepends=True)), initial=0))
+    made: dict[str, ModuleMutant] = {}
+    for node in _inside_functions(ast.parse(data)):
+        begin, end = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
+        for kind, wrong in _module_replacements(node):
+            text = ast.unparse(ast.fix_missing_locations(wrong))
+            text = text if isinstance(node, ast.stmt) else f"({text})"
+            mutant = ModuleMutant(
+                name, kind, node.lineno, ast.unparse(node), text, data[:begin] + text.encode() + data[end:]
+            )
+            made.setdefault(mutant.key, mutant)
+    return list(made.values())
+
+
+def _inside_functions(tree: ast.AST, inside: bool = False) -> Iterator[Any]:
+    """Yield the nodes inside functions that have a place of their own in the text: not annotations, not f-strings."""
+    for field, value in ast.iter_fields(tree):
+        if field in ("annotation", "returns", "decorator_list"):
+            continue
+        for node in value if isinstance(value, list) else [value]:
+            if not isinstance(node, ast.AST) or isinstance(node, ast.JoinedStr):
+                continue
+            if inside and isinstance(node, (ast.expr, ast.Expr)):
+                yield node
+            yield from _inside_functions(node, inside or isinstance(tree, (ast.FunctionDef, ast.AsyncFunctionDef)))
+
+
+def _module_replacements(node: Any) -> Iterator[tuple[str, ast.AST]]:
+    """Yield what `replacements` knows, a call left out, arguments swapped, and a condition turned round."""
+    if isinstance(node, ast.Yield):
+        return
+    yield from replacements(node, boundaries=True)
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        yield "dropped call", ast.Pass()
+    if isinstance(node, ast.Call) and len(node.args) >= 2 and not any(isinstance(a, ast.Starred) for a in node.args):
+        yield "swapped arguments", ast.Call(node.func, [node.args[1], node.args[0], *node.args[2:]], node.keywords)
+    if isinstance(node, ast.BoolOp):
+        other = ast.Or() if isinstance(node.op, ast.And) else ast.And()
+        yield "condition", ast.BoolOp(other, node.values)
+    if isinstance(node, ast.IfExp):
+        yield "swapped branches", ast.IfExp(node.test, node.orelse, node.body)
+
+
+def concerned(root: Path, name: str) -> list[str]:
+    """The test files of a module: those of `CONCERNED`, then those that import it."""
+    listed = next(files for prefix, files in CONCERNED.items() if not prefix or f"{name}.".startswith(f"{prefix}."))
+    if not listed or listed == CONCERNED[""]:
+        listed = ()
+    files = [f"{file}.py" for file in listed if (root / "tests" / f"{file}.py").exists()]
+    dotted, (parent, _, last) = f"lossary.{name}", f"lossary.{name}".rpartition(".")
+    pattern = rf"from {re.escape(dotted)} import|import {re.escape(dotted)}\b|from {re.escape(parent)} import [^\n]*\b{last}\b"
+    for path in sorted((root / "tests").glob("test_*.py")):
+        if re.search(pattern, path.read_text()) and path.name not in files and len(files) < 3:
+            files.append(path.name)
+    return files or [f"{file}.py" for file in CONCERNED[""]]
+
+
+def tested(scratch: Path, files: list[str], limit: float) -> str:
+    """Run test files in a process of their own: nothing if all is well, else what went wrong first."""
+    environment = os.environ | {"PYTHONPATH": str(scratch / "src"), "LOSSARY_CACHE": str(scratch / "cache")}
+    environment |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header"]
+    command = [sys.executable, "-m", "pytest", *options, *(f"tests/{file}" for file in files)]
+    process = subprocess.Popen(
+        command,
+        cwd=scratch,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,  # so that what hangs ends with its children
+    )
+    try:
+        out, _ = process.communicate(timeout=limit)
+    except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return f"no end within {limit:.0f} s"
+    if process.returncode == 0:
+        return ""
+    failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", out, re.MULTILINE)
+    return failed[0] if failed else f"exit status {process.returncode}"
+
+
+def judge_modules(scratch: Path, options: argparse.Namespace) -> int:
+    """Judge a sample of mutants of each module asked for, and report them against the floor."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    modules = modules_of(scratch)
+    unknown = [name for name in options.module if name not in modules]
+    if unknown:
+        raise SystemExit(f"no module {unknown[0]}; there are {', '.join(modules)}")
+    known: dict[str, Any] = json.loads(options.json.read_text()) if options.json and options.json.exists() else {}
+    end = time.monotonic() + 60 * options.minutes if options.minutes else math.inf
+    outcomes: dict[str, list[dict[str, Any]]] = {}
+    for name in options.module or modules:
+        path, files = modules[name], concerned(scratch, name)
+        mutants = module_mutants(name, path)
+        chosen = random.Random(f"{options.seed} {name}").sample(mutants, min(options.limit or 5, len(mutants)))
+        waiting = [mutant for mutant in chosen if mutant.key not in known]
+        if waiting and time.monotonic() < end:
+            begun = time.monotonic()
+            wrong = tested(scratch, files, 1800)
+            if wrong:
+                console.print(f"{name}: left out, for its tests fail as it stands: {wrong}", markup=False)
+                continue
+            limit = max(60.0, 4 * (time.monotonic() - begun))
+            whole = path.read_bytes()
+            for mutant in waiting:
+                if time.monotonic() > end:
+                    break
+                path.write_bytes(mutant.source)
+                try:
+                    killed = tested(scratch, files, limit)
+                finally:
+                    path.write_bytes(whole)
+                known[mutant.key] = {"kind": mutant.kind, "killed_by": killed, "tests": files}
+                console.print(f"{'survived' if not killed else 'killed  '} {mutant.key}", markup=False)
+                if options.json:
+                    options.json.parent.mkdir(parents=True, exist_ok=True)
+                    options.json.write_text(json.dumps(known, indent=1) + "\n")
+        outcomes[name] = [known[mutant.key] | {"key": mutant.key} for mutant in chosen if mutant.key in known]
+    return report_modules(outcomes, options.floor)
+
+
+def report_modules(outcomes: dict[str, list[dict[str, Any]]], floor: float) -> int:
+    """Print a row per module, then every survivor; return 1 if a module lies below the floor."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console, below = Console(), 0
+    table = Table("module", "mutants", "killed", "survived", "share")
+    for name, found in outcomes.items():
+        if not found:
+            continue
+        killed = sum(bool(one["killed_by"]) for one in found)
+        low = killed < floor * len(found)
+        below += low
+        row = (name, len(found), killed, len(found) - killed, f"{killed / len(found):.0%}")
+        table.add_row(*map(str, row), style="red" if low else "")
+    console.print(table)
+    for found in outcomes.values():
+        for one in found:
+            if not one["killed_by"]:
+                console.print(f"survived: {one['key']}, {one['kind']} ({', '.join(one['tests'])})", markup=False)
+    return int(below > 0)
+
+
 # --- reporting ------------------------------------------------------------------------------------------------------
 
 
@@ -480,8 +717,9 @@ def report(outcomes: list[Outcome], seconds: float) -> None:
     console.print(table)
     for outcome in outcomes:
         if outcome.survived:
+            fate = "never run" if outcome.never_run else "survived"
             console.print(
-                f"survived: {outcome.loss}, line {outcome.line}, {outcome.kind}: {outcome.change}", markup=False
+                f"{fate}: {outcome.loss}, line {outcome.line}, {outcome.kind}: {outcome.change}", markup=False
             )
     console.print(f"{len(outcomes)} mutants in {seconds:.0f} s")
 
@@ -494,8 +732,10 @@ def main() -> int:
     """Run from the command line."""
     with tempfile.TemporaryDirectory(prefix="lossary-mutation-") as name:
         scratch = Path(name)
-        for part in ("src", "tests"):
+        for part in ("src", "tests", "docs", "examples"):
             shutil.copytree(ROOT / part, scratch / part, ignore=shutil.ignore_patterns("__pycache__"))
+        for file in (*ROOT.glob("*.md"), ROOT / "pyproject.toml", ROOT / "Makefile"):
+            shutil.copy(file, scratch)
         use(scratch)
         return run(scratch)
 
@@ -508,6 +748,10 @@ def run(scratch: Path) -> int:
     parser.add_argument("--loss", action="append", default=[], help="only this loss; may be repeated")
     parser.add_argument("--family", help="only the losses of this family")
     parser.add_argument("--limit", type=int, default=0, help="at most so many mutants per loss, drawn at random")
+    parser.add_argument("--modules", action="store_true", help="a sample of every module instead of the definitions")
+    parser.add_argument("--module", action="append", default=[], help="only this module, such as nn.modules")
+    parser.add_argument("--floor", type=float, default=0.6, help="share that must be killed (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=0, help="stop after so many; --json resumes (modules only)")
     parser.add_argument("--seed", type=int, default=0, help="of that draw")
     parser.add_argument("--boundaries", action="store_true", help="also decide ties of comparisons the other way")
     parser.add_argument(
@@ -515,6 +759,8 @@ def run(scratch: Path) -> int:
     )
     parser.add_argument("--json", type=Path, help="write every outcome to this file")
     options = parser.parse_args()
+    if options.modules or options.module:
+        return judge_modules(scratch, options)
     names = [lossary.get(name).name for name in options.loss]
     names = names or lossary.names(**({"family": options.family} if options.family else {}))
 

@@ -85,7 +85,8 @@ def within(error: float, eps: float, size: Any, sensitivities: Iterator[Any]) ->
 
 # How many of those units. One number for (nearly) all losses; an exception says why.
 ULPS = 16.0
-EXCEPTIONS: dict[str, float] = {}
+# softmax_cross_entropy: under a cap, smoothing and z_loss at once, three gradients cancel that each are rounded.
+EXCEPTIONS: dict[str, float] = {"softmax_cross_entropy": 32.0}
 
 
 @every_loss
