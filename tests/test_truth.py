@@ -180,7 +180,14 @@ def test_dots_of_reliability_stand_at_confidence_and_accuracy() -> None:
     np.testing.assert_allclose(found, expected, atol=2e-3)
     assert axes.y[0] < 0 < axes.x[0], "numbers grow to the right and upwards"
     radii = [float(d.get("r", "")) for d in dots]
-    assert radii[1] < radii[0] < radii[2], "a dot is the larger the more rows it stands for"
+    areas = [(radius - 2.2) ** 2 for radius in radii]
+    np.testing.assert_allclose(np.array(areas) / areas[2], [0.4, 0.1, 1.0], atol=0.03)  # rows of the largest
+    _, _, width, height = map(float, root.get("viewBox", "").split())
+    for title in (e for e in root.iter("text") if e.get("class") == "axis"):
+        turned = re.findall(r"translate\(([\d.-]+) ([\d.-]+)\)", title.get("transform") or "")
+        x, y = map(float, turned[0] if turned else (title.get("x", ""), title.get("y", "")))
+        assert 0 < x < width and 0 < y < height, "a title stands inside the drawing"
+        assert not turned or 0.3 * height < y < 0.6 * height, "in the middle of its axis"
 
 
 def test_dots_of_residuals_stand_at_prediction_and_truth_minus_prediction() -> None:
@@ -216,6 +223,9 @@ def test_squares_of_confusion_lie_in_the_row_of_the_truth_and_the_column_of_the_
     for (x, y), count in shown.items():
         inside = [c for left, top, c in places.values() if left < x < left + size and top < y < top + size]
         assert inside == [count], "a number stands in its own square"
+    assert len(shown) == 7, "nothing is written where nothing was counted"
+    many = drawn(plots.confusion(np.eye(7, dtype=int).tolist(), list("abcdefg"), "hinge"))
+    assert not [e for e in many.iter("text") if "count" in e.get("class", "")], "squares of many classes are too small"
     axis = {e.text: e.get("transform") for e in root.iter("text") if e.get("class") == "axis"}
     assert axis["decided"] is None and "rotate" in (axis["true"] or "")
 
