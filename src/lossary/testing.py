@@ -268,7 +268,8 @@ def exercised(loss: Loss | str, seed: int = 0) -> list[tuple[list[Any], dict[str
     made = []
     for alternative in range(1 if loss.coupling else len(loss.signatures)):
         drawn = [random_params(loss, rng, default=default) for default in (1.0, 0.5, 0.0)]
-        corners = [other | corner for corner in corner_params(loss) for other in ({}, random_params(loss, rng, default=0.0))]
+        corners = corner_params(loss)
+        corners += [random_params(loss, rng, default=0.0) | corner for corner in corners]
         for params in (*drawn, *corners):
             arrays = random_arrays(loss, rng, alternative=alternative)
             if loss.coupling:  # an example needs others with its label
