@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -294,6 +295,62 @@ def test_an_if_on_data_and_an_unknown_operation_have_no_kernel() -> None:
         bool(x > 0)
     with pytest.raises(codegen.UnsupportedError, match="matmul"):
         codegen.Namespace(graph).matmul(x, x)
+
+
+def bent(xp: Any, pred: Any, target: Any, *, alpha: float = 0.5) -> Any:
+    """A loss of five formulas."""
+    residual = pred - target
+    if alpha == 1:
+        yield 3 * residual
+        yield 3 * xp.ones_like(residual)
+    elif alpha in (0, 4):
+        yield 5 * residual
+        yield 5 * xp.ones_like(residual)
+    elif alpha > 4:
+        yield 7 * residual * abs(alpha - 9)
+        yield 7 * xp.ones_like(residual) * abs(alpha - 9)
+    elif not alpha <= 1:
+        yield 11 * residual
+        yield 11 * xp.ones_like(residual)
+    else:
+        yield alpha * residual
+        yield alpha * xp.ones_like(residual)
+
+
+BENT = replace(
+    lossary.squared_error,
+    name="bent",
+    define=bent,
+    derivatives=1,
+    parameters={"alpha": "[0, inf)"},
+    special={"alpha": (1, 4)},
+    aliases=(),
+)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 0.75, 1.0, 1.5, 3.0, 4.0, 5.0, 8.0])
+def test_each_side_of_a_special_value_has_the_kernel_of_its_formula(alpha: float) -> None:
+    arrays = [np.array([2.0, -3.0]), np.array([0.5, 0.5])]
+    found = by_kernel(BENT, arrays, {"alpha": alpha}, "each", 1)
+    expected = by_definition(BENT, arrays, {"alpha": alpha})
+    np.testing.assert_array_equal(found.value, expected[0][0])
+    np.testing.assert_array_equal(found.derivatives[0], expected[1][0])
+
+
+def test_a_parameter_that_chooses_the_formula_is_one_number() -> None:
+    with pytest.raises(lossary.errors.ParameterError, match=r"alpha: got several numbers .* is chosen by alpha"):
+        BENT([1.0, 2.0], [0.0, 0.0], alpha=np.array([0.5, 2.0]))
+    assert BENT([1.0], [0.0], alpha=np.array(2.0)).tolist() == [11.0]
+
+
+@pytest.mark.parametrize("change", [{"special": {"alpha": (1,)}}, {"kernel": False}], ids=["not named", "none wanted"])
+def test_without_a_kernel_the_definition_is_run(change: dict[str, Any]) -> None:
+    loss = replace(BENT, **change)
+    call = prepare(loss, (np.ones(3), np.zeros(3)), {"alpha": 2.0})
+    named = dict(zip(loss.arguments, call.arrays, strict=True))
+    wanted = table.Wanted("each", 1)
+    assert pointwise.compute(loss, named, call.params, call.batch, call.dtype, wanted, check=True) is None
+    assert (loss(np.ones(table.LEAST), np.zeros(table.LEAST), alpha=2.0) == 11).all()
 
 
 PROBE = """
