@@ -111,7 +111,9 @@ def extreme_arrays(
         domain = loss.domain(name, alternative)
         if array.dtype.kind == "f":
             largest = 1e3 if loss.convention(name, alternative) in _LOGARITHMS else math.inf
-            array = _extreme(domain, array, rng, dtype, largest)
+            # Targets sum to 1 exactly: what a row lacks below its last digit no algorithm can know.
+            least = 1e-30 if name in loss.wrt else 2.0**-20
+            array = _extreme(domain, array, rng, dtype, largest, least)
             twin = next((a for a in made if a.shape == array.shape and a.dtype == array.dtype), None)
             if batch and twin is not None and domain.kind == "interval" and all(map(domain.contains, twin[0].flat)):
                 array[0] = twin[0]
@@ -123,14 +125,16 @@ def extreme_arrays(
 _LOGARITHMS = {"logit", "score", "affinity", "log-rate", "log-probability", "log-likelihood", "(-inf, 0]"}
 
 
-def _extreme(domain: Domain, array: Any, rng: np.random.Generator, dtype: Any, largest: float) -> Any:
+def _extreme(domain: Domain, array: Any, rng: np.random.Generator, dtype: Any, largest: float, least: float) -> Any:
     """Return an array with half of its entries moved to the extremes of a domain."""
     array = array.astype(dtype)
     if domain.kind in ("simplex", "log-simplex"):
         rows = np.exp(array) if domain.kind == "log-simplex" else array
         for row in rows.reshape(-1, rows.shape[-1])[::2]:
-            row[:] = rng.choice(np.array([0.0, 1e-30], dtype), row.shape)
-            row[rng.integers(len(row))] = 1.0
+            row[:] = rng.choice(np.array([0.0, least], dtype), row.shape)
+            at = rng.integers(len(row))
+            row[at] = 0.0
+            row[at] = 1.0 - row.sum()
         with np.errstate(divide="ignore"):
             return np.log(rows) if domain.kind == "log-simplex" else rows
     if domain.kind != "interval":
