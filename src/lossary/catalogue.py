@@ -233,9 +233,11 @@ class Loss:
 
     def range_text(self, name: str) -> str:
         """Return the range of a parameter as documents show it, with its special values."""
+        return self.parameters.get(name, "") + self._special_text(name)
+
+    def _special_text(self, name: str) -> str:
         values = ", ".join(f"{value:g}" for value in self.special.get(name, ()))
-        special = f"; special: {values}" if values else ""
-        return self.parameters.get(name, "") + special
+        return f"; special: {values}" if values else ""
 
     @property
     def doc(self) -> str:
@@ -271,6 +273,7 @@ class Loss:
                 told = "examples with this label are left out of values and means"
             else:
                 told = f"(C,) of {domain_in_words(domain)}" if per_class else domain_in_words(domain, one=True)
+            told += self._special_text(name)
             lines.append(f"{name}: {told}; {self.bound.get(name, default)!r} if not given.")
         return tuple(lines)
 
