@@ -80,8 +80,11 @@ def one_sided_abs(xp: Any, x: Any) -> Any:
 
 
 def step(xp: Any, x: Any) -> Any:
-    """Return 1 where `x` is positive, else 0: the slope of `positive_part`, with the subgradient 0 at its kink."""
-    return xp.where(x > 0, xp.ones_like(x), xp.zeros_like(x))
+    """Return 1 where `x` is positive, else 0: the slope of `positive_part`, with the subgradient 0 at its kink.
+
+    NaN stays NaN: a slope of 0 would hide it.
+    """
+    return xp.where(x > 0, xp.ones_like(x), xp.where(x <= 0, xp.zeros_like(x), x))
 
 
 def masked(xp: Any, keep: Any, x: Any) -> Any:

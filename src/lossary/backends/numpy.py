@@ -213,8 +213,8 @@ def scalar(x: Any, dtype: Any) -> Any:
 
 
 def ratio(x: Any, y: Any) -> Any:
-    """One number divided by another."""
-    return x / y
+    """One number divided by another, in the type of the first."""
+    return (x / y).astype(x.dtype) if hasattr(x, "dtype") else x / y
 
 
 def own(x: Array, given: Sequence[Array]) -> Array:

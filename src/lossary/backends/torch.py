@@ -259,7 +259,9 @@ def scalar(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 def ratio(x: Any, y: Any) -> Any:
     """One number divided by another, in the type of the first: forward mode takes a Python number for float64."""
-    return x / (y if isinstance(y, Tensor) or not isinstance(x, Tensor) else torch.full_like(x, y))
+    if not isinstance(x, Tensor):
+        return x / y
+    return (x / y).to(x.dtype) if isinstance(y, Tensor) else x / torch.full_like(x, y)
 
 
 def own(x: Tensor, given: Sequence[Tensor]) -> Tensor:

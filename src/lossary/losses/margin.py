@@ -120,7 +120,7 @@ def smoothed_hinge(xp: Any, pred: Any, target: Any, *, gamma: float = 1.0) -> It
     clipped = xp.where(shortfall >= gamma, gamma * xp.ones_like(shortfall), shortfall)
     yield clipped / gamma * (shortfall - 0.5 * clipped)
     yield -target * (clipped / gamma)
-    yield xp.where(violation < gamma, target * target * numerics.step(xp, violation) / gamma, xp.zeros_like(violation))
+    yield xp.where(violation >= gamma, xp.zeros_like(violation), target * target * numerics.step(xp, violation) / gamma)
 
 
 @loss(
@@ -149,7 +149,7 @@ def modified_huber(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     clipped = xp.where(shortfall >= 2, 2 * xp.ones_like(shortfall), shortfall)
     yield clipped * (2 * shortfall - clipped)
     yield -2 * target * clipped
-    yield xp.where(violation < 2, 2 * target * target * numerics.step(xp, violation), xp.zeros_like(violation))
+    yield xp.where(violation >= 2, xp.zeros_like(violation), 2 * target * target * numerics.step(xp, violation))
 
 
 @loss(

@@ -473,7 +473,7 @@ def clipped_ratio(
     clipped = xp.where(advantage > 0, below, above)
     if dual_clip is not None:
         clipped = xp.where((advantage < 0) & (clipped > dual_clip), dual_clip * one, clipped)
-    return clipped, xp.where(clipped == ratio, ratio, xp.zeros_like(ratio))
+    return clipped, xp.where((clipped < ratio) | (clipped > ratio), xp.zeros_like(ratio), ratio)
 
 
 @loss(

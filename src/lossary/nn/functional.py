@@ -449,12 +449,12 @@ def binary_cross_entropy(
         return done
     _same_size("binary_cross_entropy", input, target)
     need_float("binary_cross_entropy", input=input, target=target)
-    if target.dtype != input.dtype:
+    if common_dtype(target) != common_dtype(input):  # as autocast leaves them
         refuse(f"binary_cross_entropy: target: got {target.dtype}, expected the type of input, {input.dtype}")
     for name, x in (("input", input), ("target", target)):
         # The smallest and the largest say it all, and whether there is NaN; bfloat16 would be copied to be looked at.
-        seen = xp.readable(torch.stack(x.detach().aminmax()) if x.numel() and xp.in_memory((x,)) else x)
-        if seen is not None and not ((seen >= 0) & (seen <= 1)).all():
+        ends = x.detach().aminmax() if x.numel() and xp.in_memory((x,)) else (x,)
+        if not all(seen is None or ((seen >= 0) & (seen <= 1)).all() for seen in map(xp.readable, ends)):
             logits = "; logits belong into binary_cross_entropy_with_logits" if name == "input" else ""
             refuse(f"binary_cross_entropy: {name}: expected numbers in [0, 1]{logits}")
     dtype = common_dtype(input)

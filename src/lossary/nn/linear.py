@@ -74,7 +74,7 @@ def linear_cross_entropy(
         return _at_places(input, linear_weight, target, linear_bias, weight, reduction, ignored, label_smoothing)
 
     need_float("linear_cross_entropy", input=input, linear_weight=linear_weight)
-    _same_type(input, linear_weight, linear_bias)
+    _same_type(input, linear_weight, linear_bias, chunked=options is not None)
     if not 0 <= max(label_smoothing, 0.0) <= 1:
         refuse(f"linear_cross_entropy: label_smoothing: got {label_smoothing}, expected a number in [0, 1]")
     if weight is not None and weight.shape != (classes,):
@@ -113,7 +113,7 @@ def linear_cross_entropy(
         found = torch.where(good.all() & (count != 0), found, math.nan)
     else:
         found = torch.where(good if reduction == "none" else good.all(), found, math.nan)
-    return found.to(common_dtype(input))
+    return found.to(common_dtype(input, autocast=options is None))
 
 
 def _fits(input: Tensor, classes: int) -> bool:
@@ -180,12 +180,16 @@ def _checked_shapes(input: Tensor, weight: Tensor, bias: Tensor | None) -> tuple
     return places
 
 
-def _same_type(input: Tensor, *others: Tensor | None) -> None:
+def _same_type(input: Tensor, *others: Tensor | None, chunked: bool) -> None:
+    """Refuse types that do not go together; torch's chunked operator mixes half precisions and follows no autocast."""
     kind = input.device.type
-    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
-        return
+    autocast = not chunked and torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
     for other in others:
-        if other is not None and other.dtype != input.dtype:
+        if other is None or (autocast and torch.float64 not in (input.dtype, other.dtype)):
+            continue  # autocast makes all types but float64 one
+        if chunked and other.dtype.itemsize == input.dtype.itemsize == 2:
+            continue
+        if other.dtype != input.dtype:
             refuse(
                 f"linear_cross_entropy: input is {input.dtype} but the linear layer is {other.dtype}: convert one, or "
                 "use torch.autocast"
