@@ -108,6 +108,7 @@ def _parameter(loss: Loss, name: str, value: Any, ranges: bool) -> Any:
             f"{loss.name}: {name}: got {digits(value, *_ends(domain))}, expected a number in {domain.text}"
         )
     if hasattr(value, "detach"):  # a tensor, perhaps on a device and learned: its values are not looked at
+        _dispatch.backend(value).need_elements(value, f"{loss.name}: {name}")
         if name in loss.branching and not _is_one_number(value):
             raise _one_number(loss, name)
         return value

@@ -240,7 +240,7 @@ def _transformed() -> bool:
 
 
 def _plain(problem: Problem) -> bool:
-    return all(type(x) in xp.ORDINARY_TYPES for x in problem.tensors.values())
+    return all(xp.ordinary(x) if x.is_cpu else type(x) in xp.ORDINARY_TYPES for x in problem.tensors.values())
 
 
 def _watched(problem: Problem) -> bool:

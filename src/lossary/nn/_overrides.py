@@ -7,22 +7,35 @@ decide what becomes of it.
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+import torch
 from torch.overrides import handle_torch_function, has_torch_function
+
+from lossary.backends.torch import need_elements
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def overridable(function: Function) -> Function:
-    """Give a function the protocol ``__torch_function__``."""
+    """Give a function the protocol ``__torch_function__``, and words for tensors that no operation can read."""
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         given = (*args, *kwargs.values()) if kwargs else args
         if has_torch_function(given):
             return handle_torch_function(call, given, *args, **kwargs)
-        return function(*args, **kwargs)
+        if torch.compiler.is_compiling():
+            return function(*args, **kwargs)
+        try:
+            return function(*args, **kwargs)
+        except RuntimeError:
+            # Whatever an operation said of such a tensor, the argument is named as the caller knows it.
+            for name, x in inspect.signature(function).bind(*args, **kwargs).arguments.items():
+                if isinstance(x, torch.Tensor):
+                    need_elements(x, f"{function.__name__}: {name}")
+            raise
 
     return cast(Function, call)

@@ -15,7 +15,7 @@ import torch.nn.functional as theirs
 from torch import Tensor
 
 from lossary import lean
-from lossary.backends.torch import observed
+from lossary.backends.torch import need_elements, observed
 from lossary.catalogue import get
 from lossary.linear import linear
 from lossary.lookout import attend
@@ -53,6 +53,9 @@ def linear_cross_entropy(
     >>> round(linear_cross_entropy(hidden, weight, torch.tensor([0, 3])).exp().item(), 5)
     4.0
     """
+    for argument, x in (("input", input), ("linear_weight", linear_weight), ("linear_bias", linear_bias)):
+        if x is not None:
+            need_elements(x, f"linear_cross_entropy: {argument}")
     ignored = _IGNORED if ignore_index is None else ignore_index
     if options is None:
         done = _small(input, linear_weight, target, linear_bias, weight, reduction, ignored, label_smoothing)
@@ -181,13 +184,13 @@ def _checked_shapes(input: Tensor, weight: Tensor, bias: Tensor | None) -> tuple
 
 
 def _same_type(input: Tensor, *others: Tensor | None, chunked: bool) -> None:
-    """Refuse types that do not go together; torch's chunked operator mixes half precisions and follows no autocast."""
+    """Refuse types that do not go together; torch's chunked operator widens half precision and follows no autocast."""
     kind = input.device.type
     autocast = not chunked and torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
     for other in others:
         if other is None or (autocast and torch.float64 not in (input.dtype, other.dtype)):
             continue  # autocast makes all types but float64 one
-        if chunked and other.dtype.itemsize == input.dtype.itemsize == 2:
+        if chunked and input.dtype.itemsize == 2 and other.dtype != torch.float64:
             continue
         if other.dtype != input.dtype:
             refuse(

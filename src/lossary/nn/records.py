@@ -261,6 +261,7 @@ class ClassifierLoss(RecordLoss):
 
     def similarities(self, embeddings: Tensor) -> Tensor:
         """Return the cosine of every embedding with every class; the largest is the prediction."""
+        xp.need_elements(embeddings, f"{self._get_name()}: embeddings")
         if embeddings.shape[-1] != self.embedding_size:
             raise ShapeError(
                 f"{self._get_name()}: embeddings: got shape {tuple(embeddings.shape)}, expected the last dimension to "
