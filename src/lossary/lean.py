@@ -37,7 +37,9 @@ Tensor = torch.Tensor
 # Elements up to which a call is small; above, threads share the work.
 MOST = 65536
 FLOATS = {torch.float32: "float32", torch.float64: "float64"}
-_PAGE = 4096  # no element lies at a lower address: a freed storage begins at 0
+# A freed storage begins at address 0, so an element in it seems to lie at its offset. Memory that is there lies higher
+# on most systems; where it does not, the storage is asked.
+_HIGH = 1 << 40
 _KEPT = 4096  # kinds remembered; a program that meets more (every batch of another length) starts over
 
 # What was found out, and PyTorch's guard, which says in one question of tensors whether all that a kind depends on (and
@@ -277,7 +279,7 @@ class _Planned(_Kind):
     def evaluate(self, arrays: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
         given = arrays if self.in_order else [arrays[at] for at in self.inputs]
         addresses = [x.data_ptr() for x in given]
-        if min(addresses) < _PAGE:
+        if min(addresses) < _HIGH:
             _refuse_freed(self.loss, arrays)
         empty = self._pooled if self.many else inner.empty
         room = []
