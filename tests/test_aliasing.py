@@ -126,6 +126,17 @@ def test_the_gradient_of_a_penalty_is_not_the_parameter_whoever_computes() -> No
 def test_the_same_holds_without_kernels() -> None:
     pytest.importorskip("torch")
     environment = {**os.environ, "LOSSARY_KERNELS": "off"}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__, "-k", "not without_kernels"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        __file__,
+        "-k",
+        "not without_kernels",
+    ]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout[-3000:]

@@ -16,7 +16,6 @@ import lossary  # noqa: E402
 from lossary import nn  # noqa: E402
 from lossary.nn import functional as F  # noqa: E402, N812
 
-
 # torch warns that several of these kinds are prototypes, and of shapes that do not broadcast.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -133,7 +132,9 @@ def test_tensors_on_two_devices_are_told_apart_and_a_meta_tensor_has_a_shape() -
     with pytest.raises(lossary.errors.ArgumentError, match="target: is on cpu, but the arrays before it on meta"):
         lossary.huber(meta, torch.zeros(6))
     assert lossary.huber.value(meta, meta, reduction="mean").device.type == "meta"
-    assert F.cross_entropy(torch.empty(4, 5, device="meta"), torch.empty(4, dtype=torch.long, device="meta")).shape == ()
+    assert (
+        F.cross_entropy(torch.empty(4, 5, device="meta"), torch.empty(4, dtype=torch.long, device="meta")).shape == ()
+    )
 
 
 class Logged(torch.Tensor):  # type: ignore[misc]

@@ -74,14 +74,16 @@ def reduced(
     # The guard compares what a tensor asks for, not whether gradients are being recorded at all.
     recording = torch.is_grad_enabled()
     asked = (loss, how, count, check, by_weight, listed, recording, len(arrays), *params, *params.values())
+    known = False
     try:
         guard, kind = _latest[asked]
         for x in arrays:
             if x.is_nested:  # has no strides: asked for them, the guard would end the process
-                return _found(asked, arrays, params)
-        known = guard(*arrays) and not xp.forward_mode()
+                break
+        else:
+            known = guard(*arrays) and not xp.forward_mode()
     except (KeyError, TypeError, AttributeError):  # not met before; a parameter that is no number, an array no tensor
-        known = False
+        pass
     if not known:
         kind = _found(asked, arrays, params)
     if kind is None:

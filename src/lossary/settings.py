@@ -59,7 +59,7 @@ def _count_full(change: int) -> None:
 
 
 # Contexts hold their settings, so one that ends with its thread or task is no longer counted.
-_SETTING: ContextVar[_Setting] = ContextVar("lossary.checks", default=_Setting(_from_environment()))
+_SETTING: ContextVar[_Setting] = ContextVar("lossary.checks", default=_Setting(_from_environment()))  # noqa: B039  (it never changes)
 
 
 def level() -> Level:

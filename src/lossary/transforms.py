@@ -170,7 +170,7 @@ class Call:
 
     def restore(self, derivatives: Sequence[Any], factor: Any) -> tuple[Any, ...]:
         """Scale derivatives and give each the shape and type of its argument."""
-        restored = []
+        restored: list[Any] = []
         for name, derivative in zip(self.loss.wrt, derivatives, strict=True):
             at = self.loss.arguments.index(name)
             given, core = self.given[at], self.signature.inputs[at]

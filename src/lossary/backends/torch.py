@@ -275,7 +275,7 @@ def _shares_memory(x: Tensor, other: Tensor) -> bool:
     if x is other:
         return True
     if not torch.compiler.is_compiling() and torch._C._has_storage(x) and torch._C._has_storage(other):
-        return torch._C._is_alias_of(x, other)
+        return torch._C._is_alias_of(x, other)  # type: ignore[attr-defined]
     return x._base is not None and x._base is (other if other._base is None else other._base)
 
 

@@ -7,4 +7,4 @@ import torch
 from lossary import lookout
 
 # A compiler breaks its graph at this call, and the values of the call can be read.
-attend = torch.compiler.disable(lookout.attend_compiled)
+attend = torch.compiler.disable(lookout.attend_compiled)  # type: ignore[no-untyped-call]
