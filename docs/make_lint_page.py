@@ -55,9 +55,12 @@ formulas-in-tests = false
 | --- | --- | --- |
 | `select` | the rules that are on by default | the only rules that are asked |
 | `ignore` | none | rules that are not asked |
-| `exclude` | none | patterns of files and folders, relative to the file of the configuration; `.git`, `.venv`, `build`, `.ipynb_checkpoints` and their like are always left out |
+| `exclude` | none | patterns of files and folders, relative to the configuration (1) |
 | `per-file-ignores` | none | rules that are not asked in some files |
-| `formulas-in-tests` | `false` | whether the family LOS5 is asked in tests (`test_*.py`, `*_test.py`, `tests/`), where formulas are written by hand to be compared with |
+| `formulas-in-tests` | `false` | whether the family LOS5 is asked in tests (2) |
+
+(1) `.git`, `.venv`, `build`, `.ipynb_checkpoints` and their like are always left out. (2) Files called `test_*.py` or
+`*_test.py` and those in `tests/`: formulas are written by hand there, to be compared with.
 
 The nearest `pyproject.toml` above a path that has the table counts. A file that is named outright is checked even where
 it is excluded; `--force-exclude` leaves it out.

@@ -171,6 +171,7 @@ METHODS = {
     "t": "permute",
     "copy": "same",
     "topk": "",
+    **{f"{name}_": name for name in ("add", "sub", "mul", "div", "pow", "sqrt", "neg", "softmax", "relu", "tanh")},
     "masked_fill": "masked_fill",
     "masked_fill_": "masked_fill",
     "gather": "gather",

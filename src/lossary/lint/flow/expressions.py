@@ -115,6 +115,8 @@ class Expressions(Interpreter):
                 return set_by_class
         if base.op in ("call", "dict") and node.attr in base.kw and _is_record(base):
             return base.kw[node.attr]
+        if base.op == "max" and node.attr in ("values", "indices"):
+            return base if node.attr == "values" else Value("argmax", base.args, node=node, unit=unit)
         if node.attr in ("data", "T", "mT") and base is not UNKNOWN:
             return Value("detach" if node.attr == "data" else "permute", (base,), node=node, unit=unit)
         value = Value("attribute", (base,), const=node.attr, node=node, unit=unit)
@@ -193,7 +195,7 @@ class Expressions(Interpreter):
                     return base.args[index.const]
                 return UNKNOWN
             if base.op == "dict" and isinstance(index.const, str):
-                return base.kw.get(index.const, UNKNOWN)
+                return base.kw.get(index.const) or (base.args[0] if base.args else UNKNOWN)
         if base.op == "layer" and base.const in ("torch.nn.ModuleList", "torch.nn.Sequential", "torch.nn.ModuleDict"):
             return UNKNOWN
             held = base.attribute(f"[{index.const!r}]")
@@ -241,6 +243,8 @@ class Expressions(Interpreter):
         else:
             value = self.eval(node.elt, frame)
         frame.names = before
+        if isinstance(node, ast.DictComp):
+            return Value("dict", (value,), node=node, unit=frame.module.unit)
         if isinstance(node, ast.ListComp):
             return Value("list", (Value("many", (value,), node=node),), node=node, unit=frame.module.unit)
         return UNKNOWN
