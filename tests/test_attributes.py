@@ -156,6 +156,12 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "lossary.testing.random_arrays": lambda loss: importlib.import_module("lossary.testing").random_arrays(
         loss, np.random.default_rng(0)
     ),
+    "lossary.testing.extreme_arrays": lambda loss: importlib.import_module("lossary.testing").extreme_arrays(
+        loss, np.random.default_rng(0)
+    ),
+    "lossary.testing.exercised": lambda loss: importlib.import_module("lossary.testing").exercised(loss),
+    "lossary.testing.never_run": lambda loss: importlib.import_module("lossary.testing").never_run(loss),
+    "lossary.testing.run": lambda loss: importlib.import_module("lossary.testing").run(loss, (PRED, TARGET), {}),
     "lossary.testing.random_params": lambda loss: importlib.import_module("lossary.testing").random_params(
         loss, np.random.default_rng(0)
     ),

@@ -153,7 +153,8 @@ def test_a_call_refuses_what_belongs_to_the_module_and_what_is_unknown() -> None
 def test_what_a_module_shows() -> None:
     assert repr(nn.SigmoidFocalLoss(gamma=1.5)) == "SigmoidFocalLoss(gamma=1.5, reduction='mean')"
     held = nn.SoftmaxFocalLoss(class_weight=[1.0, 2.0], ignore_index=-100, reduction="sum")
-    assert repr(held) == "SoftmaxFocalLoss(gamma=2.0, class_weight=(2,), ignore_index=-100, reduction='sum')"
+    shown = "SoftmaxFocalLoss(gamma=2.0, class_weight=(2,), label_smoothing=0.0, ignore_index=-100, reduction='sum')"
+    assert repr(held) == shown
     assert repr(nn.LogitAdjustedLoss([10, 1])) == "LogitAdjustedLoss(class_counts=(2,), tau=1.0, reduction='mean')"
     assert repr(nn.CosFaceLoss(8, 3)) == "CosFaceLoss(8, 3, margin=0.35, scale=64.0, reduction='mean')"
     assert repr(nn.PinballLoss(quantile=torch.tensor(0.25))) == "PinballLoss(quantile=0.25, reduction='mean')"

@@ -94,7 +94,7 @@ def draw(domain: Domain, shape: tuple[int, ...], rng: np.random.Generator, class
 
 
 def extreme_arrays(
-    loss: Loss, rng: np.random.Generator, batch: int = 4, alternative: int = 0, dtype: Any = np.float64
+    loss: Loss | str, rng: np.random.Generator, batch: int = 4, alternative: int = 0, dtype: Any = np.float64
 ) -> list[Any]:
     """Return admissible arrays of a float type of which many entries are as small or as large as their domain allows.
 
@@ -106,6 +106,7 @@ def extreme_arrays(
     >>> [a.dtype.name for a in extreme_arrays(lossary.nll, np.random.default_rng(0), dtype=np.float32)]
     ['float32', 'int64']
     """
+    loss = get(loss)
     made: list[Any] = []
     for name, array in zip(loss.arguments, random_arrays(loss, rng, batch, alternative=alternative), strict=True):
         domain = loss.domain(name, alternative)
