@@ -81,7 +81,8 @@ def reduced(
             if x.is_nested:  # has no strides: asked for them, the guard would end the process
                 break
         else:
-            known = guard(*arrays) and not xp.forward_mode()
+            # Nor does it see a tangent carried forward, or a mode that follows operations in a graph.
+            known = guard(*arrays) and not xp.forward_mode() and not torch._C._len_torch_dispatch_stack()
     except (KeyError, TypeError, AttributeError):  # not met before; a parameter that is no number, an array no tensor
         pass
     if not known:

@@ -119,7 +119,8 @@ def reduce_sum(xp: Any, values: Any, dtype: Any) -> Any:
 def average(summed: Any, count: Any) -> Any:
     """Divide a sum, or a weight, by the count; the mean of nothing is 0."""
     # The sum of nothing is 0, and so is the weight of everything in it: dividing by 1 then gives the 0 that is meant.
-    return _dispatch.backend(summed, count).ratio(summed, count + (count == 0))
+    divisor = count + (count == 0)
+    return summed / divisor if isinstance(summed, float) else _dispatch.backend(summed).ratio(summed, divisor)
 
 
 def checked_denominator(given: Any) -> Any:
