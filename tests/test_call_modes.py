@@ -81,8 +81,8 @@ def _drop_ins() -> dict[str, Callable[[int], tuple[Callable[..., Any], tuple[Any
         return lambda n: (f, (torch.randn(n, 5).log_softmax(-1), torch.randint(5, (n,))))
 
     def adaptive(n: int) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        model = nn.AdaptiveLogSoftmaxWithLoss(6, 10, cutoffs=[3, 6]).requires_grad_(False)
-        return lambda x, y: model(x, y).loss, (torch.randn(n, 6), torch.randint(10, (n,)))
+        model = nn.AdaptiveLogSoftmaxWithLoss(16, 10, cutoffs=[3, 6]).requires_grad_(False)
+        return lambda x, y: model(x, y).loss, (torch.randn(n, 16), torch.randint(10, (n,)))
 
     def ctc(n: int) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         lengths = torch.full((n,), 6), torch.full((n,), 2)
@@ -227,18 +227,17 @@ def test_probabilities_of_a_network_under_autocast() -> None:
 # --- tracers ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", DROP_INS)
+# How many rows each cluster has is in the numbers, so a trace of an adaptive softmax holds for one batch, torch's too.
+@pytest.mark.parametrize("name", sorted({*DROP_INS} - {"AdaptiveLogSoftmaxWithLoss"}))
 @pytest.mark.filterwarnings("ignore")  # tracers warn of every shape that is looked at
 def test_traced_drop_ins_compute_on_other_numbers(name: str) -> None:
     torch.manual_seed(0)
     f, given = DROP_INS[name](6)
     _, others = DROP_INS[name](6)
-    if name == "AdaptiveLogSoftmaxWithLoss":
-        return  # how many rows each cluster has is in the numbers: torch's own trace is wrong, too
     given[0].requires_grad_()
     traced = torch.jit.trace(f, given)  # which traces twice, and compares
     torch.testing.assert_close(traced(*others), f(*others))
-    made = make_fx(f)(*(x.detach() for x in given))
+    made = make_fx(lambda *x: f(*x))(*(x.detach() for x in given))
     torch.testing.assert_close(made(*others), f(*others))
 
 
