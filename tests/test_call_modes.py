@@ -179,7 +179,11 @@ def test_a_tangent_has_the_type_of_its_value(loss: Loss, dtype: Any) -> None:
 
     weight = torch.full((4,), 0.5)
     calls = [of(how, **options) for how in REDUCTIONS for options in ({}, {"weight": weight}, {"weight": 0.5})]
-    calls += [of("mean", denominator=3), lambda x: lossary.mean(of("none")(x)), lambda x: lossary.mean(x, denominator=3)]
+    calls += [
+        of("mean", denominator=3),
+        lambda x: lossary.mean(of("none")(x)),
+        lambda x: lossary.mean(x, denominator=3),
+    ]
     if loss.coupling is None:
         calls.append(lambda x: lossary.mean(of("none")(x), weight=weight if x.ndim == 1 else 0.5))
     x = arrays[at]

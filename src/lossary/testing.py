@@ -401,7 +401,7 @@ def check_grad(loss: Loss | str, *arrays: Any, tolerance: float = 1e-6, **params
 
 
 def _float64(x: Any) -> Any:
-    array = np.asarray(x)
+    array = x if isinstance(x, np.ma.MaskedArray) else np.asarray(x)  # which the loss refuses
     return array.astype(np.float64) if array.dtype.kind == "f" else array
 
 

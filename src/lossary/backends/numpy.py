@@ -308,8 +308,11 @@ def readable(x: Array) -> Array:
 
 
 def to_numpy(x: Any) -> Any:
-    """An array of any kind as one of NumPy's; what is no array, such as a number or a list, is returned as it is."""
-    return np.asarray(x) if hasattr(x, "__array__") else x
+    """An array of any kind as one of NumPy's; what is no array, such as a number or a list, is returned as it is.
+
+    So is a masked array, whose mask would be lost here without a word: `asarray` refuses it.
+    """
+    return np.asarray(x) if hasattr(x, "__array__") and not isinstance(x, np.ma.MaskedArray) else x
 
 
 def evaluate(call: Call) -> Array:
