@@ -262,13 +262,13 @@ def place(x: Any, dtype: Any, how: str, rng: Any, core: int = 0) -> Any:
         return np.ascontiguousarray(x.transpose(order)).transpose(np.argsort(order)) if x.ndim else x
     if how == "crop":
         room = np.zeros([n + 3 for n in x.shape], x.dtype)
-        view = room[tuple(slice(1, 1 + n) for n in x.shape)]
+        view = room[(..., *(slice(1, 1 + n) for n in x.shape))]
     elif how == "step":
         room = np.zeros([2 * n for n in x.shape], x.dtype)
-        view = room[tuple(slice(None, None, 2) for _ in x.shape)]
+        view = room[(..., *(slice(None, None, 2) for _ in x.shape))]
     elif how == "negative":
         turn = tuple(slice(None, None, -1 if rng.random() < 0.6 else 1) for _ in x.shape)
-        view = np.zeros(x.shape, x.dtype)[turn]
+        view = np.zeros(x.shape, x.dtype)[(..., *turn)]
     elif how == "broadcast":
         return np.broadcast_to(x[:1].copy(), x.shape) if x.ndim else x
     elif how == "broadcast last":

@@ -526,7 +526,8 @@ def linear(cell: Cell, reference: Reference) -> None:
     if made.batch and (counts == 0).any():
         poisoned[counts == 0] = np.nan
     put: Callable[..., Any] = inputs.tensor if torch_side else inputs.place
-    h, w, y = (put(x, t, k, rng) for x, t, k in zip((poisoned, weight, given), (numbers, numbers, cell["labels"]), how, strict=True))
+    third = cell["labels"] if tables.kinds(loss.name)[1] in tables.WHOLE else numbers
+    h, w, y = (put(x, t, k, rng) for x, t, k in zip((poisoned, weight, given), (numbers, numbers, third), how, strict=True))
     b = put(bias, numbers, "contiguous", rng)
     _, params, options = arguments(made)
     if "weight" in options:

@@ -23,40 +23,45 @@ JUMP = 1e6  # a change by more than so many steps is none that rounding makes
 
 
 def sensitivities(
-    f: Callable[..., list[Any]], arrays: Sequence[Any], moves: Sequence[Any], eps: float, seed: int
+    f: Callable[..., list[Any]], arrays: Sequence[Any], moves: Sequence[Any], eps: float, seed: int, rows: bool = True
 ) -> tuple[list[Any], list[Any], list[Any]]:
     """Results of `f`, the slack of each, and where each is near a jump.
 
-    `moves` says of each array how it may be moved: None, or the ends of its domain.
+    `moves` says of each array how it may be moved: None, or the ends of its domain. Each is moved by itself, so that
+    what two of them do does not cancel; on rows the entries are moved one way or the other, twice.
     """
     rng = np.random.default_rng(seed)
     found = [np.asarray(r, float) for r in f(*arrays)]
 
-    def moved(step: float) -> list[Any]:
-        near = []
-        for x, ends in zip(arrays, moves, strict=True):
-            if ends is None:
-                near.append(x)
-                continue
+    def moved(step: float, which: Sequence[int]) -> list[Any]:
+        near = list(arrays)
+        for at in which:
             with np.errstate(invalid="ignore"):
-                y = x * (1 + step * rng.choice([-1.0, 1.0], np.shape(x)))
-            near.append(np.clip(y, *ends))
+                near[at] = np.clip(arrays[at] * (1 + step * rng.choice([-1.0, 1.0], np.shape(arrays[at]))), *moves[at])
         return [np.asarray(r, float) for r in f(*near)]
 
+    moving = [at for at, ends in enumerate(moves) if ends is not None]
     slack = [np.abs(r) for r in found]
     unsure = [np.zeros(r.shape, bool) for r in found]
     jumps = [np.zeros(r.shape, bool) for r in found]
     with np.errstate(all="ignore"):
-        for _ in range(2):
-            for at, near in enumerate(moved(TINY_STEP)):
-                rate = np.abs(near - found[at]) / TINY_STEP
-                jump = rate > JUMP * (np.abs(found[at]) + 1)
-                jumps[at] |= jump
-                slack[at] = np.where(jump | ~np.isfinite(rate), slack[at], np.maximum(slack[at], np.abs(found[at]) + rate))
+        for one in moving:
+            rates = [np.zeros(r.shape) for r in found]
+            for _ in range(2 if rows else 1):
+                for at, near in enumerate(moved(TINY_STEP, [one])):
+                    rate = np.abs(near - found[at]) / TINY_STEP
+                    jump = ~(rate <= JUMP * (np.abs(found[at]) + 1))
+                    jumps[at] |= jump
+                    rates[at] = np.maximum(rates[at], np.where(jump, 0.0, rate))
+            for at, rate in enumerate(rates):
+                if rows and rate.ndim:  # signs may cancel in one entry by chance: others of its row tell
+                    share = np.median(rate / (np.abs(found[at]) + 1e-300), -1, keepdims=True)
+                    rate = np.maximum(rate, np.abs(found[at]) * np.minimum(share, JUMP))
+                slack[at] = slack[at] + np.where(np.isfinite(rate), rate, 0.0)
         step = 8 * eps
         if step > 16 * TINY_STEP:
             for _ in range(2):
-                for at, near in enumerate(moved(step)):
+                for at, near in enumerate(moved(step, moving)):
                     far = np.abs(near - found[at]) > 100 * step * slack[at] + 1e-3 * step
                     unsure[at] |= far & ~jumps[at]
     return found, slack, unsure
@@ -74,13 +79,17 @@ def evaluate(asked: dict[str, Any]) -> dict[str, Any]:
     import lossary
 
     loss = lossary.get(asked["loss"])
-    arrays, params, options = asked["arrays"], asked["params"], {}
+    arrays, options = asked["arrays"], {}
     if asked.get("weight") is not None:
         options["weight"] = asked["weight"]
     order = 2 if asked["hess"] and loss.derivatives > 1 else 1
     wrt = [loss.arguments.index(name) for name in loss.wrt]
 
+    numbers = [k for k, v in asked["params"].items() if isinstance(v, float)]
+
     def f(*given: Any) -> list[Any]:
+        given, own = given[: len(arrays)], dict(zip(numbers, map(float, given[len(arrays) :]), strict=True))
+        params = {**asked["params"], **own}
         value, grads = loss.value_and_grad(*given, check=False, **options, **params)
         found = [value, *(grads if isinstance(grads, tuple) else (grads,))]
         if order == 2:
@@ -93,7 +102,11 @@ def evaluate(asked: dict[str, Any]) -> dict[str, Any]:
         ends(d.kind, d.low, d.high) if x.dtype.kind == "f" and d.kind not in ("index", "length", "integer") else None
         for d, x in zip(domains, arrays, strict=True)
     ]
-    found, slack, unsure = sensitivities(f, arrays, moves, asked["eps"], asked["seed"])
+    # A parameter is rounded as an input is.
+    moves += [(-np.inf, np.inf)] * len(numbers)
+    inputs = [*arrays, *(np.asarray(asked["params"][k]) for k in numbers)]
+    rows = loss.signature.strip("(),->| ") != ""
+    found, slack, unsure = sensitivities(f, inputs, moves, asked["eps"], asked["seed"], rows or loss.coupling is not None)
     with np.errstate(all="ignore"):
         for at, grad in zip(wrt, found[1:], strict=False):
             shares = np.abs(arrays[at] * grad)
@@ -101,6 +114,8 @@ def evaluate(asked: dict[str, Any]) -> dict[str, Any]:
                 inner = tuple(range(np.ndim(found[0]), shares.ndim))
                 shares = shares.sum(axis=inner)
                 slack[0] = slack[0] + np.where(np.isfinite(shares), shares, 0)
+    if loss.coupling is not None:  # every number is made of all examples, moved one way or the other
+        slack = [4 * s for s in slack]
     return {"found": found, "slack": slack, "unsure": unsure}
 
 
@@ -171,7 +186,8 @@ def linear(asked: dict[str, Any]) -> dict[str, Any]:
     size = np.abs(value) * counts * scale
     grain = [size.sum() if by_sum else size, slope @ weight, flat.T @ hidden.reshape(-1, hidden.shape[-1]), flat.sum(0)]
     slack = [s + terms * np.abs(g) + terms * np.abs(r) for s, g, r in zip(slack, grain, found, strict=True)]
-    shares = [(s := np.abs(slope).sum(-1) * terms).sum() if by_sum else s, 0.0, 0.0, 0.0]
+    share = slope.sum(-1) * terms
+    shares = [share.sum() if by_sum else share, 0.0, 0.0, 0.0]
     moved = [np.zeros(()), flat.sum() * weight.max(initial=0.0), flat.sum() * hidden.max(initial=0.0), flat.sum()]
     slack = [s + a + eps_of_steps * b for s, a, b, eps_of_steps in zip(slack, shares, moved, (0, 1, 1, 1), strict=True)]
     return {"found": found, "slack": slack, "unsure": unsure}

@@ -61,9 +61,9 @@ def main() -> None:
         for line in sys.stdin:
             cell = json.loads(line)
             print(json.dumps({"start": cell}), file=report, flush=True)
-            started = time.perf_counter()
+            started = time.process_time()
             found = outcome(cell, reference)
-            found["seconds"] = time.perf_counter() - started
+            found["seconds"] = time.process_time() - started
             print(json.dumps(found), file=report, flush=True)
         reference.close()
 
