@@ -9,9 +9,7 @@ import sys
 import time
 from collections import Counter
 
-import lossary
-
-from . import drop_ins, runner, tables
+from . import budget, runner, tables
 
 
 def main() -> int:
@@ -25,7 +23,7 @@ def main() -> int:
     given = parser.parse_args()
     if given.cell:
         told = json.loads(given.cell)
-        cell = runner.fit({**runner.plainest(told["subject"]), **told})
+        cell = budget.fit({**runner.plainest(told["subject"]), **told})
         for outcome in runner.run([cell]):
             print(outcome.state, outcome, outcome.trace, sep="\n")
         return int(outcome.failed)
@@ -33,7 +31,7 @@ def main() -> int:
     print(f"seed {seed}")
     rng = random.Random(seed)
     fixed = dict(part.split("=", 1) for part in given.set)
-    subjects = given.subject or [*lossary.names(), *drop_ins.subjects()]
+    subjects = given.subject or budget.subjects()
     end = time.monotonic() + 60 * given.minutes
     states: Counter[str] = Counter()
     failures: dict[tuple[str, str], runner.Outcome] = {}
@@ -42,7 +40,7 @@ def main() -> int:
     while time.monotonic() < end:
         kernels = fixed.get("kernels") or rng.choice(tables.DIMENSIONS["kernels"])
         cells = [
-            (drop_ins.draw if s.startswith("F.") else tables.draw)(s, rng, **{**fixed, "kernels": kernels})
+            budget.draw(s, rng, **{**fixed, "kernels": kernels})
             for s in rng.sample(subjects, min(len(subjects), 60))
             for _ in range(1 if len(subjects) > 5 else 60)
         ]

@@ -13,7 +13,7 @@ LEAST = {"float64": 2.0**-1022, "float32": 2.0**-126, "float16": 2.0**-24, "bflo
 MOST = {"float64": 1.7e308, "float32": 3.4e38, "float16": 65504.0, "bfloat16": 3.38e38}
 
 
-class Wrong(AssertionError):
+class WrongError(AssertionError):
     """A result that is not what it must be. `kind` is the same for failures of one kind."""
 
     def __init__(self, kind: str, detail: str) -> None:
@@ -35,13 +35,13 @@ def numbers(x: Any) -> Any:
 
 
 def close(what: str, got: Any, want: Any, slack: Any, unsure: Any, work: str, stored: str, factor: float = 1.0) -> None:
-    """Raise `Wrong` unless a result is within the error bound of what it must be.
+    """Raise `WrongError` unless a result is within the error bound of what it must be.
 
     `work` is the type that is computed in, `stored` the one of the result.
     """
     got, want = numbers(got), np.asarray(want, float)
     if got.shape != want.shape:
-        raise Wrong(f"shape of {what}", f"got {got.shape}, expected {want.shape}")
+        raise WrongError(f"shape of {what}", f"got {got.shape}, expected {want.shape}")
     if not got.size:
         return
     with np.errstate(all="ignore"):
@@ -50,13 +50,17 @@ def close(what: str, got: Any, want: Any, slack: Any, unsure: Any, work: str, st
         if stored != work:
             bound = bound + EPS[stored] * np.abs(want) + LEAST[stored]
         same = (got == want) | (np.isnan(got) & np.isnan(want))
-        over = (np.abs(want) > 0.99 * MOST[stored]) & (np.abs(got) >= 0.98 * MOST[stored]) & (np.sign(got) == np.sign(want))
+        over = (
+            (np.abs(want) > 0.99 * MOST[stored])
+            & (np.abs(got) >= 0.98 * MOST[stored])
+            & (np.sign(got) == np.sign(want))
+        )
         error = np.abs(got - want)
         bad = ~(same | over | (error <= bound)) & ~np.asarray(unsure, bool)
     if bad.any():
         at = tuple(int(i) for i in np.argwhere(bad)[0])
         limit = float(np.broadcast_to(bound, got.shape)[at])
-        raise Wrong(
+        raise WrongError(
             what,
             f"{int(bad.sum())} of {bad.size} wrong, first at {at}: got {got[at]!r}, expected {want[at]!r} "
             f"(error {error[at]:.2e}, allowed {limit:.2e})",
@@ -65,7 +69,7 @@ def close(what: str, got: Any, want: Any, slack: Any, unsure: Any, work: str, st
 
 def typed(what: str, got: Any, want: str) -> None:
     if type_name(got) != want:
-        raise Wrong(f"type of {what}", f"got {type_name(got)}, expected {want}")
+        raise WrongError(f"type of {what}", f"got {type_name(got)}, expected {want}")
 
 
 def _memory(x: Any) -> tuple[int, int] | None:
@@ -80,7 +84,7 @@ def _memory(x: Any) -> tuple[int, int] | None:
 
 
 def apart(results: Sequence[tuple[str, Any]], given: Sequence[tuple[str, Any]]) -> None:
-    """Raise `Wrong` if a result shares memory with an input, with another result, or with itself."""
+    """Raise `WrongError` if a result shares memory with an input, with another result, or with itself."""
     seen = [(name, _memory(x)) for name, x in given]
     for name, x in results:
         mine = _memory(x)
@@ -88,22 +92,22 @@ def apart(results: Sequence[tuple[str, Any]], given: Sequence[tuple[str, Any]]) 
             continue
         for other, held in seen:
             if held is not None and mine[0] < held[1] and held[0] < mine[1]:
-                raise Wrong(f"{name} shares memory with {other}", "no gradient may")
+                raise WrongError(f"{name} shares memory with {other}", "no gradient may")
         seen.append((name, mine))
         strides = x.stride() if hasattr(x, "detach") else x.strides
         if any(n > 1 and s == 0 for n, s in zip(x.shape, strides, strict=True)):
-            raise Wrong(f"{name} lies on itself", f"shape {tuple(x.shape)}, strides {strides}")
+            raise WrongError(f"{name} lies on itself", f"shape {tuple(x.shape)}, strides {strides}")
         if isinstance(x, np.ndarray) and not x.flags.writeable:
-            raise Wrong(f"{name} is read-only", "")
+            raise WrongError(f"{name} is read-only", "")
 
 
 def identical(what: str, first: Any, second: Any) -> None:
-    """Raise `Wrong` unless the same call gives the same bits again."""
+    """Raise `WrongError` unless the same call gives the same bits again."""
     if first is None and second is None:
         return
     a, b = numbers(first), numbers(second)
     if a.shape != b.shape or not ((a == b) | (np.isnan(a) & np.isnan(b))).all():
-        raise Wrong(f"{what} of a second call differs", f"{a.ravel()[:4]} then {b.ravel()[:4]}")
+        raise WrongError(f"{what} of a second call differs", f"{a.ravel()[:4]} then {b.ravel()[:4]}")
 
 
 class Inputs:
@@ -117,4 +121,4 @@ class Inputs:
         for (name, x), before in zip(self.named, self.before, strict=True):
             now = numbers(x)
             if name not in but and not ((now == before) | (np.isnan(now) & np.isnan(before))).all():
-                raise Wrong(f"{name} was written to", "")
+                raise WrongError(f"{name} was written to", "")

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from . import compare, inputs, reference as reference_, tables
-from .compare import Wrong
+from . import compare, inputs, tables
+from . import reference as reference_
+from .compare import WrongError
+from .losses import unfolded
 from .tables import Cell
 
 # What is drawn for an argument: the numbers, and whether they are of the type of the numbers, or labels, or counts.
@@ -138,7 +140,9 @@ NOT_FLOAT = ("label", "listed", "speech", "frames", "letters", "head label")
 DIMENSIONS: dict[str, tuple[str, ...]] = {
     "entry": ("function", "module"),
     "option": ("0", "1", "2", "3", "4", "5", "6", "7"),
-    "layout": tuple(name for name in tables.DIMENSIONS["layout"] if name in tables.TORCH_LAYOUTS and name != "repeated"),
+    "layout": tuple(
+        name for name in tables.DIMENSIONS["layout"] if name in tables.TORCH_LAYOUTS and name != "repeated"
+    ),
     "numbers": ("float64", "float32", "float16", "bfloat16", "mixed"),
     "labels": ("int64", "uint8"),
     "values": ("random", "ties", "zeros", "large"),
@@ -178,6 +182,30 @@ def plainest(subject: str) -> Cell:
     return {"subject": subject, "argument": "all", **plain, "size": "few", "seed": 0}
 
 
+def choices(subject: str) -> dict[str, set[str]]:
+    """What each dimension can be for a subject: everything, but for what has no meaning there."""
+    own = known(subject)
+    found = {name: set(held) for name, held in DIMENSIONS.items()}
+    found["option"] = {str(k) for k in range(len(own.options))}
+    found["size"] = set(sizes(subject))
+    if not own.module:
+        found["entry"] = {"function"}
+    if own.shapes != "classes" or own.arguments[1] != "label":
+        found["labels"] = {"int64"}
+    if own.arguments[1] in NOT_FLOAT or subject == "F.binary_cross_entropy" or own.shapes == "heads":
+        found["numbers"].discard("mixed")
+    if own.shapes in ("speech", "heads"):
+        found["numbers"] &= {"float64", "float32"}
+        found["mode"] -= {"vmap", "jvp", "double backward"}
+        found["values"] = {"random"}
+    if own.shapes == "speech":
+        found["mode"] -= {"compile", "compile aot"}
+        found["layout"] -= {"broadcast", "broadcast last"}
+    if own.shapes == "vectors" and subject not in ("F.multi_margin_loss", "F.multilabel_soft_margin_loss"):
+        found["values"] -= {"ties", "zeros"}
+    return found
+
+
 def fit(cell: Cell) -> Cell:
     """Return the cell with each choice that means nothing for its subject put back to the plainest."""
     c = dict(cell)
@@ -198,8 +226,6 @@ def fit(cell: Cell) -> Cell:
     c["argument"] = "all" if c["argument"] == "all" else str(int(c["argument"]) % len(own.arguments))
     if not any(a in NOT_FLOAT for a in own.arguments) or own.arguments[1] != "label" or own.shapes != "classes":
         plain("labels")
-    if c["size"] in ("width 200", "wide above 2048", "wide above 16384", "wide above 65536") and c["labels"] == "uint8":
-        pass
     if chosen.get("soft") or chosen.get("ignore_index") == -100:
         plain("labels")
     if c["numbers"] == "mixed" and own.arguments[1] in NOT_FLOAT:
@@ -212,7 +238,13 @@ def fit(cell: Cell) -> Cell:
         plain("mode")
     if c["mode"] in ("vmap", "jvp", "double backward"):
         c["numbers"] = "float64"
-        if empty or "above" in c["size"] or not shape or own.shapes in ("speech", "heads") or chosen.get("ignore_index"):
+        if (
+            empty
+            or "above" in c["size"]
+            or not shape
+            or own.shapes in ("speech", "heads")
+            or chosen.get("ignore_index")
+        ):
             plain("mode")
         if len(shape) == 1 and own.rows and c["mode"] == "vmap":
             plain("mode")
@@ -226,7 +258,11 @@ def fit(cell: Cell) -> Cell:
         plain("mode")
     if empty or (c["layout"].startswith("broadcast") and (own.shapes == "speech" or c["argument"] == "all")):
         plain("layout")
-    if c["values"] in ("ties", "zeros") and own.shapes in ("vectors",) and c["subject"] not in ("F.multi_margin_loss", "F.multilabel_soft_margin_loss"):
+    if (
+        c["values"] in ("ties", "zeros")
+        and own.shapes in ("vectors",)
+        and c["subject"] not in ("F.multi_margin_loss", "F.multilabel_soft_margin_loss")
+    ):
         plain("values")
     if c["values"] != "random" and own.shapes in ("speech", "heads"):
         plain("values")
@@ -251,7 +287,7 @@ def draw(subject: str, rng: random.Random, **fixed: Any) -> Cell:
     return fit(cell)
 
 
-# --- inputs ------------------------------------------------------------------------------------------------------------
+# --- inputs ----------------------------------------------------------------------------------------------------
 
 
 def numbers(what: str, shape: tuple[int, ...], rng: Any, own: DropIn) -> Any:
@@ -320,11 +356,11 @@ def _special(cell: Cell, own: DropIn, arrays: list[Any], rng: Any) -> None:
         arrays[real[0]] = arrays[real[0]] * 8
 
 
-# --- the call ----------------------------------------------------------------------------------------------------------
+# --- the call --------------------------------------------------------------------------------------------------
 
 
 def run(cell: Cell, _: Any) -> None:
-    """Make the call of a cell, and torch's in float64; raise `Wrong`, or whatever the call raises."""
+    """Make the call of a cell, and torch's in float64; raise `WrongError`, or whatever the call raises."""
     import torch
 
     from lossary import nn
@@ -395,7 +431,9 @@ def run(cell: Cell, _: Any) -> None:
     moves = [None if k not in floats else _ends(wanted[k]) for k in range(len(wanted))]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found, slack, unsure = reference_.sensitivities(reference, arrays, moves, compare.EPS[work], cell["seed"], own.shapes != "points")
+        found, slack, unsure = reference_.sensitivities(
+            reference, arrays, moves, compare.EPS[work], cell["seed"], own.shapes != "points"
+        )
         absolute = np.abs(reference_without_signs(theirs, arrays, chosen, tensors))
     if cell["reduction"] == "none":
         for k, g in zip(moving, found[1:], strict=False):
@@ -429,7 +467,7 @@ def run(cell: Cell, _: Any) -> None:
         except (RuntimeError, NotImplementedError, ValueError):
             expected_type = ""
             if mode == "autocast":
-                return  # torch refuses it
+                return None  # torch refuses it
     if mode == "vmap":
         return _vmapped(cell, f, g, given, floats)
     if mode in ("jvp", "double backward"):
@@ -453,7 +491,7 @@ def run(cell: Cell, _: Any) -> None:
         if expected_type:
             compare.typed("value", out, expected_type)
         if out.requires_grad != bool(moving):
-            raise Wrong("requires_grad", f"got {out.requires_grad}, expected {bool(moving)}")
+            raise WrongError("requires_grad", f"got {out.requires_grad}, expected {bool(moving)}")
         _close("value", cell, out, found[0], slack[0], unsure[0], work, stored)
         if not moving:
             continue
@@ -499,7 +537,9 @@ def _close(what: str, cell: Cell, got: Any, want: Any, slack: Any, unsure: Any, 
     sizes = np.nan_to_num(np.abs(want), posinf=0.0)
     grain = 4.0 * compare.EPS["float64"] * max(1.0, float(sizes.max(initial=0.0))) / compare.EPS[work]
     if stored != work:  # parts of a gradient are added in the type of their array, as torch has it
-        grain = grain + compare.EPS[stored] / compare.EPS[work] / compare.UNITS * (sizes + 2 * np.sqrt(np.mean(sizes**2) if sizes.size else 0.0))
+        grain = grain + compare.EPS[stored] / compare.EPS[work] / compare.UNITS * (
+            sizes + 2 * np.sqrt(np.mean(sizes**2) if sizes.size else 0.0)
+        )
     compare.close(what, got, want, slack + grain, doubt, work, stored, factor=2.0)
 
 
@@ -514,14 +554,14 @@ def _autocast(mode: str) -> Any:
 def _tree(what: str, ours: Any, theirs: Any, tolerance: float) -> None:
     for mine, want in zip(ours, theirs, strict=True):
         if mine.dtype != want.dtype:
-            raise Wrong(f"type of {what}", f"got {mine.dtype}, expected {want.dtype}")
+            raise WrongError(f"type of {what}", f"got {mine.dtype}, expected {want.dtype}")
         a, b = compare.numbers(mine), compare.numbers(want)
         if a.shape != b.shape:
-            raise Wrong(f"shape of {what}", f"got {a.shape}, expected {b.shape}")
+            raise WrongError(f"shape of {what}", f"got {a.shape}, expected {b.shape}")
         bad = ~((np.abs(a - b) <= tolerance * (np.abs(b) + 1)) | ~np.isfinite(b))
         if bad.any():
             at = tuple(int(i) for i in np.argwhere(bad)[0])
-            raise Wrong(what, f"{int(bad.sum())} of {bad.size} wrong, first at {at}: got {a[at]!r}, torch: {b[at]!r}")
+            raise WrongError(what, f"{int(bad.sum())} of {bad.size}, first at {at}: got {a[at]!r}, torch: {b[at]!r}")
 
 
 def _vmapped(cell: Cell, f: Any, g: Any, given: list[Any], floats: list[int]) -> None:
@@ -544,7 +584,7 @@ def _second(cell: Cell, f: Any, g: Any, given: list[Any], moving: list[int], rng
     """Tangents and second derivatives against torch's."""
     import torch
 
-    plain = [x.detach() for x in given]
+    plain = [unfolded(x.detach()) for x in given]
     direction = torch.tensor(rng.choice([-1.0, 0.5, 1.0], tuple(plain[0].shape)))
 
     def of_first(by: Any) -> Any:

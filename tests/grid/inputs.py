@@ -45,7 +45,7 @@ class Case:
         return [at for at, name in enumerate(self.types) if name.startswith(("float", "bfloat"))]
 
     def counts(self) -> Any:
-        """The weight of every example, in float64: 0 where it is left out. The rule of every reduction, in four lines."""
+        """The weight of every example, in float64, 0 where it is left out: the rule of every reduction."""
         w = np.ones(self.batch) if self.weight is None else np.broadcast_to(np.asarray(self.weight, float), self.batch)
         if self.mask is not None:
             w = np.where(np.broadcast_to(self.mask, self.batch) != 0, w, 0.0)
@@ -125,7 +125,9 @@ def case(cell: Cell) -> Case:
         elif cell["layout"] == "broadcast last" and arrays[at].ndim:
             if kinds[at] in ("simplex", "log-simplex"):
                 even = 1 / arrays[at].shape[-1]
-                arrays[at] = np.full_like(arrays[at], rounded(even if kinds[at] == "simplex" else math.log(even), types[at]))
+                arrays[at] = np.full_like(
+                    arrays[at], rounded(even if kinds[at] == "simplex" else math.log(even), types[at])
+                )
             else:
                 arrays[at] = np.repeat(arrays[at][..., :1], arrays[at].shape[-1], axis=-1)
         elif cell["layout"] == "repeated" and batch:
@@ -243,13 +245,13 @@ def _labels(made: Case, kinds: list[str], classes: int) -> None:
     for at, (kind, how, name) in enumerate(zip(kinds, made.layouts, made.types, strict=True)):
         if how in ("broadcast", "broadcast last", "repeated") or not batch:
             continue
-        if name.startswith(("float", "bfloat")) and not made.loss.name == "zero_one":
+        if name.startswith(("float", "bfloat")) and made.loss.name != "zero_one":
             made.given[at][left_out] = np.nan
         elif kind == "index" and not (made.ignore is not None and at == 1):
             made.given[at][left_out] = min(ABSURD, np.iinfo(name).max)
 
 
-# --- how an array lies in memory -----------------------------------------------------------------------------------------
+# --- how an array lies in memory ---------------------------------------------------------------------------------
 
 
 def place(x: Any, dtype: Any, how: str, rng: Any, core: int = 0) -> Any:
@@ -302,7 +304,7 @@ def tensor(x: Any, dtype: str, how: str, rng: Any, core: int = 0) -> Any:
     kind = getattr(torch, dtype)
     with np.errstate(all="ignore"):
         x = torch.from_numpy(np.array(x, copy=True, order="C"))
-    x = x.to(kind) if not dtype.startswith("uint") or dtype == "uint8" else x.to(kind)
+    x = x.to(kind)
     shape = tuple(x.shape)
     if how == "permuted" and shape:
         order = [int(k) for k in rng.permutation(len(shape))]

@@ -10,7 +10,7 @@ import numpy as np
 import lossary
 
 from . import compare, inputs, tables
-from .compare import Wrong
+from .compare import WrongError
 from .inputs import Case
 from .reference import Reference
 from .tables import Cell
@@ -22,7 +22,7 @@ def tuple_of(x: Any) -> tuple[Any, ...]:
     return tuple(x) if isinstance(x, (tuple, list)) else (x,)
 
 
-# --- what is expected ---------------------------------------------------------------------------------------------------
+# --- what is expected -------------------------------------------------------------------------------------------
 
 
 class Expected:
@@ -44,7 +44,7 @@ class Expected:
         inner = np.ones(made.batch)
         if made.marked is not None and separate:
             inner = np.where(np.broadcast_to(made.marked, made.batch) == made.ignore, 0.0, 1.0)
-            weight, made.ignore, ignored = None, None, made.ignore
+            made.ignore, ignored = None, made.ignore
             outer = made.counts()
             made.ignore = ignored
         if loss.coupling:
@@ -110,7 +110,7 @@ def stored_type(made: Case, at: int, work: str) -> str:
     return made.types[at] if made.types[at] in tables.WIDTHS else work
 
 
-# --- arguments ---------------------------------------------------------------------------------------------------------
+# --- arguments -------------------------------------------------------------------------------------------------
 
 
 def arguments(made: Case) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
@@ -141,7 +141,7 @@ def arguments(made: Case) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
     return arrays, params, options
 
 
-# --- NumPy -------------------------------------------------------------------------------------------------------------
+# --- NumPy -----------------------------------------------------------------------------------------------------
 
 
 def on_numpy(made: Case, expected: Expected, work: str) -> None:
@@ -157,7 +157,9 @@ def on_numpy(made: Case, expected: Expected, work: str) -> None:
     def outputs() -> Any:
         if entry == "in place":
             return tuple(arrays[at] for at in wrt)
-        how = cell["layout"] if cell["layout"] in ("permuted", "crop", "step", "negative", "unaligned") else "contiguous"
+        how = (
+            cell["layout"] if cell["layout"] in ("permuted", "crop", "step", "negative", "unaligned") else "contiguous"
+        )
         return tuple(
             inputs.place(np.full(np.shape(arrays[at]), 7.0), stored_type(made, at, work), how, made.rng) for at in wrt
         )
@@ -181,7 +183,7 @@ def on_numpy(made: Case, expected: Expected, work: str) -> None:
         out = places if len(wrt) > 1 else places[0]
         value, grads = loss.value_and_grad(*arrays, out=out, **full)
         if any(x is not y for x, y in zip(tuple_of(grads), places, strict=True)):
-            raise Wrong("out= is not what is returned", "")
+            raise WrongError("out= is not what is returned", "")
         return value, grads
 
     value, grads = call()
@@ -211,7 +213,9 @@ def on_numpy(made: Case, expected: Expected, work: str) -> None:
                 compare.identical("derivatives", first, second)
 
 
-def _derivatives(made: Case, expected: Expected, what: str, got: tuple[Any, ...], work: str, upstream: Any = None) -> None:
+def _derivatives(
+    made: Case, expected: Expected, what: str, got: tuple[Any, ...], work: str, upstream: Any = None
+) -> None:
     for k, (at, grad) in enumerate(zip(made.wrt, got, strict=True)):
         want, slack, unsure = expected.derivatives(made.wrt)[k]
         name = f"{what} of {made.loss.arguments[at]}"
@@ -223,13 +227,14 @@ def _derivatives(made: Case, expected: Expected, what: str, got: tuple[Any, ...]
             inner = tuple(range(len(made.batch)))
             want, slack, unsure = want.sum(inner), slack.sum(inner), unsure.any(inner)
         if grad is None:
-            raise Wrong(f"{name} is missing", "")
+            raise WrongError(f"{name} is missing", "")
         stored = stored_type(made, at, work)
         compare.typed(name, grad, stored)
-        compare.close(name, grad, want, slack, unsure, work, stored)
+        # The slack of a row's entries is a sample of what roundoff does to them: see `reference`.
+        compare.close(name, grad, want, slack, unsure, work, stored, factor=2.0)
 
 
-# --- torch -------------------------------------------------------------------------------------------------------------
+# --- torch -----------------------------------------------------------------------------------------------------
 
 
 def on_torch(made: Case, expected: Expected, reference: Reference, work: str) -> None:
@@ -248,7 +253,9 @@ def on_torch(made: Case, expected: Expected, reference: Reference, work: str) ->
     for at in wanted:
         arrays[at].requires_grad_()
     if "not a leaf" in made.layouts:
-        arrays = [x * 1 if how == "not a leaf" and x.requires_grad else x for x, how in zip(arrays, made.layouts, strict=True)]
+        arrays = [
+            x * 1 if how == "not a leaf" and x.requires_grad else x for x, how in zip(arrays, made.layouts, strict=True)
+        ]
     named = [*zip(loss.arguments, arrays, strict=True), *options.items(), *params.items()]
     watched = compare.Inputs(named)
 
@@ -305,16 +312,32 @@ def on_torch(made: Case, expected: Expected, reference: Reference, work: str) ->
             compare.identical(what, first, second)
         watched.unchanged()
         compare.apart(results, named)
-        return
+    elif mode == "double backward":
+        _bends(made, reference, f, moving)
+    elif mode == "vmap":
+        _vmapped(made, expected, arrays, params, work)
+    elif mode == "jvp":
+        _forward(made, expected, f, moving, work, wanted)
+    else:
+        _backward(made, expected, f, moving, work, wanted, named)
+        watched.unchanged()
 
-    if mode == "double backward":
-        return _bends(made, reference, f, moving)
-    if mode == "vmap":
-        return _vmapped(made, expected, arrays, params, work)
-    if mode == "jvp":
-        return _forward(made, expected, f, moving, work, wanted)
 
-    upstream = None
+def _backward(
+    made: Case,
+    expected: Expected,
+    f: Callable[..., Any],
+    moving: list[Any],
+    work: str,
+    wanted: list[int],
+    named: list[tuple[str, Any]],
+) -> None:
+    """Forward and backward, twice."""
+    import torch
+
+    loss, mode = made.loss, made.cell["mode"]
+    upstream: Any = None
+    found: Any = ()
     compiled = f
     if mode.startswith("compile"):
         torch._dynamo.reset()
@@ -336,7 +359,7 @@ def on_torch(made: Case, expected: Expected, reference: Reference, work: str) ->
         compare.typed("value", out, work)
         compare.close("value", out, *expected.value, work, work)
         if out.requires_grad != (bool(wanted) and mode != "inference"):
-            raise Wrong("requires_grad", f"got {out.requires_grad}, of arrays that require it: {bool(wanted)}")
+            raise WrongError("requires_grad", f"got {out.requires_grad}, of arrays that require it: {bool(wanted)}")
         if mode == "inference" or not moving:
             compare.apart([("value", out)] if out.ndim else [], named)
             continue
@@ -345,15 +368,13 @@ def on_torch(made: Case, expected: Expected, reference: Reference, work: str) ->
             numbers = np.where(made.rng.random(out.shape) < 0.2, 0.0, numbers)
         upstream = torch.as_tensor(inputs.rounded(numbers, "float32")).to(out.dtype)
         found = torch.autograd.grad(out, moving, upstream, allow_unused=True, retain_graph=True)
-        grads = iter(found)
-        every = [next(grads) if at in wanted else None for at in wrt]
-        got = [g for g, at in zip(every, wrt, strict=True) if at in wanted]
-        _some_derivatives(made, expected, got, wanted, work, compare.numbers(upstream))
-        compare.apart([(f"gradient of {loss.arguments[at]}", g) for at, g in zip(wanted, got, strict=True)], named)
-    watched.unchanged()
+        _some_derivatives(made, expected, list(found), wanted, work, compare.numbers(upstream))
+        compare.apart([(f"gradient of {loss.arguments[at]}", g) for at, g in zip(wanted, found, strict=True)], named)
 
 
-def _some_derivatives(made: Case, expected: Expected, got: list[Any], wanted: list[int], work: str, upstream: Any) -> None:
+def _some_derivatives(
+    made: Case, expected: Expected, got: list[Any], wanted: list[int], work: str, upstream: Any
+) -> None:
     wrt = made.wrt
     full = expected.derivatives(wrt)
     for grad, at in zip(got, wanted, strict=True):
@@ -376,7 +397,13 @@ class OneArgument:
     """A case that is differentiated in one array."""
 
     def __init__(self, made: Case, at: int) -> None:
-        self.loss, self.batch, self.layouts, self.types, self.cell = made.loss, made.batch, made.layouts, made.types, made.cell
+        self.loss, self.batch, self.layouts, self.types, self.cell = (
+            made.loss,
+            made.batch,
+            made.layouts,
+            made.types,
+            made.cell,
+        )
         self.wrt = [at]
 
 
@@ -419,7 +446,7 @@ def _bends(made: Case, reference: Reference, f: Callable[..., Any], moving: list
             ]
     else:
         which = tuple(range(len(moving)))
-        plain = [x.detach() for x in moving]
+        plain = [unfolded(x.detach()) for x in moving]
         gradient = torch.func.grad(total, argnums=which)
         if way == 1:
             _, got = torch.func.jvp(gradient, tuple(plain), tuple(tensors))
@@ -435,11 +462,16 @@ def _bends(made: Case, reference: Reference, f: Callable[..., Any], moving: list
         if bad.any():
             first = tuple(int(i) for i in np.argwhere(bad)[0])
             x = made.clean[at][first]
-            raise Wrong(
+            raise WrongError(
                 f"second derivative in {loss.arguments[at]}",
                 f"{name}: {int(bad.sum())} of {bad.size} wrong, first at {first} (where it is {x}): "
                 f"got {g[first]!r}, differences of the gradient say {w[first]!r}",
             )
+
+
+def unfolded(x: Any) -> Any:
+    """Memory without a stride of 0: torch's forward mode takes nothing else."""
+    return x.clone() if 0 in x.stride() else x
 
 
 def _vmapped(made: Case, expected: Expected, arrays: list[Any], params: dict[str, Any], work: str) -> None:
@@ -449,7 +481,11 @@ def _vmapped(made: Case, expected: Expected, arrays: list[Any], params: dict[str
     loss, wrt = made.loss, made.wrt
 
     def one(*given: Any) -> Any:
-        return loss.value(*given, reduction="sum", **params) if made.cell["entry"] == "value" else loss(*given, **params).sum()
+        return (
+            loss.value(*given, reduction="sum", **params)
+            if made.cell["entry"] == "value"
+            else loss(*given, **params).sum()
+        )
 
     plain = [x.detach() for x in arrays]
     grads, value = torch.func.vmap(torch.func.grad_and_value(one, argnums=tuple(wrt)))(*plain)
@@ -462,13 +498,15 @@ def _vmapped(made: Case, expected: Expected, arrays: list[Any], params: dict[str
         _derivatives(made, expected, "gradient", grads, work)
 
 
-def _forward(made: Case, expected: Expected, f: Callable[..., Any], moving: list[Any], work: str, wanted: list[int]) -> None:
+def _forward(
+    made: Case, expected: Expected, f: Callable[..., Any], moving: list[Any], work: str, wanted: list[int]
+) -> None:
     """The derivative along a direction, in forward mode."""
     import torch
 
     if not moving:
         return
-    plain = [x.detach() for x in moving]
+    plain = [unfolded(x.detach()) for x in moving]
     tangents = [torch.tensor(made.rng.choice([-1.0, 0.5, 1.0], x.shape)).to(x.dtype) for x in moving]
     value, along = torch.func.jvp(f, tuple(plain), tuple(tangents))
     compare.typed("value", value, work)
@@ -486,7 +524,7 @@ def _forward(made: Case, expected: Expected, f: Callable[..., Any], moving: list
     compare.close("tangent", along, want, slack, doubt, work, work)
 
 
-# --- a linear head -----------------------------------------------------------------------------------------------------
+# --- a linear head ---------------------------------------------------------------------------------------------
 
 
 FEATURES = 6
@@ -517,8 +555,16 @@ def linear(cell: Cell, reference: Reference) -> None:
     if torch_side and cell["reduction"] == "none":
         upstream = inputs.rounded(rng.uniform(0.5, 2.0, made.batch), "float32")
     found = reference.ask(
-        "linear", loss=loss.name, arrays=[hidden, weight, bias], labels=labels, counts=counts, scale=scale,
-        upstream=upstream, reduction=cell["reduction"], eps=eps, seed=cell["seed"],
+        "linear",
+        loss=loss.name,
+        arrays=[hidden, weight, bias],
+        labels=labels,
+        counts=counts,
+        scale=scale,
+        upstream=upstream,
+        reduction=cell["reduction"],
+        eps=eps,
+        seed=cell["seed"],
     )
     at = int(cell["argument"]) if cell["argument"] != "all" else None
     how = [cell["layout"] if at in (None, k) and "broadcast" not in cell["layout"] else "contiguous" for k in range(3)]
@@ -527,7 +573,9 @@ def linear(cell: Cell, reference: Reference) -> None:
         poisoned[counts == 0] = np.nan
     put: Callable[..., Any] = inputs.tensor if torch_side else inputs.place
     third = cell["labels"] if tables.kinds(loss.name)[1] in tables.WHOLE else numbers
-    h, w, y = (put(x, t, k, rng) for x, t, k in zip((poisoned, weight, given), (numbers, numbers, third), how, strict=True))
+    h, w, y = (
+        put(x, t, k, rng) for x, t, k in zip((poisoned, weight, given), (numbers, numbers, third), how, strict=True)
+    )
     b = put(bias, numbers, "contiguous", rng)
     _, params, options = arguments(made)
     if "weight" in options:
@@ -544,8 +592,11 @@ def linear(cell: Cell, reference: Reference) -> None:
         if cell["grads"] != "none" and cell["mode"] != "inference":
             for x in moving:
                 x.requires_grad_()
-        run: Callable[..., Any] = lambda: lossary.linear(loss, h, w, y, b, reduction=cell["reduction"], **options, **params)  # noqa: E731
-        call = run
+
+        def run() -> Any:
+            return lossary.linear(loss, h, w, y, b, reduction=cell["reduction"], **options, **params)
+
+        call: Callable[..., Any] = run
         if cell["mode"].startswith("compile"):
             torch._dynamo.reset()
             call = torch.compile(run, backend="eager" if cell["mode"] == "compile" else "aot_eager")
@@ -557,7 +608,7 @@ def linear(cell: Cell, reference: Reference) -> None:
         grads = ()
         if h.requires_grad:
             if not value.requires_grad:
-                raise Wrong("requires_grad", "got False")
+                raise WrongError("requires_grad", "got False")
             up = torch.as_tensor(upstream if cell["reduction"] == "none" else np.ones(())).to(value.dtype)
             grads = torch.autograd.grad(value, moving, up)
     compare.typed("value", value, work)
@@ -573,13 +624,22 @@ def linear(cell: Cell, reference: Reference) -> None:
 
 
 def run(cell: Cell, reference: Reference) -> None:
-    """Make the call of a cell; raise `Wrong`, or whatever the call raises."""
+    """Make the call of a cell; raise `WrongError`, or whatever the call raises."""
     if cell["entry"].startswith("linear"):
         return linear(cell, reference)
     made = inputs.case(cell)
     work = work_type(made)
     if cell["mode"] == "double backward":
-        made = inputs.case({**cell, "weight": "none", "mask": "none", "ignore": "none", "denominator": "none", "reduction": "none" if cell["entry"] in ("call",) else "sum"})
+        made = inputs.case(
+            {
+                **cell,
+                "weight": "none",
+                "mask": "none",
+                "ignore": "none",
+                "denominator": "none",
+                "reduction": "none" if cell["entry"] in ("call",) else "sum",
+            }
+        )
         if cell["entry"] == "mean":
             made = inputs.case({**cell, "weight": "none", "mask": "none", "ignore": "none", "denominator": "number"})
             made.denominator = 1.0

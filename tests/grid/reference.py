@@ -1,8 +1,8 @@
 """What is right: the definition in float64, on contiguous copies, in a process that has no kernels.
 
-Beside each number comes its slack, the error of a unit roundoff that a correct algorithm may make: the number itself,
-and what it changes by when every input changes by a roundoff (measured, with a step of 2^-40). Where a smaller step does
-not make a smaller change there is a jump; a number at a jump has no slack in its inputs (ties are drawn exactly), and a
+Beside each number comes its slack: how many roundoffs of size 1 a correct algorithm may make in it. They are the number
+itself, and what it changes by when each input changes by a roundoff (measured, with a step of 2^-40). Where so small a
+step makes a large change there is a jump. A number at a jump has no slack from its inputs, for ties are drawn exactly; a
 number near one, nearer than the type can tell, is not compared.
 """
 
@@ -106,7 +106,9 @@ def evaluate(asked: dict[str, Any]) -> dict[str, Any]:
     moves += [(-np.inf, np.inf)] * len(numbers)
     inputs = [*arrays, *(np.asarray(asked["params"][k]) for k in numbers)]
     rows = loss.signature.strip("(),->| ") != ""
-    found, slack, unsure = sensitivities(f, inputs, moves, asked["eps"], asked["seed"], rows or loss.coupling is not None)
+    found, slack, unsure = sensitivities(
+        f, inputs, moves, asked["eps"], asked["seed"], rows or loss.coupling is not None
+    )
     with np.errstate(all="ignore"):
         for at, grad in zip(wrt, found[1:], strict=False):
             shares = np.abs(arrays[at] * grad)
@@ -148,7 +150,7 @@ def bend(asked: dict[str, Any]) -> Any:
 
 
 def linear(asked: dict[str, Any]) -> dict[str, Any]:
-    """A linear head and its loss, with the logits held whole; values, and gradients in hidden states, weight and bias."""
+    """A linear head and its loss, the logits held whole: values, and gradients in hidden states, weight and bias."""
     import lossary
 
     loss, labels = lossary.get(asked["loss"]), asked["labels"]

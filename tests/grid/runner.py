@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
-import random
 import shlex
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import drop_ins, tables
+from . import budget, drop_ins, tables
 from .tables import Cell
 
 PATIENCE = 120.0  # seconds for one cell, its compilation included
@@ -51,10 +51,6 @@ def plainest(subject: str) -> Cell:
     return drop_ins.plainest(subject) if subject.startswith("F.") else tables.plainest(subject)
 
 
-def fit(cell: Cell) -> Cell:
-    return drop_ins.fit(cell) if cell["subject"].startswith("F.") else tables.fit(cell)
-
-
 def _start(kernels: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "LOSSARY_KERNELS": "" if kernels == "on" else kernels}
     environment["PYTHONPATH"] = str(Path(__file__).parent.parent)
@@ -68,8 +64,13 @@ def _start(kernels: str) -> subprocess.Popen[str]:
     )
 
 
-def run(cells: Sequence[Cell], patience: float = PATIENCE, stop: Callable[[], bool] = lambda: False) -> Iterator[Outcome]:
-    """Run cells of one setting of kernels; a process that dies is followed by another for those that are left."""
+def run(
+    cells: Sequence[Cell], patience: float = PATIENCE, stop: Callable[[], bool] = lambda: False, crash: int = -1
+) -> Iterator[Outcome]:
+    """Run cells of one setting of kernels; a process that dies is followed by another for those that are left.
+
+    The process is told to die at the cell with the number `crash`: how the runner is tested.
+    """
     left = list(cells)
     while left and not stop():
         assert len({c["kernels"] for c in left}) == 1
@@ -86,13 +87,15 @@ def run(cells: Sequence[Cell], patience: float = PATIENCE, stop: Callable[[], bo
         def keep(stream: Any = process.stderr, said: Any = said) -> None:
             said.extend(stream)
 
-        for work in (read, keep):
-            threading.Thread(target=work, daemon=True).start()
+        readers = [threading.Thread(target=work, daemon=True) for work in (read, keep)]
+        for reader in readers:
+            reader.start()
         try:
             while left and not stop():
                 cell = left[0]
                 try:
-                    process.stdin.write(json.dumps(cell) + "\n")
+                    dies = {"die": True} if len(cells) - len(left) == crash else {}
+                    process.stdin.write(json.dumps({**cell, **dies}) + "\n")
                     process.stdin.flush()
                     lines.get(timeout=patience)
                     answer = lines.get(timeout=patience)
@@ -111,13 +114,23 @@ def run(cells: Sequence[Cell], patience: float = PATIENCE, stop: Callable[[], bo
                     yield Outcome(cell, "failed", f"the process dies ({process.returncode})", told)
                 break
         finally:
-            if process.poll() is None:
-                process.stdin.close()
-                try:
-                    process.wait(5)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+            _end(process)
+            for reader in readers:
+                reader.join()
+            process.stdout.close()
+            process.stderr.close()
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a process that waits for the next cell, or does not answer."""
+    assert process.stdin
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def shrink(failure: Outcome, tries: int = 60) -> Outcome:
@@ -130,7 +143,7 @@ def shrink(failure: Outcome, tries: int = 60) -> Outcome:
         candidates = []
         for name, value in plain.items():
             if name not in ("subject", "kernels") and best.cell[name] != value:
-                candidate = fit({**best.cell, name: value})
+                candidate = budget.fit({**best.cell, name: value})
                 if candidate != best.cell and candidate not in candidates:
                     candidates.append(candidate)
         for outcome in run(candidates[:tries]):
@@ -139,17 +152,3 @@ def shrink(failure: Outcome, tries: int = 60) -> Outcome:
                 best, changed = outcome, True
                 break
     return best
-
-
-def every(cells: Iterable[Cell]) -> Iterator[Outcome]:
-    """Run cells of any settings of kernels."""
-    by_setting: dict[str, list[Cell]] = {}
-    for cell in cells:
-        by_setting.setdefault(cell["kernels"], []).append(cell)
-    for some in by_setting.values():
-        yield from run(some)
-
-
-def shuffled(cells: list[Cell], seed: int) -> list[Cell]:
-    random.Random(seed).shuffle(cells)
-    return cells

@@ -5,19 +5,16 @@ The first choice of a dimension is the plainest one: shrinking a failing cell go
 
 from __future__ import annotations
 
-import hashlib
 import random
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
 from typing import Any
 
 import lossary
 
 Cell = dict[str, Any]
 
-# --- sizes: the batch, and the length of each core dimension -----------------------------------------------------------
-# Today's thresholds lie at 256, 2,048, 4,096, 16,384 and 65,536 elements, at rows of 16, 48 and 128 entries, at 256 rows
-# (of a linear head), and at a table of 2^24 bytes (of pairs).
+# --- sizes: the batch, and the length of each core dimension ---------------------------------------------------
+# Today's thresholds lie at 256, 2,048, 4,096, 16,384 and 65,536 elements, at rows of 16, 48 and 128 entries, at 256
+# rows (of a linear head), and at a table of 2^24 bytes (of pairs).
 
 Size = tuple[tuple[int, ...], dict[str, int]]
 
@@ -83,7 +80,7 @@ HEADS: dict[str, Size] = {
     "above 16384": ((500,), {"c": 40}),
 }
 
-# --- all other dimensions --------------------------------------------------------------------------------------------
+# --- all other dimensions ------------------------------------------------------------------------------------
 
 DIMENSIONS: dict[str, tuple[str, ...]] = {
     "framework": ("numpy", "torch"),
@@ -173,7 +170,7 @@ TORCH_LAYOUTS = {
 WIDTHS = {"float64": 64, "float32": 32, "float16": 16, "bfloat16": 16}
 
 
-# --- what a subject has ------------------------------------------------------------------------------------------------
+# --- what a subject has ----------------------------------------------------------------------------------------
 
 
 def sizes(subject: str, entry: str = "") -> dict[str, Size]:
@@ -209,6 +206,58 @@ def on_rows_of_logits(subject: str) -> bool:
 
 WHOLE = ("index", "length", "integer")  # domains whose arrays are labels, of any whole type
 COUNTED = ("set", "count", "flag")  # domains whose arrays may be of any type
+
+
+def choices(subject: str) -> dict[str, set[str]]:
+    """What each dimension can be for a subject: everything, but for what its record says has no meaning."""
+    loss = lossary.get(subject)
+    found = {name: set(held) for name, held in DIMENSIONS.items()}
+    all_kinds = {kind for a in range(alternatives(subject)) for kind in kinds(subject, a)}
+    domains = [loss.domain(name, a) for a in range(alternatives(subject)) for name in loss.arguments]
+    counted = [d for d in domains if d.kind in COUNTED]
+    by_alternative = [
+        [d for name in loss.arguments if (d := loss.domain(name, a)).kind not in (*WHOLE, *COUNTED)]
+        for a in range(alternatives(subject))
+    ]
+    entries, layouts, values = found["entry"], found["layout"], found["values"]
+    if loss.derivatives < 2:
+        entries.discard("hess")
+    if not on_rows_of_logits(subject):
+        entries -= {"linear", "linear_value_and_grad"}
+    if loss.coupling:
+        entries -= {"mean", "total"}
+        layouts.discard("repeated")
+        values -= {"ties", "zeros", "large"}
+        found["mode"].discard("vmap")
+        found["ignore"] = {"none"}
+        found["weight"] -= {"spread", "strided"}
+        found["mask"].discard("spread")
+    if loss.coupling or loss.optional or "evaluation" in loss.properties:
+        values.discard("nan")
+    if loss.optional:
+        layouts.discard("broadcast last")
+    if loss.family in ("metric", "segmentation"):
+        values.discard("ties")
+    if len(loss.arguments) < 2:
+        layouts.discard("repeated")
+    if not counted:
+        found["targets"] = {"as numbers"}
+    elif not any(d.kind == "set" and set(d.values) == {0.0, 1.0} for d in counted):
+        found["targets"].discard("bool")
+    if any(d.kind == "set" and min(d.values) < 0 for d in counted):
+        found["targets"].discard("uint8")
+    if not all_kinds.intersection(WHOLE):
+        found["labels"] = {"int64"}
+    if "ignore_index" not in loss.defaults:
+        found["ignore"] = {"none"}
+    if all(any(d.bounded for d in part) for part in by_alternative):
+        found["numbers"].discard("int64")
+    if max(map(len, by_alternative)) < 2:
+        found["numbers"] -= {"mixed", "mixed half"}
+    if not loss.parameters:
+        found["params"] = {"default"}
+    found["size"] = {name for entry in entries for name in sizes(subject, entry)}
+    return found
 
 
 def fit(cell: Cell) -> Cell:
@@ -258,7 +307,9 @@ def fit(cell: Cell) -> Cell:
         kind == "set" and set(d.values) == {0.0, 1.0} for d, kind in zip(domains, own, strict=True)
     ):
         c["targets"] = "int64"
-    elif c["targets"] == "uint8" and any(kind == "set" and min(d.values) < 0 for d, kind in zip(domains, own, strict=True)):
+    elif c["targets"] == "uint8" and any(
+        kind == "set" and min(d.values) < 0 for d, kind in zip(domains, own, strict=True)
+    ):
         c["targets"] = "int8"
     if not any(kind in WHOLE for kind in own):
         plain("labels")
@@ -291,7 +342,11 @@ def fit(cell: Cell) -> Cell:
     # layouts
     if c["layout"] not in (NUMPY_LAYOUTS if numpy else TORCH_LAYOUTS):
         plain("layout")
-    c["argument"] = "all" if c["argument"] == "all" else str(int(c["argument"]) % (3 if entry.startswith("linear") else len(loss.arguments)))
+    c["argument"] = (
+        "all"
+        if c["argument"] == "all"
+        else str(int(c["argument"]) % (3 if entry.startswith("linear") else len(loss.arguments)))
+    )
     if c["layout"] in ("broadcast", "broadcast last", "repeated") and (
         entry in ("in place",) or c["values"] == "nan" or empty or c["argument"] == "all"
     ):
@@ -354,11 +409,22 @@ def fit(cell: Cell) -> Cell:
 
 def draw(subject: str, rng: random.Random, **fixed: Any) -> Cell:
     """Draw a cell of a subject; what is said is taken as it is."""
-    cell: Cell = {"subject": subject, "alternative": rng.randrange(4), "argument": rng.choice(["all", "0", "1", "2", "3"])}
+    cell: Cell = {
+        "subject": subject,
+        "alternative": rng.randrange(4),
+        "argument": rng.choice(["all", "0", "1", "2", "3"]),
+    }
     for name, choices in DIMENSIONS.items():
         cell[name] = rng.choice(choices)
     # Half of all cells are plain in the dimensions that exclude or hide others.
-    for name, often in (("mode", 0.5), ("values", 0.4), ("checks", 0.6), ("params", 0.4), ("ignore", 0.3), ("grads", 0.5)):
+    for name, often in (
+        ("mode", 0.5),
+        ("values", 0.4),
+        ("checks", 0.6),
+        ("params", 0.4),
+        ("ignore", 0.3),
+        ("grads", 0.5),
+    ):
         if rng.random() < often:
             cell[name] = DIMENSIONS[name][0]
     if rng.random() < 0.35:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import time
 import traceback
@@ -18,7 +19,7 @@ from typing import Any
 import lossary
 
 from . import drop_ins, losses, refusals
-from .compare import Wrong
+from .compare import WrongError
 from .reference import Reference
 
 HERE = str(Path(__file__).parent)
@@ -40,17 +41,28 @@ def outcome(cell: dict[str, Any], reference: Reference) -> dict[str, Any]:
             warnings.simplefilter("error")
             warnings.simplefilter("ignore", lossary.LossMisuseWarning)
             warnings.filterwarnings("ignore", category=DeprecationWarning)  # torch's own, of its compiler
-            warnings.filterwarnings("ignore", message=".*(target size|both the batch size|_neg_view|non-writable|Dynamo).*")
+            warnings.filterwarnings(
+                "ignore", message=".*(target size|both the batch size|_neg_view|non-writable|Dynamo).*"
+            )
             run(cell, reference)
-    except Wrong as wrong:
+    except WrongError as wrong:
         return {"state": "failed", "kind": wrong.kind, "text": str(wrong)}
     except Exception as error:
         rule = refusals.rule(cell, error)
         text = f"{type(error).__name__}: {str(error)[:600]}"
         if rule:
             return {"state": "refused", "kind": rule, "text": text}
-        shown = "".join(traceback.format_exception(error)[-3:]) if not isinstance(error, lossary.errors.LossaryError) else ""
-        return {"state": "failed", "kind": f"raised {type(error).__name__} in {site(error)}", "text": text, "trace": shown}
+        shown = (
+            "".join(traceback.format_exception(error)[-3:])
+            if not isinstance(error, lossary.errors.LossaryError)
+            else ""
+        )
+        return {
+            "state": "failed",
+            "kind": f"raised {type(error).__name__} in {site(error)}",
+            "text": text,
+            "trace": shown,
+        }
     return {"state": "passed", "kind": "", "text": ""}
 
 
@@ -61,6 +73,8 @@ def main() -> None:
         for line in sys.stdin:
             cell = json.loads(line)
             print(json.dumps({"start": cell}), file=report, flush=True)
+            if cell.pop("die", False):
+                os.abort()
             started = time.process_time()
             found = outcome(cell, reference)
             found["seconds"] = time.process_time() - started
