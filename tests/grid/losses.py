@@ -336,6 +336,7 @@ def _backward(
     import torch
 
     loss, mode = made.loss, made.cell["mode"]
+    first: Any = None
     upstream: Any = None
     found: Any = ()
     compiled = f

@@ -2,8 +2,8 @@
 
 Beside each number comes its slack: how many roundoffs of size 1 a correct algorithm may make in it. They are the number
 itself, and what it changes by when each input changes by a roundoff (measured, with a step of 2^-40). Where so small a
-step makes a large change there is a jump. A number at a jump has no slack from its inputs, for ties are drawn exactly; a
-number near one, nearer than the type can tell, is not compared.
+step makes a large change there is a jump. A number at a jump has no slack from its inputs, for ties are drawn exactly;
+a number near one, nearer than the type can tell, is not compared.
 """
 
 from __future__ import annotations
