@@ -232,6 +232,8 @@ def fit(cell: Cell) -> Cell:
         c["numbers"] = "float32"
     if c["numbers"] == "mixed" and c["subject"] in ("F.binary_cross_entropy", "F.linear_cross_entropy"):
         c["numbers"] = "float32"
+    if c["subject"] == "F.triplet_margin_with_distance_loss" and c["numbers"] in ("float16", "bfloat16"):
+        plain("entry")  # a module is given a distance of torch's, which computes in half precision
     if own.shapes == "heads" or c["subject"] == "F.ctc_loss":
         c["numbers"] = "float32" if c["numbers"] not in ("float64", "float32") else c["numbers"]
     if c["mode"] == "vmap" and c["reduction"] != "mean":
@@ -507,6 +509,10 @@ def run(cell: Cell, _: Any) -> None:
                 grad = torch.tensor(total - probs * total.sum(-1, keepdims=True)).to(grad.dtype)
                 want = theirs_total - probs * theirs_total.sum(-1, keepdims=True)
                 loose = loose + 64 * np.abs(probs)
+            if (
+                own.shapes in ("vectors", "heads") and want.size
+            ):  # terms of a gradient may cancel that are as large as others
+                loose = loose + np.sqrt(np.mean(np.nan_to_num(want, posinf=0.0, neginf=0.0) ** 2, -1, keepdims=True))
             if k and want.size:  # what is no prediction is differentiated by autograd, term by term
                 loose = loose + np.sqrt(np.mean(np.nan_to_num(want, posinf=0.0, neginf=0.0) ** 2))
             _close(f"gradient of argument {k}", cell, grad, want, loose, doubt, work, types[k])
@@ -540,7 +546,7 @@ def _close(what: str, cell: Cell, got: Any, want: Any, slack: Any, unsure: Any, 
         grain = grain + compare.EPS[stored] / compare.EPS[work] / compare.UNITS * (
             sizes + 2 * np.sqrt(np.mean(sizes**2) if sizes.size else 0.0)
         )
-    compare.close(what, got, want, slack + grain, doubt, work, stored, factor=2.0)
+    compare.close(what, got, want, slack + grain, doubt, work, stored, factor=4.0)
 
 
 def _autocast(mode: str) -> Any:

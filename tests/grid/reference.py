@@ -23,12 +23,19 @@ JUMP = 1e6  # a change by more than so many steps is none that rounding makes
 
 
 def sensitivities(
-    f: Callable[..., list[Any]], arrays: Sequence[Any], moves: Sequence[Any], eps: float, seed: int, rows: bool = True
+    f: Callable[..., list[Any]],
+    arrays: Sequence[Any],
+    moves: Sequence[Any],
+    eps: float,
+    seed: int,
+    rows: bool = True,
+    picks: bool = False,
 ) -> tuple[list[Any], list[Any], list[Any]]:
     """Results of `f`, the slack of each, and where each is near a jump.
 
     `moves` says of each array how it may be moved: None, or the ends of its domain. Each is moved by itself, so that
-    what two of them do does not cancel; on rows the entries are moved one way or the other, twice.
+    what two of them do does not cancel; on rows the entries are moved one way or the other, twice. Of a function that
+    picks something by a computed number (`picks`), a tie may be decided either way.
     """
     rng = np.random.default_rng(seed)
     found = [np.asarray(r, float) for r in f(*arrays)]
@@ -64,12 +71,14 @@ def sensitivities(
                 for at, near in enumerate(moved(step, moving)):
                     far = np.abs(near - found[at]) > 100 * step * slack[at] + 1e-3 * step
                     unsure[at] |= far & ~jumps[at]
+        if picks:
+            unsure = [u | j for u, j in zip(unsure, jumps, strict=True)]
     return found, slack, unsure
 
 
 def ends(kind: str, low: float, high: float) -> Any:
     """How an array of a domain may be moved."""
-    if kind in ("interval", "simplex", "log-simplex"):
+    if kind in ("interval", "simplex", "log-simplex", "count"):
         return (low, high)
     return None
 
@@ -105,10 +114,9 @@ def evaluate(asked: dict[str, Any]) -> dict[str, Any]:
     # A parameter is rounded as an input is.
     moves += [(-np.inf, np.inf)] * len(numbers)
     inputs = [*arrays, *(np.asarray(asked["params"][k]) for k in numbers)]
+    coupled = loss.coupling is not None
     rows = loss.signature.strip("(),->| ") != ""
-    found, slack, unsure = sensitivities(
-        f, inputs, moves, asked["eps"], asked["seed"], rows or loss.coupling is not None
-    )
+    found, slack, unsure = sensitivities(f, inputs, moves, asked["eps"], asked["seed"], rows or coupled, coupled)
     with np.errstate(all="ignore"):
         for at, grad in zip(wrt, found[1:], strict=False):
             shares = np.abs(arrays[at] * grad)
@@ -116,8 +124,12 @@ def evaluate(asked: dict[str, Any]) -> dict[str, Any]:
                 inner = tuple(range(np.ndim(found[0]), shares.ndim))
                 shares = shares.sum(axis=inner)
                 slack[0] = slack[0] + np.where(np.isfinite(shares), shares, 0)
+    if loss.optional:  # a gradient is a difference of probabilities, summed over frames
+        slack[1:] = [s + 1.0 for s in slack[1:]]
     if loss.coupling is not None:  # every number is made of all examples, moved one way or the other
         slack = [4 * s for s in slack]
+        # A gradient is a sum over anchors, of terms about as large as gradients are.
+        slack[1:] = [s + np.sqrt(np.mean(x**2)) if x.size else s for s, x in zip(slack[1:], found[1:], strict=True)]
     return {"found": found, "slack": slack, "unsure": unsure}
 
 

@@ -238,7 +238,7 @@ def choices(subject: str) -> dict[str, set[str]]:
         layouts.discard("broadcast last")
     if loss.family in ("metric", "segmentation"):
         values.discard("ties")
-    if len(loss.arguments) < 2:
+    if len(loss.arguments) < 2 or alternatives(subject) > 1:
         layouts.discard("repeated")
     if not counted:
         found["targets"] = {"as numbers"}
@@ -352,7 +352,12 @@ def fit(cell: Cell) -> Cell:
     ):
         plain("layout")
     if c["layout"] == "repeated" and (
-        loss.coupling or not batch or entry.startswith("linear") or entry == "out" or len(loss.arguments) < 2
+        loss.coupling
+        or not batch
+        or entry.startswith("linear")
+        or entry == "out"
+        or len(loss.arguments) < 2
+        or alternatives(c["subject"]) > 1  # whose shapes would say something else
     ):
         plain("layout")
     if c["layout"] in ("broadcast last", "broadcast") and loss.optional:
