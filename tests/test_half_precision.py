@@ -554,3 +554,17 @@ def test_a_large_call_takes_the_room_of_its_gradient_and_no_more(half: Any) -> N
     )
     found = json.loads(run.stdout)
     assert all(taken < 1.3 for taken in found.values()), found
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_a_weighted_mean_has_the_type_of_its_values(dtype: Any) -> None:
+    """The weights are summed in float64, which is no affair of the result's."""
+    pred, weight = np.ones(3, dtype), np.ones(3, dtype)
+    for options in ({"weight": weight}, {"mask": weight > 0}, {"denominator": np.array(7.25)}):
+        value, grad = lossary.huber.value_and_grad(pred, 0 * pred, reduction="mean", **options)
+        assert value.dtype == np.float32 and grad.dtype == dtype
+        assert lossary.mean(lossary.huber(pred, 0 * pred), **options).dtype == np.float32
+
+
+def test_a_gradient_too_large_for_its_type_is_infinite_in_silence() -> None:
+    assert lossary.squared_error.grad(np.array([6e4], np.float16), np.array([0], np.float16), weight=[2.0]) == np.inf

@@ -731,3 +731,22 @@ def test_the_default_device_is_not_asked_for_what_belongs_to_the_arguments() -> 
                 for got, before in zip(both(), expected, strict=True):
                     assert got.device.type == "cpu", name
                     assert got.equal(before), name
+
+
+@pytest.mark.parametrize("target_too", [False, True])
+@pytest.mark.parametrize(
+    ("name", "arrays"),
+    [
+        ("margin_ranking_loss", ([0.0, 1.0], [0.0, 0.0], [1.0, 1.0])),
+        ("hinge_embedding_loss", ([1.0, 0.5], [-1.0, -1.0])),
+    ],
+)
+def test_a_margin_that_is_met_exactly_pushes_whatever_else_requires_a_gradient(
+    name: str, arrays: tuple[list[float], ...], target_too: bool
+) -> None:
+    found = []
+    for functions in (F, theirs):
+        *given, target = (torch.tensor(x, requires_grad=True) for x in arrays)
+        value = getattr(functions, name)(*given, target.requires_grad_(target_too) if target_too else target.detach())
+        found.append(torch.autograd.grad(value, given[0])[0])
+    same(found[:1], found[1:])

@@ -170,8 +170,11 @@ def compute_dtype(arrays: list[Array]) -> Any:
 
 
 def cast(x: Array, dtype: Any) -> Array:
-    """Convert to a type, without a copy where none is needed."""
-    return x.astype(dtype, copy=False)
+    """Convert to a type, without a copy where none is needed; what is too large for it becomes infinity in silence."""
+    if x.dtype == dtype:
+        return x
+    with quiet():
+        return x.astype(dtype)
 
 
 def narrow(x: Array, dtype: Any) -> bool:

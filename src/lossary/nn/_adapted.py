@@ -139,12 +139,21 @@ def gaussian(xp: Any, pred: Any, target: Any, var: Any, *, full: bool = False, e
     return _GAUSSIAN(xp, pred, target, xp.where(var < eps, xp.zeros_like(var) + eps, var), full=full)
 
 
+def _pushing(xp: Any, violation: Any, cost: Any) -> Any:
+    """Return the cost of a violated margin, written so that autograd, too, pushes where the margin is met exactly.
+
+    A target that requires a gradient makes the value out of ordinary operations, whose kinks are then those of the loss.
+    """
+    return xp.where(violation == 0, violation, cost)
+
+
 @_adapted("margin_ranking", target="real", domains={}, parameters={"margin": "(-inf, inf)"})
 def ranking(xp: Any, first: Any, second: Any, target: Any, *, margin: float = 0.0) -> Iterator[Any]:
     """A margin that is met exactly still pushes; the definition leaves such a pair alone. Any target is a factor."""
     steps = _RANKING(xp, first, second, target, margin=margin)
-    yield next(steps)
-    met = margin - target * (first - second) == 0
+    violation = margin - target * (first - second)
+    yield _pushing(xp, violation, next(steps))
+    met = violation == 0
     of_first, of_second = next(steps)
     yield xp.where(met, -target, of_first), xp.where(met, target, of_second)
 
@@ -156,7 +165,8 @@ def hinge_embedding(xp: Any, pred: Any, target: Any, *, margin: float = 1.0) -> 
     similar = _HINGE_EMBEDDING(xp, pred, one)
     apart = _HINGE_EMBEDDING(xp, pred, -one, margin=margin)
     is_similar, is_apart = target != -1, target != 1
-    yield xp.where(is_similar, next(similar), nothing) + xp.where(is_apart, next(apart), nothing)
+    cost = _pushing(xp, margin - pred, next(apart))
+    yield xp.where(is_similar, next(similar), nothing) + xp.where(is_apart, cost, nothing)
     push = xp.where(margin - pred == 0, -one, next(apart))
     yield xp.where(is_similar, next(similar), nothing) + xp.where(is_apart, push, nothing)
 
