@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import lossary
+from lossary.errors import ArgumentError
 from lossary.testing import random_arrays
 
 ENTRIES = 16400  # from where every kernel computes
