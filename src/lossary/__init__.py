@@ -4,7 +4,7 @@ Every loss is written once, as mathematics: value, hand-derived gradient, curvat
 
 >>> import lossary
 >>> values = lossary.huber([0.5, 3.0], [0.0, 0.0])          # one value per example
->>> float(lossary.mean(values))                              # reduction is said aloud
+>>> float(lossary.mean(values))                              # the reduction is explicit
 1.3125
 >>> value, grad = lossary.huber.value_and_grad([0.5, 3.0], [0.0, 0.0], reduction="mean")
 >>> grad
