@@ -2,12 +2,13 @@
 # A second run starts at once: each set of packages leaves a stamp that only a changed pyproject.toml outdates.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-wheel wheel bench docs coverage-zh clean
+.PHONY: help demo test grid test-wheel wheel bench docs coverage-zh clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 REPORT := out/report.html
+MINUTES ?= 10
 
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
 # The first of the usual names that is recent enough; `make PYTHON=...` says it oneself.
@@ -33,6 +34,9 @@ test-wheel: $(VENV)/.ready-test  ## build the wheel, install it into fresh envir
 
 wheel: $(VENV)/.ready-test  ## build wheel and source archive into dist
 	$(BIN)/python -m build --outdir dist .
+
+grid: $(VENV)/.ready-test  ## every loss and drop-in crossed with whatever a call may look like, drawn anew: make grid MINUTES=60
+	PYTHONPATH=tests $(BIN)/python -m grid --minutes $(MINUTES)
 
 bench: $(VENV)/.ready-bench  ## measure against PyTorch, JAX, NumPy and scikit-learn; about 35 minutes, nothing else running
 	$(BIN)/python -m benchmarks --out benchmarks/results

@@ -27,7 +27,7 @@ def test_cells_of_the_grid(kernels: str, part: int) -> None:
     shown = "\n\n".join(str(outcome) for outcome in failed[:20])
     assert not failed, f"{len(failed)} of {len(cells)} cells fail:\n\n{shown}\n\nSimpler forms: --shrink"
     refused = sum(outcome.state == "refused" for outcome in outcomes)
-    assert refused <= 0.05 * len(cells), f"{refused} of {len(cells)} cells are refused: the grid asks for nonsense"
+    assert refused <= 0.08 * len(cells), f"{refused} of {len(cells)} cells are refused: the grid asks for nonsense"
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)

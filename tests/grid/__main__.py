@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib.util
 import json
 import random
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 
 from . import budget, runner, tables
 
@@ -36,34 +39,50 @@ def main() -> int:
     states: Counter[str] = Counter()
     failures: dict[tuple[str, str], runner.Outcome] = {}
     counts: Counter[tuple[str, str]] = Counter()
-    spent = 0.0
-    while time.monotonic() < end:
-        kernels = fixed.get("kernels") or rng.choice(tables.DIMENSIONS["kernels"])
-        cells = [
-            budget.draw(s, rng, **{**fixed, "kernels": kernels})
-            for s in rng.sample(subjects, min(len(subjects), 60))
-            for _ in range(1 if len(subjects) > 5 else 60)
-        ]
-        cells = [c for c in cells if all(c[k] == v for k, v in fixed.items() if k in c)]
-        for outcome in runner.run(cells, stop=lambda: time.monotonic() > end):
-            states[outcome.state] += 1
-            spent += outcome.seconds
-            if outcome.failed:
-                key = (outcome.kind, outcome.cell["subject"])
-                counts[key] += 1
-                if key not in failures:
-                    failures[key] = outcome
-                    print(f"{outcome.cell['subject']}: {outcome}\n", flush=True)
-    print(f"{sum(states.values())} cells: {dict(states)}; {spent:.0f} s in cells")
-    if not given.no_shrink:
-        done: set[str] = set()
-        for (kind, _), failure in failures.items():
-            if kind not in done:
-                done.add(kind)
-                print(f"shrunk: {failure.cell['subject']}: {runner.shrink(failure)}\n", flush=True)
-    for (kind, subject), n in counts.most_common():
-        print(n, subject, kind)
+    with _progress(given.minutes) as shown:
+        while time.monotonic() < end:
+            kernels = fixed.get("kernels") or rng.choice(tables.DIMENSIONS["kernels"])
+            many = 1 if len(subjects) > 5 else 60
+            drawn = rng.sample(subjects, min(len(subjects), 60))
+            cells = [budget.draw(s, rng, **{**fixed, "kernels": kernels}) for s in drawn for _ in range(many)]
+            cells = [c for c in cells if all(c[k] == v for k, v in fixed.items() if k in c)]
+            for outcome in runner.run(cells, stop=lambda: time.monotonic() > end):
+                states[outcome.state] += 1
+                shown(time.monotonic() - (end - 60 * given.minutes), dict(states))
+                if outcome.failed:
+                    key = (outcome.kind, outcome.cell["subject"])
+                    counts[key] += 1
+                    if key not in failures:
+                        failures[key] = outcome
+                        print(f"{outcome.cell['subject']}: {outcome}\n", flush=True)
+    print(f"{sum(states.values())} cells: {dict(states)}")
+    done: set[str] = set()
+    for (kind, _), failure in failures.items():
+        if kind not in done and not given.no_shrink:
+            done.add(kind)
+            print(f"The simplest form found of: {failure.cell['subject']}: {runner.shrink(failure)}\n", flush=True)
+    for (kind, subject), number in counts.most_common():
+        print(number, subject, kind)
     return int(bool(failures))
+
+
+@contextlib.contextmanager
+def _progress(minutes: float) -> Iterator[Callable[[float, dict[str, int]], None]]:
+    """Show how far a run is, where somebody looks and rich is there."""
+    if not sys.stderr.isatty() or importlib.util.find_spec("rich") is None:
+        yield lambda seconds, states: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("grid", total=60 * minutes)
+
+        def show(seconds: float, states: dict[str, int]) -> None:
+            told = ", ".join(f"{number} {state}" for state, number in states.items())
+            bar.update(task, completed=seconds, description=told)
+
+        yield show
 
 
 if __name__ == "__main__":

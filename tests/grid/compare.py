@@ -29,7 +29,7 @@ def type_name(x: Any) -> str:
 def numbers(x: Any) -> Any:
     """Anything as float64."""
     if hasattr(x, "detach"):
-        x = x.detach().resolve_neg()
+        x = x.detach().clone() if x._is_zerotensor() else x.detach().resolve_neg()
         return x.double().numpy() if x.is_floating_point() else x.numpy().astype(float)
     return np.asarray(x, float)
 
@@ -75,6 +75,8 @@ def typed(what: str, got: Any, want: str) -> None:
 def _memory(x: Any) -> tuple[int, int] | None:
     """The first and last address of an array's memory."""
     if hasattr(x, "detach"):
+        if x._is_zerotensor():
+            return None
         storage = x.untyped_storage()
         return (storage.data_ptr(), storage.data_ptr() + storage.nbytes()) if storage.nbytes() else None
     if not isinstance(x, np.ndarray) or not x.size:

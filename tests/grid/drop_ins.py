@@ -141,7 +141,9 @@ DIMENSIONS: dict[str, tuple[str, ...]] = {
     "entry": ("function", "module"),
     "option": ("0", "1", "2", "3", "4", "5", "6", "7"),
     "layout": tuple(
-        name for name in tables.DIMENSIONS["layout"] if name in tables.TORCH_LAYOUTS and name != "repeated"
+        name
+        for name in tables.DIMENSIONS["layout"]
+        if name in tables.TORCH_LAYOUTS - {*tables.REFUSED, "repeated", "zero tensor"}
     ),
     "numbers": ("float64", "float32", "float16", "bfloat16", "mixed"),
     "labels": ("int64", "uint8"),
@@ -258,6 +260,8 @@ def fit(cell: Cell) -> Cell:
         plain("checks")
     if c["mode"].startswith("compile") and own.shapes == "speech":
         plain("mode")
+    if c["layout"] not in DIMENSIONS["layout"]:
+        plain("layout")
     if empty or (c["layout"].startswith("broadcast") and (own.shapes == "speech" or c["argument"] == "all")):
         plain("layout")
     if (

@@ -130,6 +130,11 @@ def case(cell: Cell) -> Case:
                 )
             else:
                 arrays[at] = np.repeat(arrays[at][..., :1], arrays[at].shape[-1], axis=-1)
+        elif cell["layout"] == "zero tensor":
+            if domains[at].kind == "interval" and not domains[at].bounded:
+                arrays[at] = np.zeros_like(arrays[at])
+            else:
+                layouts[at] = "contiguous"
         elif cell["layout"] == "repeated" and batch:
             one = arrays[at].reshape(-1, *arrays[at].shape[arrays[at].ndim - rank :])[0]
             arrays[at] = np.array(np.broadcast_to(one, (*batch, *one.shape)))
@@ -291,6 +296,8 @@ def place(x: Any, dtype: Any, how: str, rng: Any, core: int = 0) -> Any:
         view = np.zeros(x.shape, [("before", np.uint8), ("x", x.dtype), ("after", np.int16)])["x"]
     elif how == "list":
         return x.tolist()
+    elif how == "masked":
+        return np.ma.masked_array(x, mask=rng.random(x.shape) < 0.5)
     else:
         return x.copy()
     view[...] = x
@@ -323,6 +330,12 @@ def tensor(x: Any, dtype: str, how: str, rng: Any, core: int = 0) -> Any:
         skip = int(rng.integers(1, 12))
         raw = bytearray(x.numel() * x.element_size() + 16)
         view = torch.frombuffer(raw, dtype=kind, offset=skip, count=x.numel()).reshape(shape)
+    elif how == "zero tensor":
+        return torch._efficientzerotensor(shape, dtype=kind)
+    elif how == "sparse":
+        return x.to_sparse()
+    elif how == "nested":
+        return torch.nested.nested_tensor(list(x)) if shape else torch.nested.nested_tensor([x.reshape(1)])
     elif how == "neg view" and x.is_floating_point():
         return torch._neg_view(-x)
     else:

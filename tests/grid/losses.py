@@ -630,10 +630,26 @@ def linear(cell: Cell, reference: Reference) -> None:
     compare.apart([(n, g) for n, g in zip(names[1:], grads, strict=False)], named)
 
 
+def _refused(made: Case) -> None:
+    """Make a call that must be refused: whatever raises is judged by the rules of `refusals`."""
+    cell = made.cell
+    arrays, params, options = arguments(made)
+    if cell["entry"] in ("call", "mean", "total"):
+        made.loss(*arrays, **params)
+    else:
+        more = {**options, "reduction": cell["reduction"]} if cell["entry"] != "grad" else {}
+        getattr(made.loss, cell["entry"])(*arrays, **more, **params)
+    raise WrongError(f"a {cell['layout']} array is not refused", "")
+
+
 def run(cell: Cell, reference: Reference) -> None:
     """Make the call of a cell; raise `WrongError`, or whatever the call raises."""
     if cell["entry"].startswith("linear"):
         return linear(cell, reference)
+    if cell["layout"] in tables.REFUSED:
+        run({**cell, "layout": "contiguous"}, reference)  # what is remembered of it is not taken for the next
+        _refused(inputs.case(cell))
+        return None
     made = inputs.case(cell)
     work = work_type(made)
     if cell["mode"] == "double backward":

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from lossary import errors
 
+from . import tables
 from .tables import Cell
 
 
@@ -23,8 +24,14 @@ class Rule:
 
 RULES = (
     Rule(
-        "out= is for NumPy arrays, and in place needs an array of the gradient's type",
-        lambda c: c["entry"] in ("in place", "out"),
+        "what is no dense array",
+        lambda c: c["layout"] in tables.REFUSED,
+        errors.LossaryError,
+        "got a (masked array|nested tensor|tensor of layout)",
+    ),
+    Rule(
+        "in place needs an array of the gradient's type, in memory of its own",
+        lambda c: c["entry"] == "in place",
         errors.ArgumentError,
         "out.*(shares memory|expected that of the gradient|read-only)",
     ),

@@ -114,6 +114,10 @@ DIMENSIONS: dict[str, tuple[str, ...]] = {
         "list",
         "neg view",
         "not a leaf",
+        "zero tensor",
+        "masked",
+        "sparse",
+        "nested",
     ),
     "numbers": ("float64", "float32", "float16", "bfloat16", "mixed", "mixed half", "int64"),
     "targets": ("as numbers", "int64", "int8", "uint8", "bool"),
@@ -154,7 +158,9 @@ NUMPY_LAYOUTS = {
     "read-only",
     "field",
     "list",
+    "masked",
 }
+REFUSED = ("masked", "sparse", "nested")  # what is no dense array: in words, after a plain call too
 TORCH_LAYOUTS = {
     "contiguous",
     "permuted",
@@ -166,6 +172,9 @@ TORCH_LAYOUTS = {
     "unaligned",
     "neg view",
     "not a leaf",
+    "zero tensor",
+    "sparse",
+    "nested",
 }
 WIDTHS = {"float64": 64, "float32": 32, "float16": 16, "bfloat16": 16}
 
@@ -236,6 +245,8 @@ def choices(subject: str) -> dict[str, set[str]]:
         values.discard("nan")
     if loss.optional:
         layouts.discard("broadcast last")
+    if all(d.bounded for part in by_alternative for d in part):
+        layouts.discard("zero tensor")
     if loss.family in ("metric", "segmentation"):
         values.discard("ties")
     if len(loss.arguments) < 2 or alternatives(subject) > 1:
@@ -368,6 +379,16 @@ def fit(cell: Cell) -> Cell:
         plain("layout")
     if c["layout"] == "list" and empty:
         plain("layout")
+    if c["layout"] in REFUSED and (empty or entry.startswith("linear") or not (batch or loss.coupling)):
+        plain("layout")
+    if c["layout"] in (*REFUSED, "zero tensor"):
+        plain("mode")
+        c["grads"] = "none" if differentiates and not numpy else c["grads"]
+        plain("labels")  # torch makes no such tensors of some whole types
+        if entry in ("in place", "out", "module"):
+            plain("entry", "grads")
+    if c["layout"] == "zero tensor" and (entry.startswith("linear") or all(d.bounded for d in floats)):
+        plain("layout")
     # values
     if c["values"] == "nan" and (
         loss.coupling or loss.optional or empty or c["numbers"] == "int64" or "evaluation" in loss.properties
@@ -434,6 +455,8 @@ def draw(subject: str, rng: random.Random, **fixed: Any) -> Cell:
             cell[name] = DIMENSIONS[name][0]
     if rng.random() < 0.35:
         cell["weight"], cell["mask"] = "none", "none"
+    if cell["layout"] in REFUSED and rng.random() < 0.7:  # of a refusal there is less to learn
+        cell["layout"] = "permuted"
     if cell["mode"].startswith("compile") and rng.random() < 0.8:  # each takes as long as fifty others
         cell["mode"] = "eager"
     cell |= fixed

@@ -28,6 +28,7 @@ TORCHS_OWN = (
     "target size",
     "both the batch size",
     "_neg_view",
+    "nested tensors is in prototype",
     "non-writable",
     "Dynamo",
 )

@@ -142,7 +142,7 @@ def gaussian(xp: Any, pred: Any, target: Any, var: Any, *, full: bool = False, e
 def _pushing(xp: Any, violation: Any, cost: Any) -> Any:
     """Return the cost of a violated margin, written so that autograd, too, pushes where the margin is met exactly.
 
-    A target that requires a gradient makes the value of ordinary operations, whose kinks are then those of the loss.
+    Where the target requires a gradient, the value is made of ordinary operations, and the kinks are theirs.
     """
     return xp.where(violation == 0, violation, cost)
 
