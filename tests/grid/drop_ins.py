@@ -434,6 +434,8 @@ def run(cell: Cell, _: Any) -> None:
             like = theirs(*(torch.tensor(x) for x in arrays), **held, **extra)
         upstream = inputs.rounded(rng.uniform(0.5, 2.0, tuple(like.shape)), "float16")
     work = "float64" if "float64" in types else "float32"
+    if own.shapes == "heads" and cell["mode"] == "autocast":  # which multiplies in that type
+        work = "bfloat16"
     moves = [None if k not in floats else _ends(wanted[k]) for k in range(len(wanted))]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -120,16 +120,18 @@ def case(cell: Cell) -> Case:
     for at in chosen:
         layouts[at] = cell["layout"]
         rank = _core(loss, cell, at)
-        if cell["layout"] == "broadcast" and arrays[at].ndim:
+        along_rows = cell["layout"] == "broadcast last" or (cell["layout"] == "broadcast" and arrays[at].ndim == rank)
+        if cell["layout"] == "broadcast" and arrays[at].ndim and not along_rows:
             arrays[at] = np.repeat(arrays[at][:1], arrays[at].shape[0], axis=0)
-        elif cell["layout"] == "broadcast last" and arrays[at].ndim:
+        elif along_rows and arrays[at].ndim:
             if kinds[at] in ("simplex", "log-simplex"):
                 even = 1 / arrays[at].shape[-1]
                 arrays[at] = np.full_like(
                     arrays[at], rounded(even if kinds[at] == "simplex" else math.log(even), types[at])
                 )
             else:
-                arrays[at] = np.repeat(arrays[at][..., :1], arrays[at].shape[-1], axis=-1)
+                axis = 0 if cell["layout"] == "broadcast" else -1
+                arrays[at] = np.repeat(np.take(arrays[at], [0], axis), arrays[at].shape[axis], axis)
         elif cell["layout"] == "zero tensor":
             if domains[at].kind == "interval" and not domains[at].bounded:
                 arrays[at] = np.zeros_like(arrays[at])

@@ -373,8 +373,10 @@ def fit(cell: Cell) -> Cell:
         plain("layout")
     if c["layout"] in ("broadcast last", "broadcast") and loss.optional:
         plain("layout") if c["layout"] == "broadcast last" else None
-    if c["layout"] == "list" and (c["numbers"] != "float64" or "above" in c["size"] or entry in ("in place", "out")):
+    if c["layout"] == "list" and ("above" in c["size"] or entry in ("in place", "out")):
         plain("layout")
+    if c["layout"] == "list":
+        c["numbers"] = "float64"
     if c["layout"] == "read-only" and entry == "in place":
         plain("layout")
     if c["layout"] == "list" and empty:
