@@ -550,7 +550,7 @@ def test_operators_say_the_truth_about_themselves(kind: str, soft: bool) -> None
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(6, 9, dtype=getattr(torch, kind), generator=generator).requires_grad_()
     target = torch.softmax(torch.randn(6, 9, generator=generator), -1) if soft else torch.arange(6)
-    plan = rows.Plan(class_weight=torch.linspace(0, 2, 9), smoothing=0.1, soft_cap=3.0, stray=0.0)
+    plan = rows.Plan(class_weight=torch.linspace(0, 2, 9), smoothing=0.1, soft_cap=3.0)
     arguments = (logits, target, *torch_rows.packed(plan))
     checked = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic")
     torch.library.opcheck(torch_rows.values, arguments, test_utils=checked)

@@ -542,7 +542,7 @@ LABELS = np.arange(20) % 3
         (ArgumentError, "X: .* expected numbers", lambda: fit(mlp(3, 4, 1), "mse", X20.astype(str), Y20)),
         (ArgumentError, "PyTorch", lambda: fit(mlp(3, 4, 1), "mse", torch.ones(20, 3), Y20)),
         (ArgumentError, "validation", lambda: fit(mlp(3, 4, 1), "mse", X20, Y20, validation=(X20,))),
-        (ArgumentError, "loss: got int", lambda: fit(mlp(3, 4, 1), 3, X20, Y20)),  # type: ignore[arg-type]
+        (ArgumentError, "loss: got an object of type int", lambda: fit(mlp(3, 4, 1), 3, X20, Y20)),  # type: ignore[arg-type]
         (ArgumentError, "zero_one is for evaluation", lambda: fit(mlp(3, 4, 3), "zero_one", X20, LABELS)),
         (ArgumentError, 'no parameter "gamma"', lambda: fit(mlp(3, 4, 1), "huber", X20, Y20, gamma=2.0)),
         (ArgumentError, "has no parameters", lambda: fit(Sequential(Tanh()), "mse", X20[:, :1], Y20)),

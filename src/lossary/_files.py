@@ -21,7 +21,7 @@ def check_writable(path: str | Path) -> None:
     if target.exists() and not target.is_file():
         kind = _kind(target.stat().st_mode)
         raise ParameterError(f"{path} is a {kind}, expected a regular file or a new name: a file would replace it")
-    folder = target.resolve().parent
+    folder = (target.resolve() if target.is_symlink() else target).parent
     if not folder.is_dir():
         raise ParameterError(f"{path}: there is no folder {folder}")
     try:

@@ -94,7 +94,7 @@ def explain(
     >>> import lossary
     >>> board = lossary.explain("huber", [0.5, 3.0], [0.0, 0.0])
     >>> [f"{step.name} = {step.expression}" for step in board.steps][2:5]
-    ['residual = pred - target', 'size = abs(residual)', 'clipped = minimum(size, delta)']
+    ['residual = pred - target', 'size = abs(residual)', 'clipped = delta if size >= delta else size']
     >>> board["residual"], float(board.value)
     (array([0.5, 3. ]), 1.3125)
     """

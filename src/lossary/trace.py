@@ -9,7 +9,7 @@ steps inside a log-softmax are seen without a line being written for them.
 >>> with watching(lossary.huber) as runs:
 ...     values, _, _ = prepare(lossary.huber, ([3.0], [0.0]), {}).pull(0)
 >>> [f"{step.name} = {step.expression}" for step in runs[0].steps()]
-['residual = pred - target', 'size = abs(residual)', 'clipped = minimum(size, delta)']
+['residual = pred - target', 'size = abs(residual)', 'clipped = delta if size >= delta else size']
 """
 
 from __future__ import annotations
