@@ -22,12 +22,23 @@ SETTINGS = budget.SETTINGS if importlib.util.find_spec("numba") else ("off",)
 @pytest.mark.parametrize("kernels", SETTINGS)
 def test_cells_of_the_grid(kernels: str, part: int) -> None:
     cells = [cell for subject in SUBJECTS[part::PARTS] for cell in budget.cells(subject, kernels, SEED)]
-    outcomes = list(runner.run(cells))
+    hold(list(runner.run(cells)))
+
+
+@pytest.mark.skipif("on" not in SETTINGS, reason="operators stand for kernels, which need the fast extra")
+def test_compiled_cells_of_the_grid() -> None:
+    hold(list(runner.run(budget.compiled(SEED))))
+
+
+def hold(outcomes: list[runner.Outcome]) -> None:
+    """Nothing fails, and next to nothing is refused."""
     failed = [outcome for outcome in outcomes if outcome.failed]
     shown = "\n\n".join(str(outcome) for outcome in failed[:20])
-    assert not failed, f"{len(failed)} of {len(cells)} cells fail:\n\n{shown}\n\nSimpler forms: --shrink"
+    assert not failed, f"{len(failed)} of {len(outcomes)} cells fail:\n\n{shown}"
     refused = sum(outcome.state == "refused" for outcome in outcomes)
-    assert refused <= 0.08 * len(cells), f"{refused} of {len(cells)} cells are refused: the grid asks for nonsense"
+    assert refused <= 0.08 * len(outcomes), (
+        f"{refused} of {len(outcomes)} cells are refused: the grid asks for nonsense"
+    )
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)

@@ -33,6 +33,31 @@ def subjects() -> list[str]:
     return [*lossary.names(), *drop_ins.subjects()]
 
 
+def compiled(seed: int) -> list[Cell]:
+    """A few large calls in compiled functions, where operators take the place of what eager calls do."""
+    rng = random.Random(f"{seed} compiled")
+    groups: dict[str, list[str]] = {}
+    for subject in subjects():
+        kind = "F." if subject.startswith("F.") else str(list(tables.sizes(subject)))
+        groups.setdefault(kind, []).append(subject)
+    found = []
+    for group in groups.values():
+        for subject in rng.sample(group, min(3, len(group))):
+            chosen = {"framework": "torch", "mode": rng.choice(COMPILES), "kernels": "on", "grads": "wrt"}
+            chosen |= {
+                "layout": "contiguous",
+                "values": "random",
+                "weight": rng.choice(("none", "array")),
+                "mask": "none",
+            }
+            chosen |= {"entry": rng.choice(("value", "mean")), "checks": "sampled"} if subject[:2] != "F." else {}
+            chosen |= {"grads": "first"} if subject[:2] == "F." else {}
+            cell = draw(subject, rng, **chosen)
+            large = [s for s in sizes(subject, cell) if s not in (*SMALL, "pairs above 2^24 bytes")]
+            found.append(fit({**cell, "mode": chosen["mode"], "size": rng.choice(large or ["few"])}))
+    return found
+
+
 def cells(subject: str, kernels: str, seed: int) -> list[Cell]:
     """The cells of a subject under one setting of kernels."""
     rng = random.Random(f"{seed} {subject} {kernels}")
@@ -43,7 +68,8 @@ def cells(subject: str, kernels: str, seed: int) -> list[Cell]:
             cell = fit({**cell, "mode": "eager"})
         by_kernel = kernels == "always" or (kernels == "on" and (number % 2 or cell["size"] not in SMALL))
         if by_kernel:
-            cell = fit({**cell, **_one_kind(subject, seed)})
+            other = {"params": "drawn"} if kernels == "always" and rng.random() < 0.25 else {}
+            cell = fit({**cell, **_one_kind(subject, seed), **other})
             if kernels == "on":
                 large = [s for s in sizes(subject, cell) if s not in SMALL]
                 cell = fit({**cell, "size": rng.choice(large)}) if large else cell

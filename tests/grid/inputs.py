@@ -106,10 +106,7 @@ def case(cell: Cell) -> Case:
     classes = lengths.get("c", 4)
     params: dict[str, Any] = {}
     if cell["params"] == "drawn":
-        params = {
-            name: rounded(value, "float16").item() if isinstance(value, float) else value
-            for name, value in random_params(loss, rng, classes, 0.3).items()
-        }
+        params = {k: _special_number(loss, k, v, rng) for k, v in random_params(loss, rng, classes, 0.3).items()}
         params = {k: rounded(v, "float16") if isinstance(v, np.ndarray) else v for k, v in params.items()}
         if kinds.count("index") and "class_weight" in params and loss.signatures[cell["alternative"]].rank > 1:
             params.pop("class_weight")
@@ -144,6 +141,16 @@ def case(cell: Cell) -> Case:
     _weights(made)
     _labels(made, kinds, classes)
     return made
+
+
+def _special_number(loss: Any, name: str, value: Any, rng: Any) -> Any:
+    """A parameter of few digits, and now and then one at which formulas change: a whole or a half."""
+    if not isinstance(value, float):
+        return value
+    options = [rounded(value, "float16").item()]
+    if rng.random() < 0.4:
+        options.insert(0, float(rng.choice([0.0, 0.5, 1.0, 2.0, 3.0])))
+    return next((x for x in options if loss.parameter_domains[name][0].contains(x)), value)
 
 
 def _core(loss: Any, cell: Cell, at: int) -> int:

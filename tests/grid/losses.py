@@ -236,7 +236,7 @@ def _derivatives(
         compare.typed(name, grad, stored)
         # The slack of a row's entries is a sample of what roundoff does to them: see `reference`.
         compare.close(
-            name, grad, want, slack, unsure, work, stored, factor=4.0 if np.ndim(want) > len(made.batch) else 1.0
+            name, grad, want, slack, unsure, work, stored, factor=8.0 if np.ndim(want) > len(made.batch) else 1.0
         )
 
 
@@ -375,6 +375,8 @@ def _backward(
             numbers = np.ones(out.shape)
         elif out.ndim:
             numbers = np.where(made.rng.random(out.shape) < 0.2, 0.0, numbers)
+        elif made.rng.random() < 0.7:  # as `backward()` has it: a product with 1 may be left out, a copy may not
+            numbers = np.ones(())
         upstream = torch.as_tensor(inputs.rounded(numbers, "float32")).to(out.dtype)
         found = torch.autograd.grad(out, moving, upstream, allow_unused=True, retain_graph=True)
         _some_derivatives(made, expected, list(found), wanted, work, compare.numbers(upstream))
@@ -587,6 +589,8 @@ def linear(cell: Cell, reference: Reference) -> None:
     )
     b = put(bias, numbers, "contiguous", rng)
     _, params, options = arguments(made)
+    if cell["seed"] % 2:
+        options["chunk"] = 1 + cell["seed"] % 97
     if "weight" in options:
         options["sample_weight"] = options.pop("weight")
     named = [("hidden", h), ("weight", w), ("labels", y), ("bias", b), *options.items()]
@@ -628,7 +632,7 @@ def linear(cell: Cell, reference: Reference) -> None:
         if name != "value":
             compare.typed(name, got, numbers)
         compare.close(
-            name, got, want, slack, unsure, numbers, stored, factor=4.0 if np.ndim(want) > len(made.batch) else 1.0
+            name, got, want, slack, unsure, numbers, stored, factor=8.0 if np.ndim(want) > len(made.batch) else 1.0
         )
     watched.unchanged()
     compare.apart([(n, g) for n, g in zip(names[1:], grads, strict=False)], named)
