@@ -481,8 +481,8 @@ def _bends(made: Case, reference: Reference, f: Callable[..., Any], moving: list
 
 
 def unfolded(x: Any) -> Any:
-    """Memory without a stride of 0: torch's forward mode takes nothing else."""
-    return x.clone() if 0 in x.stride() else x
+    """Memory without a stride of 0 or a negative bit: torch's forward mode takes nothing else."""
+    return x.clone() if 0 in x.stride() else x.resolve_neg()
 
 
 def _vmapped(made: Case, expected: Expected, arrays: list[Any], params: dict[str, Any], work: str) -> None:
