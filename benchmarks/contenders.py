@@ -12,7 +12,7 @@ import numpy as np
 import lossary
 from benchmarks import jax_formulas, numpy_formulas, sklearn_formulas, torch_formulas
 from benchmarks.cases import BOTH, VALUE, Answer, Contender
-from lossary import transforms
+from lossary.evaluate import transforms
 
 _DROP_INS = {
     "squared_error": "mse_loss",

@@ -12,7 +12,7 @@ import lossary
 from benchmarks import inputs, jax_formulas, torch_formulas
 from benchmarks.cases import BOTH, VALUE, Answer, Case, Contender, Options
 from benchmarks.cases import read as read_answer
-from lossary import transforms
+from lossary.evaluate import transforms
 
 # Sequences, frames, classes: letters, word pieces, and long recordings; a label for each fifth frame.
 _SHAPES: tuple[tuple[int, ...], ...] = ((32, 400, 32), (16, 400, 1024), (8, 2000, 32))

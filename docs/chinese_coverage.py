@@ -13,8 +13,9 @@ import sys
 from collections.abc import Iterator
 
 import lossary
-from lossary import numerics, similarity
+from lossary import numerics
 from lossary.catalogue import Loss
+from lossary.pairs import coupling as similarity
 from lossary.plots import curve
 from lossary.trace import assigned, function_tree
 from lossary.words import FACTS, PHRASES, fact, phrase, quantity

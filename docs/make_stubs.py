@@ -18,7 +18,7 @@ from typing import Any
 
 import lossary
 from lossary.catalogue import Loss, aliases
-from lossary.facts import annotation
+from lossary.catalogue.domains import annotation
 from lossary.nn import catalogue
 from lossary.nn.records import RecordLoss
 
@@ -38,7 +38,7 @@ from torch import Tensor
 from lossary.catalogue import Loss
 from lossary.nn.penalties import ParameterPenalty, Patterns
 from lossary.nn.records import ClassifierLoss, RecordLoss
-from lossary.reduction import Reduction
+from lossary.evaluate.reduction import Reduction
 
 __all__ = [
 {names}
@@ -149,7 +149,7 @@ def package_stub() -> str:
 
 def imports(tree: ast.Module) -> list[str]:
     """Return the public imports of the package but those of the losses, which have types of their own here."""
-    found = {"from lossary import nn as nn", "from lossary.reduction import Reduction"}
+    found = {"from lossary import nn as nn", "from lossary.evaluate.reduction import Reduction"}
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and node.module != "__future__":
             public = [

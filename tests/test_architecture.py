@@ -154,10 +154,10 @@ def test_imports_point_one_way() -> None:
     ("room", "line", "said"),
     [
         ("losses", "import numpy as np", "takes every operation from xp"),
-        ("losses", "from lossary.transforms import values", "may import"),
-        ("numerics", "from lossary.facts import Domain", "nothing of the package"),
+        ("losses", "from lossary.evaluate.transforms import values", "may import"),
+        ("numerics", "from lossary.catalogue.domains import Domain", "nothing of the package"),
         ("numerics", "from . import facts", "nothing of the package"),
-        ("catalogue", "from lossary.transforms import values", "may import"),
+        ("catalogue", "from lossary.evaluate.transforms import values", "may import"),
         ("catalogue", "import numpy", "only the standard library"),
         ("backends", "from lossary.losses.regression import huber", "may import"),
         ("backends", "from lossary import huber", "may import"),
@@ -172,7 +172,7 @@ def test_a_shortcut_is_noticed(room: str, line: str, said: str) -> None:
 
 
 def test_a_door_opened_only_when_called_is_told_from_one_opened_at_import() -> None:
-    (found,) = imports_of("def f():\n    from lossary.transforms import values", PACKAGE / "catalogue.py")
+    (found,) = imports_of("def f():\n    from lossary.evaluate.transforms import values", PACKAGE / "catalogue.py")
     assert not found.at_import and not broken("catalogue", found)
 
 

@@ -18,9 +18,10 @@ from mpmath import mp
 import lossary
 import oracles
 from exact import Exact, ExactAtExtremes
-from lossary import numerics, similarity
-from lossary.branches import undeclared
+from lossary import numerics
 from lossary.catalogue import Loss
+from lossary.catalogue.branches import undeclared
+from lossary.pairs import coupling as similarity
 from lossary.testing import (
     corner_params,
     coverage_of,

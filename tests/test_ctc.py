@@ -13,8 +13,8 @@ import lossary
 import oracles
 from exact import to_exact
 from lossary.errors import DomainError, ParameterError, ShapeError
+from lossary.evaluate.transforms import prepare
 from lossary.testing import random_arrays
-from lossary.transforms import prepare
 
 numba = pytest.importorskip("numba")
 
@@ -402,8 +402,8 @@ def test_the_gradient_is_that_of_the_loss_where_torchs_is_not() -> None:
 def test_the_compiler_is_told_how_the_gradient_lies_in_memory() -> None:
     """Frames first, as torch has them: the kernel's gradient has that layout too, the operator's has none of it."""
     torch = pytest.importorskip("torch")
-    from lossary.kernels.operands import packed
-    from lossary.kernels.torch_sequences import gradient
+    from lossary.backends.torch.operands import packed
+    from lossary.backends.torch.sequence_operators import gradient
 
     logits, *rest = (torch.tensor(x) for x in sequences(3, 20, 6, 4))
     frames_first = logits.transpose(0, 1).contiguous().transpose(0, 1)

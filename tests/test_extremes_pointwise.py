@@ -19,7 +19,7 @@ from mpmath import fabs, mp, mpf
 import lossary
 import oracles
 from lossary import numerics
-from lossary.backends import numpy as xp
+from lossary.backends.numpy import namespace as xp
 from lossary.catalogue import Loss
 from lossary.testing import random_arrays
 

@@ -19,8 +19,8 @@ pytest.importorskip("numba", reason="kernels need the fast extra")
 from benchmarks.memory import measurable  # noqa: E402
 
 import lossary  # noqa: E402
-from lossary import transforms  # noqa: E402
 from lossary.catalogue import Loss  # noqa: E402
+from lossary.evaluate import transforms  # noqa: E402
 from lossary.kernels import table  # noqa: E402
 from lossary.kernels.cpu import compiling, pointwise, rows, scalar, store, threads  # noqa: E402
 from lossary.nn import functional  # noqa: E402
@@ -41,9 +41,9 @@ MANY = 3 * pointwise.BLOCK + 77
 @pytest.fixture(autouse=True)
 def for_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table, "_SWITCH", "always")
-    monkeypatch.setattr("lossary.lean.MOST", 0)  # small calls in float32 have a path of their own
-    monkeypatch.setattr("lossary.lean._kinds", {})
-    monkeypatch.setattr("lossary.lean._latest", {})
+    monkeypatch.setattr("lossary.backends.torch.fast.MOST", 0)  # small calls in float32 have a path of their own
+    monkeypatch.setattr("lossary.backends.torch.fast._kinds", {})
+    monkeypatch.setattr("lossary.backends.torch.fast._latest", {})
     monkeypatch.setattr(rows, "SIDE_BY_SIDE", 0)  # and so have short rows
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lossary
-from lossary import transforms
+from lossary.evaluate import transforms
 from lossary.kernels import table
 
 pytest.importorskip("numba", reason="kernels need the fast extra")

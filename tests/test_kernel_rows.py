@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lossary
-from lossary import transforms
+from lossary.evaluate import transforms
 from lossary.kernels import table
 
 pytest.importorskip("numba", reason="kernels need the fast extra")
@@ -37,9 +37,9 @@ def for_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "LEAST_ROWS", 0)
     monkeypatch.setattr(rows, "SIDE_BY_SIDE", 0)  # the kernel written by hand takes short rows as well
     if importlib.util.find_spec("torch"):  # small calls from torch have a path of their own
-        monkeypatch.setattr("lossary.lean.MOST", 0)
-        monkeypatch.setattr("lossary.lean._kinds", {})
-        monkeypatch.setattr("lossary.lean._latest", {})
+        monkeypatch.setattr("lossary.backends.torch.fast.MOST", 0)
+        monkeypatch.setattr("lossary.backends.torch.fast._kinds", {})
+        monkeypatch.setattr("lossary.backends.torch.fast._latest", {})
 
 
 def kernel(loss: Any, arrays: list[Any], weight: Any = None, **params: Any) -> Any:
@@ -545,7 +545,7 @@ def test_a_second_derivative_of_tensors_is_the_definitions() -> None:
 @pytest.mark.parametrize("soft", [False, True], ids=["index", "soft"])
 def test_operators_say_the_truth_about_themselves(kind: str, soft: bool) -> None:
     torch = pytest.importorskip("torch")
-    from lossary.kernels.cpu import torch_rows
+    from lossary.backends.torch import row_operators as torch_rows
 
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(6, 9, dtype=getattr(torch, kind), generator=generator).requires_grad_()
@@ -563,7 +563,7 @@ def test_operators_say_the_truth_about_themselves(kind: str, soft: bool) -> None
 @pytest.mark.parametrize("kind", ["float32", "bfloat16"])
 def test_a_compiled_call_holds_the_kernel(name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")
-    from lossary.kernels.cpu import torch_rows
+    from lossary.backends.torch import row_operators as torch_rows
 
     monkeypatch.setattr(torch_rows, "LEAST_ROWS", 0)
     loss, calls = lossary.get(name), []

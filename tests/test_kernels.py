@@ -23,8 +23,8 @@ from mpmath import mp, mpf
 
 import lossary
 from lossary.catalogue import Loss
+from lossary.evaluate.transforms import prepare, value_and_grad
 from lossary.testing import corner_params, random_arrays, random_params
-from lossary.transforms import prepare, value_and_grad
 
 pytest.importorskip("numba")
 
@@ -607,7 +607,7 @@ def test_a_parameter_may_be_called_like_an_operation() -> None:
 @pytest.mark.parametrize("name", ["huber", "binary_cross_entropy_with_logits", "gaussian_nll", "tweedie_deviance"])
 def test_operators_say_the_truth_about_themselves(name: str, kind: str) -> None:
     torch = pytest.importorskip("torch")
-    from lossary.kernels.cpu import torch_ops
+    from lossary.backends.torch import pointwise_operators as torch_ops
 
     loss = lossary.get(name)
     arrays = [torch.from_numpy(x) for x in drawn(loss, np.dtype(kind).type, 9, 12)]

@@ -20,8 +20,10 @@ import numpy as np
 import pytest
 
 import lossary
-from lossary import lookout, misuse, settings
+from lossary import settings
 from lossary.errors import DomainError, ParameterError
+from lossary.misuse import callsites as lookout
+from lossary.misuse import rules as misuse
 from lossary.testing import random_arrays
 
 RNG = np.random.default_rng(3)

@@ -12,7 +12,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import lossary  # noqa: E402
-from lossary import lookout, nn  # noqa: E402
+from lossary import nn  # noqa: E402
+from lossary.misuse import callsites as lookout  # noqa: E402
 from lossary.nn import functional as F  # noqa: E402, N812
 
 GENERATOR = torch.Generator().manual_seed(0)

@@ -61,7 +61,7 @@ def test_any_layout_is_written(name: str, dtype: Any, layout: str, order: Any) -
 @pytest.mark.parametrize("name", ["huber", "softmax_cross_entropy"])
 def test_a_kernel_writes_straight_into_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("numba", reason="kernels need the fast extra")
-    from lossary.backends import numpy
+    from lossary.backends.numpy import namespace as numpy
     from lossary.kernels.cpu import memory
 
     loss, rng = lossary.get(name), np.random.default_rng(2)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import lossary
-from lossary import plain, transforms
+from lossary.backends.numpy import fast as plain
 from lossary.catalogue import Loss
+from lossary.evaluate import transforms
 from lossary.testing import random_arrays, random_params
 
 pytest.importorskip("numba")

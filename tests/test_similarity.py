@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import lossary
-from lossary import transforms
-from lossary.backends import numpy as xp
-from lossary.similarity import Coupling, cosine_pairs, hardest_pairs
+from lossary.backends.numpy import namespace as xp
+from lossary.evaluate import transforms
+from lossary.pairs.coupling import Coupling, cosine_pairs, hardest_pairs
 
 LABELS = np.array([0, 1, 0, 1, 2, 0, 1])
 KEEP = np.array([True, True, False, True, True, True, False])

@@ -11,8 +11,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import lossary  # noqa: E402
-from lossary import lean  # noqa: E402
-from lossary.backends import torch_inner as inner  # noqa: E402
+from lossary.backends.torch import fast as lean  # noqa: E402
+from lossary.backends.torch import private_api as inner  # noqa: E402
 from lossary.nn import functional as F  # noqa: E402, N812
 
 THEIRS = torch.nn.functional

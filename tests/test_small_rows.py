@@ -11,7 +11,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import lossary  # noqa: E402
-from lossary import lean, nn  # noqa: E402
+from lossary import nn  # noqa: E402
+from lossary.backends.torch import fast as lean  # noqa: E402
 from lossary.kernels import table  # noqa: E402
 from lossary.nn import _small as small  # noqa: E402
 from lossary.nn import functional as F  # noqa: E402, N812

@@ -95,7 +95,7 @@ def test_narrow_types(loss: Loss, dtype: Any) -> None:
 def test_the_operators_are_what_they_claim() -> None:
     loss = lossary.rnnt
     arrays = tensors(loss, batch=2, steps=7)
-    from lossary.kernels.torch_sequences import gradient, values
+    from lossary.backends.torch.sequence_operators import gradient, values
 
     arrays[0].requires_grad_()
     packed = ("rnnt", arrays, "", [0.0], "blank", "")

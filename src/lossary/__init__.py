@@ -14,7 +14,6 @@ array([0.25, 0.5 ])
 import sys as _sys
 
 from lossary import _attributes
-from lossary import lookout as _lookout
 from lossary._version import __version__ as __version__
 from lossary.catalogue import Loss as Loss
 from lossary.catalogue import get as get
@@ -22,22 +21,23 @@ from lossary.catalogue import names as names
 from lossary.catalogue import search as search
 from lossary.diagnose import diagnose as diagnose
 from lossary.errors import LossMisuseWarning as LossMisuseWarning
+from lossary.evaluate.reduction import mean as mean
+from lossary.evaluate.reduction import total as total
+from lossary.evaluate.transforms import hess as hess
+from lossary.evaluate.transforms import value as value
+from lossary.evaluate.transforms import value_and_grad as value_and_grad
 from lossary.explain import explain as explain
 from lossary.linear import linear as linear
 from lossary.linear import linear_value_and_grad as linear_value_and_grad
 from lossary.linear import token_log_probs as token_log_probs
 from lossary.losses import *
-from lossary.reduction import mean as mean
-from lossary.reduction import total as total
+from lossary.misuse import callsites as _lookout
 from lossary.sequences import causal_lm_cross_entropy as causal_lm_cross_entropy
 from lossary.sequences import padded_sequence_cross_entropy as padded_sequence_cross_entropy
 from lossary.sequences import sequence_report as sequence_report
 from lossary.settings import checks as checks
 from lossary.terms import weighted_sum as weighted_sum
 from lossary.testing import check_grad as check_grad
-from lossary.transforms import hess as hess
-from lossary.transforms import value as value
-from lossary.transforms import value_and_grad as value_and_grad
 from lossary.watch import watch as watch
 from lossary.weights import class_weights as class_weights
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from lossary.catalogue import Loss
-from lossary.facts import Domain
-from lossary.transforms import Call
+from lossary.catalogue.domains import Domain
+from lossary.evaluate.transforms import Call
 
 Array = Any
 

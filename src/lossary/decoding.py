@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from lossary import _dispatch, numerics
-from lossary.backends import numpy as plain
+from lossary import numerics
+from lossary.backends import registry as _dispatch
+from lossary.backends.numpy import namespace as plain
 from lossary.errors import ShapeError, whole_number
+from lossary.evaluate.transforms import Call, prepare
 from lossary.losses.sequence import ctc
 from lossary.losses.structured import chain_scores, linear_chain_crf
-from lossary.transforms import Call, prepare
 
 __all__ = [
     "Alignment",

@@ -16,16 +16,17 @@ from typing import Any
 
 import numpy as np
 
-from lossary import misuse, tolerances
-from lossary._dispatch import to_numpy
+from lossary import tolerances
 from lossary._files import save_text
+from lossary.backends.registry import to_numpy
 from lossary.baselines import Baselines
 from lossary.catalogue import Loss, get
+from lossary.catalogue.domains import Domain
 from lossary.errors import MissingExtraError, ParameterError, suggest
-from lossary.facts import Domain
-from lossary.misuse import Finding
+from lossary.evaluate.transforms import Call, prepare, value_and_grad
+from lossary.misuse import rules as misuse
+from lossary.misuse.rules import Finding
 from lossary.trace import Run, Step, watching
-from lossary.transforms import Call, prepare, value_and_grad
 from lossary.words import LANGS, Lang, aligned, phrase
 
 Array = Any

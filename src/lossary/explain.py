@@ -1,7 +1,7 @@
 """How a number came about: the worked computation of a loss, step by step, as on a blackboard.
 
 Nothing here knows a particular loss. The steps, their names and their expressions are read from the definition while
-it runs (`lossary.trace`); the reduction is told as `lossary.reduction` does it.
+it runs (`lossary.trace`); the reduction is told as `lossary.evaluate.reduction` does it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from lossary import reduction as reductions
-from lossary._dispatch import to_numpy
+from lossary.backends.registry import to_numpy
 from lossary.catalogue import Loss, get
 from lossary.errors import ParameterError, suggest
-from lossary.reduction import Reduction
+from lossary.evaluate import reduction as reductions
+from lossary.evaluate.reduction import Reduction
+from lossary.evaluate.transforms import Call, prepare, value_and_grad
 from lossary.trace import Run, Step, watching
-from lossary.transforms import Call, prepare, value_and_grad
 from lossary.words import LANGS, Lang, phrase, quantity, readable, summary, width
 
 

@@ -25,13 +25,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lossary import _dispatch, lookout, numerics, reduction, settings, transforms
-from lossary import checking as checks
+from lossary import numerics, settings
+from lossary.backends import registry as _dispatch
 from lossary.catalogue import Loss, get
+from lossary.catalogue.domains import Domain, parse_domain
 from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError
-from lossary.facts import Domain, parse_domain
+from lossary.evaluate import checks, reduction, transforms
+from lossary.evaluate.reduction import Reduction
 from lossary.losses.classification import softmax_cross_entropy
-from lossary.reduction import Reduction
+from lossary.misuse import callsites as lookout
 
 MEMORY = 48 * 2**20  # bytes of a chunk: about a last-level cache
 LEAST_ROWS = 256  # with fewer, adding to the gradient of the weight takes longer than multiplying

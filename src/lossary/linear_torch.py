@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from lossary import reduction
-from lossary.backends import torch as xp
+from lossary.backends.torch import namespace as xp
 from lossary.catalogue import recorded
+from lossary.evaluate import reduction
 from lossary.linear import LabelRows, Problem, Products, Rows, Teacher, evaluate, free_memory
 
 Way = Literal["loop", "transformed", "operator", "operations"]

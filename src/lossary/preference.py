@@ -14,8 +14,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lossary import _dispatch, numerics, reduction
+from lossary import numerics
+from lossary.backends import registry as _dispatch
 from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError, real_number, suggest
+from lossary.evaluate import reduction
 
 __all__ = ["average_tokens", "group_advantages", "reference_point", "sequence_log_probability"]
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from lossary import _dispatch
+from lossary.backends import registry as _dispatch
 from lossary.errors import DomainError, ParameterError, ShapeError, digits, whole_number
 
 __all__ = ["Draw", "LogUniform", "expected_count", "without_hits"]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossary import numerics
-from lossary.backends import numpy as xp
+from lossary.backends.numpy import namespace as xp
 from lossary.errors import ParameterError, require, suggest
 
 Array = NDArray[Any]

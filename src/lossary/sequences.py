@@ -16,10 +16,11 @@ from typing import Any, Generic, Literal, ParamSpec
 
 import numpy as np
 
-from lossary import _dispatch, numerics
+from lossary import numerics
+from lossary.backends import registry as _dispatch
 from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError, require, suggest, whole_number
+from lossary.evaluate.reduction import coefficients
 from lossary.losses.classification import softmax_cross_entropy
-from lossary.reduction import coefficients
 from lossary.words import aligned
 
 __all__ = [
@@ -140,7 +141,7 @@ class SequenceLoss(Generic[P]):
 
 
 def _reduced(at: _Positions, reduction: SequenceReduction, denominator: Any, params: Mapping[str, Any]) -> _Rows:
-    """Say which rows count, and what their sum is divided by, in the terms of `lossary.reduction`."""
+    """Say which rows count, and what their sum is divided by, in the terms of `lossary.evaluate.reduction`."""
     if reduction not in REDUCTIONS:
         hint = ": of tokens, or of sequences?" if str(reduction) == "mean" else suggest(str(reduction), REDUCTIONS)
         raise ParameterError(f"reduction: got {reduction!r}, expected one of {', '.join(REDUCTIONS)}{hint}")

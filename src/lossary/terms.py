@@ -16,7 +16,7 @@ from operator import add
 from types import MappingProxyType
 from typing import Any
 
-from lossary import _dispatch
+from lossary.backends import registry as _dispatch
 from lossary.errors import ArgumentError, ParameterError, ShapeError
 from lossary.words import aligned
 

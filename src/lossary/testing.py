@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from lossary.catalogue import Loss, get
+from lossary.catalogue.domains import Domain, dimension
 from lossary.errors import ArgumentError, DomainError
-from lossary.facts import Domain, dimension
 
 # --- inputs drawn from the records ----------------------------------------------------------------------------------
 
@@ -302,7 +302,7 @@ def never_run(loss: Loss | str) -> list[str]:
 
 def run(loss: Loss | str, arrays: Sequence[Any], params: Mapping[str, Any]) -> None:
     """Run a definition as it stands, to its end, on NumPy arrays."""
-    from lossary.transforms import prepare
+    from lossary.evaluate.transforms import prepare
 
     loss = get(loss)
     with np.errstate(all="ignore"):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lossary import numerics
-from lossary.facts import Domain
+from lossary.catalogue.domains import Domain
 
 Array = Any
 
@@ -61,7 +61,7 @@ def beyond(allowed: Domain, x: Array, scale: float = 1.0) -> Array:
     A bound that does not belong to the interval is not excused: a variance of 0 is no rounded variance. `scale` is that
     of `slack`.
 
-    >>> from lossary.facts import parse_domain
+    >>> from lossary.catalogue.domains import parse_domain
     >>> beyond(parse_domain("[-1, 1]"), np.array([1.0000001, 1.01, 1.0078125])).tolist()
     [False, True, False]
     """

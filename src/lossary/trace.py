@@ -5,7 +5,7 @@ are read. Functions of the same rooms that it calls (`lossary.numerics` above al
 steps inside a log-softmax are seen without a line being written for them.
 
 >>> import lossary
->>> from lossary.transforms import prepare
+>>> from lossary.evaluate.transforms import prepare
 >>> with watching(lossary.huber) as runs:
 ...     values, _, _ = prepare(lossary.huber, ([3.0], [0.0]), {}).pull(0)
 >>> [f"{step.name} = {step.expression}" for step in runs[0].steps()]
@@ -29,8 +29,9 @@ from typing import Any
 
 import numpy as np
 
-from lossary import numerics, similarity
+from lossary import numerics
 from lossary.catalogue import Loss
+from lossary.pairs import coupling as similarity
 
 
 @dataclass(frozen=True, eq=False)

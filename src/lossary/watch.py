@@ -28,8 +28,8 @@ from typing import Any
 
 import numpy as np
 
-from lossary._dispatch import to_numpy
 from lossary._files import save_text, write_atomic
+from lossary.backends.registry import to_numpy
 from lossary.errors import ArgumentError, ParameterError
 from lossary.terms import WeightedSum
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lossary import _dispatch, numerics
+from lossary import numerics
+from lossary.backends import registry as _dispatch
 from lossary.errors import DomainError, ParameterError, ShapeError, real_number, suggest
 
 SCHEMES = ("inverse", "square root", "effective")

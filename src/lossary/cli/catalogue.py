@@ -18,8 +18,8 @@ from rich.text import Text
 from typer.core import TyperCommand
 
 import lossary
-from lossary.branches import undeclared
 from lossary.catalogue import TASKS, Loss, get, names, ranked, search
+from lossary.catalogue.branches import undeclared
 from lossary.cli.arrays import assign, by_name, read_array, read_params
 from lossary.cli.console import output
 from lossary.errors import ArgumentError, LossaryError, ParameterError, UnknownLossError, suggest

@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from lossary import tolerances
 from lossary.catalogue import Loss
-from lossary.facts import Domain
+from lossary.catalogue.domains import Domain
 from lossary.kernels import ranges
 
 Kind = Literal["number", "truth", "uniform"]
@@ -546,7 +546,7 @@ def _python(x: Any) -> str:
 
 
 def outside(domain: Domain, x: str) -> str:
-    """The condition, on a scalar called `x`, of lying outside a domain, as `lossary.checking` has it, or "".
+    """The condition, on a scalar called `x`, of lying outside a domain, as `lossary.evaluate.checks` has it, or "".
 
     NaN lies in every interval: it is an outcome to be found and named, not a misuse. A kernel excuses what every type
     is excused; a number that is further outside and may be excused for having been made in a coarser type is suspect,

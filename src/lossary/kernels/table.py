@@ -19,7 +19,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from lossary.catalogue import Loss
-    from lossary.facts import Signature
+    from lossary.catalogue.domains import Signature
 
 
 @dataclass(frozen=True)

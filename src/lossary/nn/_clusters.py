@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossary import lean
+from lossary.backends.torch import fast as lean
 from lossary.nn import _small as small
 
 

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossary import lookout, tolerances
-from lossary.lookout import Spoken
-from lossary.misuse import Finding, Seen
+from lossary import tolerances
+from lossary.misuse import callsites as lookout
+from lossary.misuse.callsites import Spoken
+from lossary.misuse.rules import Finding, Seen
 
 
 def _classes_last(given: Sequence[Tensor], params: Mapping[str, Any]) -> Sequence[Tensor]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import _reduction
 
-from lossary.backends.torch import readable
+from lossary.backends.torch.namespace import readable
 from lossary.errors import LossaryError
 
 # --- refusals --------------------------------------------------------------------------------------------------------

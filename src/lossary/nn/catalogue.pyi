@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from lossary.catalogue import Loss
+from lossary.evaluate.reduction import Reduction
 from lossary.nn.penalties import ParameterPenalty, Patterns
 from lossary.nn.records import ClassifierLoss, RecordLoss
-from lossary.reduction import Reduction
 
 __all__ = [
     "AAMSoftmaxLoss",

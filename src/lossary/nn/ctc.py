@@ -18,16 +18,16 @@ import torch
 from torch import Tensor
 from torch import nn as theirs
 
-from lossary import lean
-from lossary.backends.torch import readable
+from lossary.backends.torch import fast as lean
+from lossary.backends.torch.namespace import readable
 from lossary.catalogue import get
 from lossary.errors import DomainError
-from lossary.lookout import attend
+from lossary.evaluate.transforms import value, values
+from lossary.misuse.callsites import attend
 from lossary.nn import _misuse as misuse
 from lossary.nn import _small as small
 from lossary.nn._overrides import overridable
 from lossary.nn._reduction import chosen, need_float, reduced, refuse, shape, under_autocast
-from lossary.transforms import value, values
 
 __all__ = ["CTCLoss"]
 

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from lossary import reduction
-from lossary.backends import torch as xp
+from lossary.backends.torch import namespace as xp
+from lossary.evaluate import reduction
 
 Tensor = torch.Tensor
 

@@ -16,11 +16,13 @@ import torch
 import torch.nn.functional as theirs
 from torch import Tensor
 
-from lossary import lean
-from lossary.backends import torch as xp
+from lossary.backends.torch import fast as lean
+from lossary.backends.torch import namespace as xp
+from lossary.backends.torch.fast import reduced as small
 from lossary.catalogue import Loss, get
-from lossary.lean import reduced as small
-from lossary.lookout import attend
+from lossary.evaluate.transforms import prepare, reduced_value
+from lossary.evaluate.transforms import values as transformed
+from lossary.misuse.callsites import attend
 from lossary.nn import _adapted as adapted
 from lossary.nn import _misuse as misuse
 from lossary.nn._overrides import overridable
@@ -36,8 +38,6 @@ from lossary.nn._reduction import (
 )
 from lossary.nn.ctc import ctc_loss as ctc_loss
 from lossary.nn.linear import linear_cross_entropy as linear_cross_entropy
-from lossary.transforms import prepare, reduced_value
-from lossary.transforms import values as transformed
 
 if not TYPE_CHECKING:  # to a checker, torch's functions are as public as these
     __all__ = [

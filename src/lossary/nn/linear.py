@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as theirs
 from torch import Tensor
 
-from lossary import lean
-from lossary.backends.torch import need_elements, observed
+from lossary.backends.torch import fast as lean
+from lossary.backends.torch.namespace import need_elements, observed
 from lossary.catalogue import get
 from lossary.linear import linear
-from lossary.lookout import attend
+from lossary.misuse.callsites import attend
 from lossary.nn import _misuse as misuse
 from lossary.nn._overrides import overridable
 from lossary.nn._reduction import chosen, common_dtype, in_range, need_float, refuse, shape

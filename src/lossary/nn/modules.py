@@ -16,12 +16,12 @@ from torch import nn as theirs
 from typing_extensions import deprecated
 
 from lossary.catalogue import get
+from lossary.evaluate.transforms import values
 from lossary.nn import _clusters as clusters
 from lossary.nn import functional as F  # noqa: N812  (the name everybody gives it)
 from lossary.nn._reduction import refuse, shape
 from lossary.nn.ctc import CTCLoss
 from lossary.nn.linear import LinearCrossEntropyLoss
-from lossary.transforms import values
 
 __all__ = [
     "AdaptiveLogSoftmaxWithLoss",

@@ -14,7 +14,7 @@ from typing import Any, Literal, overload
 import torch
 
 from lossary import numerics
-from lossary.backends import torch as xp
+from lossary.backends.torch import namespace as xp
 from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError, suggest
 from lossary.terms import plain, weighted_sum
 from lossary.terms_torch import TensorSum

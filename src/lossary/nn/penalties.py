@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from lossary import transforms
 from lossary.catalogue import Loss
 from lossary.errors import ArgumentError, ParameterError
+from lossary.evaluate import transforms
 from lossary.nn.records import RecordLoss
 
 Tensor = torch.Tensor

@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 
-from lossary import checking as checks
-from lossary import numerics, transforms
-from lossary.backends import torch as xp
+from lossary import numerics
+from lossary.backends.torch import namespace as xp
 from lossary.catalogue import Loss, get
+from lossary.catalogue.domains import annotation
 from lossary.errors import ArgumentError, ParameterError, ShapeError, suggest
-from lossary.facts import annotation
-from lossary.reduction import Reduction, coefficients, scale
+from lossary.evaluate import checks, transforms
+from lossary.evaluate.reduction import Reduction, coefficients, scale
 
 Tensor = torch.Tensor
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lossary import numerics
-from lossary.backends import numpy as xp
+from lossary.backends.numpy import namespace as xp
 from lossary.catalogue import get
 from lossary.decoding import ctc_alignment
 from lossary.report.sheet import Drawing, fill, line

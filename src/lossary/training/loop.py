@@ -17,9 +17,9 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from lossary import _dispatch, catalogue, reduction
-from lossary import checking as checks
-from lossary.backends import numpy as xp
+from lossary import catalogue
+from lossary.backends import registry as _dispatch
+from lossary.backends.numpy import namespace as xp
 from lossary.catalogue import Loss
 from lossary.errors import (
     ArgumentError,
@@ -31,6 +31,7 @@ from lossary.errors import (
     require,
     suggest,
 )
+from lossary.evaluate import checks, reduction
 from lossary.losses.penalty import l2_penalty
 from lossary.training.layers import Array, Layer, Parameter
 from lossary.training.optimisers import Adam, Optimiser

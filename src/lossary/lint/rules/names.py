@@ -6,8 +6,8 @@ import ast
 import re
 from collections.abc import Iterator
 
+from lossary.catalogue.domains import parse_domain
 from lossary.errors import nearest
-from lossary.facts import parse_domain
 from lossary.lint.flow import Event
 from lossary.lint.known import NAMES
 from lossary.lint.records import Fix, Problem, rule

@@ -33,13 +33,14 @@ from torch import (  # noqa: F401  (the namespace's own names, re-exported as th
     zeros_like,
 )
 
-from lossary import lookout, settings
+from lossary import settings
 from lossary.errors import ArgumentError, TensorKindError
+from lossary.misuse import callsites as lookout
 
 if TYPE_CHECKING:
     from lossary.catalogue import Loss
-    from lossary.facts import Signature
-    from lossary.transforms import Call
+    from lossary.catalogue.domains import Signature
+    from lossary.evaluate.transforms import Call
 
 Tensor = torch.Tensor
 
@@ -176,7 +177,7 @@ def asarray(x: Any, name: str, like: Any = None, dtype: Any = None) -> Tensor:
                 f"{name}: is on {x.device}, but the arrays before it on {like.device}; move one of them"
             )
     else:
-        from lossary.backends import numpy
+        from lossary.backends.numpy import namespace as numpy
 
         device = like.device if isinstance(like, Tensor) else None
         if isinstance(x, (bool, int, float)):
@@ -316,7 +317,7 @@ def to_numpy(x: Any) -> Any:
     A type that NumPy has not becomes the next wider one that it has. The tensor is neither changed nor differentiated.
     """
     if not isinstance(x, Tensor):
-        from lossary.backends import numpy
+        from lossary.backends.numpy import namespace as numpy
 
         return numpy.to_numpy(x)
     try:
@@ -668,7 +669,7 @@ def _as_operator(call: Call, value: Any, finish: Callable[[Any], Any]) -> Any:
         or not _worth_an_operator(call)
     ):
         return None
-    from lossary.kernels.cpu import torch_ops
+    from lossary.backends.torch import pointwise_operators as torch_ops
     from lossary.kernels.table import Outcome
 
     arguments = torch_ops.packed(call.loss, call.arrays, call.params)
@@ -685,7 +686,7 @@ def _rows_as_operator(call: Call, value: Any, finish: Callable[[Any], Any]) -> A
 
     if not table.available():
         return None
-    from lossary.kernels.cpu import torch_rows
+    from lossary.backends.torch import row_operators as torch_rows
 
     done = torch_rows.traced(call)
     if done is None:
@@ -697,7 +698,8 @@ def _rows_as_operator(call: Call, value: Any, finish: Callable[[Any], Any]) -> A
 
 def _sequences_as_operator(call: Call, value: Any, finish: Callable[[Any], Any]) -> Any:
     """Return the values of a loss with lengths, on any device: its recursion over time is no food for a tracer."""
-    from lossary.kernels import table, torch_sequences
+    from lossary.backends.torch import sequence_operators as torch_sequences
+    from lossary.kernels import table
 
     done = torch_sequences.traced(call)
     if done is None:

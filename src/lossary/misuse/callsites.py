@@ -19,10 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from lossary import _dispatch, misuse, settings
+from lossary import settings
+from lossary.backends import registry as _dispatch
 from lossary.catalogue import Loss
 from lossary.errors import LossMisuseWarning
-from lossary.misuse import Finding, Past, Seen
+from lossary.misuse import rules as misuse
+from lossary.misuse.rules import Finding, Past, Seen
 
 FIRST = 8  # calls of a place that are looked at whatever they cost
 _SHARE = 100  # one nanosecond of looking for so many of computing
@@ -175,7 +177,7 @@ def settle() -> None:
 
 # --- places ---------------------------------------------------------------------------------------------------------
 
-_HERE = str(Path(__file__).parent)
+_HERE = str(Path(__file__).parent.parent)
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from lossary import lookout
+from lossary.misuse import callsites as lookout
 
 # A compiler breaks its graph at this call, and the values of the call can be read.
 attend = torch.compiler.disable(lookout.attend_compiled)  # type: ignore[no-untyped-call]

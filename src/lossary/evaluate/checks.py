@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from lossary import _dispatch, settings, tolerances
+from lossary import settings, tolerances
+from lossary.backends import registry as _dispatch
 from lossary.catalogue import Loss, get, names
+from lossary.catalogue.domains import CONVENTIONS, Domain, Signature, dimension
 from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError, digits, suggest
-from lossary.facts import CONVENTIONS, Domain, Signature, dimension
 
 # --- arguments ------------------------------------------------------------------------------------------------------
 

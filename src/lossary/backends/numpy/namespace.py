@@ -39,8 +39,8 @@ from lossary.errors import ArgumentError, ShapeError
 
 if TYPE_CHECKING:
     from lossary.catalogue import Loss
-    from lossary.facts import Signature
-    from lossary.transforms import Call
+    from lossary.catalogue.domains import Signature
+    from lossary.evaluate.transforms import Call
 
 Array = Any  # an ndarray; NumPy's own annotations for reductions say Any too
 

@@ -1,6 +1,6 @@
 """What a call says about a misunderstanding: rules that read a few examples and the record, and speak in sentences.
 
-A value outside a domain is refused by `lossary.checking`. What is here is merely *suspicious*: every number is
+A value outside a domain is refused by `lossary.evaluate.checks`. What is here is merely *suspicious*: every number is
 admissible, and together they tell that something else was meant, such as probabilities where the loss takes logits.
 Every rule is derived from facts of the record (input convention, signature, names of the arrays), none knows a loss by
 name, and none speaks on thin evidence: a false alarm is a defect.
@@ -24,15 +24,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lossary import _dispatch
-from lossary import checking as checks
-from lossary.backends import numpy
+from lossary.backends import registry as _dispatch
+from lossary.backends.numpy import namespace as numpy
 from lossary.catalogue import Loss
+from lossary.catalogue.domains import Core, parse_domain
 from lossary.errors import DomainError
-from lossary.facts import Core, parse_domain
+from lossary.evaluate import checks
 
 if TYPE_CHECKING:
-    from lossary.transforms import Call
+    from lossary.evaluate.transforms import Call
 
 Array = Any
 
@@ -159,7 +159,7 @@ def softmax_floor(loss: Loss, classes: int, params: Mapping[str, Any], arrays: M
     >>> round(softmax_floor(lossary.softmax_cross_entropy, 10, {}, {}), 3)
     1.461
     """
-    from lossary.transforms import values
+    from lossary.evaluate.transforms import values
 
     plain = {k: v for k, v in params.items() if isinstance(v, (int, float)) and k in loss.defaults}
     others = [np.ones((1, classes)) if name not in arrays else arrays[name][:1] for name in loss.arguments[2:]]
@@ -205,7 +205,7 @@ def _sigmoid_before(seen: Seen) -> Finding | None:
 
 def _two_floors(seen: Seen) -> str:
     """Say what the loss cannot fall below if it is given probabilities, for each of the two targets."""
-    from lossary.transforms import values
+    from lossary.evaluate.transforms import values
 
     loss = seen.loss
     if loss.signatures[0].rank or len(loss.arguments) != 2:

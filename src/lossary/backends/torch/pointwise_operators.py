@@ -1,7 +1,7 @@
 """Pointwise kernels as operators of PyTorch, for `torch.compile`: opaque to the compiler, known to autograd.
 
 Outside a compiled region the kernels are called directly (`lossary.backends.torch`), which costs less per call. An
-operator takes a loss by its key and its parameters as `lossary.kernels.operands` packs them.
+operator takes a loss by its key and its parameters as `lossary.backends.torch.operands` packs them.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lossary.backends.torch.operands import packed as packed
+from lossary.backends.torch.operands import unpacked
 from lossary.catalogue import Loss, recorded
 from lossary.kernels.cpu import pointwise
-from lossary.kernels.operands import packed as packed
-from lossary.kernels.operands import unpacked
 from lossary.kernels.table import Outcome, Wanted
 
 NUMPY = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}

@@ -2,7 +2,7 @@
 
 A kernel goes through twenty thousand numbers in ten microseconds; checking a call, choosing types and looking for the
 kernel take five times as long, and depend on shapes, types and parameters alone. So the first call of a kind finds
-out, and the next of its kind computes, as `lossary.lean` has it for tensors. All other calls return None here and go
+out, and the next of its kind computes, as `lossary.backends.torch.fast` has it for tensors. All other calls return None here and go
 the long way.
 """
 
@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from lossary import checking as checks
 from lossary.catalogue import Loss
 from lossary.errors import DomainError, LossaryError
+from lossary.evaluate import checks
 from lossary.kernels import table
 
 NUMBERS = frozenset((float, int, bool, str, type(None)))

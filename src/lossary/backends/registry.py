@@ -15,7 +15,7 @@ def lean(loss: Any, arrays: Any, params: Any, reduction: str, check: bool) -> An
     if not arrays:
         return None
     if is_tensor(arrays[0]):
-        from lossary import lean
+        from lossary.backends.torch import fast as lean
 
         return lean.reduced(loss, arrays, params, reduction, check=check)
     done = lean_and_grad(loss, arrays, params, reduction, check, 0)
@@ -26,7 +26,7 @@ def lean_and_grad(loss: Any, arrays: Any, params: Any, reduction: str, check: bo
     """The same on NumPy arrays, with the derivatives of an order, which tensors leave to autograd."""
     if not arrays or is_tensor(arrays[0]):
         return None
-    from lossary import plain
+    from lossary.backends.numpy import fast as plain
 
     return plain.evaluated(loss, arrays, params, reduction, order, check)
 
@@ -45,7 +45,7 @@ def backend(*arrays: Any) -> Any:
     """Return the backend module for the given arrays."""
     for array in arrays:
         if is_tensor(array):
-            from lossary.backends import torch
+            from lossary.backends.torch import namespace as torch
 
             return torch
         if isinstance(array, (int, float)):
@@ -56,13 +56,13 @@ def backend(*arrays: Any) -> Any:
                 f"{framework} arrays are not supported by this version; convert with numpy.asarray(x) "
                 "and use the hand-written gradient"
             )
-    from lossary.backends import numpy
+    from lossary.backends.numpy import namespace as numpy
 
     return numpy
 
 
 def attend_outside_the_graph(*call: Any) -> None:
     """Look at a call that a compiler traces, where its values can be read."""
-    from lossary.backends import torch_compiled
+    from lossary.backends.torch import outside_graph as torch_compiled
 
     torch_compiled.attend(*call)

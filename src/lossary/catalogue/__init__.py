@@ -14,9 +14,8 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lossary.branches import branching
-from lossary.errors import ArgumentError, UnknownLossError, did_you_mean, nearest, suggest
-from lossary.facts import (
+from lossary.catalogue.branches import branching
+from lossary.catalogue.domains import (
     Domain,
     Signature,
     admits,
@@ -25,9 +24,10 @@ from lossary.facts import (
     parse_signatures,
     shape_in_words,
 )
+from lossary.errors import ArgumentError, UnknownLossError, did_you_mean, nearest, suggest
 
 if TYPE_CHECKING:
-    from lossary.similarity import Coupling
+    from lossary.pairs.coupling import Coupling
 
 Definition = Callable[..., Iterator[Any]]
 
@@ -71,32 +71,32 @@ class Loss:
     # What `recorded` finds the loss by, whatever parameters are bound; "" of a record that `dress` has not seen.
     key: ClassVar[str] = ""
 
-    # -- evaluation: the work is in `lossary.transforms`, reached only when called ---------------------------------
+    # -- evaluation: the work is in `lossary.evaluate.transforms`, reached only when called ---------------------------------
 
     def __call__(self, *arrays: Any, **params: Any) -> Any:
         """Return one value per example, in the framework of the inputs.
 
         Raises `ShapeError`, `DomainError`, `ParameterError` or `ArgumentError`, each naming the argument.
         """
-        from lossary.transforms import values
+        from lossary.evaluate.transforms import values
 
         return values(self, arrays, params)
 
     def value(self, *arrays: Any, **options: Any) -> Any:
         """Return the value under weights, a mask and a reduction; see `lossary.value_and_grad` for the options."""
-        from lossary.transforms import value
+        from lossary.evaluate.transforms import value
 
         return value(self, *arrays, **options)
 
     def value_and_grad(self, *arrays: Any, **options: Any) -> tuple[Any, Any]:
         """Return the value and the gradient with respect to `wrt`; see `lossary.value_and_grad` for the options."""
-        from lossary.transforms import value_and_grad
+        from lossary.evaluate.transforms import value_and_grad
 
         return value_and_grad(self, *arrays, **options)
 
     def grad(self, *arrays: Any, **options: Any) -> Any:
         """Return the gradient only. Options as in `value_and_grad`."""
-        from lossary.transforms import value_and_grad
+        from lossary.evaluate.transforms import value_and_grad
 
         return value_and_grad(self, *arrays, **options)[1]
 
@@ -105,7 +105,7 @@ class Loss:
 
         For a loss on rows these are the second derivatives in each entry of the row, not the full matrix.
         """
-        from lossary.transforms import hess
+        from lossary.evaluate.transforms import hess
 
         return hess(self, *arrays, **options)
 
@@ -116,7 +116,7 @@ class Loss:
         >>> lossary.huber.bind(delta=2.0)([3.0], [0.0])
         array([4.])
         """
-        from lossary.transforms import bind
+        from lossary.evaluate.transforms import bind
 
         return bind(self, params)
 
@@ -353,7 +353,7 @@ def loss(
     ----------
     family: the room of the catalogue: ``regression``, ``classification``, ``margin``, ``imbalance``, ...
     signature: core dimensions of one example, ``"(c),()->() | (c),(c)->()"``.
-    input: convention of the arrays that are predicted (a key of `lossary.facts.CONVENTIONS`).
+    input: convention of the arrays that are predicted (a key of `lossary.catalogue.domains.CONVENTIONS`).
     target: domain of the array called `target` or `labels`; alternatives match those of the signature; `None` if there
         is no target.
     formula: LaTeX of the value of one example.

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lossary.backends.torch.operands import packed, unpacked
 from lossary.catalogue import Loss, recorded
-from lossary.kernels.operands import packed, unpacked
 
 
 def _call(

@@ -23,14 +23,13 @@ from typing import Any, TypeAlias
 
 import torch
 
-from lossary import checking as checks
-from lossary import reduction
-from lossary.backends import torch as xp
-from lossary.backends import torch_inner as inner
+from lossary.backends.numpy.fast import NUMBERS, form
+from lossary.backends.torch import namespace as xp
+from lossary.backends.torch import private_api as inner
 from lossary.catalogue import Loss
 from lossary.errors import DomainError
+from lossary.evaluate import checks, reduction
 from lossary.kernels import table
-from lossary.plain import NUMBERS, form
 
 Tensor = torch.Tensor
 
@@ -234,7 +233,7 @@ class _Kind:
 
     def traced(self, tensors: Sequence[Tensor], upstream: Tensor) -> tuple[Tensor | None, ...]:
         """All gradients the long way, in operations that can be differentiated again."""
-        from lossary.transforms import prepare
+        from lossary.evaluate.transforms import prepare
 
         params = {**self.params, "class_weight": tensors[-1]} if self.weighed else self.params
         arrays = tensors[: len(self.loss.arguments)]
@@ -368,7 +367,7 @@ class _Large(_Kind):
 
     def value(self, *arrays: Tensor) -> Tensor:
         """Return the reduced value, differentiable."""
-        from lossary import transforms
+        from lossary.evaluate import transforms
 
         _refuse_freed(self.loss, arrays)
         params = dict(self.params)
