@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import lossary
 from lossary import numerics
 from lossary.catalogue import Loss
-from lossary.pairs import coupling as similarity
+from lossary.pairs import cosine, euclidean, protocol
 from lossary.plots import curve
 from lossary.trace import assigned, function_tree
 from lossary.words import FACTS, PHRASES, fact, phrase, quantity
@@ -43,7 +43,13 @@ def missing(loss: Loss) -> Iterator[str]:
 
 def missing_of_helpers() -> Iterator[str]:
     """Yield the quantities, named inside functions that definitions share, that have no Chinese word."""
-    modules = {numerics, similarity, *(sys.modules[lossary.get(name).define.__module__] for name in lossary.names())}
+    modules = {
+        numerics,
+        protocol,
+        cosine,
+        euclidean,
+        *(sys.modules[lossary.get(name).define.__module__] for name in lossary.names()),
+    }
     for module in sorted(modules, key=lambda module: module.__name__):
         for name, function in inspect.getmembers(module, inspect.isfunction):
             if function.__module__ == module.__name__:

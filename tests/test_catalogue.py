@@ -21,7 +21,7 @@ from exact import Exact, ExactAtExtremes
 from lossary import numerics
 from lossary.catalogue import Loss
 from lossary.catalogue.branches import undeclared
-from lossary.pairs import coupling as similarity
+from lossary.pairs import cosine, euclidean, protocol
 from lossary.testing import (
     corner_params,
     coverage_of,
@@ -251,7 +251,7 @@ def test_every_line_of_a_definition_runs_on_what_is_drawn(loss: Loss) -> None:
 
 
 def test_every_line_of_what_definitions_share_runs_on_what_is_drawn() -> None:
-    modules = {numerics, similarity, *(sys.modules[loss.define.__module__] for loss in ALL)}
+    modules = {numerics, protocol, cosine, euclidean, *(sys.modules[loss.define.__module__] for loss in ALL)}
     shared = [
         function
         for module in modules

@@ -13,7 +13,7 @@ import lossary
 import oracles
 from exact import to_exact
 from lossary.errors import DomainError, ParameterError, ShapeError
-from lossary.evaluate.transforms import prepare
+from lossary.evaluate.call import prepare
 from lossary.testing import random_arrays
 
 numba = pytest.importorskip("numba")

@@ -23,7 +23,8 @@ from mpmath import mp, mpf
 
 import lossary
 from lossary.catalogue import Loss
-from lossary.evaluate.transforms import prepare, value_and_grad
+from lossary.evaluate.call import prepare
+from lossary.evaluate.transforms import value_and_grad
 from lossary.testing import corner_params, random_arrays, random_params
 
 pytest.importorskip("numba")

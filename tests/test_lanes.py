@@ -11,7 +11,8 @@ import pytest
 
 import lossary
 from lossary.catalogue import Loss
-from lossary.evaluate.transforms import prepare, value_and_grad
+from lossary.evaluate.call import prepare
+from lossary.evaluate.transforms import value_and_grad
 from lossary.testing import random_arrays, random_params
 
 pytest.importorskip("numba")

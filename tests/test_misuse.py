@@ -7,7 +7,6 @@ a rule speaks of; a usual run draws fewer.
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import subprocess
 import sys
@@ -222,9 +221,9 @@ def test_training_that_never_leaves_the_unit_interval_is_told_in_time() -> None:
                 0.5 + (0.05 + 0.003 * step) * np.sign(rng.normal(size=200)) + 0.02 * rng.normal(size=200), 0.1, 0.9
             )
             lossary.binary_cross_entropy_with_logits(p, (p > 0.5) * 1.0)
-            lookout._rest.clear()
-            for place in lookout._places.values():
-                place.paid = math.inf
+            lookout._skipped.clear()
+            for site in lookout._sites.values():
+                site.due = 0.0
     assert caught
 
 
@@ -232,8 +231,8 @@ def test_a_place_that_is_fine_is_left_alone_soon() -> None:
     lookout.forget()
     for _ in range(400):
         lossary.binary_cross_entropy_with_logits(Z[:, 0], BITS[:64])
-    (place,) = [p for (name, *_), p in lookout._places.items() if name == "binary_cross_entropy_with_logits"]
-    assert lookout.FIRST <= place.looks < 100
+    (site,) = [s for (name, *_), s in lookout._sites.items() if name == "binary_cross_entropy_with_logits"]
+    assert lookout.FIRST <= site.inspected < 20
 
 
 # --- the setting ----------------------------------------------------------------------------------------------------
@@ -298,7 +297,7 @@ def test_the_environment_sets_it() -> None:
 # --- no false alarms ------------------------------------------------------------------------------------------------
 
 DRAWS = int(os.environ.get("LOSSARY_DRAWS", "300"))
-RULED = [n for n in lossary.names() if n not in lookout._silent]
+RULED = [n for n in lossary.names() if n not in lookout._SILENT]
 
 
 def _any_scores(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:

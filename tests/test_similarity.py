@@ -11,7 +11,7 @@ import pytest
 import lossary
 from lossary.backends.numpy import namespace as xp
 from lossary.evaluate import transforms
-from lossary.pairs.coupling import Coupling, cosine_pairs, hardest_pairs
+from lossary.pairs import Coupling, cosine_pairs, hardest_pairs
 
 LABELS = np.array([0, 1, 0, 1, 2, 0, 1])
 KEEP = np.array([True, True, False, True, True, True, False])

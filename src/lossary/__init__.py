@@ -15,12 +15,15 @@ import sys as _sys
 
 from lossary import _attributes
 from lossary._version import __version__ as __version__
+from lossary.backends import installed as _installed
 from lossary.catalogue import Loss as Loss
 from lossary.catalogue import get as get
 from lossary.catalogue import names as names
 from lossary.catalogue import search as search
 from lossary.diagnose import diagnose as diagnose
 from lossary.errors import LossMisuseWarning as LossMisuseWarning
+from lossary.evaluate import hooks as _hooks
+from lossary.evaluate import transforms as _transforms
 from lossary.evaluate.reduction import mean as mean
 from lossary.evaluate.reduction import total as total
 from lossary.evaluate.transforms import hess as hess
@@ -31,7 +34,7 @@ from lossary.linear import linear as linear
 from lossary.linear import linear_value_and_grad as linear_value_and_grad
 from lossary.linear import token_log_probs as token_log_probs
 from lossary.losses import *
-from lossary.misuse import callsites as _lookout
+from lossary.misuse import callsites as _callsites
 from lossary.sequences import causal_lm_cross_entropy as causal_lm_cross_entropy
 from lossary.sequences import padded_sequence_cross_entropy as padded_sequence_cross_entropy
 from lossary.sequences import sequence_report as sequence_report
@@ -41,7 +44,11 @@ from lossary.testing import check_grad as check_grad
 from lossary.watch import watch as watch
 from lossary.weights import class_weights as class_weights
 
-_lookout.settle()
+# The composition root: what evaluates losses, which frameworks there are, and what inspects calls.
+_installed.register()
+Loss.engine = _transforms
+_callsites.settle()
+_hooks.before_call = _callsites.attend
 
 
 def __getattr__(name: str) -> object:

@@ -15,7 +15,7 @@ import numpy as np
 
 from lossary.catalogue import Loss
 from lossary.catalogue.domains import Domain
-from lossary.evaluate.transforms import Call
+from lossary.evaluate.call import Call
 
 Array = Any
 

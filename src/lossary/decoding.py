@@ -16,7 +16,7 @@ from lossary import numerics
 from lossary.backends import registry as _dispatch
 from lossary.backends.numpy import namespace as plain
 from lossary.errors import ShapeError, whole_number
-from lossary.evaluate.transforms import Call, prepare
+from lossary.evaluate.call import Call, prepare
 from lossary.losses.sequence import ctc
 from lossary.losses.structured import chain_scores, linear_chain_crf
 
@@ -105,7 +105,7 @@ def crf_marginals(emissions: Any, transitions: Any, lengths: Any = None, *, star
 
 def _chain(emissions: Any, transitions: Any, lengths: Any, start: Any, end: Any) -> Call:
     """Return a checked call of the loss of a chain, with tags of which nothing is asked."""
-    xp = _dispatch.backend(emissions, transitions, lengths)
+    xp = _dispatch.namespace(emissions, transitions, lengths)
     like = next((x for x in (emissions, transitions, lengths) if hasattr(x, "dtype")), None)
     scores = xp.asarray(emissions, "linear_chain_crf: emissions", like)
     if scores.ndim < 2:
@@ -261,7 +261,7 @@ def ctc_alignment(
 
 def _frames(logits: Any, input_lengths: Any, blank: int, from_logits: bool) -> tuple[Call, Any, Any]:
     """Return a checked call of the loss with no labels, its log-probabilities, and which frames count."""
-    xp = _dispatch.backend(logits, input_lengths)
+    xp = _dispatch.namespace(logits, input_lengths)
     like = next((x for x in (logits, input_lengths) if hasattr(x, "dtype")), None)
     scores = xp.asarray(logits, "ctc: logits", like)
     if scores.ndim < 2 or not scores.shape[-1]:

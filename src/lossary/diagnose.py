@@ -23,7 +23,8 @@ from lossary.baselines import Baselines
 from lossary.catalogue import Loss, get
 from lossary.catalogue.domains import Domain
 from lossary.errors import MissingExtraError, ParameterError, suggest
-from lossary.evaluate.transforms import Call, prepare, value_and_grad
+from lossary.evaluate.call import Call, prepare
+from lossary.evaluate.transforms import value_and_grad
 from lossary.misuse import rules as misuse
 from lossary.misuse.rules import Finding
 from lossary.trace import Run, Step, watching

@@ -17,8 +17,9 @@ from lossary.backends.registry import to_numpy
 from lossary.catalogue import Loss, get
 from lossary.errors import ParameterError, suggest
 from lossary.evaluate import reduction as reductions
+from lossary.evaluate.call import Call, prepare
 from lossary.evaluate.reduction import Reduction
-from lossary.evaluate.transforms import Call, prepare, value_and_grad
+from lossary.evaluate.transforms import value_and_grad
 from lossary.trace import Run, Step, watching
 from lossary.words import LANGS, Lang, phrase, quantity, readable, summary, width
 

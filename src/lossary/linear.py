@@ -30,10 +30,11 @@ from lossary.backends import registry as _dispatch
 from lossary.catalogue import Loss, get
 from lossary.catalogue.domains import Domain, parse_domain
 from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError
-from lossary.evaluate import checks, reduction, transforms
+from lossary.evaluate import checks, reduction
+from lossary.evaluate.call import Call
+from lossary.evaluate.call import prepare as prepare_call
 from lossary.evaluate.reduction import Reduction
 from lossary.losses.classification import softmax_cross_entropy
-from lossary.misuse import callsites as lookout
 
 MEMORY = 48 * 2**20  # bytes of a chunk: about a last-level cache
 LEAST_ROWS = 256  # with fewer, adding to the gradient of the weight takes longer than multiplying
@@ -91,10 +92,10 @@ class Rows:
             found.append(array)
         return found
 
-    def call(self, xp: Any, logits: Any, part: Problem, factor: Any) -> transforms.Call:
+    def call(self, xp: Any, logits: Any, part: Problem, factor: Any) -> Call:
         """Return the loss's call on rows of logits, weighted by a factor per row."""
         given = (_linked(xp, self.link, logits), *self.arguments(xp, logits, part))
-        call = transforms.prepare(self.loss, given, part.params, check=False, later=True)
+        call = prepare_call(self.loss, given, part.params, check=False, later=True)
         if factor is not None and self.pointwise:
             factor = xp.broadcast_to(factor[..., None], logits.shape)
         return replace(call, weights=factor)
@@ -114,7 +115,7 @@ class Rows:
     def values(self, xp: Any, logits: Any, part: Problem) -> tuple[Any, ...]:
         """Return the weighted value of each row, in operations that a framework can differentiate."""
         call = self.call(xp, logits, part, None)
-        each = call.values(xp.evaluate(call))
+        each = call.values(call.backend.evaluate(call))
         return (reduction.weigh(xp, self._along(each), part.coefficients),)
 
     def _along(self, each: Any) -> Any:
@@ -134,7 +135,7 @@ class Rows:
                 values = done.values if factor is None else reduction.weigh(xp, done.values, factor)
                 return (values,), logits
         call = self.call(xp, logits, part, factor)
-        done = xp.fused(call, "each", order, scale, None) if threads >= 0 else None
+        done = call.backend.fused(call, "each", order, scale, None) if threads >= 0 else None
         at = self.loss.wrt.index(self.loss.arguments[0])
         if done is not None:
             each, slope = done.value, done.derivatives[at] if order else None
@@ -229,7 +230,7 @@ def _by_kernel(
     loss: Loss,
     xp: Any,
     logits: Any,
-    call: transforms.Call,
+    call: Call,
     scale: Any,
     order: int,
     threads: int,
@@ -281,7 +282,7 @@ class Teacher:
         """Return the teacher's logits in the type of the student's; without a weight they are there already."""
         if self.weight is None:
             return self.hidden
-        xp = _dispatch.backend(like)
+        xp = _dispatch.namespace(like)
         logits = xp.matmul(xp.cast(self.hidden, like.dtype), xp.transpose(xp.cast(self.weight, like.dtype)))
         return logits if self.bias is None else logits + xp.cast(self.bias, like.dtype)
 
@@ -405,11 +406,11 @@ def prepare(
     for name, number in (("memory", memory), ("chunk", chunk)):
         if number is not None and not (isinstance(number, int) and number > 0):
             raise ParameterError(f"linear: {name}: got {number!r}, expected a whole number > 0")
-    check = check and (lookout.compiling() or settings.level() in ("sampled", "full"))
+    check = check and (_dispatch.is_tracing() or settings.level() in ("sampled", "full"))
     keywords = dict(params or {})
     teacher = _as_teacher(labels)
     others = {name: keywords.pop(name) for name in record.arguments[2:] if name in keywords}
-    xp = _dispatch.backend(hidden, weight, bias, *(teacher or (labels,)), *others.values(), sample_weight, mask)
+    xp = _dispatch.namespace(hidden, weight, bias, *(teacher or (labels,)), *others.values(), sample_weight, mask)
     like = next((x for x in (hidden, weight) if hasattr(x, "dtype")), None)
 
     def array(x: Any, name: str) -> Any:

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from lossary.backends.torch import namespace as xp
+from lossary.backends.torch import tensors
 from lossary.catalogue import recorded
 from lossary.evaluate import reduction
 from lossary.linear import LabelRows, Problem, Products, Rows, Teacher, evaluate, free_memory
@@ -240,7 +241,7 @@ def _transformed() -> bool:
 
 
 def _plain(problem: Problem) -> bool:
-    return all(xp.ordinary(x) if x.is_cpu else type(x) in xp.ORDINARY_TYPES for x in problem.tensors.values())
+    return all(tensors.ordinary(x) if x.is_cpu else type(x) in tensors.ORDINARY_TYPES for x in problem.tensors.values())
 
 
 def _watched(problem: Problem) -> bool:
@@ -258,14 +259,14 @@ def _way(problem: Problem) -> Way:
     others = [x for name, x in problem.tensors.items() if name not in HEAD]
     if any(map(_needs, others)) or any(x.is_complex() for x in others):
         return "operations"  # a teacher, a target or a parameter that learns
-    if not torch.compiler.is_compiling() and xp.tracing():
+    if not torch.compiler.is_compiling() and tensors.tracing():
         return "operations"
     if torch.compiler.is_compiling():
         return "operations" if torch._C._are_functorch_transforms_active() else "operator"
     if _transformed():
         tangents = torch.autograd.forward_ad._current_level >= 0
         moving = tangents and any(torch.autograd.forward_ad.unpack_dual(x).tangent is not None for x in others)
-        return "operations" if moving or xp.loses_derivatives() else "transformed"
+        return "operations" if moving or tensors.loses_derivatives() else "transformed"
     return "loop" if _plain(problem) else "operations"
 
 
@@ -379,7 +380,7 @@ def _by_operations(problem: Problem) -> tuple[Tensor, ...]:
 
     Where plain autograd watches, the logits of a chunk are dropped and made again on the way back.
     """
-    plain = not torch.compiler.is_compiling() and not xp.tracing() and not _transformed() and _plain(problem)
+    plain = not torch.compiler.is_compiling() and not tensors.tracing() and not _transformed() and _plain(problem)
     plain = plain and any(map(_needs, problem.tensors.values()))
     found = []
     for span in _spans(problem) or [slice(0, 0)]:

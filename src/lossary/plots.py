@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 
 from lossary.catalogue import Loss, get, several
-from lossary.catalogue.domains import Domain, dimension
+from lossary.catalogue.domains import Domain
+from lossary.catalogue.signatures import dimension
 from lossary.errors import ArgumentError, MissingExtraError, ParameterError
 from lossary.words import Lang, fact, phrase
 

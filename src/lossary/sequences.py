@@ -56,7 +56,7 @@ def _positions(
         raise ArgumentError("lengths and mask both say which positions count: pass one of them")
     if shift not in (True, False):
         raise ParameterError(f"shift: got {shift!r}, expected True or False")
-    xp = _dispatch.backend(logits, labels, mask, lengths)
+    xp = _dispatch.namespace(logits, labels, mask, lengths)
     like = logits if hasattr(logits, "dtype") else labels if hasattr(labels, "dtype") else None
     z, y = xp.asarray(logits, "logits", like), xp.asarray(labels, labels_name, like)
     if z.ndim < 2:

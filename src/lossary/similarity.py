@@ -1,3 +1,6 @@
 """Moved to `lossary.pairs`."""
 
-from lossary.pairs.coupling import *  # noqa: F403
+from lossary.pairs import Coupling as Coupling
+from lossary.pairs import cosine_pairs as cosine_pairs
+from lossary.pairs import coupling as coupling
+from lossary.pairs import hardest_pairs as hardest_pairs

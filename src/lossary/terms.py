@@ -241,7 +241,7 @@ def weighted_sum(**terms: Any) -> WeightedSum:
         weights[name], raw[name] = weight, value
         weighted[name] = weight * value if weight else 0.0  # 0 * NaN would be NaN
     total = reduce(add, weighted.values())
-    if _dispatch.is_tensor(total):
+    if _dispatch.differentiates(total):
         from lossary.terms_torch import TensorSum
 
         return TensorSum.made(total, weights, raw, weighted)

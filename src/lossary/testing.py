@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from lossary.catalogue import Loss, get
-from lossary.catalogue.domains import Domain, dimension
+from lossary.catalogue.domains import Domain
+from lossary.catalogue.signatures import dimension
 from lossary.errors import ArgumentError, DomainError
 
 # --- inputs drawn from the records ----------------------------------------------------------------------------------
@@ -302,7 +303,7 @@ def never_run(loss: Loss | str) -> list[str]:
 
 def run(loss: Loss | str, arrays: Sequence[Any], params: Mapping[str, Any]) -> None:
     """Run a definition as it stands, to its end, on NumPy arrays."""
-    from lossary.evaluate.transforms import prepare
+    from lossary.evaluate.call import prepare
 
     loss = get(loss)
     with np.errstate(all="ignore"):

@@ -5,7 +5,7 @@ are read. Functions of the same rooms that it calls (`lossary.numerics` above al
 steps inside a log-softmax are seen without a line being written for them.
 
 >>> import lossary
->>> from lossary.evaluate.transforms import prepare
+>>> from lossary.evaluate.call import prepare
 >>> with watching(lossary.huber) as runs:
 ...     values, _, _ = prepare(lossary.huber, ([3.0], [0.0]), {}).pull(0)
 >>> [f"{step.name} = {step.expression}" for step in runs[0].steps()]
@@ -31,7 +31,7 @@ import numpy as np
 
 from lossary import numerics
 from lossary.catalogue import Loss
-from lossary.pairs import coupling as similarity
+from lossary.pairs import cosine, euclidean, protocol
 
 
 @dataclass(frozen=True, eq=False)
@@ -524,7 +524,11 @@ def _same(a: Any, b: Any) -> bool:
 def watching(loss: Loss) -> Iterator[list[Run]]:
     """Watch every run of a loss's definition, and of its coupling, inside the ``with`` block; gives the runs."""
     roots = {loss.define.__code__} | ({loss.coupling.rows.__code__} if loss.coupling else set())
-    rooms = {loss.define.__code__.co_filename, numerics.__file__, similarity.__file__}
+    rooms = {
+        loss.define.__code__.co_filename,
+        numerics.__file__,
+        *(part.__file__ for part in (protocol, cosine, euclidean)),
+    }
     runs: list[Run] = []
     known: dict[FrameType, Run] = {}
 

@@ -29,7 +29,7 @@ def class_weights(counts: Any, scheme: str = "inverse", *, beta: float = 0.999) 
     >>> class_weights([90, 10], "effective", beta=0.99).round(3)
     array([0.277, 1.723])
     """
-    xp = _dispatch.backend(counts)
+    xp = _dispatch.namespace(counts)
     given = xp.asarray(counts, "counts")
     n = xp.cast(given, xp.compute_dtype([given]))
     expected = "expected one number >= 0 per class (numpy.bincount(labels))"

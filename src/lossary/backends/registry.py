@@ -1,68 +1,88 @@
-"""From an array to its backend. The one door through which the catalogue reaches up."""
+"""From an array to the backend that computes with it.
+
+The registry imports no backend: `lossary` registers a recogniser and a loader for each when it is imported
+(`lossary.backends.installed`), and the loader runs at the first array of its framework.
+"""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lossary.errors import ArgumentError
 
-# Frameworks whose tensors NumPy would convert silently, dropping their gradient on the way.
-_FOREIGN = {"jax": "JAX", "jaxlib": "JAX", "tensorflow": "TensorFlow", "mlx": "MLX"}
+
+@dataclass(frozen=True)
+class Framework:
+    """How the arrays of a framework, whose package is `name`, are recognised, and how its backend is loaded.
+
+    `owns` must be cheap and must not import the framework. `load` returns a `lossary.backends.protocol.Backend`; it
+    imports by a literal statement, which a compiler can trace.
+    """
+
+    name: str
+    owns: Callable[[Any], bool]
+    load: Callable[[], Any]
 
 
-def lean(loss: Any, arrays: Any, params: Any, reduction: str, check: bool) -> Any:
-    """Return what the lean path for plain calls gives as the reduced value, or None if the call is not for it."""
-    if not arrays:
-        return None
-    if is_tensor(arrays[0]):
-        from lossary.backends.torch import fast as lean
-
-        return lean.reduced(loss, arrays, params, reduction, check=check)
-    done = lean_and_grad(loss, arrays, params, reduction, check, 0)
-    return None if done is None else done[0]
+_FRAMEWORKS: list[Framework] = []
+_DEFAULT: list[Framework] = []  # one: what computes numbers and lists
+_UNSUPPORTED: dict[str, str] = {}
 
 
-def lean_and_grad(loss: Any, arrays: Any, params: Any, reduction: str, check: bool, order: int = 1) -> Any:
-    """The same on NumPy arrays, with the derivatives of an order, which tensors leave to autograd."""
-    if not arrays or is_tensor(arrays[0]):
-        return None
-    from lossary.backends.numpy import fast as plain
-
-    return plain.evaluated(loss, arrays, params, reduction, order, check)
+def register(framework: Framework, *, default: bool = False) -> None:
+    """Add a framework; the default one computes whatever no other owns."""
+    (_DEFAULT if default else _FRAMEWORKS).append(framework)
 
 
-def is_tensor(x: Any) -> bool:
-    """Whether this is a tensor of torch, told by what it does: a compiler does not see where its class is from."""
-    return hasattr(x, "requires_grad") and hasattr(x, "detach")
+def register_unsupported(package: str, name: str) -> None:
+    """Refuse arrays of a package which NumPy would convert silently, dropping their gradient on the way."""
+    _UNSUPPORTED[package] = name
+
+
+def backend(*arrays: Any) -> Any:
+    """Return the backend for the given arrays: that of the first array which a framework owns, else NumPy's.
+
+    Raises `ArgumentError` for arrays of a framework that is known but not supported.
+    """
+    for array in arrays:
+        if isinstance(array, (int, float)):
+            continue  # of no framework, and a compiler does not trace what module its type is from
+        for framework in _FRAMEWORKS:
+            if framework.owns(array):
+                return framework.load()
+        unsupported = _UNSUPPORTED.get(type(array).__module__.partition(".")[0])
+        if unsupported is not None:
+            raise ArgumentError(
+                f"{unsupported} arrays are not supported by this version; convert with numpy.asarray(x) "
+                "and use the hand-written gradient"
+            )
+    return _DEFAULT[0].load()
+
+
+def namespace(*arrays: Any) -> Any:
+    """Return the array namespace `xp` for the given arrays."""
+    return backend(*arrays).xp
+
+
+def differentiates(x: Any) -> bool:
+    """Whether an array belongs to a framework with automatic differentiation, rather than to NumPy."""
+    return any(framework.owns(x) for framework in _FRAMEWORKS)
+
+
+def framework_folders() -> tuple[str, ...]:
+    """Return the folders of the frameworks that are loaded, with which the frames of a call may be interspersed."""
+    files = (getattr(sys.modules.get(framework.name), "__file__", None) for framework in _FRAMEWORKS)
+    return tuple(str(Path(file).parent) for file in files if file)
 
 
 def to_numpy(x: Any) -> Any:
     """Return any array as one of NumPy's, to be read, printed or written; what is no array is returned as it is."""
-    return backend(x).to_numpy(x)
+    return namespace(x).to_numpy(x)
 
 
-def backend(*arrays: Any) -> Any:
-    """Return the backend module for the given arrays."""
-    for array in arrays:
-        if is_tensor(array):
-            from lossary.backends.torch import namespace as torch
-
-            return torch
-        if isinstance(array, (int, float)):
-            continue  # of no framework, and a compiler does not trace what module its type is from
-        framework = _FOREIGN.get(type(array).__module__.partition(".")[0])
-        if framework is not None:
-            raise ArgumentError(
-                f"{framework} arrays are not supported by this version; convert with numpy.asarray(x) "
-                "and use the hand-written gradient"
-            )
-    from lossary.backends.numpy import namespace as numpy
-
-    return numpy
-
-
-def attend_outside_the_graph(*call: Any) -> None:
-    """Look at a call that a compiler traces, where its values can be read."""
-    from lossary.backends.torch import outside_graph as torch_compiled
-
-    torch_compiled.attend(*call)
+# Whether operations are being written into a graph rather than computed. A backend that can be traced replaces it.
+is_tracing: Callable[[], bool] = bool

@@ -11,13 +11,31 @@ import ast
 import inspect
 import math
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from lossary.catalogue import Loss
+from lossary.catalogue.domains import Domain
+
+
+class Parametrised(Hashable, Protocol):
+    """The facts of a record that tell which values of its parameters choose a formula."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def define(self) -> Callable[..., Any]: ...
+    @property
+    def coupling(self) -> Any: ...
+    @property
+    def defaults(self) -> Mapping[str, Any]: ...
+    @property
+    def special(self) -> Mapping[str, tuple[float, ...]]: ...
+    @property
+    def corners(self) -> Mapping[str, tuple[Any, ...]]: ...
+    @property
+    def parameter_domains(self) -> Mapping[str, tuple[Domain, bool]]: ...
 
 
 @dataclass(frozen=True)
@@ -36,7 +54,7 @@ class Branch:
 
 
 @cache
-def branches(loss: Loss) -> tuple[Branch, ...]:
+def branches(loss: Parametrised) -> tuple[Branch, ...]:
     """Return every branch of a definition, of its coupling and of the functions they call, on a parameter."""
     found = list(_of_function(loss.define, {name: name for name in loss.defaults}, {}))
     if loss.coupling:
@@ -44,12 +62,12 @@ def branches(loss: Loss) -> tuple[Branch, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def branching(loss: Loss) -> frozenset[str]:
+def branching(loss: Parametrised) -> frozenset[str]:
     """Return the parameters by which a definition chooses its formula: each is one number for the whole call."""
     return frozenset(branch.parameter for branch in branches(loss) if not branch.guarded)
 
 
-def undeclared(loss: Loss) -> list[str]:
+def undeclared(loss: Parametrised) -> list[str]:
     """Return a sentence for each branch on a value of a parameter that the record does not name.
 
     >>> import lossary
@@ -78,7 +96,7 @@ def undeclared(loss: Loss) -> list[str]:
     return sentences
 
 
-def _is_one_number(loss: Loss, name: str) -> bool:
+def _is_one_number(loss: Parametrised, name: str) -> bool:
     """Whether a parameter ranges over numbers that cannot all be drawn."""
     domain, per_class = loss.parameter_domains[name]
     return not per_class and domain.kind in ("interval", "integer", "count")

@@ -1,9 +1,8 @@
-"""The two small languages a loss record is written in: signatures and domains.
+"""Domains of arrays and parameters: which values are admissible, parsed from the text that a record holds.
 
-A *signature* is NumPy's generalised-ufunc notation: ``"(c),()->()"`` is a row of `c` numbers and a single one, giving
-one number. Alternatives are separated by ``|``. A *domain* says which values make sense, as a mathematician would
-write it: ``"(0, inf)"``, ``"[0, 1]"``, ``"{-1, 1}"``, ``"{0, ..., c-1}"``, ``"simplex"``. Shape errors, misuse checks,
-random test inputs and documentation are all derived from these two strings, so they are parsed here, once.
+A domain is written as a mathematician would: ``"(0, inf)"``, ``"[0, 1]"``, ``"{-1, 1}"``, ``"{0, ..., c-1}"``,
+``"simplex"``. Shape errors, misuse checks, random test inputs and documentation are all derived from these texts and
+from the signatures (`lossary.catalogue.signatures`), so they are parsed here, once.
 """
 
 from __future__ import annotations
@@ -11,55 +10,10 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from typing import Literal
 
-Core = tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Signature:
-    """The core dimensions of each array of one example; the value has none.
-
-    >>> parse_signatures("(c),()->()")[0].inputs
-    (('c',), ())
-    """
-
-    inputs: tuple[Core, ...]
-
-    @cached_property
-    def rank(self) -> int:
-        """Number of core dimensions of the largest argument: 0 for a pointwise loss, 1 for a loss on rows."""
-        return max(len(core) for core in self.inputs)
-
-    def __str__(self) -> str:
-        return ",".join(f"({','.join(core)})" for core in self.inputs) + "->()"
-
-
-def dimension(label: str) -> tuple[str, int]:
-    """Read a dimension that is written by another: ``"s+1"`` is one longer than s.
-
-    >>> dimension("s"), dimension("s+1")
-    (('s', 0), ('s', 1))
-    """
-    base, _, more = label.partition("+")
-    return base, int(more or 0)
-
-
-@cache
-def parse_signatures(text: str) -> tuple[Signature, ...]:
-    """Read ``"(c),()->() | (c),(c)->()"`` into one `Signature` per alternative."""
-    alternatives = []
-    for part in text.split("|"):
-        left, arrow, right = part.strip().partition("->")
-        if not arrow or right.strip() != "()":
-            raise ValueError(f"signature {part.strip()!r} must end in '->()': a loss gives one value per example")
-        cores = re.findall(r"\(([^)]*)\)", left)
-        alternatives.append(Signature(tuple(tuple(d.strip() for d in core.split(",") if d.strip()) for core in cores)))
-    if len({len(s.inputs) for s in alternatives}) != 1:
-        raise ValueError(f"the alternatives of signature {text!r} must take the same number of arrays")
-    return tuple(alternatives)
-
+from lossary.catalogue.signatures import Core
 
 Kind = Literal["interval", "set", "index", "count", "integer", "simplex", "log-simplex", "one of", "flag", "length"]
 
@@ -163,16 +117,6 @@ def admits(convention: str, core: Core) -> Domain:
 
 
 # --- for readers ----------------------------------------------------------------------------------------------------
-
-
-def shape_in_words(core: Core, batched: bool = True) -> str:
-    """Return the shape of an array as documents write it: N stands for any number of leading dimensions.
-
-    >>> shape_in_words(()), shape_in_words(("c",)), shape_in_words(("b", "d"), batched=False)
-    ('(N,)', '(N, C)', '(B, D)')
-    """
-    sizes = ["N"] * batched + [label.upper().replace("+", " + ") for label in core]
-    return f"({', '.join(sizes)}{',' * (len(sizes) == 1)})"
 
 
 _IN_WORDS: dict[Kind, tuple[str, str]] = {  # of many, and of one

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from lossary import settings, tolerances
-from lossary.backends import registry as _dispatch
+from lossary.backends import registry
 from lossary.catalogue import Loss, get, names
-from lossary.catalogue.domains import CONVENTIONS, Domain, Signature, dimension
+from lossary.catalogue.domains import CONVENTIONS, Domain
+from lossary.catalogue.signatures import Signature, dimension
 from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError, digits, suggest
 
 # --- arguments ------------------------------------------------------------------------------------------------------
@@ -66,7 +67,7 @@ def _signs(loss: Loss, arrays: dict[str, Any], labels: str) -> dict[str, Any]:
         target = np.asarray(target)
     whole = str(target.dtype).removeprefix("torch.").startswith(("bool", "uint", "int"))
     # Unsigned numbers have no -1; a type without fractions leaves the type to compute in to the prediction.
-    signed: Any = target if not whole else target.long() if hasattr(target, "detach") else target.astype(np.int64)
+    signed: Any = registry.namespace(target).as_index(target) if whole else target
     return arrays | {"target": 2 * signed - 1}
 
 
@@ -108,12 +109,12 @@ def _parameter(loss: Loss, name: str, value: Any, ranges: bool) -> Any:
         raise ParameterError(
             f"{loss.name}: {name}: got {digits(value, *_ends(domain))}, expected a number in {domain.text}"
         )
-    if hasattr(value, "detach"):  # a tensor, perhaps on a device and learned: its values are not looked at
-        _dispatch.backend(value).need_elements(value, f"{loss.name}: {name}")
+    xp = registry.namespace(value)
+    xp.need_elements(value, f"{loss.name}: {name}")
+    if registry.differentiates(value):  # perhaps on a device and learned: its values are not checked
         if name in loss.branching and not _is_one_number(value):
             raise _one_number(loss, name)
         return value
-    _dispatch.backend(value).need_unmasked(value, f"{loss.name}: {name}")
     try:
         numbers = np.asarray(value, dtype=float)
     except (TypeError, ValueError):
@@ -345,7 +346,7 @@ def swapped(xp: Any, loss: Loss, given: Sequence[Any], domains: Sequence[Domain]
         return ""
     if not domains[0].bounded and not (first == np.floor(first)).all():
         return ""  # any number would be right in the first place; labels and counts tell themselves by being whole
-    numpy = _dispatch.backend(first)
+    numpy = registry.namespace(first)
     try:
         for name, allowed, x in zip(loss.arguments, domains, (second, first), strict=False):
             domain(numpy, loss, name, allowed, x, None, first.shape[-1] if first.ndim else 1)

@@ -11,7 +11,7 @@ import math
 from numbers import Real
 from typing import Any, Literal
 
-from lossary.backends import registry as _dispatch
+from lossary.backends import registry
 from lossary.errors import DomainError, ParameterError, ShapeError, real_number, suggest
 
 Reduction = Literal["none", "mean", "sum"]
@@ -87,7 +87,7 @@ def total(values: Any, *, weight: Any = None, mask: Any = None) -> tuple[Any, An
     >>> float(summed), float(count)
     (9.0, 3.0)
     """
-    xp = _dispatch.backend(values, weight, mask)
+    xp = registry.namespace(values, weight, mask)
     v = xp.asarray(values, "values")
     dtype = xp.compute_dtype([v])
     weights = coefficients(xp, v.shape, dtype, weight, mask, v)
@@ -120,7 +120,7 @@ def average(summed: Any, count: Any) -> Any:
     """Divide a sum, or a weight, by the count; the mean of nothing is 0."""
     # The sum of nothing is 0, and so is the weight of everything in it: dividing by 1 then gives the 0 that is meant.
     divisor = count + (count == 0)
-    return summed / divisor if isinstance(summed, float) else _dispatch.backend(summed).ratio(summed, divisor)
+    return summed / divisor if isinstance(summed, float) else registry.namespace(summed).ratio(summed, divisor)
 
 
 def checked_denominator(given: Any) -> Any:

@@ -19,7 +19,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from lossary.catalogue import Loss
-    from lossary.catalogue.domains import Signature
+    from lossary.catalogue.signatures import Signature
 
 
 @dataclass(frozen=True)

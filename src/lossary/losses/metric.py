@@ -2,7 +2,7 @@
 
 Pairs and triplets are given as rows of embeddings, one example each. Where a batch is compared with itself
 (`batch_hard_triplet`, `nt_xent`, `supcon`), the caller passes embeddings and labels, a coupling of
-`lossary.pairs.coupling` makes one row of comparisons per example (the *anchor*), and the loss is defined on that row.
+`lossary.pairs` makes one row of comparisons per example (the *anchor*), and the loss is defined on that row.
 
 Distances are Euclidean, not squared. Two equal embeddings have no direction to be moved in: their gradient is 0. A
 zero vector has cosine 0 with everything. At a kink the gradient is 0: a margin that is met exactly is met.
@@ -15,7 +15,7 @@ from typing import Any
 
 from lossary import numerics
 from lossary.catalogue import loss
-from lossary.pairs.coupling import cosine_pairs, hardest_pairs
+from lossary.pairs import cosine_pairs, hardest_pairs
 
 __all__ = [
     "arcface",

@@ -20,19 +20,19 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from lossary.backends import registry as _dispatch
+from lossary.backends import registry
 from lossary.backends.numpy import namespace as numpy
 from lossary.catalogue import Loss
-from lossary.catalogue.domains import Core, parse_domain
+from lossary.catalogue.domains import parse_domain
+from lossary.catalogue.signatures import Core
 from lossary.errors import DomainError
 from lossary.evaluate import checks
-
-if TYPE_CHECKING:
-    from lossary.evaluate.transforms import Call
+from lossary.evaluate.call import Call
+from lossary.evaluate.transforms import values
 
 Array = Any
 
@@ -159,8 +159,6 @@ def softmax_floor(loss: Loss, classes: int, params: Mapping[str, Any], arrays: M
     >>> round(softmax_floor(lossary.softmax_cross_entropy, 10, {}, {}), 3)
     1.461
     """
-    from lossary.evaluate.transforms import values
-
     plain = {k: v for k, v in params.items() if isinstance(v, (int, float)) and k in loss.defaults}
     others = [np.ones((1, classes)) if name not in arrays else arrays[name][:1] for name in loss.arguments[2:]]
     certain = np.eye(1, classes)
@@ -205,8 +203,6 @@ def _sigmoid_before(seen: Seen) -> Finding | None:
 
 def _two_floors(seen: Seen) -> str:
     """Say what the loss cannot fall below if it is given probabilities, for each of the two targets."""
-    from lossary.evaluate.transforms import values
-
     loss = seen.loss
     if loss.signatures[0].rank or len(loss.arguments) != 2:
         return ""
@@ -488,7 +484,7 @@ def look(
     parts: list[Array] = []
     for array, core in zip(arrays, cores_in, strict=True):
         # One example is repeated for all.
-        part = _part(array, () if array.ndim == len(core) else index, full)
+        part = _sample(array, () if array.ndim == len(core) else index, full)
         if part is None:
             return None
         parts.append(part if array.ndim > len(core) or not batch else np.broadcast_to(part, (count and 1, *part.shape)))
@@ -532,7 +528,7 @@ def _keep(
     keep = np.ones(count, dtype=bool)
     for given in (weight, mask):
         if given is not None:
-            read = _part(given if hasattr(given, "shape") else np.asarray(given), (), full)
+            read = _sample(given if hasattr(given, "shape") else np.asarray(given), (), full)
             if read is None:
                 return None
             keep &= np.broadcast_to(read, batch)[index].reshape(-1) != 0
@@ -543,15 +539,7 @@ def _keep(
     return keep
 
 
-def _part(x: Any, index: Any, full: bool) -> Array | None:
+def _sample(x: Any, index: Any, full: bool) -> Array | None:
     """Return some examples of an array as NumPy reads them; None where they are on a device, or hold no numbers yet."""
-    if not hasattr(x, "detach"):
-        return np.asarray(x)[index]
-    if x.device.type != "cpu" and not full:
-        return None
-    xp, plain = _dispatch.backend(x), x.detach()
-    if plain.element_size() < 4 and plain.is_floating_point():  # which NumPy may not have: a copy, of little
-        found: Array | None = xp.readable(plain[index].cpu())
-        return found
-    found = xp.readable(plain.cpu())
-    return None if found is None else found[index]
+    found: Array | None = registry.namespace(x).sample(x, index, full)
+    return found

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lossary import tolerances
 from lossary.misuse import callsites as lookout
-from lossary.misuse.callsites import Spoken
+from lossary.misuse.callsites import Wording
 from lossary.misuse.rules import Finding, Seen
 
 
@@ -88,21 +88,21 @@ def _no_distribution(seen: Seen) -> Iterator[Finding]:
     yield seen.say("no log-probabilities", "log_probs", told)
 
 
-CROSS_ENTROPY = Spoken("cross_entropy", {"logits": "input", "target": "target"}, _classes_last)
-NLL = Spoken("nll_loss", {"log_probs": "input"}, _classes_last)
-BINARY = Spoken("binary_cross_entropy", {"probs": "input", "target": "target"})
-BINARY_LOGITS = Spoken("binary_cross_entropy_with_logits", {"logits": "input", "target": "target"})
-CTC = Spoken("ctc_loss", {}, _first_frames, _no_distribution)
-DIVERGENCE = Spoken("kl_div", {"log_probs": "input", "target": "target"}, _rows_of_classes, _logarithms)
-POISSON = Spoken("poisson_nll_loss", {"log_rate": "input"})
-GAUSSIAN = Spoken("gaussian_nll_loss", {"pred": "input"})
-RANKING = Spoken("margin_ranking_loss", {"first": "input1", "second": "input2", "target": "target"})
-HINGE_EMBEDDING = Spoken("hinge_embedding_loss", {"pred": "input", "target": "target"})
-SOFT_MARGIN = Spoken("soft_margin_loss", {"pred": "input", "target": "target"})
-MULTILABEL_SOFT = Spoken("multilabel_soft_margin_loss", {"logits": "input", "target": "target"})
-MULTILABEL = Spoken("multilabel_margin_loss", {"pred": "input"}, None, _many_hot)
-COSINE = Spoken("cosine_embedding_loss", {"first": "input1", "second": "input2", "target": "target"})
-TRIPLET = Spoken("triplet_margin_loss", {"anchor": "anchor", "positive": "positive", "negative": "negative"})
+CROSS_ENTROPY = Wording("cross_entropy", {"logits": "input", "target": "target"}, _classes_last)
+NLL = Wording("nll_loss", {"log_probs": "input"}, _classes_last)
+BINARY = Wording("binary_cross_entropy", {"probs": "input", "target": "target"})
+BINARY_LOGITS = Wording("binary_cross_entropy_with_logits", {"logits": "input", "target": "target"})
+CTC = Wording("ctc_loss", {}, _first_frames, _no_distribution)
+DIVERGENCE = Wording("kl_div", {"log_probs": "input", "target": "target"}, _rows_of_classes, _logarithms)
+POISSON = Wording("poisson_nll_loss", {"log_rate": "input"})
+GAUSSIAN = Wording("gaussian_nll_loss", {"pred": "input"})
+RANKING = Wording("margin_ranking_loss", {"first": "input1", "second": "input2", "target": "target"})
+HINGE_EMBEDDING = Wording("hinge_embedding_loss", {"pred": "input", "target": "target"})
+SOFT_MARGIN = Wording("soft_margin_loss", {"pred": "input", "target": "target"})
+MULTILABEL_SOFT = Wording("multilabel_soft_margin_loss", {"logits": "input", "target": "target"})
+MULTILABEL = Wording("multilabel_margin_loss", {"pred": "input"}, None, _many_hot)
+COSINE = Wording("cosine_embedding_loss", {"first": "input1", "second": "input2", "target": "target"})
+TRIPLET = Wording("triplet_margin_loss", {"anchor": "anchor", "positive": "positive", "negative": "negative"})
 
 
 def broadcast(name: str, **tensors: Tensor) -> None:

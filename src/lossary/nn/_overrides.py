@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch.overrides import handle_torch_function, has_torch_function
 
-from lossary.backends.torch.namespace import need_elements
+from lossary.backends.torch.tensors import need_elements
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -1,4 +1,4 @@
-"""Small calls of losses whose kernels are written by hand: what `lossary.backends.torch.fast` does for those that are generated.
+"""Small calls of losses whose kernels are written by hand: what the fast path of tensors does for generated ones.
 
 What depends on shapes, types and parameters is found out once and remembered by the kernel. Values are looked at by
 compiled code. The gradient is taken along with a reduced value and waits in the graph. All that is not plain, or not
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lossary.backends.torch import fast as lean
-from lossary.backends.torch.namespace import observed, ordinary
+from lossary.backends.torch.tensors import observed, ordinary
 from lossary.errors import DomainError
 from lossary.kernels import table
 

@@ -63,7 +63,7 @@ def ctc_loss(
     done = _by_kernel(*given)
     if done is None:
         done = _at_length(*_checked(*given[:5]), blank, how, zero_infinity)
-    attend(_NLL, (log_probs, targets), {}, spoken=misuse.CTC)
+    attend(_NLL, (log_probs, targets), {}, wording=misuse.CTC)
     return done
 
 

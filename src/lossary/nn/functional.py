@@ -19,8 +19,10 @@ from torch import Tensor
 from lossary.backends.torch import fast as lean
 from lossary.backends.torch import namespace as xp
 from lossary.backends.torch.fast import reduced as small
+from lossary.backends.torch.tensors import in_memory
 from lossary.catalogue import Loss, get
-from lossary.evaluate.transforms import prepare, reduced_value
+from lossary.evaluate.call import prepare
+from lossary.evaluate.transforms import reduced_value
 from lossary.evaluate.transforms import values as transformed
 from lossary.misuse.callsites import attend
 from lossary.nn import _adapted as adapted
@@ -90,7 +92,7 @@ def _reduced(
     count: int | None = None,
 ) -> Tensor:
     """Reduce a loss of single numbers; in half precision no value is kept, for it would take twice the room."""
-    narrow = any(xp.narrow(x, torch.float32) for x in arrays) and xp.in_memory(arrays)
+    narrow = any(xp.narrow(x, torch.float32) for x in arrays) and in_memory(arrays)
     if narrow and reduction != "none" and arrays[0].numel():
         how: Any = reduction
         value: Tensor = reduced_value(prepare(loss, arrays, params, check=False, later=True), how, count)
@@ -345,7 +347,7 @@ def nll_loss(
     """
     reduction = chosen(size_average, reduce, reduction)
     ignored = {"ignore_index": ignore_index}
-    attend(_NLL, (input, target), ignored, spoken=misuse.NLL)
+    attend(_NLL, (input, target), ignored, wording=misuse.NLL)
     given = (input if input.ndim < 3 else _classes_last(input), target)
     done = small(_NLL, given, ignored, reduction, class_weight=weight, by_weight=weight is not None)
     if done is not None:
@@ -376,7 +378,7 @@ def cross_entropy(
     1000.0
     """
     reduction = chosen(size_average, reduce, reduction)
-    attend(_SOFTMAX, (input, target), {"ignore_index": ignore_index}, spoken=misuse.CROSS_ENTROPY)
+    attend(_SOFTMAX, (input, target), {"ignore_index": ignore_index}, wording=misuse.CROSS_ENTROPY)
     if label_smoothing > 1:
         refuse(f"cross_entropy: label_smoothing: got {label_smoothing}, expected a number in [0, 1]")
     smoothing = max(label_smoothing, 0.0)  # torch takes anything below 0 for none
@@ -442,7 +444,7 @@ def binary_cross_entropy(
     tensor([100.0000,   0.6931])
     """
     reduction = chosen(size_average, reduce, reduction)
-    attend(_BINARY, (input, target), {}, spoken=misuse.BINARY)
+    attend(_BINARY, (input, target), {}, wording=misuse.BINARY)
     loss = adapted.binary_in_both if target.requires_grad else adapted.binary
     done = None if weight is not None else small(loss, (input, target), {}, reduction, check=True)
     if done is not None and not done.isnan().any():  # NaN is no probability, which is said below
@@ -453,7 +455,7 @@ def binary_cross_entropy(
         refuse(f"binary_cross_entropy: target: got {target.dtype}, expected the type of input, {input.dtype}")
     for name, x in (("input", input), ("target", target)):
         # The smallest and the largest say it all, and whether there is NaN; bfloat16 would be copied to be looked at.
-        ends = x.detach().aminmax() if x.numel() and xp.in_memory((x,)) else (x,)
+        ends = x.detach().aminmax() if x.numel() and in_memory((x,)) else (x,)
         if not all(seen is None or ((seen >= 0) & (seen <= 1)).all() for seen in map(xp.readable, ends)):
             logits = "; logits belong into binary_cross_entropy_with_logits" if name == "input" else ""
             refuse(f"binary_cross_entropy: {name}: expected numbers in [0, 1]{logits}")
@@ -499,7 +501,7 @@ def binary_cross_entropy_with_logits(
     """
     name = "binary_cross_entropy_with_logits"
     reduction = chosen(size_average, reduce, reduction)
-    attend(_BINARY_LOGITS, (input, target), {}, spoken=misuse.BINARY_LOGITS)
+    attend(_BINARY_LOGITS, (input, target), {}, wording=misuse.BINARY_LOGITS)
     if weight is None and pos_weight is None:
         done = small(_BINARY_LOGITS, (input, target), {}, reduction)
         if done is not None:
@@ -543,7 +545,7 @@ def kl_div(
             depth=2,
         )
     reduction = chosen(size_average, reduce, reduction, "batchmean")
-    attend(_DIVERGENCE, (input, target), {"log_target": log_target}, spoken=misuse.DIVERGENCE)
+    attend(_DIVERGENCE, (input, target), {"log_target": log_target}, wording=misuse.DIVERGENCE)
     loss = adapted.divergence_of_logs if log_target else adapted.divergence
     rows = None
     if reduction == "batchmean":
@@ -579,7 +581,7 @@ def poisson_nll_loss(
     reduction = chosen(size_average, reduce, reduction)
     misuse.broadcast("poisson_nll_loss", input=input, target=target)
     if log_input:
-        attend(_POISSON, (input, target), {}, spoken=misuse.POISSON)
+        attend(_POISSON, (input, target), {}, wording=misuse.POISSON)
     loss, params = (adapted.poisson, {}) if log_input else (adapted.poisson_rate, {"eps": eps})
     done = small(loss, (input, target), {**params, "full": full}, reduction)
     if done is not None:
@@ -610,7 +612,7 @@ def gaussian_nll_loss(
     """
     reduction = chosen(None, None, reduction)
     misuse.broadcast("gaussian_nll_loss", input=input, target=target)
-    attend(_GAUSSIAN, (input, target, var), {}, spoken=misuse.GAUSSIAN)
+    attend(_GAUSSIAN, (input, target, var), {}, wording=misuse.GAUSSIAN)
     if isinstance(var, float):
         var = torch.full_like(input, var)
     done = small(adapted.gaussian, (input, target, var), {"full": full, "eps": eps}, reduction, check=True)
@@ -655,7 +657,7 @@ def margin_ranking_loss(
     tensor([-1.])
     """
     reduction = chosen(size_average, reduce, reduction)
-    attend(_RANKING, (input1, input2, target), {}, spoken=misuse.RANKING)
+    attend(_RANKING, (input1, input2, target), {}, wording=misuse.RANKING)
     done = small(adapted.ranking, (input1, input2, target), {"margin": margin}, reduction)
     if done is not None:
         return done
@@ -691,7 +693,7 @@ def hinge_embedding_loss(
     tensor([0.3000, 0.7000])
     """
     reduction = chosen(size_average, reduce, reduction)
-    attend(_HINGE_EMBEDDING, (input, target), {}, spoken=misuse.HINGE_EMBEDDING)
+    attend(_HINGE_EMBEDDING, (input, target), {}, wording=misuse.HINGE_EMBEDDING)
     done = small(adapted.hinge_embedding, (input, target), {"margin": margin}, reduction)
     if done is not None:
         return done
@@ -716,7 +718,7 @@ def soft_margin_loss(
     1000.0
     """
     reduction = chosen(size_average, reduce, reduction)
-    attend(_SOFT_MARGIN, (input, target), {}, spoken=misuse.SOFT_MARGIN)
+    attend(_SOFT_MARGIN, (input, target), {}, wording=misuse.SOFT_MARGIN)
     done = small(_SOFT_MARGIN, (input, target), {}, reduction)
     if done is not None:
         return done
@@ -745,7 +747,7 @@ def multilabel_soft_margin_loss(
     if input.ndim == 0:
         refuse("multilabel_soft_margin_loss: input: got a single number, expected at least one dimension, of classes")
     reduction = chosen(size_average, reduce, reduction)
-    attend(_BINARY_LOGITS, (input, target), {}, spoken=misuse.MULTILABEL_SOFT)
+    attend(_BINARY_LOGITS, (input, target), {}, wording=misuse.MULTILABEL_SOFT)
     labels = input.shape[-1] if reduction == "sum" else None
     if weight is None and reduction != "none":  # a label's share of its row's mean, and of the mean of rows
         done = small(_BINARY_LOGITS, (input, target), {}, "mean", labels)
@@ -831,7 +833,7 @@ def multilabel_margin_loss(
     """
     name = "multilabel_margin_loss"
     reduction = chosen(size_average, reduce, reduction)
-    attend(_MULTILABEL, (input, target), {}, spoken=misuse.MULTILABEL)
+    attend(_MULTILABEL, (input, target), {}, wording=misuse.MULTILABEL)
     if input.ndim == 2:
         done = small(_MULTILABEL, (input, target), {}, reduction, listed=True)
         if done is not None:
@@ -871,7 +873,7 @@ def cosine_embedding_loss(
     1.0
     """
     reduction = chosen(size_average, reduce, reduction)
-    attend(_COSINE_EMBEDDING, (input1, input2, target), {}, spoken=misuse.COSINE)
+    attend(_COSINE_EMBEDDING, (input1, input2, target), {}, wording=misuse.COSINE)
     if target.ndim < 2 and target.is_floating_point():
         done = small(adapted.cosine, (input1, input2, target), {"margin": margin}, reduction)
         if done is not None:
@@ -911,7 +913,7 @@ def triplet_margin_loss(
     0.0
     """
     reduction = chosen(size_average, reduce, reduction)
-    attend(_TRIPLET, (anchor, positive, negative), {}, spoken=misuse.TRIPLET)
+    attend(_TRIPLET, (anchor, positive, negative), {}, wording=misuse.TRIPLET)
     triplet = (anchor, positive, negative)
     if p == 2 and margin > 0:
         done = small(adapted.triplet, triplet, {"margin": margin, "eps": eps, "swap": swap}, reduction)

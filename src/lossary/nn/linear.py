@@ -15,7 +15,7 @@ import torch.nn.functional as theirs
 from torch import Tensor
 
 from lossary.backends.torch import fast as lean
-from lossary.backends.torch.namespace import need_elements, observed
+from lossary.backends.torch.tensors import need_elements, observed
 from lossary.catalogue import get
 from lossary.linear import linear
 from lossary.misuse.callsites import attend
@@ -157,7 +157,7 @@ def _small(
     by_weight = weight is not None
     done = lean.reduced(_SOFTMAX, (scores, target), params, reduction, class_weight=weight, by_weight=by_weight)
     if done is not None:
-        attend(_SOFTMAX, (scores, target), {"ignore_index": ignored}, spoken=misuse.CROSS_ENTROPY)
+        attend(_SOFTMAX, (scores, target), {"ignore_index": ignored}, wording=misuse.CROSS_ENTROPY)
     return done
 
 

@@ -15,6 +15,7 @@ import torch
 
 from lossary import numerics
 from lossary.backends.torch import namespace as xp
+from lossary.backends.torch.tensors import need_elements
 from lossary.catalogue import Loss, get
 from lossary.catalogue.domains import annotation
 from lossary.errors import ArgumentError, ParameterError, ShapeError, suggest
@@ -261,7 +262,7 @@ class ClassifierLoss(RecordLoss):
 
     def similarities(self, embeddings: Tensor) -> Tensor:
         """Return the cosine of every embedding with every class; the largest is the prediction."""
-        xp.need_elements(embeddings, f"{self._get_name()}: embeddings")
+        need_elements(embeddings, f"{self._get_name()}: embeddings")
         if embeddings.shape[-1] != self.embedding_size:
             raise ShapeError(
                 f"{self._get_name()}: embeddings: got shape {tuple(embeddings.shape)}, expected the last dimension to "

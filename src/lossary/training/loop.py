@@ -191,7 +191,7 @@ class _Task:
 
 def _read(name: str, x: Any) -> Array:
     """Return `x` as a NumPy array; this room knows no other."""
-    if _dispatch.backend(x) is not xp:
+    if _dispatch.namespace(x) is not xp:
         raise ArgumentError(
             f"{name}: got a PyTorch tensor, but this network is NumPy's: pass {name}.detach().cpu().numpy()"
         )

@@ -1,9 +1,8 @@
-"""Plain calls on NumPy arrays that repay a kernel: what was found out about a kind of call is remembered.
+"""Fast path of NumPy calls: caches the kernel chosen for each (loss, shapes, dtypes, parameters).
 
 A kernel goes through twenty thousand numbers in ten microseconds; checking a call, choosing types and looking for the
-kernel take five times as long, and depend on shapes, types and parameters alone. So the first call of a kind finds
-out, and the next of its kind computes, as `lossary.backends.torch.fast` has it for tensors. All other calls return None here and go
-the long way.
+kernel take five times as long, and depend on shapes, types and parameters alone. So the first call finds them out, and
+later calls like it run the bound kernel. All other calls return None here and take the general path.
 """
 
 from __future__ import annotations

@@ -1,15 +1,13 @@
-"""The namespace `xp` on NumPy, and what turns a caller's arguments into its arrays.
+"""The array namespace `xp` on NumPy arrays, and what turns a caller's arguments into its arrays.
 
 Inside a definition a reduction runs over the last axis and keeps it: ``xp.sum(row)`` has a last axis of length 1.
 """
 
 from __future__ import annotations
 
-import builtins
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy import (  # noqa: F401  (the namespace's own names, re-exported as they are)
@@ -35,12 +33,7 @@ from numpy import (  # noqa: F401  (the namespace's own names, re-exported as th
     zeros_like,
 )
 
-from lossary.errors import ArgumentError, ShapeError
-
-if TYPE_CHECKING:
-    from lossary.catalogue import Loss
-    from lossary.catalogue.domains import Signature
-    from lossary.evaluate.transforms import Call
+from lossary.errors import ArgumentError
 
 Array = Any  # an ndarray; NumPy's own annotations for reductions say Any too
 
@@ -133,7 +126,7 @@ def asarray(x: Any, name: str, like: Any = None, dtype: Any = None) -> Array:
 
     An array of NumPy says itself which type and place it has: `like` and `dtype` are for other frameworks.
     """
-    need_unmasked(x, name)
+    need_elements(x, name)
     try:
         array = np.asarray(x)
     except ValueError as ragged:
@@ -151,7 +144,7 @@ def asarray(x: Any, name: str, like: Any = None, dtype: Any = None) -> Array:
     return array
 
 
-def need_unmasked(x: Any, name: str) -> None:
+def need_elements(x: Any, name: str) -> None:
     """Refuse masked entries, whose mask a plain array would lose; a masked array that masks nothing is its numbers."""
     if type(x) is np.ndarray:
         return
@@ -180,13 +173,6 @@ def cast(x: Array, dtype: Any) -> Array:
 def narrow(x: Array, dtype: Any) -> bool:
     """Whether an array is in half precision and is to be computed in float32."""
     return bool(x.dtype == np.float16 and dtype == np.float32)
-
-
-def read_narrow(loss: Loss, signature: Signature, arrays: Sequence[Array]) -> tuple[str, ...]:
-    """Return which arrays of a call its kernel reads in half precision, as they are stored."""
-    from lossary.kernels import table
-
-    return table.narrow(loss, signature)
 
 
 def as_index(x: Array) -> Array:
@@ -225,66 +211,6 @@ def own(x: Array, given: Sequence[Array]) -> Array:
     return x if x.flags.writeable and not any(np.may_share_memory(x, g) for g in given) else x.copy()
 
 
-def outputs(call: Call, out: Any) -> tuple[Array, ...]:
-    """Check the arrays that the caller wants gradients written to, one for each array of `wrt`."""
-    loss, names = call.loss, call.loss.wrt
-    places = tuple(out) if isinstance(out, (tuple, list)) else (out,)
-    if len(places) != len(names):
-        listed = ", ".join(names)
-        raise ArgumentError(f"{loss.name}: out: got {len(places)} arrays, expected one for each gradient ({listed})")
-    params = [(name, held) for name, held in call.params.items() if isinstance(held, np.ndarray)]
-    inputs = [*zip(loss.arguments, call.given, strict=True), *params, ("weight", call.weights)]
-    for number, (name, place) in enumerate(zip(names, places, strict=True)):
-        title = f"{loss.name}: out" + (f" for {name}" if len(names) > 1 else "")
-        if not isinstance(place, np.ndarray):
-            raise ArgumentError(f"{title}: got {type(place).__name__}, expected a NumPy array to write the gradient to")
-        given = call.given[loss.arguments.index(name)]
-        if place.shape != given.shape:
-            raise ShapeError(f"{title}: got shape {place.shape}, expected that of the gradient, {given.shape}")
-        dtype = gradient_dtype(given, call.dtype)
-        if place.dtype != dtype:
-            raise ArgumentError(f"{title}: got type {place.dtype}, expected that of the gradient, {dtype}")
-        if not place.flags.writeable:
-            raise ArgumentError(f"{title}: the array is read-only")
-        if _folded(place):
-            raise ArgumentError(
-                f"{title}: several entries of the array are one place in memory; pass an array whose entries are apart"
-            )
-        others = [(other, x) for other, x in inputs if x is not None and not (x is place and other == name)]
-        others += [(f"the gradient of {other}", x) for other, x in zip(names[:number], places, strict=False)]
-        for other, x in others:
-            if _overlap(place, x):
-                hint = f"pass memory of its own, or {name} itself to have it replaced"
-                raise ArgumentError(f"{title}: shares memory with {other}; {hint}")
-    return places
-
-
-def _folded(x: Array) -> bool:
-    """Whether entries of an array share memory, as of one that was broadcast; a hard question counts as yes."""
-    reach = x.itemsize
-    for step, n in sorted((builtins.abs(step), n) for step, n in zip(x.strides, x.shape, strict=True) if n > 1):
-        if step < reach:
-            return bool(x.size)
-        reach += step * (n - 1)
-    return False
-
-
-def _overlap(x: Array, y: Array) -> bool:
-    enough: Any = 1000  # beyond, whether strided arrays meet is a hard question: then they count as meeting
-    try:
-        return np.shares_memory(x, y, max_work=enough)
-    except np.exceptions.TooHardError:
-        return True
-
-
-def deliver(grads: Sequence[Array], places: Sequence[Array]) -> None:
-    """Bring gradients where the caller wants them, unless a kernel has written them there."""
-    for given, place in zip(grads, places, strict=True):
-        grad = np.asarray(given)  # arithmetic makes numbers of arrays without dimensions
-        if grad.ctypes.data != place.ctypes.data or grad.strides != place.strides:
-            np.copyto(place, grad)
-
-
 def broadcast_to(x: Array, shape: tuple[int, ...]) -> Array:
     """Repeat along new axes and those of length 1, as a view."""
     return x if x.shape == shape else np.broadcast_to(x, shape)
@@ -318,26 +244,19 @@ def to_numpy(x: Any) -> Any:
     return np.asarray(x) if hasattr(x, "__array__") and not isinstance(x, np.ma.MaskedArray) else x
 
 
-def evaluate(call: Call) -> Array:
-    """Return a call's values as the definition yields them."""
-    return call.evaluate()
-
-
-def may_loop(call: Call) -> bool:
+def may_loop(x: Array) -> bool:
     """Whether a batch may be computed a part at a time."""
     return True
 
 
-def fused(call: Call, value: Any, order: int, scale: Any, finish: Callable[[Any], Any]) -> Any:
-    """Return what a kernel computes of a call in one pass over its arrays, or None where there is none for it.
+def sample(x: Array, index: Any, everywhere: bool) -> Array:
+    """Some entries of an array, for checks that read few."""
+    return np.asarray(x)[index]
 
-    A sum is handed to `finish`, which makes the reduced value of it.
-    """
-    from lossary.kernels import table
 
-    kernel = table.find(call.loss)
-    done = None if kernel is None else kernel(call, table.Wanted(value, order, call.weights, float(scale)))
-    return done if done is None or value != "sum" else replace(done, value=finish(done.value))
+def countable(x: Any) -> int:
+    """How many elements a check could read; -1 where reading would wait for a device."""
+    return int(np.size(x))
 
 
 def quiet() -> Any:

@@ -26,9 +26,13 @@ import torch
 from lossary.backends.numpy.fast import NUMBERS, form
 from lossary.backends.torch import namespace as xp
 from lossary.backends.torch import private_api as inner
+from lossary.backends.torch import tensors as kinds
+from lossary.backends.torch.autograd import gradients
 from lossary.catalogue import Loss
 from lossary.errors import DomainError
 from lossary.evaluate import checks, reduction
+from lossary.evaluate.call import prepare
+from lossary.evaluate.transforms import reduced_value
 from lossary.kernels import table
 
 Tensor = torch.Tensor
@@ -81,7 +85,7 @@ def reduced(
                 break
         else:
             # Nor does it see a tangent carried forward, or a mode that follows operations in a graph.
-            known = guard(*arrays) and not xp.forward_mode() and not torch._C._len_torch_dispatch_stack()
+            known = guard(*arrays) and not kinds.forward_mode() and not torch._C._len_torch_dispatch_stack()
     except (KeyError, TypeError, AttributeError):  # not met before; a parameter that is no number, an array no tensor
         pass
     if not known:
@@ -96,16 +100,16 @@ def reduced(
 
 def _found(asked: tuple[Any, ...], arrays: Sequence[Tensor], params: Mapping[str, Any]) -> _Kind | None:
     """Return the kind of a call, and remember it; None if it is of none."""
-    if xp.observed() or any(type(value) not in NUMBERS for value in params.values()):
+    if kinds.observed() or any(type(value) not in NUMBERS for value in params.values()):
         return None
     loss, how, count, check, by_weight, listed, *_ = asked
     watched = torch.is_grad_enabled()
     key = list(asked)
     for at, x in enumerate(arrays):
-        if type(x) not in xp.ORDINARY_TYPES:
+        if type(x) not in kinds.ORDINARY_TYPES:
             return None
-        if not xp.ordinary(x):
-            xp.need_elements(x, _title(loss, at))
+        if not kinds.ordinary(x):
+            kinds.need_elements(x, _title(loss, at))
             return None
         key += x.shape, x.dtype, x.is_contiguous(), watched and x.requires_grad
     kept = tuple(key)
@@ -233,8 +237,6 @@ class _Kind:
 
     def traced(self, tensors: Sequence[Tensor], upstream: Tensor) -> tuple[Tensor | None, ...]:
         """All gradients the long way, in operations that can be differentiated again."""
-        from lossary.evaluate.transforms import prepare
-
         params = {**self.params, "class_weight": tensors[-1]} if self.weighed else self.params
         arrays = tensors[: len(self.loss.arguments)]
         if self.listed:
@@ -247,7 +249,7 @@ class _Kind:
                 of_labels = tensors[-1][tensors[self.labels].clamp(0, self.width - 1)]
                 count = (of_labels if call.weights is None else of_labels * call.weights).sum()
             spread = upstream / count
-        found = xp.gradients(call, reduction.weigh(xp, spread.expand(self.batch), call.weights))
+        found = gradients(call, reduction.weigh(xp, spread.expand(self.batch), call.weights))
         grads = (None if grad is None else grad.reshape(x.shape) for grad, x in zip(found, tensors, strict=False))
         return None, *grads, *[None] * self.weighed
 
@@ -333,8 +335,8 @@ class _Defined(_Kind):
 def _refuse_freed(loss: Loss, arrays: Sequence[Tensor]) -> None:
     """Refuse tensors without memory, which a guard does not tell from others: reading them would end the process."""
     for at, x in enumerate(arrays):
-        if xp.freed(x):
-            xp.need_elements(x, _title(loss, at))
+        if kinds.freed(x):
+            kinds.need_elements(x, _title(loss, at))
 
 
 def times_listed(labels: Tensor, dtype: torch.dtype) -> Tensor:
@@ -367,8 +369,6 @@ class _Large(_Kind):
 
     def value(self, *arrays: Tensor) -> Tensor:
         """Return the reduced value, differentiable."""
-        from lossary.evaluate import transforms
-
         _refuse_freed(self.loss, arrays)
         params = dict(self.params)
         if self.weighed:
@@ -381,9 +381,9 @@ class _Large(_Kind):
                 params["ignore_index"] = self.ignored
             if self.by_weight:
                 denominator = _weight_of(labels, params["class_weight"].contiguous(), self.ignored, self.how)
-        call = transforms.prepare(self.loss, arrays, params, check=self.check, later=True)
+        call = prepare(self.loss, arrays, params, check=self.check, later=True)
         how: Any = self.how
-        found: Tensor = transforms.reduced_value(call, how, denominator if how == "mean" else None)
+        found: Tensor = reduced_value(call, how, denominator if how == "mean" else None)
         return found
 
     def _kept(self, labels: Tensor) -> int:

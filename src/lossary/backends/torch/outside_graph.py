@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 
-from lossary.misuse import callsites as lookout
 
-# A compiler breaks its graph at this call, and the values of the call can be read.
-attend = torch.compiler.disable(lookout.attend_compiled)  # type: ignore[no-untyped-call]
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def run(observe: Callable[..., Any], *call: Any) -> None:
+    """Call an observer; a compiler breaks its graph here, and the values of the call can be read."""
+    observe(*call)

@@ -2,7 +2,7 @@
 
 A call is plain if its arrays are whole blocks of memory of one float type (and labels), its parameters are numbers, and
 every example counts, but for labels to be ignored. Then shapes, types and parameters decide everything: `plan` says
-once what `lossary.backends.torch.fast` (tensors) and `lossary.backends.numpy.fast` (NumPy arrays) do for every call that is like it.
+once what the fast paths of the backends do for every call that is like it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,36 @@
+"""A backend made of an array namespace alone: it has no kernels and no fast path, and runs definitions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from lossary.errors import ArgumentError
+
+
+@dataclass(frozen=True)
+class DefinitionBackend:
+    """Runs every definition on one array namespace, such as a sharded one, or a strict one in a test."""
+
+    xp: Any
+
+    def evaluate(self, call: Any) -> Any:
+        """Return a call's values as the definition yields them."""
+        return call.evaluate()
+
+    def fused(self, call: Any, value: Any, order: int, scale: Any, finish: Any) -> None:
+        """Return None: there is no kernel."""
+
+    def stored_narrow(self, loss: Any, signature: Any, arrays: Any) -> tuple[str, ...]:
+        """Return no name: no kernel reads an array in half precision."""
+        return ()
+
+    def fast_value(self, loss: Any, arrays: Any, params: Any, reduction: str, check: bool) -> None:
+        """Return None: there is no call cache."""
+
+    def fast_value_and_grad(self, loss: Any, arrays: Any, params: Any, reduction: str, check: bool) -> None:
+        """Return None: there is no call cache."""
+
+    def outputs(self, call: Any, out: Any) -> NoReturn:
+        """Refuse arrays for gradients."""
+        raise ArgumentError(f"{call.loss.name}: out: is for NumPy arrays")

@@ -1,0 +1,98 @@
+"""How a call on NumPy arrays is computed: by a kernel or by the definition; and where gradients are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from lossary.backends.numpy.namespace import gradient_dtype
+from lossary.catalogue import Loss
+from lossary.catalogue.signatures import Signature
+from lossary.errors import ArgumentError, ShapeError
+from lossary.evaluate.call import Call
+from lossary.kernels import table
+
+Array = Any
+
+
+def evaluate(call: Call) -> Array:
+    """Return a call's values as the definition yields them."""
+    return call.evaluate()
+
+
+def fused(call: Call, value: Any, order: int, scale: Any, finish: Callable[[Any], Any]) -> Any:
+    """Return what a kernel computes of a call in one pass over its arrays, or None where there is none for it.
+
+    A sum is handed to `finish`, which makes the reduced value of it.
+    """
+    kernel = table.find(call.loss)
+    done = None if kernel is None else kernel(call, table.Wanted(value, order, call.weights, float(scale)))
+    return done if done is None or value != "sum" else replace(done, value=finish(done.value))
+
+
+def stored_narrow(loss: Loss, signature: Signature, arrays: Sequence[Array]) -> tuple[str, ...]:
+    """Return which arrays of a call its kernel reads in half precision, as they are stored."""
+    return table.narrow(loss, signature)
+
+
+def outputs(call: Call, out: Any) -> tuple[Array, ...]:
+    """Check the arrays that the caller wants gradients written to, one for each array of `wrt`."""
+    loss, names = call.loss, call.loss.wrt
+    places = tuple(out) if isinstance(out, (tuple, list)) else (out,)
+    if len(places) != len(names):
+        listed = ", ".join(names)
+        raise ArgumentError(f"{loss.name}: out: got {len(places)} arrays, expected one for each gradient ({listed})")
+    params = [(name, held) for name, held in call.params.items() if isinstance(held, np.ndarray)]
+    inputs = [*zip(loss.arguments, call.given, strict=True), *params, ("weight", call.weights)]
+    for number, (name, place) in enumerate(zip(names, places, strict=True)):
+        title = f"{loss.name}: out" + (f" for {name}" if len(names) > 1 else "")
+        if not isinstance(place, np.ndarray):
+            raise ArgumentError(f"{title}: got {type(place).__name__}, expected a NumPy array to write the gradient to")
+        given = call.given[loss.arguments.index(name)]
+        if place.shape != given.shape:
+            raise ShapeError(f"{title}: got shape {place.shape}, expected that of the gradient, {given.shape}")
+        dtype = gradient_dtype(given, call.dtype)
+        if place.dtype != dtype:
+            raise ArgumentError(f"{title}: got type {place.dtype}, expected that of the gradient, {dtype}")
+        if not place.flags.writeable:
+            raise ArgumentError(f"{title}: the array is read-only")
+        if _folded(place):
+            raise ArgumentError(
+                f"{title}: several entries of the array are one place in memory; pass an array whose entries are apart"
+            )
+        others = [(other, x) for other, x in inputs if x is not None and not (x is place and other == name)]
+        others += [(f"the gradient of {other}", x) for other, x in zip(names[:number], places, strict=False)]
+        for other, x in others:
+            if _overlap(place, x):
+                hint = f"pass memory of its own, or {name} itself to have it replaced"
+                raise ArgumentError(f"{title}: shares memory with {other}; {hint}")
+    return places
+
+
+def _folded(x: Array) -> bool:
+    """Whether entries of an array share memory, as of one that was broadcast; a hard question counts as yes."""
+    reach = x.itemsize
+    for step, n in sorted((abs(step), n) for step, n in zip(x.strides, x.shape, strict=True) if n > 1):
+        if step < reach:
+            return bool(x.size)
+        reach += step * (n - 1)
+    return False
+
+
+def _overlap(x: Array, y: Array) -> bool:
+    enough: Any = 1000  # beyond, whether strided arrays meet is a hard question: then they count as meeting
+    try:
+        return np.shares_memory(x, y, max_work=enough)
+    except np.exceptions.TooHardError:
+        return True
+
+
+def deliver(grads: Sequence[Array], places: Sequence[Array]) -> None:
+    """Bring gradients where the caller wants them, unless a kernel has written them there."""
+    for given, place in zip(grads, places, strict=True):
+        grad = np.asarray(given)  # arithmetic makes numbers of arrays without dimensions
+        if grad.ctypes.data != place.ctypes.data or grad.strides != place.strides:
+            np.copyto(place, grad)

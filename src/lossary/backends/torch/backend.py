@@ -1,0 +1,44 @@
+"""The PyTorch backend as the registry hands it out; see `lossary.backends.protocol`."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from lossary.backends.torch import fast
+from lossary.backends.torch import namespace as xp
+from lossary.backends.torch.execute import evaluate as evaluate
+from lossary.backends.torch.execute import fused as fused
+from lossary.backends.torch.execute import stored_narrow as stored_narrow
+from lossary.errors import ArgumentError
+
+__all__ = [
+    "evaluate",
+    "fast_value",
+    "fast_value_and_grad",
+    "fused",
+    "observe_outside_graph",
+    "outputs",
+    "stored_narrow",
+    "xp",
+]
+
+
+def fast_value(loss: Any, arrays: Any, params: Any, reduction: str, check: bool) -> Any:
+    """Return the reduced value from the call cache, differentiable; None if the call takes the general path."""
+    return fast.reduced(loss, arrays, params, reduction, check=check)
+
+
+def fast_value_and_grad(loss: Any, arrays: Any, params: Any, reduction: str, check: bool) -> None:
+    """Return None: gradients that are asked for by name take the general path; autograd makes the others."""
+
+
+def outputs(call: Any, out: Any) -> NoReturn:
+    """Refuse arrays for gradients: autograd keeps gradients of its own."""
+    raise ArgumentError(f"{call.loss.name}: out: is for NumPy arrays; on tensors gradients are made by autograd")
+
+
+def observe_outside_graph(observe: Any, *call: Any) -> None:
+    """Run an observer of calls outside the graph that a compiler writes, where the values of the call can be read."""
+    from lossary.backends.torch import outside_graph
+
+    outside_graph.run(observe, *call)

@@ -1,0 +1,317 @@
+"""One bound call of a loss: arguments checked, arrays in the type to compute in, weights, the shapes to restore."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lossary.backends import registry
+from lossary.backends.definitions import DefinitionBackend
+from lossary.catalogue import Loss
+from lossary.catalogue.domains import Domain
+from lossary.catalogue.signatures import Signature
+from lossary.errors import DomainError
+from lossary.evaluate import checks, reduction
+
+_WHOLE = ("index", "integer", "length")  # kinds of arrays whose type says nothing about the type to compute in
+
+
+# A batch compared with itself is computed some anchors at a time if its table of pairs is larger than this, in bytes.
+# Each time all embeddings are gone through, so the anchors are as many as make a part of the table as large as those.
+TABLE = 16 << 20
+LEAST_ANCHORS = 64
+
+
+@dataclass(frozen=True)
+class Call:
+    """A checked call: the namespace, the arrays as the definition wants them, the parameters, the shapes to restore."""
+
+    loss: Loss
+    backend: Any
+    given: Sequence[Any]
+    arrays: Sequence[Any]
+    params: Mapping[str, Any]
+    signature: Signature
+    batch: tuple[int, ...]
+    dtype: Any
+    weights: Any
+    domains: Sequence[Domain]
+    exempt: Any
+    check: bool
+    room: Sequence[Any] = ()  # where a kernel may write gradients, if that suits it; None where it may not
+
+    @property
+    def xp(self) -> Any:
+        """The array namespace of the call."""
+        return self.backend.xp
+
+    def check_values(self) -> None:
+        """Raise `DomainError` if an array has a value outside its domain, in an example that counts."""
+        if self.check:
+            try:
+                self._check_values()
+            except DomainError as refusal:
+                hint = checks.swapped(self.xp, self.loss, self.given, self.domains)
+                raise DomainError(f"{refusal}{hint}") from None
+
+    def _check_values(self) -> None:
+        xp, loss, keep = self.xp, self.loss, None if self.weights is None else self.weights != 0
+        classes = self.given[0].shape[-1] if self.signature.inputs[0] else 1
+        lengths, sizes = _lengths(loss, self.signature, self.given)
+        for name, core, array, allowed in zip(
+            loss.arguments, self.signature.inputs, self.given, self.domains, strict=True
+        ):
+            per_example = keep if array.ndim > len(core) or not self.batch else None
+            inside = None
+            if lengths:
+                classes = sizes[allowed.dimension] if allowed.kind == "length" else self.given[0].shape[-1]
+                looks = allowed.bounded and xp.readable(array) is not None
+                inside = _within(xp, core, lengths, sizes) if looks else None
+            checks.domain(xp, loss, name, allowed, array, per_example, classes, self.exempt, inside)
+        if loss.conditions and all(xp.readable(length) is not None for length in lengths.values()):
+            # A kernel's call holds the memory of its tensors: the arrays say which namespace they want.
+            seen = None if keep is None else xp.readable(keep)
+            with xp.quiet():
+                checks.conditions(registry.namespace(*self.arrays), loss, self.arrays, self.params, seen, self.batch)
+
+    def labels_outside(self) -> Any:
+        """Return which examples hold a class index of no class, among those that count; None where none does."""
+        classes = self.given[0].shape[-1] if self.signature.inputs[0] else 1
+        found = None
+        for array, core, allowed in zip(self.arrays, self.signature.inputs, self.domains, strict=True):
+            if allowed.kind == "index" and self.loss.coupling is None:  # one that does not count is -1 here
+                outside = (array >= classes) | (array < -1)
+                lead = outside.shape[: outside.ndim - max(len(core), self.inner)]
+                some = outside.reshape(*lead, math.prod(outside.shape[len(lead) :])).any(-1)
+                found = some if found is None else found | some
+        if found is None or not found.any():
+            return None
+        return self.xp.broadcast_to(found, self.batch)
+
+    def steps(self) -> Any:
+        """Start the definition on uncoupled arrays; what a kernel would read in half precision is widened here."""
+        xp, dtype = self.xp, self.dtype
+        wide = (xp.cast(x, dtype) if xp.narrow(x, dtype) else x for x in self.arrays)
+        return self.loss.define(xp, *wide, **self.params)
+
+    def on(self, arrays: Sequence[Any], params: Mapping[str, Any]) -> Call:
+        """Return the same call on other arrays and parameters."""
+        return replace(self, arrays=arrays, params=params)
+
+    def pull(self, order: int, anchors: slice = slice(None)) -> tuple[Any, list[tuple[Any, ...]], Any]:
+        """Return values, one tuple of derivatives for each order up to `order`, and the running coupling if any.
+
+        Of a coupled batch, the rows of some anchors may be asked for.
+        """
+        if self.loss.coupling is None:
+            coupled, steps = None, self.steps()
+        else:
+            own = self.loss.coupling.defaults
+            keep = None if self.weights is None else self.weights != 0
+            coupled = self.loss.coupling.rows(
+                self.xp, *self.arrays, keep, anchors, **{k: v for k, v in self.params.items() if k in own}
+            )
+            (rows,) = self.xp.drive(coupled, 1)
+            steps = self.loss.define(self.xp, *rows, **{k: v for k, v in self.params.items() if k not in own})
+        value, *derivatives = self.xp.drive(steps, order + 1)
+        wanted = [d if isinstance(d, tuple) else (d,) for d in derivatives]
+        return value, wanted, coupled
+
+    def anchors(self) -> list[slice]:
+        """Ranges of a coupled batch to be computed one after the other, so that no table of all pairs is ever made."""
+        count = self.batch[0]
+        if not self.xp.may_loop(self.given[0]) or count * count * self.dtype.itemsize <= TABLE:
+            return [slice(None)]
+        height = max(LEAST_ANCHORS, self.given[0].shape[-1], TABLE // (count * self.dtype.itemsize))
+        return [slice(start, start + height) for start in range(0, count, height)]
+
+    def evaluate(self) -> Any:
+        """Return the values as the definition yields them."""
+        if self.loss.coupling is None:
+            return self.pull(0)[0]
+        return self.xp.join_rows([self.pull(0, some)[0] for some in self.anchors()])
+
+    def through_coupling(
+        self, scaled: Callable[[Any, slice], Any], quiet: Callable[[], Any] = nullcontext
+    ) -> tuple[Any, Any]:
+        """Return the values of a coupled batch, and the gradient with the derivatives of each anchor as scaled."""
+
+        def part(some: slice) -> tuple[Any, Any, Any]:
+            value, (derivatives,), coupled = self.pull(1, some)
+            with quiet():
+                return value, *coupled.send(tuple(scaled(derivative, some) for derivative in derivatives))
+
+        values, owns, others = [], [], None
+        for some in self.anchors():
+            value, own, other = part(some)
+            values.append(value)
+            owns.append(own)
+            with quiet():
+                others = other if others is None else others + other
+        with quiet():
+            return self.xp.join_rows(values), self.xp.join_rows(owns) + others
+
+    def values(self, value: Any) -> Any:
+        """Give the values their batch shape and their type."""
+        shaped = self.xp.broadcast_to(value, self.batch + (1,) * self.inner).reshape(self.batch)
+        return self.xp.cast(shaped, self.dtype)
+
+    @property
+    def inner(self) -> int:
+        """Axes after the batch in a value as the definition yields it: the row's, each of length 1."""
+        return 1 if self.loss.coupling else self.signature.rank
+
+    def inputs(self) -> list[Any]:
+        """Return all arrays that the caller gave, with which no result may share memory."""
+        held = [x for x in self.params.values() if not isinstance(x, (int, float)) and hasattr(x, "shape")]
+        return [x for x in (*self.given, *held, self.weights) if x is not None]
+
+    def restore(self, derivatives: Sequence[Any], factor: Any) -> tuple[Any, ...]:
+        """Scale derivatives and give each the shape and type of its argument."""
+        restored: list[Any] = []
+        for name, derivative in zip(self.loss.wrt, derivatives, strict=True):
+            at = self.loss.arguments.index(name)
+            given, core = self.given[at], self.signature.inputs[at]
+            part = scaled(self.xp, derivative, factor, self.inner)
+            full = self.batch + given.shape[given.ndim - len(core) :]
+            spread = self.xp.broadcast_to(part, self.batch + self._padded(full[len(self.batch) :])).reshape(full)
+            if given.ndim == len(core) and self.batch:  # one example was repeated over the batch: its shares add up
+                spread = spread.sum(axis=tuple(range(len(self.batch))))
+            owned = self.xp.own(spread, (*self.inputs(), *restored))
+            restored.append(self.xp.cast(owned, self.xp.gradient_dtype(given, self.dtype)))
+        return tuple(restored)
+
+    def _padded(self, core: tuple[int, ...]) -> tuple[int, ...]:
+        return core + (1,) * (self.inner - len(core)) if not self.loss.coupling else core
+
+
+def scaled(xp: Any, derivative: Any, factor: Any, inner: int) -> Any:
+    """Multiply by a factor per example, exactly 0 where the factor is 0."""
+    shape = getattr(factor, "shape", ())
+    return reduction.weigh(xp, derivative, factor.reshape(shape + (1,) * inner) if shape else factor)
+
+
+def prepare(
+    loss: Loss,
+    given: Sequence[Any],
+    keywords: Mapping[str, Any],
+    weight: Any = None,
+    mask: Any = None,
+    check: bool = True,
+    later: bool = False,
+    backend: Any = None,
+) -> Call:
+    """Check a call and bring its arrays into the form the definition takes.
+
+    With `later` the values are left to be checked by whoever computes: a kernel does it on the way. It also widens half
+    precision on the way, so arrays that it reads are left as they are.
+
+    A `backend`, or a bare array namespace, computes the call in place of the one that its arrays belong to.
+    """
+    params = dict(keywords)
+    listed = checks.bind_arrays(loss, given, params)
+    if backend is None:
+        backend = registry.backend(*listed, weight, mask)
+    elif not hasattr(backend, "xp"):
+        backend = DefinitionBackend(backend)
+    xp = backend.xp
+    like = _widest(listed)
+    arrays: list[Any] = [
+        x if x is None and name in loss.optional else xp.asarray(x, f"{loss.name}: {name}", like)
+        for name, x in zip(loss.arguments, listed, strict=True)
+    ]
+    params = checks.parameters(loss, params, ranges=check)
+    signatures = loss.coupling.signatures if loss.coupling else loss.signatures
+    if loss.optional:
+        arrays = checks.full_lengths(xp, loss, signatures[0], arrays, like)
+    alternative, batch = checks.shapes(loss, signatures, arrays)
+    signature = signatures[alternative]
+    if loss.coupling:
+        batch = arrays[0].shape[:1]  # the examples that are coupled are the batch
+    domains = [loss.domain(name, alternative) for name in loss.arguments]
+
+    dtype = xp.compute_dtype([a for a, d in zip(arrays, domains, strict=True) if d.kind not in _WHOLE])
+    exempt = params.pop("ignore_index", None)
+    if exempt is not None:
+        labels = checks.ignorable(loss, arrays, domains)
+        kept = ~xp.equals(xp.broadcast_to(labels, batch), exempt)
+        mask = kept if mask is None else kept & (xp.broadcast_to(xp.asarray(mask, "mask", like), batch) != 0)
+    weights = reduction.coefficients(xp, batch, dtype, weight, mask, like)
+    keep = None if weights is None else weights != 0
+
+    classes = arrays[0].shape[-1] if signature.inputs[0] else 1
+    checks.parameter_shapes(loss, params, batch, classes, signature.rank)
+    lengths, sizes = _lengths(loss, signature, arrays)
+    narrow = later and any(xp.narrow(array, dtype) for array in arrays)
+    as_stored = backend.stored_narrow(loss, signature, arrays) if narrow else ()
+    ready = []
+    for name, core, array, allowed in zip(loss.arguments, signature.inputs, arrays, domains, strict=True):
+        if allowed.kind == "index":
+            # Labels under the mask, and beyond a length, may be anything; -1 is outside every row, hence costs nothing.
+            counts = None if keep is None or not batch else keep.reshape(keep.shape + (1,) * len(core))
+            inside = _within(xp, core, lengths, sizes) if lengths else None
+            counts = inside if counts is None else counts if inside is None else counts & inside
+            whole = xp.as_index(array)  # before anything is -1: the type of the labels may have none
+            whole = whole if counts is None else xp.where(counts, whole, -xp.ones_like(whole))
+            ready.append(_row(whole, core, signature))
+        elif allowed.kind == "length":
+            whole = xp.as_index(array)
+            whole = whole if keep is None or not batch else xp.where(keep, whole, xp.zeros_like(whole))
+            ready.append(_row(whole, core, signature))
+        elif loss.coupling:
+            ready.append(xp.cast(array, dtype) if core[1:] else array)
+        else:
+            if name in loss.wrt and array.ndim == len(core):  # one example, repeated: each repetition has its gradient
+                array = xp.broadcast_to(array, batch + array.shape)
+            as_it_is = name in as_stored and xp.narrow(array, dtype)
+            ready.append(_row(array if as_it_is else xp.cast(array, dtype), core, signature))
+    arrays_given = [k for k, v in params.items() if not isinstance(v, (int, float)) and hasattr(v, "shape")]
+    params |= {k: xp.cast(xp.asarray(params[k], k, like), dtype) for k in arrays_given}
+    call = Call(loss, backend, arrays, ready, params, signature, batch, dtype, weights, domains, exempt, check)
+    if not later:
+        call.check_values()
+    return call
+
+
+def _widest(given: Sequence[Any]) -> Any:
+    """Return the array of the widest type: a Python number beside it is rounded to that, and lies where it does."""
+    found, size = None, -1
+    for x in given:
+        if hasattr(x, "dtype"):
+            own = x.dtype.itemsize if getattr(x.dtype, "is_floating_point", False) else 0
+            if own > size:
+                found, size = x, own
+    return found
+
+
+def _lengths(loss: Loss, signature: Signature, arrays: Sequence[Any]) -> tuple[dict[str, Any], dict[str, int]]:
+    """Return the lengths among the arrays, by the dimension they speak of, and the size of every dimension."""
+    lengths: dict[str, Any] = {}
+    sizes: dict[str, int] = {}
+    if loss.optional:
+        for name, core, array in zip(loss.arguments, signature.inputs, arrays, strict=True):
+            sizes.update(zip(core, array.shape[array.ndim - len(core) :], strict=True))
+            if name in loss.optional:
+                lengths[loss.domain(name).dimension] = array
+    return lengths, sizes
+
+
+def _within(xp: Any, core: tuple[str, ...], lengths: Mapping[str, Any], sizes: Mapping[str, int]) -> Any:
+    """Return which entries of an example lie within the lengths of its dimensions; None where it has none."""
+    found = None
+    for axis, dimension in enumerate(core):
+        if dimension in lengths:
+            length, size = xp.as_index(lengths[dimension]), sizes[dimension]
+            inside = xp.arange(size, length) < length[..., None]
+            inside = inside.reshape(length.shape + (1,) * axis + (size,) + (1,) * (len(core) - axis - 1))
+            found = inside if found is None else found & inside
+    return found
+
+
+def _row(array: Any, core: tuple[str, ...], signature: Signature) -> Any:
+    """Give an argument with fewer core dimensions than the others axes of length 1 in their place."""
+    missing = signature.rank - len(core)
+    return array.reshape(array.shape + (1,) * missing) if missing else array
