@@ -399,23 +399,6 @@ def test_the_gradient_is_that_of_the_loss_where_torchs_is_not() -> None:
     assert not torch.autograd.gradcheck(lambda x: torch.nn.functional.ctc_loss(x, *rest), raw, raise_exception=False)
 
 
-def test_the_compiler_is_told_how_the_gradient_lies_in_memory() -> None:
-    """Frames first, as torch has them: the kernel's gradient has that layout too, the operator's has none of it."""
-    torch = pytest.importorskip("torch")
-    from lossary.backends.torch.operands import packed
-    from lossary.backends.torch.sequence_operators import gradient
-
-    logits, *rest = (torch.tensor(x) for x in sequences(3, 20, 6, 4))
-    frames_first = logits.transpose(0, 1).contiguous().transpose(0, 1)
-    arguments = packed(ctc, [frames_first, *rest], {"blank": 0, "from_logits": True})
-    assert arguments is not None
-    factors = torch.tensor([1.0, -2.0, 0.0], dtype=torch.float64)
-    torch.library.opcheck(gradient, (factors, *arguments))
-    (found,) = gradient(factors, *arguments)
-    _, expected = defined(*(x.numpy() for x in (logits, *rest)))
-    np.testing.assert_allclose(found, expected * factors.numpy()[:, None, None], atol=1e-13)
-
-
 def test_what_is_no_log_probability_is_warned_of() -> None:
     """Logits and probabilities cost something finite, with torch as well; log-probabilities are nothing to speak of."""
     torch = pytest.importorskip("torch")

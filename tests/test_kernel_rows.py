@@ -541,55 +541,6 @@ def test_a_second_derivative_of_tensors_is_the_definitions() -> None:
     assert torch.autograd.gradgradcheck(lambda z: lossary.softmax_cross_entropy(z, labels), leaf)
 
 
-@pytest.mark.parametrize("kind", ["float32", "float64", "float16", "bfloat16"])
-@pytest.mark.parametrize("soft", [False, True], ids=["index", "soft"])
-def test_operators_say_the_truth_about_themselves(kind: str, soft: bool) -> None:
-    torch = pytest.importorskip("torch")
-    from lossary.backends.torch import row_operators as torch_rows
-
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(6, 9, dtype=getattr(torch, kind), generator=generator).requires_grad_()
-    target = torch.softmax(torch.randn(6, 9, generator=generator), -1) if soft else torch.arange(6)
-    plan = rows.Plan(class_weight=torch.linspace(0, 2, 9), smoothing=0.1, soft_cap=3.0)
-    arguments = (logits, target, *torch_rows.packed(plan))
-    checked = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic")
-    torch.library.opcheck(torch_rows.values, arguments, test_utils=checked)
-    upstream = torch.ones(6, dtype=torch_rows.TYPES[logits.dtype][1])
-    passed = (upstream, logits.detach(), *arguments[1:])
-    torch.library.opcheck(torch_rows.gradient, passed, test_utils=("test_schema", "test_faketensor"))
-
-
-@pytest.mark.parametrize("name", ["softmax_cross_entropy", "class_balanced"])
-@pytest.mark.parametrize("kind", ["float32", "bfloat16"])
-def test_a_compiled_call_holds_the_kernel(name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    torch = pytest.importorskip("torch")
-    from lossary.backends.torch import row_operators as torch_rows
-
-    monkeypatch.setattr(torch_rows, "LEAST_ROWS", 0)
-    loss, calls = lossary.get(name), []
-    evaluate = rows.softmax_rows
-    monkeypatch.setattr(torch_rows, "softmax_rows", lambda *a, **k: calls.append(k["gradient"]) or evaluate(*a, **k))
-    logits, labels, _ = made(np.float32, (40, 11))
-    leaf = torch.from_numpy(logits).to(getattr(torch, kind)).requires_grad_()
-    rest = [torch.from_numpy(labels)]
-    if "class_counts" in loss.arguments:
-        rest.append(torch.arange(11).to(leaf.dtype))
-    weight = torch.linspace(0, 1, 40)
-
-    def mean(z: Any) -> Any:
-        return lossary.mean(loss(z, *rest), weight=weight)
-
-    torch._dynamo.reset()
-    value = torch.compile(mean, fullgraph=True, backend="aot_eager")(leaf)
-    (grad,) = torch.autograd.grad(value, leaf)
-    assert calls == [False, True], "values forward, the gradient when it is asked for"
-    expected = mean(leaf)
-    (wanted,) = torch.autograd.grad(expected, leaf)
-    assert grad.dtype == leaf.dtype
-    torch.testing.assert_close(value, expected)
-    torch.testing.assert_close(grad, wanted)
-
-
 @pytest.mark.parametrize(
     "options", [{}, {"soft_cap": 2.0}, {"z_loss": 0.1, "label_smoothing": 0.1, "temperature": 2.0}]
 )

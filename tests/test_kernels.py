@@ -599,25 +599,3 @@ def test_a_parameter_may_be_called_like_an_operation() -> None:
     each = lossary.tweedie_deviance(log_mean, target, power=power)
     few = lossary.tweedie_deviance(log_mean[:9], target[:9], power=power[:9])
     np.testing.assert_allclose(each[:9], few, rtol=1e-12)
-
-
-# --- operators of PyTorch -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["float32", "float64"])
-@pytest.mark.parametrize("name", ["huber", "binary_cross_entropy_with_logits", "gaussian_nll", "tweedie_deviance"])
-def test_operators_say_the_truth_about_themselves(name: str, kind: str) -> None:
-    torch = pytest.importorskip("torch")
-    from lossary.backends.torch import pointwise_operators as torch_ops
-
-    loss = lossary.get(name)
-    arrays = [torch.from_numpy(x) for x in drawn(loss, np.dtype(kind).type, 9, 12)]
-    tensors = [x.requires_grad_() if n in loss.wrt else x for n, x in zip(loss.arguments, arrays, strict=True)]
-    packed = torch_ops.packed(loss, tensors, dict(loss.defaults))
-    assert packed is not None
-    torch.library.opcheck(torch_ops.values, packed)
-    torch.library.opcheck(torch_ops.summed, (None, *packed))
-    weights = torch.linspace(0, 1, 12, dtype=tensors[0].dtype)
-    torch.library.opcheck(torch_ops.summed, (weights, *packed))
-    still = (packed[0], [x.detach() for x in packed[1]], *packed[2:])
-    torch.library.opcheck(torch_ops.gradient, (weights, *still))

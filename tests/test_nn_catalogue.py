@@ -428,7 +428,7 @@ def own() -> Iterator[Loss]:
         yield scale * 6 * size
 
     yield cubic_error
-    del records._RECORDS["cubic_error"]
+    del records.record.ENTERED["cubic_error"]
 
 
 def test_a_users_own_loss_is_a_module_too(own: Loss) -> None:

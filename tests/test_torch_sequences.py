@@ -92,19 +92,6 @@ def test_narrow_types(loss: Loss, dtype: Any) -> None:
     torch.testing.assert_close(grad, torch.autograd.grad(loss(*arrays).sum(), arrays[0])[0])
 
 
-def test_the_operators_are_what_they_claim() -> None:
-    loss = lossary.rnnt
-    arrays = tensors(loss, batch=2, steps=7)
-    from lossary.backends.torch.sequence_operators import gradient, values
-
-    arrays[0].requires_grad_()
-    packed = ("rnnt", arrays, "", [0.0], "blank", "")
-    torch.library.opcheck(values, (None, *packed))
-    torch.library.opcheck(values, (torch.tensor([1.0, 2.0], dtype=torch.float64), *packed))
-    still = [x.detach() for x in arrays]
-    torch.library.opcheck(gradient, (torch.tensor([1.0, -2.0], dtype=torch.float64), "rnnt", still, *packed[2:]))
-
-
 def test_learned_scores_of_the_ends_are_differentiated_under_the_compiler_too() -> None:
     emissions, transitions, tags, lengths = tensors(lossary.linear_chain_crf, steps=7)
     start = torch.zeros(4, dtype=torch.float64, requires_grad=True)

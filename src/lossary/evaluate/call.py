@@ -16,7 +16,7 @@ from lossary.catalogue.signatures import Signature
 from lossary.errors import DomainError
 from lossary.evaluate import checks, reduction
 
-_WHOLE = ("index", "integer", "length")  # kinds of arrays whose type says nothing about the type to compute in
+WHOLE = ("index", "integer", "length")  # kinds of arrays whose type says nothing about the type to compute in
 
 
 # A batch compared with itself is computed some anchors at a time if its table of pairs is larger than this, in bytes.
@@ -35,6 +35,7 @@ class Call:
     arrays: Sequence[Any]
     params: Mapping[str, Any]
     signature: Signature
+    alternative: int  # the number of the signature among those of the loss, or of its coupling
     batch: tuple[int, ...]
     dtype: Any
     weights: Any
@@ -233,7 +234,7 @@ def prepare(
         batch = arrays[0].shape[:1]  # the examples that are coupled are the batch
     domains = [loss.domain(name, alternative) for name in loss.arguments]
 
-    dtype = xp.compute_dtype([a for a, d in zip(arrays, domains, strict=True) if d.kind not in _WHOLE])
+    dtype = xp.compute_dtype([a for a, d in zip(arrays, domains, strict=True) if d.kind not in WHOLE])
     exempt = params.pop("ignore_index", None)
     if exempt is not None:
         labels = checks.ignorable(loss, arrays, domains)
@@ -270,7 +271,7 @@ def prepare(
             ready.append(_row(array if as_it_is else xp.cast(array, dtype), core, signature))
     arrays_given = [k for k, v in params.items() if not isinstance(v, (int, float)) and hasattr(v, "shape")]
     params |= {k: xp.cast(xp.asarray(params[k], k, like), dtype) for k in arrays_given}
-    call = Call(loss, backend, arrays, ready, params, signature, batch, dtype, weights, domains, exempt, check)
+    call = Call(loss, backend, arrays, ready, params, signature, alternative, batch, dtype, weights, domains, exempt, check)
     if not later:
         call.check_values()
     return call

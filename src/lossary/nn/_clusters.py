@@ -64,7 +64,7 @@ def _compiled(shape: torch.Size, dtype: torch.dtype, gradient: bool) -> Callable
     return rows.Labelled(count, classes, lean.FLOATS[dtype], 0.0, False, gradient)
 
 
-class _Clusters(small.Call):
+class _Clusters(small.SmallCall):
     """A small call on clusters: all of it but its tensors."""
 
     how = "none"
@@ -93,7 +93,7 @@ class _Clusters(small.Call):
             kernel(x.data_ptr(), labels, 0, weights, 1.0, values, grads[number].data_ptr() if gradient else 0)
         return costs.index_add_(0, order, further) if tail else costs, grads
 
-    def at_length(self, *tensors: Tensor) -> Tensor:
+    def general(self, *tensors: Tensor) -> Tensor:
         """Return the same the way of all rows."""
         in_head, order, inside = tensors[self.leaves :]
         return self.long_way(tensors[: self.leaves], Sorted(in_head, order, inside, self.counts))

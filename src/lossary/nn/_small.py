@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from lossary.backends.torch import fast as lean
+from lossary.backends.torch.autograd import Evaluation, evaluated, times
 from lossary.backends.torch.tensors import observed, ordinary
-from lossary.errors import DomainError
 from lossary.kernels import table
 
 
@@ -34,7 +34,7 @@ def few(x: Tensor) -> bool:
     return x.dtype in lean.FLOATS and 0 < x.numel() <= lean.MOST
 
 
-class Call:
+class SmallCall(Evaluation):
     """A small call: all of it but its tensors, the first of which are differentiated."""
 
     how: str
@@ -45,58 +45,44 @@ class Call:
     ) -> tuple[Tensor, Sequence[Tensor]]:
         """Return the reduced value, and its gradients if wanted, or those of the sum of values times other factors.
 
-        Raises `DomainError` if the long way has something to say.
+        Raises `DomainError` to ask for the general path.
         """
         raise NotImplementedError
 
-    def at_length(self, *tensors: Tensor) -> Tensor:
-        """Return the same the long way, which has every derivative."""
+    def general(self, *tensors: Tensor) -> Tensor:
+        """Return the same by the general path, which has every derivative."""
         raise NotImplementedError
 
+    def forward(self, tensors: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+        """Return the value, and the gradients where the gradient of the value will be one number."""
+        return self.evaluate(tensors, self.how != "none")
 
-def taken(call: Call, *tensors: Tensor) -> Tensor | None:
-    """Return the value of a call, differentiable; None if its numbers are not for a kernel."""
-    try:
-        if torch.is_grad_enabled() and any(x.requires_grad for x in tensors[: call.leaves]):
-            found: Tensor = _apply(call, *tensors)
-            return found
-        return call.evaluate(tensors, False)[0]
-    except DomainError:
-        return None
+    def value(self, tensors: Sequence[Tensor]) -> Tensor:
+        """Return the value alone."""
+        return self.evaluate(tensors, False)[0]
 
-
-class _Small(torch.autograd.Function):
-    """A small call under autograd. The gradient is taken along where what comes back will be one number."""
-
-    @staticmethod
-    def forward(ctx: Any, call: Call, *tensors: Tensor) -> Tensor:
-        ctx.call = call
-        ctx.save_for_backward(*tensors)
-        value, ctx.kept = call.evaluate(tensors, call.how != "none")
-        return value
-
-    @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> Any:
-        call, tensors = ctx.call, ctx.saved_tensors
-        nothing = (None,) * (len(tensors) - call.leaves)
-        if torch.is_grad_enabled():
-            value = call.at_length(*tensors)
-            wanted = [x for x in tensors[: call.leaves] if x.requires_grad]
-            found = iter(torch.autograd.grad(value, wanted, upstream, create_graph=True))
-            return None, *(next(found) if x.requires_grad else None for x in tensors[: call.leaves]), *nothing
-        if call.how == "none":
+    def gradient(self, tensors: Sequence[Tensor], kept: Sequence[Tensor], upstream: Tensor) -> Sequence[Tensor | None]:
+        """Return the gradient of every tensor."""
+        nothing = (None,) * (len(tensors) - self.leaves)
+        if self.how == "none":
             factors = torch.empty_like(upstream, memory_format=torch.contiguous_format).copy_(upstream)
-            return None, *call.evaluate(tensors, True, factors)[1], *nothing
-        # Handed over, not copied: whoever gets a gradient may change it. A second time it is computed.
-        grads, ctx.kept = ctx.kept or call.evaluate(tensors, True)[1], ()
+            return *self.evaluate(tensors, True, factors)[1], *nothing
+        grads = kept or self.evaluate(tensors, True)[1]
         try:
             by = upstream.item()
-        except RuntimeError:  # several at once, as where a whole Jacobian is asked for in one walk back
-            return None, *(torch.where(upstream == 0, 0, grad * upstream) for grad in grads), *nothing
-        if by != 1:  # times 0 is 0 wherever the slope is finite; elsewhere the loss has none to speak of
-            grads = [grad * by if by else torch.zeros_like(grad) for grad in grads]
-        return None, *grads, *nothing
+        except RuntimeError:  # several at once, as where a whole Jacobian is asked for in one backward pass
+            return *(torch.where(upstream == 0, 0, grad * upstream) for grad in grads), *nothing
+        return *times(grads, by), *nothing
+
+    def differentiable(self, tensors: Sequence[Tensor], upstream: Tensor) -> Sequence[Tensor | None]:
+        """Return the gradient of every tensor, in operations that can be differentiated again."""
+        value = self.general(*tensors)
+        leaves = tensors[: self.leaves]
+        found = iter(torch.autograd.grad(value, [x for x in leaves if x.requires_grad], upstream, create_graph=True))
+        return *(next(found) if x.requires_grad else None for x in leaves), *(None,) * (len(tensors) - self.leaves)
 
 
-# `Function.apply` without its questions about `torch.func`, which `possible` has asked.
-_apply: Any = super(torch.autograd.Function, _Small).apply
+def taken(call: SmallCall, *tensors: Tensor) -> Tensor | None:
+    """Return the value of a call, differentiable; None if its numbers are not for a kernel."""
+    differentiated = torch.is_grad_enabled() and any(x.requires_grad for x in tensors[: call.leaves])
+    return evaluated(call, tensors, differentiated)

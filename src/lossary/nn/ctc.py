@@ -273,7 +273,7 @@ def _by_kernel(
     return small.taken(_Call(kind, columns, blank, how, zero_infinity), log_probs, *whole)
 
 
-class _Call(small.Call):
+class _Call(small.SmallCall):
     """A small call: all of it but its tensors."""
 
     def __init__(self, kind: _Kind, columns: int, blank: int, how: str, zero_infinity: bool) -> None:
@@ -332,7 +332,7 @@ class _Call(small.Call):
             costs = map(operator.mul, costs, told[3 * batch : 4 * batch].tolist())
         return log_probs.new_full((), sum(costs)), slopes
 
-    def at_length(self, *tensors: Tensor) -> Tensor:
+    def general(self, *tensors: Tensor) -> Tensor:
         """Return the same by way of the catalogue."""
         log_probs, targets, counted, spoken = tensors
         checked = _checked(log_probs, targets, counted, spoken, self.blank)

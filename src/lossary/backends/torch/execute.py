@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import where, zeros_like
 
-from lossary.backends.torch import pointwise_operators, row_operators, sequence_operators
-from lossary.backends.torch.autograd import Spec, differentiable_values
-from lossary.backends.torch.kernels import fused_values, run_kernel
-from lossary.backends.torch.namespace import accumulator
-from lossary.backends.torch.tensors import NUMPY, in_memory, observed, ordinary
+from lossary.backends.torch.autograd import Eager, definition, differentiable_values
+from lossary.backends.torch.kernels import Kernel, run_kernel
+from lossary.backends.torch.operators import opaque
+from lossary.backends.torch.tensors import in_memory, observed, ordinary
 from lossary.catalogue import Loss
 from lossary.catalogue.signatures import Signature
 from lossary.evaluate.call import Call
@@ -41,22 +38,20 @@ def fused(call: Call, value: Any, order: int, scale: Any, finish: Callable[[Any]
     is being differentiated they are left to ordinary operations.
     """
     if torch.compiler.is_compiling():
-        return None if order else _as_operator(call, value, finish)
-    names = tuple(name for name, held in call.params.items() if isinstance(held, Tensor))
-    tensors = (*call.arrays, *(call.params[name] for name in names))
+        return None if order else _compiled(call, value, finish)
+    evaluation, tensors = definition(call)
     factors = () if call.weights is None else (call.weights,)
     if observed() or not all(map(ordinary, (*tensors, *factors))):
         return None
     kernel = table.find(call.loss)
     if kernel is None:
         return None
-    wrt = tuple(call.loss.arguments.index(name) for name in call.loss.wrt)
     tracked: list[int] = []
     if torch.is_grad_enabled():
         tracked = [i for i, x in enumerate((*tensors, *factors)) if x.requires_grad]
         if isinstance(scale, Tensor) and scale.requires_grad:
             return None
-    if tracked and (order or any(i not in wrt for i in tracked)):
+    if tracked and (order or any(i not in evaluation.wrt for i in tracked)):
         return None
     if not tracked:
         return run_kernel(kernel, call, value, order, call.weights, scale, finish)
@@ -64,55 +59,10 @@ def fused(call: Call, value: Any, order: int, scale: Any, finish: Callable[[Any]
     done = run_kernel(kernel, call, value, int(value == "sum"), call.weights, scale, finish)
     if done is None:
         return None
-    return replace(done, value=fused_values(Spec(call, names, wrt), kernel, scale, done, *tensors))
+    return replace(done, value=Eager.apply(Kernel(evaluation, kernel, scale, done), *tensors), derivatives=())
 
 
-def _as_operator(call: Call, value: Any, finish: Callable[[Any], Any]) -> Any:
-    """Return the values of a loss on the CPU through an operator that the compiler does not look into."""
-    if call.loss.optional:
-        return _sequences_as_operator(call, value, finish)
-    if call.signature.rank == 1 and call.loss.coupling is None:
-        return _rows_as_operator(call, value, finish)
-    tensors = (*call.arrays, *(held for held in call.params.values() if isinstance(held, Tensor)))
-    wrt = [call.loss.arguments.index(name) for name in call.loss.wrt]
-    others = [x for i, x in enumerate(tensors) if i not in wrt] + ([] if call.weights is None else [call.weights])
-    if (
-        any(x.device.type != "cpu" or x.dtype != call.dtype for x in tensors)
-        or call.dtype not in NUMPY
-        or torch._C._are_functorch_transforms_active()
-        or any(x.requires_grad for x in others)
-        or not _worth_an_operator(call)
-    ):
-        return None
-    arguments = pointwise_operators.packed(call.loss, call.arrays, call.params)
-    if arguments is None:
-        return None
-    if value == "each":
-        done = pointwise_operators.values(*arguments)
-        return Outcome(done if call.weights is None else where(call.weights == 0, 0, done * call.weights), ())
-    return Outcome(finish(pointwise_operators.summed(call.weights, *arguments)[0]), ())
-
-
-def _rows_as_operator(call: Call, value: Any, finish: Callable[[Any], Any]) -> Any:
-    if not table.available():
-        return None
-    done = row_operators.traced(call)
-    if done is None:
-        return None
-    if call.weights is not None:
-        done = where(call.weights == 0, zeros_like(done), done * call.weights)
-    return Outcome(done if value == "each" else finish(done.sum(dtype=torch.float64)), ())
-
-
-def _sequences_as_operator(call: Call, value: Any, finish: Callable[[Any], Any]) -> Any:
-    """Return the values of a loss with lengths, on any device: its recursion over time is no food for a tracer."""
-    done = sequence_operators.traced(call)
-    if done is None:
-        return None
-    return Outcome(done if value == "each" else finish(done.sum(dtype=accumulator(call.dtype))), ())
-
-
-def _worth_an_operator(call: Call) -> bool:
-    if call.signature.rank or call.loss.coupling is not None or not table.available():
-        return False
-    return math.prod(call.batch) >= table.least(table.LEAST)
+def _compiled(call: Call, value: Any, finish: Callable[[Any], Any]) -> Any:
+    """Return the values of a call through the operator that is opaque to the compiler, if it is for that."""
+    done = opaque(call, value)
+    return None if done is None else Outcome(finish(done) if value == "sum" else done, ())

@@ -27,7 +27,7 @@ from lossary.backends.numpy.fast import NUMBERS, form
 from lossary.backends.torch import namespace as xp
 from lossary.backends.torch import private_api as inner
 from lossary.backends.torch import tensors as kinds
-from lossary.backends.torch.autograd import gradients
+from lossary.backends.torch.autograd import Evaluation, apply_directly, gradients, times
 from lossary.catalogue import Loss
 from lossary.errors import DomainError
 from lossary.evaluate import checks, reduction
@@ -177,7 +177,7 @@ def _kind(
     return None
 
 
-class _Kind:
+class _Kind(Evaluation):
     """A kind of call: how to compute it, and by what the derivatives it returns are still to be multiplied."""
 
     shapes: Sequence[tuple[int, ...]]  # of the arrays
@@ -209,19 +209,33 @@ class _Kind:
         self.leading = self.wrt == tuple(range(len(self.wrt)))  # what is differentiated comes first
         self.others: tuple[None, ...] = (None,) * (len(loss.arguments) - len(self.wrt))  # have no gradient
         # What answers a call, under autograd if that follows it.
-        self.answer: Callable[..., Tensor] = partial(_apply, self) if tracked else self.value
+        self.answer: Callable[..., Tensor] = partial(apply_directly, self) if tracked else self.untracked
 
     def ready(self) -> bool:
         """Prepare for calls; False if there is no lean path for them."""
         raise NotImplementedError
 
-    def value(self, *arrays: Tensor) -> Tensor:
+    def untracked(self, *arrays: Tensor) -> Tensor:
         """Return the value alone."""
-        return self.evaluate(arrays)[0]
+        return self.forward(arrays)[0]
 
-    def evaluate(self, arrays: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
-        """Return the value and, where wanted, derivatives but for `factor`; a DomainError leads the long way."""
-        raise NotImplementedError
+    def gradient(self, tensors: Sequence[Tensor], kept: Sequence[Tensor], upstream: Tensor) -> Sequence[Tensor | None]:
+        """Return the gradient of every tensor."""
+        kept = kept or self.forward(tensors)[1]
+        if self.how == "none":
+            grads = self.times(kept, upstream, tensors)
+        else:
+            try:
+                by = upstream.item() * self.factor
+            except RuntimeError:  # several at once, as where a whole Jacobian is asked for in one backward pass
+                return self.differentiable(tensors, upstream)
+            grads = times(kept, by)
+        if self.leading:
+            return *grads, *self.others
+        placed: list[Tensor | None] = [None] * (len(grads) + len(self.others))
+        for at, grad in zip(self.wrt, grads, strict=True):
+            placed[at] = grad
+        return placed
 
     def times(self, slopes: Sequence[Tensor], upstream: Tensor, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
         """Derivatives times what comes back for each value, exactly 0 where that is 0."""
@@ -235,8 +249,8 @@ class _Kind:
             found.append((slope * upstream.reshape(wide)).masked_fill_(nothing.reshape(wide), 0))
         return found
 
-    def traced(self, tensors: Sequence[Tensor], upstream: Tensor) -> tuple[Tensor | None, ...]:
-        """All gradients the long way, in operations that can be differentiated again."""
+    def differentiable(self, tensors: Sequence[Tensor], upstream: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradient of every tensor, in operations that can be differentiated again."""
         params = {**self.params, "class_weight": tensors[-1]} if self.weighed else self.params
         arrays = tensors[: len(self.loss.arguments)]
         if self.listed:
@@ -251,7 +265,7 @@ class _Kind:
             spread = upstream / count
         found = gradients(call, reduction.weigh(xp, spread.expand(self.batch), call.weights))
         grads = (None if grad is None else grad.reshape(x.shape) for grad, x in zip(found, tensors, strict=False))
-        return None, *grads, *[None] * self.weighed
+        return *grads, *[None] * self.weighed
 
 
 class _Planned(_Kind):
@@ -280,7 +294,7 @@ class _Planned(_Kind):
         self.results = [(shape, torch.empty(shape, device="meta").stride(), self.dtype) for shape in shapes]
         return True
 
-    def evaluate(self, arrays: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+    def forward(self, arrays: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
         given = arrays if self.in_order else [arrays[at] for at in self.inputs]
         addresses = [x.data_ptr() for x in given]
         if min(addresses) < _HIGH:
@@ -310,7 +324,7 @@ class _Defined(_Kind):
         ignored = self.params.pop("ignore_index", None)  # said of labels, of which there are none
         return ignored is None and not self.loss.signatures[self.alternative].rank
 
-    def evaluate(self, arrays: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+    def forward(self, arrays: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
         _refuse_freed(self.loss, arrays)
         if self.check:
             for name, x in zip(self.loss.arguments, arrays, strict=True):
@@ -364,10 +378,10 @@ class _Large(_Kind):
 
     def ready(self) -> bool:
         self.ignored = self.params.pop("ignore_index", None)
-        self.answer = self.value
+        self.answer = self.untracked
         return table.available() and self.how != "none" and (self.ignored is None or self.labels >= 0)
 
-    def value(self, *arrays: Tensor) -> Tensor:
+    def untracked(self, *arrays: Tensor) -> Tensor:
         """Return the reduced value, differentiable."""
         _refuse_freed(self.loss, arrays)
         params = dict(self.params)
@@ -395,44 +409,3 @@ class _Large(_Kind):
         if kept < 0 or (kept == 0 and self.how == "mean"):
             raise DomainError
         return kept
-
-
-class _Small(torch.autograd.Function):
-    """A small call under autograd: its gradient has been taken along."""
-
-    @staticmethod
-    def forward(ctx: Any, kind: _Kind, *tensors: Tensor) -> Tensor:
-        value, grads = kind.evaluate(tensors)
-        ctx.held = kind, grads
-        ctx.save_for_backward(*tensors)
-        return value
-
-    @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> Any:
-        kind, kept = ctx.held
-        if torch.is_grad_enabled():
-            return kind.traced(ctx.saved_tensors, upstream)
-        # Handed over, not copied: whoever gets a gradient may change it. A second time it is computed.
-        ctx.held = kind, ()
-        kept = kept or kind.evaluate(ctx.saved_tensors)[1]
-        if kind.how == "none":
-            grads = kind.times(kept, upstream, ctx.saved_tensors)
-        else:
-            try:
-                by = upstream.item() * kind.factor
-            except RuntimeError:  # several at once, as where a whole Jacobian is asked for in one walk back
-                return kind.traced(ctx.saved_tensors, upstream)
-            # Times 0 is 0 wherever the slope is finite; elsewhere the loss has no slope to speak of.
-            grads = kept if by == 1 else [slope * by if by else torch.zeros_like(slope) for slope in kept]
-        if kind.leading:
-            return None, *grads, *kind.others
-        placed: list[Tensor | None] = [None] * (len(grads) + len(kind.others))
-        for at, grad in zip(kind.wrt, grads, strict=True):
-            placed[at] = grad
-        return None, *placed
-
-
-# `Function.apply` without its questions about `torch.func`, which `reduced` has asked, and on the way back straight to
-# `backward`, without asking which of the ways to define one was taken.
-_apply: Any = super(torch.autograd.Function, _Small).apply
-_Small._backward_cls.apply = _Small.backward  # type: ignore[attr-defined]

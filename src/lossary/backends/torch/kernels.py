@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import zeros_like
 
-from lossary.backends.torch.autograd import Spec, gradients_of, placed
+from lossary.backends.torch.autograd import Definition, Evaluation, times
 from lossary.backends.torch.tensors import NUMPY, memory, of_memory, ordinary
 from lossary.evaluate.call import Call
 from lossary.kernels.table import Outcome, Wanted
 
 Tensor = torch.Tensor
-
-
-def _in_place_of(spec: Spec, tensors: Sequence[Tensor], derivatives: Sequence[Tensor]) -> list[Tensor]:
-    """Give a kernel's derivatives the shape of the tensors they are of.
-
-    A kernel gives that of the caller's argument. A definition on rows has axes of length 1 behind it, if the argument
-    has fewer dimensions than a row.
-    """
-    return [grad.reshape(tensors[at].shape) for at, grad in zip(spec.wrt, derivatives, strict=True)]
 
 
 def run_kernel(
@@ -48,47 +38,56 @@ def run_kernel(
     return Outcome(values, tuple(of_memory(d, given[name].dtype) for d, name in derivatives))
 
 
-class _Fused(torch.autograd.Function):
-    """What a kernel has computed, with the gradient of a kernel; differentiated twice, the definition's."""
+@dataclass(eq=False)
+class Kernel(Evaluation):
+    """What a kernel has computed of a prepared call, `done`; its gradient is a kernel's, its second derivative not."""
 
-    @staticmethod
-    def forward(ctx: Any, spec: Spec, kernel: Any, scale: Any, done: Any, *tensors: Tensor) -> Tensor:
-        ctx.spec, ctx.kernel, ctx.scale = spec, kernel, scale
-        ctx.save_for_backward(*tensors)
-        ctx.kept = done.derivatives
-        return done.value
+    definition: Definition
+    kernel: Any
+    scale: Any
+    done: Outcome | None
 
-    @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> Any:
-        spec, tensors = ctx.spec, ctx.saved_tensors
-        nothing = (None,) * 4
-        plain = not torch.is_grad_enabled() and ordinary(upstream)
-        if ctx.kept and plain:
-            # They are handed over, not copied: whoever gets a gradient may add to it. A second time they are computed.
-            kept, ctx.kept = ctx.kept, ()
+    def forward(self, tensors: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+        """Return the value, and the derivatives if they were computed with it."""
+        # Not held here: autograd copies a gradient to which anything else refers.
+        done, self.done = self.done, None
+        assert done is not None
+        return done.value, list(done.derivatives)
+
+    def gradient(self, tensors: Sequence[Tensor], kept: Any, upstream: Tensor) -> Sequence[Tensor | None]:
+        """Return the gradient of every tensor."""
+        call = self.definition.on(tensors)
+        if not ordinary(upstream):
+            return self.differentiable(tensors, upstream)
+        if kept:
             by = float(upstream)
             # What was rounded to half precision is not scaled: a scale is there to keep it from becoming 0.
-            if by in (0, 1) or all(d.dtype == spec.call.dtype for d in kept):
-                # Times 0 is 0 wherever the derivative is finite; elsewhere the loss has no slope to speak of.
-                grads = kept if by == 1 else [d * by if by else zeros_like(d) for d in kept]
-                return *nothing, *placed(spec, tensors, _in_place_of(spec, tensors, grads))
-            del kept  # its memory is used again
-        call = spec.on(tensors)
-        if plain:
-            factor, alike = 1.0, upstream.numel() and not any(upstream.stride())  # what a mean or a sum sends back
-            if alike:
-                factor = float(upstream[(0,) * upstream.ndim])
-            weights = call.weights if alike and factor else _product(call.weights, upstream).expand(call.batch)
-            by = (factor or 1.0) * float(ctx.scale)
-            done = run_kernel(ctx.kernel, replace(call, check=False), None, 1, weights, by, float)
-            if done is not None:
-                return *nothing, *placed(spec, tensors, _in_place_of(spec, tensors, done.derivatives))
-        spread = _product(call.weights, upstream * ctx.scale).expand(call.batch)
-        return *nothing, *gradients_of(spec, tensors, spread.reshape(spread.shape + (1,) * call.inner))
+            if by in (0, 1) or all(derivative.dtype == call.dtype for derivative in kept):
+                return self._placed(tensors, times(kept, by))
+            kept.clear()  # its memory is used again
+        factor, alike = 1.0, upstream.numel() and not any(upstream.stride())  # what a mean or a sum sends back
+        if alike:
+            factor = float(upstream[(0,) * upstream.ndim])
+        weights = call.weights if alike and factor else _product(call.weights, upstream).expand(call.batch)
+        by = (factor or 1.0) * float(self.scale)
+        done = run_kernel(self.kernel, replace(call, check=False), None, 1, weights, by, float)
+        return self.differentiable(tensors, upstream) if done is None else self._placed(tensors, done.derivatives)
+
+    def differentiable(self, tensors: Sequence[Tensor], upstream: Tensor) -> Sequence[Tensor | None]:
+        """Return the definition's gradient of every tensor, in operations that can be differentiated again."""
+        call = self.definition.call
+        spread = _product(call.weights, upstream * self.scale).expand(call.batch)
+        return self.definition.differentiable(tensors, spread.reshape(spread.shape + (1,) * call.inner))
+
+    def _placed(self, tensors: Sequence[Tensor], derivatives: Sequence[Tensor]) -> Sequence[Tensor | None]:
+        """Give a kernel's derivatives, which have the shape of the caller's arguments, that of the tensors they are of.
+
+        A definition on rows has axes of length 1 behind it, if the argument has fewer dimensions than a row.
+        """
+        wrt = self.definition.wrt
+        shaped = [grad.reshape(tensors[at].shape) for at, grad in zip(wrt, derivatives, strict=True)]
+        return self.definition.placed(tensors, shaped)
 
 
 def _product(weights: Tensor | None, upstream: Tensor) -> Tensor:
     return upstream if weights is None else weights * upstream
-
-
-fused_values = _Fused.apply

@@ -1,0 +1,211 @@
+"""The operator of losses, `lossary::evaluate`: opaque to `torch.compile`, known to autograd.
+
+Inside it runs what runs without a compiler: a kernel where there is one, else the definition, on any device. Large
+calls of losses that have a CPU kernel go through it, and recursions over time, of which a trace would hold as many
+copies as there are steps. Other calls are traced as ordinary operations, which the compiler fuses with others.
+
+Arguments of an operator are tensors, numbers and words. Parameters that are numbers travel as numbers, tensors as
+tensors, and options as ``name=True`` and the like. The loss travels as its key, by which `lossary.catalogue.recorded`
+has the record: its name says nothing of a loss outside the catalogue.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lossary.backends.torch.kernels import run_kernel
+from lossary.backends.torch.namespace import accumulator, compute_dtype
+from lossary.backends.torch.tensors import HALVES, NUMPY, ordinary
+from lossary.catalogue import Loss, recorded
+from lossary.evaluate import reduction
+from lossary.evaluate.call import WHOLE, Call, prepare
+from lossary.kernels import table
+
+_OPTIONS = {"None": None, "True": True, "False": False}
+_INTEGERS = ("index", "count", "integer")  # kinds of parameters that are whole numbers
+
+
+def is_opaque(call: Call) -> bool:
+    """Whether a compiled call goes through the operator."""
+    loss, first = call.loss, call.given[0]
+    wrt = [loss.arguments.index(name) for name in loss.wrt]
+    fixed = [x for at, x in enumerate(call.given) if at not in wrt]
+    fixed += [held for held in (*call.params.values(), call.weights) if isinstance(held, Tensor)]
+    if loss.coupling is not None or torch._C._are_functorch_transforms_active() or any(x.requires_grad for x in fixed):
+        return False
+    if first.ndim != len(call.batch) + len(call.signature.inputs[0]) or not first.is_floating_point():
+        return False
+    if loss.optional:
+        return True
+    if call.dtype not in NUMPY or any(x.device.type != "cpu" for x in (*call.given, *fixed)) or not table.available():
+        return False
+    if not call.signature.rank:
+        return math.prod(call.batch) >= table.least(table.LEAST)
+    return bool(table.by_hand(loss)[0]) and first.numel() >= table.least(table.LEAST_ROWS)
+
+
+def opaque(call: Call, value: str) -> Tensor | None:
+    """Return the weighted values of a call, or their sum in a wide type, differentiable; None if it is to be traced."""
+    arguments = packed(call) if is_opaque(call) else None
+    if arguments is None:
+        return None
+    differentiated = [call.given[call.loss.arguments.index(name)] for name in call.loss.wrt]
+    tracked = torch.is_grad_enabled() and any(x.requires_grad for x in differentiated)
+    # In half precision the gradient waits for what it is multiplied by: a scale is there to keep it from becoming 0.
+    along = value == "sum" and tracked and not any(x.dtype in HALVES for x in differentiated)
+    found: Tensor = evaluate(call.weights, *arguments, value, int(along))[0]
+    return found
+
+
+# --- arguments --------------------------------------------------------------------------------------------------------
+
+
+def packed(call: Call) -> tuple[Any, ...] | None:
+    """Return a call as the arguments of the operator; None if a parameter has no place among them."""
+    loss = call.loss
+    if not loss.key:
+        return None
+    tensors, names, keys, numbers, options = [], [], [], [], []
+    for whole, given, allowed in zip(call.arrays, call.given, call.domains, strict=True):
+        # Labels under the mask may be anything as the caller gave them; as the definition takes them they are -1.
+        tensors.append(whole.reshape(given.shape) if allowed.kind in WHOLE else given)
+    for name, value in call.params.items():
+        if isinstance(value, Tensor):
+            names.append(name)
+            tensors.append(value)
+        elif value is None or isinstance(value, bool):
+            options.append(f"{name}={value}")
+        elif isinstance(value, (int, float, torch.SymFloat, torch.SymInt)):
+            keys.append(name)
+            numbers.append(float(value))
+        else:
+            return None
+    return loss.key, call.alternative, tensors, ",".join(names), numbers, ",".join(keys), ",".join(options)
+
+
+def _parameters(loss: Loss, numbers: Sequence[float], keys: str, options: str) -> dict[str, Any]:
+    """Return the parameters that travelled as numbers and words."""
+    params: dict[str, Any] = {}
+    for option in filter(None, options.split(",")):
+        name, _, held = option.partition("=")
+        params[name] = _OPTIONS[held]
+    for name, number in zip(filter(None, keys.split(",")), numbers, strict=True):
+        domain = loss.parameter_domains.get(name, (None, False))[0]
+        params[name] = int(number) if domain is not None and domain.kind in _INTEGERS else number
+    return params
+
+
+# --- the operator -----------------------------------------------------------------------------------------------------
+
+
+@torch.library.custom_op("lossary::evaluate", mutates_args=())
+def evaluate(
+    factors: Tensor | None,
+    loss: str,
+    alternative: int,
+    tensors: Sequence[Tensor],
+    names: str,
+    numbers: Sequence[float],
+    keys: str,
+    options: str,
+    value: str,
+    order: int,
+) -> list[Tensor]:
+    """The values of a call times factors (`value` "each"), their sum ("sum") or neither (""), then derivatives.
+
+    Derivatives of order 1 are those of the sum of values times factors, which may be of any sign.
+    """
+    record = recorded(loss)
+    count = len(record.arguments)
+    params: Mapping[str, Any] = _parameters(record, numbers, keys, options)
+    extra = dict(zip(filter(None, names.split(",")), tensors[count:], strict=True))
+    with torch.no_grad():
+        call = prepare(record, [x.detach() for x in tensors[:count]], {**params, **extra}, check=False, later=True)
+        factors = None if factors is None else factors.detach().resolve_neg().to(call.dtype).expand(call.batch)
+        done = _computed(replace(call, weights=factors), value, order)
+    return [x.contiguous() for x in done]  # a kernel's gradient may lie in memory as the logits do
+
+
+def _computed(call: Call, value: str, order: int) -> list[Tensor]:
+    wide = _sum_dtype(call.dtype, call.given[0].device)
+    kernel = table.find(call.loss) if all(map(ordinary, call.given)) else None
+    result = None
+    if kernel is not None:
+        result = run_kernel(kernel, call, value or None, order, call.weights, 1.0, lambda total: total)
+    if result is not None:
+        return [
+            *([] if not value else [result.value.to(wide) if value == "sum" else result.value]),
+            *result.derivatives,
+        ]
+    values, derivatives, _ = call.pull(order)
+    found = []
+    if value:
+        weighted = reduction.weigh(call.xp, call.values(values), call.weights)
+        found.append(weighted.sum(dtype=wide) if value == "sum" else weighted)
+    return [*found, *(call.restore(derivatives[0], call.weights) if order else ())]
+
+
+def _sum_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype:
+    return torch.float64 if device.type == "cpu" else accumulator(dtype)
+
+
+def _batch(loss: Loss, alternative: int, tensors: Sequence[Tensor]) -> Sequence[int]:
+    cores = loss.signatures[alternative].inputs
+    leading = [x.shape[: x.ndim - len(core)] for x, core in zip(tensors, cores, strict=False)]
+    return max(leading, key=len)
+
+
+@evaluate.register_fake
+def _(factors: Tensor | None, loss: str, alternative: int, tensors: Sequence[Tensor], *others: Any) -> list[Tensor]:
+    *_, value, order = others
+    record = recorded(loss)
+    arrays, first = tensors[: len(record.arguments)], tensors[0]
+    dtype = compute_dtype(
+        [x for at, x in enumerate(arrays) if record.argument_domains[alternative][at].kind not in WHOLE]
+    )
+    found = []
+    if value == "each":
+        found.append(first.new_empty(_batch(record, alternative, arrays), dtype=dtype))
+    elif value == "sum":
+        found.append(first.new_empty((), dtype=_sum_dtype(dtype, first.device)))
+    if order:
+        differentiated = (arrays[record.arguments.index(name)] for name in record.wrt)
+        found += [torch.empty_like(x, memory_format=torch.contiguous_format) for x in differentiated]
+    return found
+
+
+def _keep(ctx: Any, inputs: Any, output: Any) -> None:
+    factors, ctx.loss, ctx.alternative, tensors, *ctx.rest, value, order = inputs
+    ctx.count, ctx.along = len(tensors), bool(order)
+    # An empty list is answered by one.
+    ctx.nothing = None if ctx.rest[1] else []
+    if not value:
+        raise NotImplementedError("lossary::evaluate has no second derivative under torch.compile")
+    if ctx.along:
+        ctx.save_for_backward(*output[1:])
+    else:
+        ctx.save_for_backward(factors, *tensors)
+
+
+def _backward(ctx: Any, upstreams: Sequence[Tensor]) -> Any:
+    record, upstream = recorded(ctx.loss), upstreams[0]
+    if ctx.along:
+        grads = [torch.where(upstream == 0, torch.zeros_like(d), d * upstream) for d in ctx.saved_tensors]
+    else:
+        factors, *tensors = ctx.saved_tensors
+        spread = upstream.expand(_batch(record, ctx.alternative, tensors))
+        by = spread if factors is None else spread * factors
+        grads = evaluate(by, ctx.loss, ctx.alternative, tensors, *ctx.rest, "", 1)
+    placed: list[Tensor | None] = [None] * ctx.count
+    for name, grad in zip(record.wrt, grads, strict=True):
+        placed[record.arguments.index(name)] = grad
+    return None, None, None, placed, None, ctx.nothing, None, None, None, None
+
+
+evaluate.register_autograd(_backward, setup_context=_keep)
