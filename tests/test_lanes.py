@@ -278,7 +278,9 @@ def test_a_label_outside_its_row_is_told_and_no_other_class_is_taken_for_it(labe
     assert found.value[66] == 0
     assert not found.derivatives[0][66].any()
     with pytest.raises(lossary.errors.DomainError):
-        lanes.evaluate(prepare(lossary.softmax_cross_entropy, (scores, labels), {}, later=True), table.Wanted("sum", 1))
+        lanes.evaluate(
+            prepare(lossary.softmax_cross_entropy, (scores, labels), {}, defer_checks=True), table.Wanted("sum", 1)
+        )
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 70), (3, 21, 9, 40), (1, 100, 300), (2, 5, 7)])

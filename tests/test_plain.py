@@ -29,7 +29,7 @@ def kinds(monkeypatch: pytest.MonkeyPatch) -> dict:
 
 
 def the_long_way(loss: Loss, arrays: Any, how: Any, params: Any) -> tuple[Any, Any]:
-    call = transforms.prepare(loss, arrays, params, later=True)
+    call = transforms.prepare(loss, arrays, params, defer_checks=True)
     return transforms._value_and_grad(call, how, None)
 
 

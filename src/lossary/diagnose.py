@@ -245,7 +245,7 @@ def _first_class(array: Array, domain: Domain, call: Call) -> Array:
     if domain.kind != "index":
         return array
     classes = call.given[0].shape[-1]
-    return np.where(((array < 0) | (array >= classes)) & (array != call.exempt), 0, array)
+    return np.where(((array < 0) | (array >= classes)) & (array != call.ignore_index), 0, array)
 
 
 class _Examination:

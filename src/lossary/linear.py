@@ -95,7 +95,7 @@ class Rows:
     def call(self, xp: Any, logits: Any, part: Problem, factor: Any) -> Call:
         """Return the loss's call on rows of logits, weighted by a factor per row."""
         given = (_linked(xp, self.link, logits), *self.arguments(xp, logits, part))
-        call = prepare_call(self.loss, given, part.params, check=False, later=True)
+        call = prepare_call(self.loss, given, part.params, check=False, defer_checks=True)
         if factor is not None and self.pointwise:
             factor = xp.broadcast_to(factor[..., None], logits.shape)
         return replace(call, weights=factor)

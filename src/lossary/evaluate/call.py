@@ -16,33 +16,33 @@ from lossary.catalogue.signatures import Signature
 from lossary.errors import DomainError
 from lossary.evaluate import checks, reduction
 
-WHOLE = ("index", "integer", "length")  # kinds of arrays whose type says nothing about the type to compute in
+# Kinds of arrays that hold whole numbers: their dtype has no say in the dtype to compute in.
+WHOLE = ("index", "integer", "length")
 
-
-# A batch compared with itself is computed some anchors at a time if its table of pairs is larger than this, in bytes.
-# Each time all embeddings are gone through, so the anchors are as many as make a part of the table as large as those.
-TABLE = 16 << 20
+# A batch that is compared with itself is computed in blocks of anchors if its table of pairs exceeds this many bytes.
+# Each block reads all embeddings, so it has at least as many anchors as make its part of the table as large as those.
+PAIRS_BYTES = 16 << 20
 LEAST_ANCHORS = 64
 
 
 @dataclass(frozen=True)
 class Call:
-    """A checked call: the namespace, the arrays as the definition wants them, the parameters, the shapes to restore."""
+    """A bound call: the loss and its backend, arrays as the caller and as the definition has them, and their shapes."""
 
     loss: Loss
     backend: Any
-    given: Sequence[Any]
-    arrays: Sequence[Any]
-    params: Mapping[str, Any]
+    given: Sequence[Any]  # the caller's arrays
+    arrays: Sequence[Any]  # the same in the dtype to compute in, masked labels -1, missing core axes of length 1
+    params: Mapping[str, Any]  # all parameters but `ignore_index`
     signature: Signature
     alternative: int  # the number of the signature among those of the loss, or of its coupling
     batch: tuple[int, ...]
-    dtype: Any
-    weights: Any
+    dtype: Any  # to compute in
+    weights: Any  # one per example, 0 where masked or ignored; None if all are 1
     domains: Sequence[Domain]
-    exempt: Any
-    check: bool
-    room: Sequence[Any] = ()  # where a kernel may write gradients, if that suits it; None where it may not
+    ignore_index: Any
+    check: bool  # whether values are checked against the domains
+    out: Sequence[Any] = ()  # output buffers for gradients, which a kernel may write to; None where it may not
 
     @property
     def xp(self) -> Any:
@@ -50,7 +50,7 @@ class Call:
         return self.backend.xp
 
     def check_values(self) -> None:
-        """Raise `DomainError` if an array has a value outside its domain, in an example that counts."""
+        """Raise `DomainError` if an array has a value outside its domain, in an example that is kept."""
         if self.check:
             try:
                 self._check_values()
@@ -71,7 +71,7 @@ class Call:
                 classes = sizes[allowed.dimension] if allowed.kind == "length" else self.given[0].shape[-1]
                 looks = allowed.bounded and xp.readable(array) is not None
                 inside = _within(xp, core, lengths, sizes) if looks else None
-            checks.domain(xp, loss, name, allowed, array, per_example, classes, self.exempt, inside)
+            checks.domain(xp, loss, name, allowed, array, per_example, classes, self.ignore_index, inside)
         if loss.conditions and all(xp.readable(length) is not None for length in lengths.values()):
             # A kernel's call holds the memory of its tensors: the arrays say which namespace they want.
             seen = None if keep is None else xp.readable(keep)
@@ -79,11 +79,11 @@ class Call:
                 checks.conditions(registry.namespace(*self.arrays), loss, self.arrays, self.params, seen, self.batch)
 
     def labels_outside(self) -> Any:
-        """Return which examples hold a class index of no class, among those that count; None where none does."""
+        """Return which kept examples hold a class index that is out of bounds; None if none does."""
         classes = self.given[0].shape[-1] if self.signature.inputs[0] else 1
         found = None
         for array, core, allowed in zip(self.arrays, self.signature.inputs, self.domains, strict=True):
-            if allowed.kind == "index" and self.loss.coupling is None:  # one that does not count is -1 here
+            if allowed.kind == "index" and self.loss.coupling is None:  # a masked one is -1 here
                 outside = (array >= classes) | (array < -1)
                 lead = outside.shape[: outside.ndim - max(len(core), self.inner)]
                 some = outside.reshape(*lead, math.prod(outside.shape[len(lead) :])).any(-1)
@@ -93,7 +93,7 @@ class Call:
         return self.xp.broadcast_to(found, self.batch)
 
     def steps(self) -> Any:
-        """Start the definition on uncoupled arrays; what a kernel would read in half precision is widened here."""
+        """Start the definition of an uncoupled call; arrays kept in half precision for a kernel are widened."""
         xp, dtype = self.xp, self.dtype
         wide = (xp.cast(x, dtype) if xp.narrow(x, dtype) else x for x in self.arrays)
         return self.loss.define(xp, *wide, **self.params)
@@ -122,11 +122,11 @@ class Call:
         return value, wanted, coupled
 
     def anchors(self) -> list[slice]:
-        """Ranges of a coupled batch to be computed one after the other, so that no table of all pairs is ever made."""
+        """Return the blocks of anchors that a coupled batch is computed in: no table of all pairs is ever made."""
         count = self.batch[0]
-        if not self.xp.may_loop(self.given[0]) or count * count * self.dtype.itemsize <= TABLE:
+        if not self.xp.may_loop(self.given[0]) or count * count * self.dtype.itemsize <= PAIRS_BYTES:
             return [slice(None)]
-        height = max(LEAST_ANCHORS, self.given[0].shape[-1], TABLE // (count * self.dtype.itemsize))
+        height = max(LEAST_ANCHORS, self.given[0].shape[-1], PAIRS_BYTES // (count * self.dtype.itemsize))
         return [slice(start, start + height) for start in range(0, count, height)]
 
     def evaluate(self) -> Any:
@@ -202,13 +202,13 @@ def prepare(
     weight: Any = None,
     mask: Any = None,
     check: bool = True,
-    later: bool = False,
+    defer_checks: bool = False,
     backend: Any = None,
 ) -> Call:
-    """Check a call and bring its arrays into the form the definition takes.
+    """Bind a call: check its arguments, and bring its arrays into the form that the definition takes.
 
-    With `later` the values are left to be checked by whoever computes: a kernel does it on the way. It also widens half
-    precision on the way, so arrays that it reads are left as they are.
+    With `defer_checks`, values are not checked here but by what computes the call: a kernel does so in its one pass. It
+    widens half precision in that pass, too, so arrays that it reads stay as they are stored.
 
     A `backend`, or a bare array namespace, computes the call in place of the one that its arrays belong to.
     """
@@ -235,46 +235,76 @@ def prepare(
     domains = [loss.domain(name, alternative) for name in loss.arguments]
 
     dtype = xp.compute_dtype([a for a, d in zip(arrays, domains, strict=True) if d.kind not in WHOLE])
-    exempt = params.pop("ignore_index", None)
-    if exempt is not None:
+    ignore_index = params.pop("ignore_index", None)
+    if ignore_index is not None:
         labels = checks.ignorable(loss, arrays, domains)
-        kept = ~xp.equals(xp.broadcast_to(labels, batch), exempt)
+        kept = ~xp.equals(xp.broadcast_to(labels, batch), ignore_index)
         mask = kept if mask is None else kept & (xp.broadcast_to(xp.asarray(mask, "mask", like), batch) != 0)
     weights = reduction.coefficients(xp, batch, dtype, weight, mask, like)
     keep = None if weights is None else weights != 0
 
     classes = arrays[0].shape[-1] if signature.inputs[0] else 1
     checks.parameter_shapes(loss, params, batch, classes, signature.rank)
+    narrow = defer_checks and any(xp.narrow(array, dtype) for array in arrays)
+    stored = backend.stored_narrow(loss, signature, arrays) if narrow else ()
+    ready = _ready(xp, loss, signature, arrays, domains, batch, dtype, keep, stored)
+    arrays_given = [k for k, v in params.items() if not isinstance(v, (int, float)) and hasattr(v, "shape")]
+    params |= {k: xp.cast(xp.asarray(params[k], k, like), dtype) for k in arrays_given}
+    call = Call(
+        loss=loss,
+        backend=backend,
+        given=arrays,
+        arrays=ready,
+        params=params,
+        signature=signature,
+        alternative=alternative,
+        batch=batch,
+        dtype=dtype,
+        weights=weights,
+        domains=domains,
+        ignore_index=ignore_index,
+        check=check,
+    )
+    if not defer_checks:
+        call.check_values()
+    return call
+
+
+def _ready(
+    xp: Any,
+    loss: Loss,
+    signature: Signature,
+    arrays: Sequence[Any],
+    domains: Sequence[Domain],
+    batch: tuple[int, ...],
+    dtype: Any,
+    keep: Any,
+    stored: Sequence[str],
+) -> list[Any]:
+    """Return arrays as the definition takes them; those named in `stored` keep their half precision for a kernel."""
     lengths, sizes = _lengths(loss, signature, arrays)
-    narrow = later and any(xp.narrow(array, dtype) for array in arrays)
-    as_stored = backend.stored_narrow(loss, signature, arrays) if narrow else ()
     ready = []
     for name, core, array, allowed in zip(loss.arguments, signature.inputs, arrays, domains, strict=True):
         if allowed.kind == "index":
-            # Labels under the mask, and beyond a length, may be anything; -1 is outside every row, hence costs nothing.
-            counts = None if keep is None or not batch else keep.reshape(keep.shape + (1,) * len(core))
+            # Masked labels, and those beyond a length, may be anything; -1 is outside every row, hence costs nothing.
+            kept = None if keep is None or not batch else keep.reshape(keep.shape + (1,) * len(core))
             inside = _within(xp, core, lengths, sizes) if lengths else None
-            counts = inside if counts is None else counts if inside is None else counts & inside
-            whole = xp.as_index(array)  # before anything is -1: the type of the labels may have none
-            whole = whole if counts is None else xp.where(counts, whole, -xp.ones_like(whole))
-            ready.append(_row(whole, core, signature))
+            kept = inside if kept is None else kept if inside is None else kept & inside
+            labels = xp.as_index(array)  # before any is -1: the dtype of the labels may not hold it
+            labels = labels if kept is None else xp.where(kept, labels, -xp.ones_like(labels))
+            ready.append(_padded(labels, core, signature))
         elif allowed.kind == "length":
-            whole = xp.as_index(array)
-            whole = whole if keep is None or not batch else xp.where(keep, whole, xp.zeros_like(whole))
-            ready.append(_row(whole, core, signature))
+            length = xp.as_index(array)
+            length = length if keep is None or not batch else xp.where(keep, length, xp.zeros_like(length))
+            ready.append(_padded(length, core, signature))
         elif loss.coupling:
             ready.append(xp.cast(array, dtype) if core[1:] else array)
         else:
             if name in loss.wrt and array.ndim == len(core):  # one example, repeated: each repetition has its gradient
                 array = xp.broadcast_to(array, batch + array.shape)
-            as_it_is = name in as_stored and xp.narrow(array, dtype)
-            ready.append(_row(array if as_it_is else xp.cast(array, dtype), core, signature))
-    arrays_given = [k for k, v in params.items() if not isinstance(v, (int, float)) and hasattr(v, "shape")]
-    params |= {k: xp.cast(xp.asarray(params[k], k, like), dtype) for k in arrays_given}
-    call = Call(loss, backend, arrays, ready, params, signature, alternative, batch, dtype, weights, domains, exempt, check)
-    if not later:
-        call.check_values()
-    return call
+            as_stored = name in stored and xp.narrow(array, dtype)
+            ready.append(_padded(array if as_stored else xp.cast(array, dtype), core, signature))
+    return ready
 
 
 def _widest(given: Sequence[Any]) -> Any:
@@ -312,7 +342,7 @@ def _within(xp: Any, core: tuple[str, ...], lengths: Mapping[str, Any], sizes: M
     return found
 
 
-def _row(array: Any, core: tuple[str, ...], signature: Signature) -> Any:
-    """Give an argument with fewer core dimensions than the others axes of length 1 in their place."""
+def _padded(array: Any, core: tuple[str, ...], signature: Signature) -> Any:
+    """Return an argument with axes of length 1 for the core dimensions that other arguments have and it lacks."""
     missing = signature.rank - len(core)
     return array.reshape(array.shape + (1,) * missing) if missing else array

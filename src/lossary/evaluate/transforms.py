@@ -26,7 +26,7 @@ def values(loss: Loss | str, given: Sequence[Any], params: Mapping[str, Any], ch
     done = _fast_value(loss, given, params, "none", check)
     if done is not None:
         return done
-    return reduced_value(prepare(loss, given, params, check=check, later=True), "none", None)
+    return reduced_value(prepare(loss, given, params, check=check, defer_checks=True), "none", None)
 
 
 def _fast_value(loss: Loss, arrays: Sequence[Any], params: Mapping[str, Any], how: Reduction, check: bool) -> Any:
@@ -64,7 +64,7 @@ def value(
         done = _fast_value(loss, arrays, params, reduction, check)
         if done is not None:
             return done
-    return reduced_value(prepare(loss, arrays, params, weight, mask, check, later=True), reduction, denominator)
+    return reduced_value(prepare(loss, arrays, params, weight, mask, check, defer_checks=True), reduction, denominator)
 
 
 def value_and_grad(
@@ -110,11 +110,11 @@ def value_and_grad(
         if done is not None:
             value, grads = done
             return value, grads if len(grads) > 1 else grads[0]
-    call = prepare(loss, arrays, params, weight, mask, check, later=True)
+    call = prepare(loss, arrays, params, weight, mask, check, defer_checks=True)
     if out is None:
         return _value_and_grad(call, reduction, denominator)
     places = call.backend.outputs(call, out)
-    call = replace(call, room=[None if any(x is y for y in call.given) else x for x in places])
+    call = replace(call, out=[None if any(x is y for y in call.given) else x for x in places])
     reduced, grads = _value_and_grad(call, reduction, denominator)
     call.backend.deliver(grads if isinstance(grads, tuple) else (grads,), places)
     return reduced, out
@@ -160,7 +160,7 @@ def hess(
     if loss.derivatives < 2:
         raise ArgumentError(f"{loss.name}: has no Hessian: its definition gives value and gradient only")
     check = check and hooks.before_call(loss, arrays, params, weight, mask)
-    call = prepare(loss, arrays, params, weight, mask, check, later=True)
+    call = prepare(loss, arrays, params, weight, mask, check, defer_checks=True)
     done = _fused(call, None, 2, reduction, denominator)
     if done is not None:
         return done.derivatives if len(done.derivatives) > 1 else done.derivatives[0]

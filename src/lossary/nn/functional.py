@@ -95,7 +95,7 @@ def _reduced(
     narrow = any(xp.narrow(x, torch.float32) for x in arrays) and in_memory(arrays)
     if narrow and reduction != "none" and arrays[0].numel():
         how: Any = reduction
-        value: Tensor = reduced_value(prepare(loss, arrays, params, check=False, later=True), how, count)
+        value: Tensor = reduced_value(prepare(loss, arrays, params, check=False, defer_checks=True), how, count)
         return value.to(dtype)
     return reduced(_values(loss, *arrays, **params), reduction, dtype, count)
 

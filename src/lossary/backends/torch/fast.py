@@ -395,7 +395,7 @@ class _Large(_Kind):
                 params["ignore_index"] = self.ignored
             if self.by_weight:
                 denominator = _weight_of(labels, params["class_weight"].contiguous(), self.ignored, self.how)
-        call = prepare(self.loss, arrays, params, check=self.check, later=True)
+        call = prepare(self.loss, arrays, params, check=self.check, defer_checks=True)
         how: Any = self.how
         found: Tensor = reduced_value(call, how, denominator if how == "mean" else None)
         return found

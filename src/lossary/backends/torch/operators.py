@@ -126,7 +126,9 @@ def evaluate(
     params: Mapping[str, Any] = _parameters(record, numbers, keys, options)
     extra = dict(zip(filter(None, names.split(",")), tensors[count:], strict=True))
     with torch.no_grad():
-        call = prepare(record, [x.detach() for x in tensors[:count]], {**params, **extra}, check=False, later=True)
+        call = prepare(
+            record, [x.detach() for x in tensors[:count]], {**params, **extra}, check=False, defer_checks=True
+        )
         factors = None if factors is None else factors.detach().resolve_neg().to(call.dtype).expand(call.batch)
         done = _computed(replace(call, weights=factors), value, order)
     return [x.contiguous() for x in done]  # a kernel's gradient may lie in memory as the logits do

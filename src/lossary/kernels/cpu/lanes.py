@@ -286,7 +286,7 @@ def evaluate(call: Any, wanted: Wanted, smallest: int = _LEAST) -> Outcome | Non
     values = np.empty(call.batch, dtype) if wanted.value == "each" else None
     slopes = []
     if wanted.order:
-        places = call.room or [None] * len(call.loss.wrt)
+        places = call.out or [None] * len(call.loss.wrt)
         for number, (name, place) in enumerate(zip(call.loss.wrt, places, strict=True)):
             if f"derivative_{number}" in compiled.tables:
                 slope, (outer, entry, row) = like.room(arrays[name].shape, dtype, place)

@@ -287,7 +287,7 @@ def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
             arrays[name] = value
         else:
             numbers[name] = value
-    computed = compute(call.loss, arrays, numbers, call.batch, np.dtype(call.dtype), wanted, call.check, call.room)
+    computed = compute(call.loss, arrays, numbers, call.batch, np.dtype(call.dtype), wanted, call.check, call.out)
     if computed is None:
         return None
     outcome, suspect = computed

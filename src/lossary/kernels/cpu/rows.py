@@ -340,7 +340,7 @@ def _evaluate(make: Callable[[Any], Plan | None], call: Any, wanted: Wanted) -> 
         scale=wanted.scale,
         gradient=wanted.order == 1,
         count=wanted.threads,
-        out=call.room[0] if call.room else None,
+        out=call.out[0] if call.out else None,
     )
     if done.suspect and known:
         call.check_values()
