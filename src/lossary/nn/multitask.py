@@ -16,8 +16,8 @@ import torch
 from lossary import numerics
 from lossary.backends.torch import namespace as xp
 from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError, suggest
-from lossary.terms import plain, weighted_sum
-from lossary.terms_torch import TensorSum
+from lossary.toolkit.tensor_sum import TensorSum
+from lossary.toolkit.weighted_sum import plain, weighted_sum
 
 Tensor = torch.Tensor
 

@@ -11,7 +11,7 @@ import numpy as np
 from lossary import numerics
 from lossary.backends.numpy import namespace as xp
 from lossary.catalogue import get
-from lossary.decoding import ctc_alignment
+from lossary.toolkit.decoding import ctc_alignment
 from lossary.report.sheet import Drawing, fill, line
 from lossary.strips import BLANK, StripComparison, Strips
 

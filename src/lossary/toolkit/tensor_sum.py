@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from lossary.terms import WeightedSum, plain
+from lossary.toolkit.weighted_sum import WeightedSum, plain
 
 
 class TensorSum(WeightedSum, torch.Tensor):  # type: ignore[misc]  # of a number's operators those of WeightedSum count

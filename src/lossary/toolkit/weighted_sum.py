@@ -26,9 +26,9 @@ class WeightedSum:
     """A weighted sum and its account: per term, by name, its weight, its raw value, and what it adds to the total.
 
     It is used like the number it is: in arithmetic, comparisons, formatting and ``float()``. Of tensors it is a tensor
-    itself (`lossary.terms_torch.TensorSum`), to call `backward` on and to hand to a ``GradScaler``. Negated, multiplied
-    or divided by a number it is the same sum with other weights and keeps its account: ``total / steps`` can still be
-    printed. What any other operation gives is a plain number or tensor, the same as from `total`.
+    itself (`lossary.toolkit.tensor_sum.TensorSum`), to call `backward` on and to hand to a ``GradScaler``. Negated,
+    multiplied or divided by a number it is the same sum with other weights and keeps its account: ``total / steps`` can
+    still be printed. What any other operation gives is a plain number or tensor, the same as from `total`.
 
     `total` and the values keep the type they came with, so that a tensor's total can be differentiated. ``float()``
     gives the total as a number; ``str()`` gives a table.
@@ -242,7 +242,7 @@ def weighted_sum(**terms: Any) -> WeightedSum:
         weighted[name] = weight * value if weight else 0.0  # 0 * NaN would be NaN
     total = reduce(add, weighted.values())
     if _dispatch.differentiates(total):
-        from lossary.terms_torch import TensorSum
+        from lossary.toolkit.tensor_sum import TensorSum
 
         return TensorSum.made(total, weights, raw, weighted)
     return WeightedSum.made(total, weights, raw, weighted)
