@@ -8,11 +8,11 @@ from pathlib import Path
 from statistics import mean
 
 import typer
+from examples.digit_strips.strips import compare_strips
 
 from lossary._files import check_writable, save_text
 from lossary.cli.console import output, progress_bar
 from lossary.errors import ParameterError
-from lossary.strips import compare_strips
 
 _TAKEN = {"data", "loss", "epochs", "seeds", "json", "report"}
 
@@ -53,7 +53,7 @@ def compare_readers(context: typer.Context, losses: Sequence[str], json: Path | 
     for sentence in result.sentences():
         console.print(sentence)
     if report is not None:
-        from lossary.report.strips import render
+        from examples.digit_strips.page import render
 
         save_text(report, render(result))
         typer.echo(f"report: {report}")

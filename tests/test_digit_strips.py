@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from examples.digit_strips import strips
 
 import lossary
-from lossary import strips
 
 pytest.importorskip("sklearn")
 

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossary.catalogue import get
-from lossary.toolkit.decoding import ctc_greedy_decode
 from lossary.errors import ParameterError, require, suggest
+from lossary.toolkit.decoding import ctc_greedy_decode
 from lossary.training import Adam, Linear, Sequential, mlp
 from lossary.training.layers import Parameter
 from lossary.training.schedules import cosine

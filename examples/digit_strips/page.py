@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from examples.digit_strips.strips import BLANK, StripComparison, Strips
 
 from lossary import numerics
 from lossary.backends.numpy import namespace as xp
 from lossary.catalogue import get
-from lossary.toolkit.decoding import ctc_alignment
 from lossary.report.sheet import Drawing, fill, line
-from lossary.strips import BLANK, StripComparison, Strips
+from lossary.toolkit.decoding import ctc_alignment
 
 _SHOWN = 5  # strips on the page
 _CELL = 8  # size of a pixel of a strip
