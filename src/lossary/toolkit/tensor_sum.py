@@ -1,4 +1,4 @@
-"""A weighted sum of tensors: a tensor that carries its account."""
+"""A weighted sum of tensors: a tensor that keeps the terms it is the sum of."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from lossary.toolkit.weighted_sum import WeightedSum, plain
+from lossary.toolkit.sum_result import WeightedSum, total_of
 
 
-class TensorSum(WeightedSum, torch.Tensor):  # type: ignore[misc]  # of a number's operators those of WeightedSum count
-    """A weighted sum of tensors. It is a tensor, so it goes wherever one goes, and carries its account.
+class TensorSum(WeightedSum, torch.Tensor):  # type: ignore[misc]  # both define a number's operators; those of WeightedSum come first
+    """A weighted sum of tensors: a tensor that any function of torch accepts, with its terms.
 
-    Every operation of torch is applied to the total and gives plain tensors; see `WeightedSum` for those that keep the
-    account. It is never changed in place: ``report += penalty`` makes a tensor of its own.
+    Every operation of torch is applied to the total and gives ordinary tensors; see `WeightedSum` for those that keep
+    the terms. It never changes in place: ``report += penalty`` makes a new tensor.
 
     >>> import lossary
     >>> w = torch.tensor(2.0, requires_grad=True)
@@ -27,28 +27,28 @@ class TensorSum(WeightedSum, torch.Tensor):  # type: ignore[misc]  # of a number
     2.25
     """
 
-    # The fields are set one by one after the fact: a compiler can trace that, and no constructor of a tensor.
+    # Fields are set one by one after construction: Dynamo traces that, but no constructor of a tensor subclass.
     __setattr__ = torch.Tensor.__setattr__
 
     @classmethod
-    def made(
+    def from_parts(
         cls, total: Any, weights: Mapping[str, Any], raw: Mapping[str, Any], weighted: Mapping[str, Any]
     ) -> TensorSum:
-        """Return a tensor with this account, which shares the total's memory and its place in the graph."""
-        made: Any = total.as_subclass(cls)
-        made.total = total
-        made.weights, made.raw, made.weighted = map(MappingProxyType, (weights, raw, weighted))
-        found: TensorSum = made
-        return found
+        """Return a tensor of these parts; it shares the memory and the graph node of the total."""
+        tensor: Any = total.as_subclass(cls)
+        tensor.total = total
+        tensor.weights, tensor.raw, tensor.weighted = map(MappingProxyType, (weights, raw, weighted))
+        result: TensorSum = tensor
+        return result
 
     @classmethod
     def __torch_function__(
         cls, function: Callable[..., Any], types: Sequence[type], args: Any = (), kwargs: Any = None
     ) -> Any:
         """Apply a function of torch to the totals."""
-        return function(*_plain(args), **_plain(kwargs or {}))
+        return function(*_totals(args), **_totals(kwargs or {}))
 
-    # Python would change the total in place, and the account would no longer be its own.
+    # In-place operators would change the total under the terms.
     __iadd__ = WeightedSum.__add__
     __isub__ = WeightedSum.__sub__
     __imul__ = WeightedSum.__mul__
@@ -62,9 +62,10 @@ class TensorSum(WeightedSum, torch.Tensor):  # type: ignore[misc]  # of a number
         return self.total.__array__(*args, **kwargs)
 
 
-def _plain(x: Any) -> Any:
+def _totals(x: Any) -> Any:
+    """Replace the weighted sums among the arguments of a function by their totals."""
     if isinstance(x, (list, tuple)) and type(x) in (list, tuple):
-        return type(x)(map(_plain, x))
+        return type(x)(map(_totals, x))
     if type(x) is dict:
-        return {k: _plain(v) for k, v in x.items()}
-    return plain(x)
+        return {k: _totals(v) for k, v in x.items()}
+    return total_of(x)
