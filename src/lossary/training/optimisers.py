@@ -1,7 +1,7 @@
 """Optimisers: in which direction to step, given the gradient.
 
 The gradient points where the loss rises fastest, so a step goes against it: ``W -= lr * grad``. That line stands in
-`lossary.training.loop`; an optimiser only replaces `grad` by a better direction, from what it remembers of earlier
+`lossary.training.steps`; an optimiser only replaces `grad` by a better direction, from what it remembers of earlier
 ones.
 It is a frozen bundle of settings; its memory lives in the generator that `directions` starts for one training, so the
 same optimiser can train any number of networks without one leaking into the next.

@@ -10,7 +10,7 @@ form, and nothing is copied back and forth. It also means that this runs where t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,20 +20,18 @@ from lossary.errors import ArgumentError
 from lossary.training import layers
 from lossary.training.layers import Array, Layer, Parameter
 from lossary.training.optimisers import SGD, Adam, Optimiser
-
-if TYPE_CHECKING:
-    from lossary.training.loop import _Batch, _Task
+from lossary.training.task import Batch, Task
 
 
 class Autograd:
-    """The three steps of `lossary.training.loop.ByHand` as one writes them in PyTorch."""
+    """The three steps of `lossary.training.steps.ByHand` as one writes them in PyTorch."""
 
-    def __init__(self, model: Layer, task: _Task, descent: Optimiser, l2: float) -> None:
+    def __init__(self, model: Layer, task: Task, descent: Optimiser, l2: float) -> None:
         self._module, self._task, self._parameters = module_of(model), task, list(model.parameters)
         self._tensors = list(self._module.parameters())
         self._optimiser = _optimiser(descent, self._tensors, self._parameters, l2)
 
-    def learn(self, batch: _Batch) -> float:
+    def learn(self, batch: Batch) -> float:
         """Go forward; autograd goes backward, through the loss by its hand-written gradient."""
         self._optimiser.zero_grad()
         value = self._loss(batch)
@@ -50,11 +48,11 @@ class Autograd:
         self._optimiser.step()
 
     @torch.no_grad()
-    def measure(self, batch: _Batch) -> float:
+    def measure(self, batch: Batch) -> float:
         """Go forward only."""
         return self._loss(batch).item()
 
-    def _loss(self, batch: _Batch) -> torch.Tensor:
+    def _loss(self, batch: Batch) -> torch.Tensor:
         """Return the mean loss of a batch as a tensor that knows where it came from."""
         task, targets = self._task, tensor_of(batch.y)
         prediction = task.prediction(self._module(tensor_of(batch.X)), targets)
