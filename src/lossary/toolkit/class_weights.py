@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lossary import numerics
-from lossary.backends import registry as _dispatch
+from lossary.backends import registry
 from lossary.errors import DomainError, ParameterError, ShapeError, real_number, suggest
 
 SCHEMES = ("inverse", "square root", "effective")
@@ -29,7 +29,7 @@ def class_weights(counts: Any, scheme: str = "inverse", *, beta: float = 0.999) 
     >>> class_weights([90, 10], "effective", beta=0.99).round(3)
     array([0.277, 1.723])
     """
-    xp = _dispatch.namespace(counts)
+    xp = registry.namespace(counts)
     given = xp.asarray(counts, "counts")
     n = xp.cast(given, xp.compute_dtype([given]))
     expected = "expected one number >= 0 per class (numpy.bincount(labels))"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lossary import numerics
-from lossary.backends import registry as _dispatch
+from lossary.backends import registry
 from lossary.backends.numpy import namespace as plain
 from lossary.errors import ShapeError, whole_number
 from lossary.evaluate.call import Call, prepare
@@ -105,7 +105,7 @@ def crf_marginals(emissions: Any, transitions: Any, lengths: Any = None, *, star
 
 def _chain(emissions: Any, transitions: Any, lengths: Any, start: Any, end: Any) -> Call:
     """Return a checked call of the loss of a chain, with tags of which nothing is asked."""
-    xp = _dispatch.namespace(emissions, transitions, lengths)
+    xp = registry.namespace(emissions, transitions, lengths)
     like = next((x for x in (emissions, transitions, lengths) if hasattr(x, "dtype")), None)
     scores = xp.asarray(emissions, "linear_chain_crf: emissions", like)
     if scores.ndim < 2:
@@ -231,8 +231,8 @@ def ctc_alignment(
     call = prepare(ctc, (logits, labels, input_lengths, target_lengths), {"blank": blank, "from_logits": from_logits})
     log_probabilities, counts = _log_probabilities(call)
     batch, (frames, _) = call.batch, log_probabilities.shape[-2:]
-    target = np.broadcast_to(_dispatch.to_numpy(call.arrays[1])[..., 0], (*batch, call.arrays[1].shape[-2]))
-    last = np.broadcast_to(2 * _dispatch.to_numpy(call.arrays[3])[..., 0], (*batch, 1))
+    target = np.broadcast_to(registry.to_numpy(call.arrays[1])[..., 0], (*batch, call.arrays[1].shape[-2]))
+    last = np.broadcast_to(2 * registry.to_numpy(call.arrays[3])[..., 0], (*batch, 1))
     state = np.arange(2 * target.shape[-1] + 1)
     spelled = np.full((*batch, state.size), blank)
     spelled[..., 1::2] = np.maximum(target, 0)
@@ -261,7 +261,7 @@ def ctc_alignment(
 
 def _frames(logits: Any, input_lengths: Any, blank: int, from_logits: bool) -> tuple[Call, Any, Any]:
     """Return a checked call of the loss with no labels, its log-probabilities, and which frames count."""
-    xp = _dispatch.namespace(logits, input_lengths)
+    xp = registry.namespace(logits, input_lengths)
     like = next((x for x in (logits, input_lengths) if hasattr(x, "dtype")), None)
     scores = xp.asarray(logits, "ctc: logits", like)
     if scores.ndim < 2 or not scores.shape[-1]:
@@ -274,10 +274,10 @@ def _frames(logits: Any, input_lengths: Any, blank: int, from_logits: bool) -> t
 
 def _log_probabilities(call: Call) -> tuple[Any, Any]:
     """Return the log-probabilities of a call of the loss in double precision, and which frames count."""
-    scores = np.broadcast_to(_dispatch.to_numpy(call.arrays[0]), (*call.batch, *call.arrays[0].shape[-2:])).astype(
+    scores = np.broadcast_to(registry.to_numpy(call.arrays[0]), (*call.batch, *call.arrays[0].shape[-2:])).astype(
         np.float64
     )
-    counts = np.arange(scores.shape[-2]) < np.broadcast_to(_dispatch.to_numpy(call.arrays[2])[..., 0], (*call.batch, 1))
+    counts = np.arange(scores.shape[-2]) < np.broadcast_to(registry.to_numpy(call.arrays[2])[..., 0], (*call.batch, 1))
     with plain.quiet():
         return numerics.log_softmax(plain, scores)[0] if call.params["from_logits"] else scores, counts
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from lossary.backends import registry as _dispatch
+from lossary.backends import registry
 from lossary.errors import DomainError, ParameterError, ShapeError, digits, whole_number
 
 __all__ = ["Draw", "LogUniform", "expected_count", "without_hits"]
@@ -36,7 +36,7 @@ def expected_count(probability: Any, tries: int, *, unique: bool = True) -> Any:
     >>> expected_count(0.5, 2), expected_count(0.5, 2, unique=False)
     (np.float64(0.75), np.float64(1.0))
     """
-    xp = _dispatch.namespace(probability)
+    xp = registry.namespace(probability)
     p = xp.asarray(probability, "probability")
     p = xp.cast(p, xp.compute_dtype([p]))
     seen = xp.readable(p)
@@ -64,7 +64,7 @@ class Draw:
 
     def log_expected(self, classes: Any) -> Any:
         """Return the logarithm of how often each of the given classes is expected in such a sample."""
-        xp = _dispatch.namespace(classes)
+        xp = registry.namespace(classes)
         with xp.quiet():
             count = expected_count(self.sampler.probability(classes), self.tries, unique=self.unique)
             return xp.log(xp.asarray(count, "count"))[()]
@@ -89,7 +89,7 @@ class LogUniform:
 
     def probability(self, classes: Any) -> Any:
         """Return the probability that a single draw is each of the given classes."""
-        xp = _dispatch.namespace(classes)
+        xp = registry.namespace(classes)
         given = xp.asarray(classes, "classes")
         seen = xp.readable(given)
         if seen is not None and not ((seen >= 0) & (seen < self.classes)).all():
@@ -144,7 +144,7 @@ def without_hits(log_expected: Any, drawn: Any, labels: Any) -> Any:
     array([[-1., inf, -3.],
            [inf, -2., -3.]])
     """
-    xp = _dispatch.namespace(log_expected, drawn, labels)
+    xp = registry.namespace(log_expected, drawn, labels)
     like = next((x for x in (log_expected, drawn, labels) if hasattr(x, "dtype")), None)
     corrections = xp.asarray(log_expected, "log_expected", like)
     candidates, right = xp.asarray(drawn, "drawn", like), xp.asarray(labels, "labels", like)

@@ -17,7 +17,7 @@ from typing import Any, Generic, Literal, ParamSpec
 import numpy as np
 
 from lossary import numerics
-from lossary.backends import registry as _dispatch
+from lossary.backends import registry
 from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError, require, suggest, whole_number
 from lossary.evaluate.reduction import coefficients
 from lossary.losses.classification import softmax_cross_entropy
@@ -56,7 +56,7 @@ def _positions(
         raise ArgumentError("lengths and mask both say which positions count: pass one of them")
     if shift not in (True, False):
         raise ParameterError(f"shift: got {shift!r}, expected True or False")
-    xp = _dispatch.namespace(logits, labels, mask, lengths)
+    xp = registry.namespace(logits, labels, mask, lengths)
     like = logits if hasattr(logits, "dtype") else labels if hasattr(labels, "dtype") else None
     z, y = xp.asarray(logits, "logits", like), xp.asarray(labels, labels_name, like)
     if z.ndim < 2:
@@ -439,7 +439,7 @@ def sequence_report(
 
 def _lines(x: Any) -> Any:
     """An array's numbers, on whatever device they are, a line for each sequence."""
-    array = _dispatch.to_numpy(x)
+    array = registry.to_numpy(x)
     return array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lossary import numerics
-from lossary.backends import registry as _dispatch
+from lossary.backends import registry
 from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError, real_number, suggest
 from lossary.evaluate import reduction
 
@@ -58,7 +58,7 @@ def reference_point(log_probability: Any, reference_log_probability: Any) -> Any
     >>> float(reference_point([-9.0, -12.0], [-10.0, -14.0])), float(reference_point([-9.0], [-8.0]))
     (1.5, 0.0)
     """
-    xp = _dispatch.namespace(log_probability, reference_log_probability)
+    xp = registry.namespace(log_probability, reference_log_probability)
     pair = [
         xp.asarray(log_probability, "log_probability"),
         xp.asarray(reference_log_probability, "reference_log_probability", log_probability),
@@ -99,7 +99,7 @@ def group_advantages(rewards: Any, group: Any, *, scale: Scale = "group", epsilo
     """
     _one_of("group_advantages", "scale", scale, SCALES)
     epsilon = real_number("group_advantages: epsilon", epsilon, "a number >= 0", lambda x: x >= 0)
-    xp = _dispatch.namespace(rewards)
+    xp = registry.namespace(rewards)
     given = xp.asarray(rewards, "group_advantages: rewards")
     dtype = xp.compute_dtype([given])
     if 0 in given.shape:
@@ -200,7 +200,7 @@ def _one_of(function: str, name: str, given: str, known: tuple[str, ...]) -> Non
 
 def _summed_tokens(function: str, name: str, values: Any, mask: Any) -> tuple[Any, Any, Any]:
     """Return the namespace, the sum over the last axis of what is kept, and how many entries that is."""
-    xp = _dispatch.namespace(values, mask)
+    xp = registry.namespace(values, mask)
     tokens = xp.asarray(values, f"{function}: {name}")
     if tokens.ndim == 0:
         raise ShapeError(f"{function}: {name}: got a single number, expected a last axis of tokens")
@@ -238,7 +238,7 @@ def _groups(xp: Any, function: str, flat: Any, like: Any, group: Any) -> tuple[A
 
 def _labels(xp: Any, function: str, group: Any, like: Any) -> Any:
     """Return labels as an array of numbers: words are numbered, whatever holds them."""
-    if _dispatch.namespace(group) is _dispatch.namespace():
+    if registry.namespace(group) is registry.namespace():
         held = np.asarray(group) if not isinstance(group, str) else np.asarray(group, object)
         if held.dtype.kind in "USO" and held.ndim and all(isinstance(label, str) for label in held.ravel().tolist()):
             found = np.unique(held.astype(str), return_inverse=True)[1]

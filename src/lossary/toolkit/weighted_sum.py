@@ -12,7 +12,7 @@ from numbers import Real
 from operator import add
 from typing import Any
 
-from lossary.backends import registry as _dispatch
+from lossary.backends import registry
 from lossary.errors import ArgumentError, ParameterError, ShapeError
 from lossary.toolkit.sum_result import WeightedSum, total_of
 
@@ -52,7 +52,7 @@ def weighted_sum(**terms: Any) -> WeightedSum:
         weights[name], raw[name] = weight, value
         weighted[name] = weight * value if weight else 0.0  # 0 * NaN would be NaN
     total = reduce(add, weighted.values())
-    if _dispatch.differentiates(total):
+    if registry.differentiates(total):
         from lossary.toolkit.tensor_sum import TensorSum
 
         return TensorSum.from_parts(total, weights, raw, weighted)
