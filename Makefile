@@ -42,7 +42,7 @@ grid: $(VENV)/.ready-test  ## every loss and drop-in crossed with whatever a cal
 bench: $(VENV)/.ready-bench  ## measure against PyTorch, JAX, NumPy and scikit-learn; about 35 minutes, nothing else running
 	$(BIN)/python -m benchmarks --out benchmarks/results
 
-docs: $(VENV)/.ready-test  ## write one page per loss into docs/losses, and the rules into docs/lint.md
+docs: $(VENV)/.ready-test $(STUBS)  ## write one page per loss into docs/losses, and the rules into docs/lint.md
 	$(BIN)/python docs/make_pages.py
 	$(BIN)/python docs/make_lint_page.py
 
