@@ -1,4 +1,4 @@
-"""Class weights from class counts."""
+"""Class weights from class counts: inverse frequency, its square root, or the effective number of examples."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def class_weights(counts: Any, scheme: str = "inverse", *, beta: float = 0.999) 
     if wrong.any():
         raise DomainError(f"counts: got {float(n[wrong][0]):g}, {expected}")
     if not (n > 0).any():
-        raise DomainError(f"counts: all {n.shape[0]} are 0: no class has an example, so none can be weighed by it")
+        raise DomainError(f"counts: all {n.shape[0]} are 0: no class has an example, so no class can be weighted")
     if scheme not in SCHEMES:
         raise ParameterError(f"scheme: got {scheme!r}, expected one of {', '.join(SCHEMES)}{suggest(scheme, SCHEMES)}")
     beta = real_number("beta", beta, "a number in [0, 1)", lambda x: 0 <= x < 1)

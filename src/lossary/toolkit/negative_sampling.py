@@ -1,8 +1,8 @@
-"""Drawing classes by frequency, and what their scores must be corrected by.
+"""Negative sampling: draw classes by frequency, and correct their scores by the log of their expected counts.
 
-`lossary.sampled_softmax` and `lossary.noise_contrastive_estimation` see a few drawn classes in the place of all. Each
-score is corrected by the logarithm of how often its class is expected among the drawn ones; that number belongs to the
-sampler, so it is made here. Indices may be NumPy arrays or torch tensors; drawing itself is NumPy's, from a seed.
+`lossary.sampled_softmax` and `lossary.noise_contrastive_estimation` see a few sampled classes instead of all. Each
+score is corrected by the log of the expected count of its class among the sampled ones, which only the sampler knows.
+Indices may be NumPy arrays or torch tensors; sampling itself is done in NumPy, from a seed.
 
 >>> import lossary
 >>> rng = np.random.default_rng(0)
@@ -23,15 +23,15 @@ import numpy as np
 
 from lossary.backends import registry
 from lossary.errors import DomainError, ParameterError, ShapeError, digits, whole_number
+from lossary.toolkit._arrays import first_array
 
 __all__ = ["Draw", "LogUniform", "expected_count", "without_hits"]
 
 
 def expected_count(probability: Any, tries: int, *, unique: bool = True) -> Any:
-    """Return how often a class is expected in a sample, given the probability that a single draw is it.
+    """Return the expected count of a class in a sample of `tries` draws, given its probability in a single draw.
 
-    With `unique` every class counts once, however often it was drawn in so many `tries`: ``1 - (1 - p)^tries``.
-    Otherwise ``tries p``.
+    With `unique` a class is kept once, however often it was drawn: ``1 - (1 - p)^tries``. Otherwise ``tries p``.
 
     >>> expected_count(0.5, 2), expected_count(0.5, 2, unique=False)
     (np.float64(0.75), np.float64(1.0))
@@ -52,9 +52,9 @@ def expected_count(probability: Any, tries: int, *, unique: bool = True) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Draw:
-    """Classes that were drawn, in the order in which they appeared.
+    """A sample of classes, in the order in which they were drawn.
 
-    `tries` is how many draws it took: more than there are classes, where each may appear only once.
+    `tries` is the number of draws: larger than the number of classes in the sample where duplicates were dropped.
     """
 
     classes: Any
@@ -63,7 +63,7 @@ class Draw:
     sampler: LogUniform
 
     def log_expected(self, classes: Any) -> Any:
-        """Return the logarithm of how often each of the given classes is expected in such a sample."""
+        """Return the log of the expected count of each of the given classes in such a sample."""
         xp = registry.namespace(classes)
         with xp.quiet():
             count = expected_count(self.sampler.probability(classes), self.tries, unique=self.unique)
@@ -72,11 +72,10 @@ class Draw:
 
 @dataclass(frozen=True)
 class LogUniform:
-    """The sampler for classes sorted by falling frequency.
+    """A sampler for classes sorted by decreasing frequency, as TensorFlow's `log_uniform_candidate_sampler`.
 
-    Class k is drawn in proportion to ``log((k + 2) / (k + 1))``. That is Zipf's law, by which the words of a language
-    go, in a form that is drawn at once: the logarithm of ``k + 1`` is nearly uniform. TensorFlow's
-    `log_uniform_candidate_sampler` is this.
+    Class k has a probability proportional to ``log((k + 2) / (k + 1))``. That is Zipf's law, which word frequencies
+    follow, in a form whose inverse is known: the log of ``k + 1`` is nearly uniform.
 
     >>> LogUniform(3).probability([0, 1, 2]).round(4)
     array([0.5   , 0.2925, 0.2075])
@@ -95,13 +94,13 @@ class LogUniform:
         if seen is not None and not ((seen >= 0) & (seen < self.classes)).all():
             wrong = seen[~((seen >= 0) & (seen < self.classes))].flat[0]
             raise DomainError(f"classes: got {wrong}, expected indices in {{0, ..., {self.classes - 1}}}")
-        place = xp.cast(given, xp.compute_dtype([given])) + 1
-        return (xp.log1p(1 / place) / float(np.log1p(self.classes)))[()]
+        rank = xp.cast(given, xp.compute_dtype([given])) + 1
+        return (xp.log1p(1 / rank) / float(np.log1p(self.classes)))[()]
 
     def draw(self, count: int, rng: np.random.Generator | int, *, unique: bool = True) -> Draw:
-        """Return `count` classes, different ones with `unique`, drawn with a generator of NumPy's or from a seed.
+        """Return `count` classes, distinct ones with `unique`, drawn by a NumPy generator or from a seed.
 
-        Different ones are drawn until there are enough, so `count` should be well below the number of classes.
+        Distinct classes are drawn until there are enough, so `count` should be well below the number of classes.
 
         >>> LogUniform(50_000).draw(8, 0).classes
         array([  983,    17,     0,  6629, 19453,   707,  2677,   357])
@@ -130,28 +129,28 @@ class LogUniform:
         return Draw(drawn[first], int(first[-1]) + 1 if count else 0, True, self)
 
     def _single_draws(self, count: int, rng: np.random.Generator) -> Any:
-        places = np.exp(rng.random(count) * np.log1p(self.classes))
-        return np.minimum(places.astype(np.int64) - 1, self.classes - 1)  # rounding must not pass the last class
+        ranks = np.exp(rng.random(count) * np.log1p(self.classes))
+        return np.minimum(ranks.astype(np.int64) - 1, self.classes - 1)  # rounding must not pass the last class
 
 
 def without_hits(log_expected: Any, drawn: Any, labels: Any) -> Any:
-    """Return the corrections of drawn classes, ``inf`` where the drawn class is the right one, which takes it out.
+    """Return the corrections of sampled classes, ``inf`` where a sampled class is the label: that masks it.
 
-    `log_expected` and `drawn` hold one entry per drawn class, shape ``(n,)`` if a batch shares them and ``(..., n)``
-    if each example has its own; `labels` are the right classes, shape ``(...)``.
+    `log_expected` and `drawn` hold one entry per sampled class, shape ``(n,)`` if a batch shares them and ``(..., n)``
+    if each example has its own; `labels` are the true classes, shape ``(...)``.
 
     >>> without_hits([-1.0, -2.0, -3.0], [5, 0, 7], [0, 5])
     array([[-1., inf, -3.],
            [inf, -2., -3.]])
     """
     xp = registry.namespace(log_expected, drawn, labels)
-    like = next((x for x in (log_expected, drawn, labels) if hasattr(x, "dtype")), None)
+    like = first_array(log_expected, drawn, labels)
     corrections = xp.asarray(log_expected, "log_expected", like)
-    candidates, right = xp.asarray(drawn, "drawn", like), xp.asarray(labels, "labels", like)
-    if corrections.shape != candidates.shape or candidates.ndim not in (1, right.ndim + 1):
+    candidates, true = xp.asarray(drawn, "drawn", like), xp.asarray(labels, "labels", like)
+    if corrections.shape != candidates.shape or candidates.ndim not in (1, true.ndim + 1):
         raise ShapeError(
             f"without_hits: log_expected has shape {tuple(corrections.shape)}, drawn {tuple(candidates.shape)} and "
-            f"labels {tuple(right.shape)}; expected (n), (n) and any labels, or (..., n), (..., n) and (...)"
+            f"labels {tuple(true.shape)}; expected (n), (n) and any labels, or (..., n), (..., n) and (...)"
         )
     corrections = xp.cast(corrections, xp.compute_dtype([corrections]))
-    return xp.where(candidates == right[..., None], xp.zeros_like(corrections) + xp.inf, corrections)
+    return xp.where(candidates == true[..., None], xp.zeros_like(corrections) + xp.inf, corrections)

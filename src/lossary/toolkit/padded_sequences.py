@@ -1,9 +1,9 @@
-"""Losses of sequences of labels: cross-entropy at every position, with padding, and a report of where it is large.
+"""Cross-entropy of padded sequences, token by token, and a report of the tokens with the largest loss.
 
-A batch of sequences is an array of logits ``(..., t, c)``: steps, then classes, last; padded to a common length with
-something that must not count. What counts is said in one of two ways, by `lengths` or by a `mask`, and a label may be
-left out wherever it stands with `ignore_index`. There is no formula here: the rows that are kept cost what
-`lossary.softmax_cross_entropy` says, and this page only says which rows those are and what they are divided by.
+A batch of sequences is an array of logits ``(..., t, c)``: steps, then classes, last; padded to a common length. Either
+`lengths` or a `mask` says which positions are kept, and `ignore_index` drops a label wherever it occurs. There is no
+formula here: each kept position is a row of `lossary.softmax_cross_entropy`, and this module only chooses the rows and
+the denominator.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from lossary.backends import registry
 from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError, require, suggest, whole_number
 from lossary.evaluate.reduction import coefficients
 from lossary.losses.classification import softmax_cross_entropy
+from lossary.toolkit._arrays import first_array
 from lossary.words import aligned
 
 __all__ = [
@@ -36,12 +37,12 @@ SequenceReduction = Literal["token_mean", "sequence_mean", "sum", "none"]
 REDUCTIONS: tuple[SequenceReduction, ...] = ("token_mean", "sequence_mean", "sum", "none")
 
 
-# --- which positions count ------------------------------------------------------------------------------------------
+# --- which positions are kept -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Positions:
-    """Logits, the label of each position, and whether the position counts."""
+    """Logits, the label of each position, and whether the position is kept."""
 
     xp: Any
     logits: Any
@@ -53,11 +54,11 @@ def _positions(
     logits: Any, labels: Any, labels_name: str, shift: bool, lengths: Any, mask: Any, ignore_index: int | None
 ) -> _Positions:
     if lengths is not None and mask is not None:
-        raise ArgumentError("lengths and mask both say which positions count: pass one of them")
+        raise ArgumentError("lengths and mask both say which positions are kept: pass one of them")
     if shift not in (True, False):
         raise ParameterError(f"shift: got {shift!r}, expected True or False")
     xp = registry.namespace(logits, labels, mask, lengths)
-    like = logits if hasattr(logits, "dtype") else labels if hasattr(labels, "dtype") else None
+    like = first_array(logits, labels)
     z, y = xp.asarray(logits, "logits", like), xp.asarray(labels, labels_name, like)
     if z.ndim < 2:
         raise ShapeError(f"logits: got shape {tuple(z.shape)}, expected (..., steps, classes)")
@@ -80,16 +81,16 @@ def _positions(
             raise ParameterError("ignore_index: the labels are distributions over classes; leave positions out by mask")
         kept = kept & ~xp.equals(y, ignore_index)
     if shift:
-        # The labels move and the logits stay: they are far larger, and so the gradient has their shape. The last
-        # position predicts a token that is not there.
+        # The labels are shifted rather than the logits, which are far larger and whose gradient keeps their shape.
+        # The last position predicts a token that does not exist.
         following = xp.broadcast_to(xp.minimum(steps + 1, shape[-1] - 1), shape)
-        y = xp.as_index(y) if xp.is_index(y) else y  # which can be taken from, of whatever type the labels are
+        y = xp.as_index(y) if xp.is_index(y) else y  # `take` accepts these, whatever the type of the labels
         y, kept = xp.take(y, following), xp.take(kept, following) & (steps < shape[-1] - 1)
     return _Positions(xp, z, y, kept)
 
 
 def _lengths(xp: Any, given: Any, shape: tuple[int, ...], like: Any) -> Any:
-    """Return the lengths of the sequences, refused where they are no lengths of sequences in such an array."""
+    """Return the lengths of the sequences; raise an error where they do not fit the array."""
     lengths = xp.asarray(given, "lengths", like)
     if tuple(lengths.shape) != shape[:-1]:
         raise ShapeError(f"lengths: got shape {tuple(lengths.shape)}, expected {shape[:-1]}, one for each sequence")
@@ -97,9 +98,9 @@ def _lengths(xp: Any, given: Any, shape: tuple[int, ...], like: Any) -> Any:
     if seen is not None:
         wrong = (seen < 0) | (seen > shape[-1]) | (seen != np.floor(seen))
         if wrong.any():
-            places = ", ".join(f"{seen[tuple(at)]:g} of sequence {_index(at)}" for at in np.argwhere(wrong)[:5])
+            listed = ", ".join(f"{seen[tuple(at)]:g} of sequence {_index(at)}" for at in np.argwhere(wrong)[:5])
             more = f" and {int(wrong.sum()) - 5} more" if wrong.sum() > 5 else ""
-            raise DomainError(f"lengths: got {places}{more}, expected whole numbers from 0 to {shape[-1]}, the steps")
+            raise DomainError(f"lengths: got {listed}{more}, expected whole numbers from 0 to {shape[-1]}, the steps")
     return lengths
 
 
@@ -111,8 +112,8 @@ def _index(at: Sequence[int]) -> Any:
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """What to ask of `softmax_cross_entropy`."""
+class _Arguments:
+    """The arguments of a call of `softmax_cross_entropy`."""
 
     logits: Any
     labels: Any
@@ -120,41 +121,43 @@ class _Rows:
 
 
 class SequenceLoss(Generic[P]):
-    """A loss of sequences: called it gives the value; `value_and_grad` gives the gradient in the logits as well.
+    """A sequence loss: calling it gives the value; `value_and_grad` also gives the gradient of the logits.
 
     On torch tensors the value is differentiable, and the gradient is the hand-written one, as in the catalogue.
     """
 
-    def __init__(self, rows: Callable[P, _Rows]) -> None:
-        self._rows = rows
-        update_wrapper(self, rows)
+    def __init__(self, arguments: Callable[P, _Arguments]) -> None:
+        self._arguments = arguments
+        update_wrapper(self, arguments)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Return the value."""
-        rows = self._rows(*args, **kwargs)
-        return softmax_cross_entropy.value(rows.logits, rows.labels, **rows.options)
+        call = self._arguments(*args, **kwargs)
+        return softmax_cross_entropy.value(call.logits, call.labels, **call.options)
 
     def value_and_grad(self, *args: P.args, **kwargs: P.kwargs) -> tuple[Any, Any]:
-        """Return the value and its gradient in the logits; the arguments are those of the loss itself."""
-        rows = self._rows(*args, **kwargs)
-        return softmax_cross_entropy.value_and_grad(rows.logits, rows.labels, **rows.options)
+        """Return the value and the gradient of the logits; the arguments are those of the loss itself."""
+        call = self._arguments(*args, **kwargs)
+        return softmax_cross_entropy.value_and_grad(call.logits, call.labels, **call.options)
 
 
-def _reduced(at: _Positions, reduction: SequenceReduction, denominator: Any, params: Mapping[str, Any]) -> _Rows:
-    """Say which rows count, and what their sum is divided by, in the terms of `lossary.evaluate.reduction`."""
+def _reduced(at: _Positions, reduction: SequenceReduction, denominator: Any, params: Mapping[str, Any]) -> _Arguments:
+    """Return the call with the mask, the weights and the denominator of a reduction."""
     if reduction not in REDUCTIONS:
         hint = ": of tokens, or of sequences?" if str(reduction) == "mean" else suggest(str(reduction), REDUCTIONS)
         raise ParameterError(f"reduction: got {reduction!r}, expected one of {', '.join(REDUCTIONS)}{hint}")
     if "weight" in params:
-        raise ArgumentError("weight: a position counts or it does not; say which by lengths, mask or ignore_index")
+        raise ArgumentError(
+            "weight: a position is kept or dropped, by lengths, mask or ignore_index; positions have no weights"
+        )
     options = {"denominator": denominator, "mask": at.kept, **params}
     if reduction == "sequence_mean":
-        # A token weighs one over the tokens of its sequence, so a sequence with any weighs 1 and one without 0.
-        counted = at.xp.cast(at.kept, at.xp.compute_dtype([at.logits]))
-        options |= {"weight": numerics.divide(at.xp, counted, at.xp.sum(counted)), "reduction": "mean"}
+        # A token has the weight 1 / (tokens of its sequence), so a sequence with tokens weighs 1 and one without 0.
+        kept = at.xp.cast(at.kept, at.xp.compute_dtype([at.logits]))
+        options |= {"weight": numerics.divide(at.xp, kept, at.xp.sum(kept)), "reduction": "mean"}
     else:
         options["reduction"] = "mean" if reduction == "token_mean" else reduction
-    return _Rows(at.logits, at.labels, options)
+    return _Arguments(at.logits, at.labels, options)
 
 
 @SequenceLoss
@@ -168,19 +171,19 @@ def padded_sequence_cross_entropy(
     reduction: SequenceReduction = "token_mean",
     denominator: Any = None,
     **params: Any,
-) -> _Rows:
-    """Softmax cross-entropy at every position of padded sequences; what is padding has value 0 and gradient 0.
+) -> _Arguments:
+    """Softmax cross-entropy at every position of padded sequences; padding has value 0 and gradient 0.
 
     Parameters
     ----------
     logits: ``(..., t, c)``. The one at a position belongs to the label at the same position: nothing is shifted.
     labels: ``(..., t)`` class indices, or ``(..., t, c)`` distributions. Padding may hold anything.
-    lengths: how many steps of each sequence count, from the first: the shape of the batch.
-    mask: or true where a position counts, ``(..., t)``. Without either, all do.
-    ignore_index: a label that is left out wherever it stands, in addition to the padding.
-    reduction: ``"token_mean"``: every token counts alike, so long sequences count more. ``"sequence_mean"``: the mean
-        over the sequences of the mean over their tokens, so every sequence that has a token counts alike. ``"sum"``;
-        ``"none"``: one value per position.
+    lengths: the number of steps of each sequence that are kept, from the first: the shape of the batch.
+    mask: or true where a position is kept, ``(..., t)``. Without either, all are.
+    ignore_index: a label that is dropped wherever it occurs, in addition to the padding.
+    reduction: ``"token_mean"``: every token has the same weight, so long sequences have more. ``"sequence_mean"``: the
+        mean over the sequences of the mean over their tokens, so every sequence with a token has the same weight.
+        ``"sum"``; ``"none"``: one value per position.
     denominator: replaces the number of tokens, or of sequences, under a mean: the tokens of all micro-batches or
         workers.
     params: those of `lossary.softmax_cross_entropy`: `label_smoothing`, `temperature`, `class_weight`, ...
@@ -215,20 +218,20 @@ def causal_lm_cross_entropy(
     reduction: SequenceReduction = "token_mean",
     denominator: Any = None,
     **params: Any,
-) -> _Rows:
+) -> _Arguments:
     """Cross-entropy of a model that predicts the next token from those before it.
 
-    `shift` must be said, for to shift twice trains a model to skip a token, and nothing warns of it. True: `tokens` are
-    those the model has read, and the logits at a position are held to the token at the *next* one; the last logits
-    predict nothing and have gradient 0. False: `tokens` are moved already, each stands where it is predicted.
-    Hugging Face's models shift ``labels=`` themselves; ``torch.nn.CrossEntropyLoss`` never does.
+    `shift` has no default: a model whose labels are shifted twice learns to skip a token, and nothing warns of it.
+    True: `tokens` are the input of the model, and the logits at a position are compared with the token at the *next*
+    one; the last logits predict nothing and have gradient 0. False: `tokens` are shifted already, each at the position
+    that predicts it. Hugging Face's models shift ``labels=`` themselves; ``torch.nn.CrossEntropyLoss`` never does.
 
-    `lengths`, `mask` and `ignore_index` speak of `tokens` as they are passed, before any shift: a token counts as
-    something to be predicted, so of a sequence of length 5 four tokens count. `reduction`, `denominator` and `params`
-    are those of `padded_sequence_cross_entropy`. Under ``"none"`` a cost stands at the position that predicted.
+    `lengths`, `mask` and `ignore_index` refer to `tokens` as they are passed, before any shift, and to tokens as
+    targets: a sequence of length 5 has four. `reduction`, `denominator` and `params` are those of
+    `padded_sequence_cross_entropy`. Under ``"none"`` a value is at the position that predicts.
 
     >>> import numpy as np
-    >>> certain = 1000 * np.eye(4)[[1, 2, 3, 0]]                     # expects 1, then 2, then 3
+    >>> certain = 1000 * np.eye(4)[[1, 2, 3, 0]]                     # predicts 1, then 2, then 3
     >>> float(causal_lm_cross_entropy(certain, [0, 1, 2, 3], shift=True))
     0.0
     >>> float(causal_lm_cross_entropy(certain, [0, 1, 2, 3], shift=False))
@@ -238,12 +241,12 @@ def causal_lm_cross_entropy(
     return _reduced(at, reduction, denominator, params)
 
 
-# --- where the loss is ----------------------------------------------------------------------------------------------
+# --- the report ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Token:
-    """One position of a report: which, its cost, what it should have been and what it was taken for."""
+    """One position of a report: its place, its loss, its label and the predicted class."""
 
     sequence: int
     position: int
@@ -254,7 +257,7 @@ class Token:
 
 @dataclass(frozen=True)
 class SequenceLine:
-    """One sequence of a report: which, its tokens, their mean cost, and the share that was predicted rightly."""
+    """One sequence of a report: its index, its number of tokens, their mean loss and their accuracy."""
 
     sequence: int
     tokens: int
@@ -263,17 +266,17 @@ class SequenceLine:
 
     @property
     def perplexity(self) -> float:
-        """Exponential of the mean cost of a token."""
+        """Exponential of the mean loss of a token."""
         return _exp(self.loss)
 
 
 @dataclass(frozen=True, eq=False)
 class SequenceReport:
-    """What a model's logits cost, position by position; printing it gives a summary, padding left out throughout.
+    """The loss of a model's logits, position by position, without the padding; printing it gives a summary.
 
-    Arrays are NumPy's, of shape ``(n, t)`` with all leading dimensions made one: `token_losses` (0 where a position
-    does not count), `kept`, `labels`, `predicted`. `worst` is how many examples are shown, `vocabulary` what the
-    classes are called. A mean of nothing is 0, as everywhere; a share of nothing is 0 too.
+    Arrays are NumPy's, of shape ``(n, t)`` with all leading dimensions merged: `token_losses` (0 where a position is
+    not kept), `kept`, `labels`, `predicted`. `worst` is the number of examples that are shown, `vocabulary` the names
+    of the classes. A mean or a share of nothing is 0.
     """
 
     token_losses: Any
@@ -285,32 +288,32 @@ class SequenceReport:
 
     @property
     def tokens(self) -> int:
-        """How many positions count."""
+        """Number of positions that are kept."""
         return int(self.kept.sum())
 
     @property
     def loss(self) -> float:
-        """Mean cost of a token."""
+        """Mean loss of a token."""
         return _share(self.token_losses.sum(dtype=np.float64), self.tokens)
 
     @property
     def perplexity(self) -> float:
-        """Exponential of the mean cost of a token: among how many equally likely tokens the model was in doubt."""
+        """Exponential of the mean loss of a token: the number of equally likely tokens with the same entropy."""
         return _exp(self.loss)
 
     @property
     def accuracy(self) -> float:
-        """Share of tokens whose likeliest class was the label."""
+        """Share of tokens whose likeliest class is the label."""
         return _share((self.kept & (self.predicted == self.labels)).sum(), self.tokens)
 
     @property
     def sequence_accuracy(self) -> float:
-        """Share of sequences all of whose tokens were right, among those that have any."""
+        """Share of sequences, among those with tokens, that are predicted without a mistake."""
         lines = self.sequences()
         return _share(sum(line.accuracy == 1 for line in lines), len(lines))
 
     def sequences(self) -> list[SequenceLine]:
-        """Return the sequences that have tokens, in their order."""
+        """Return the sequences that have tokens, in order."""
         counts = self.kept.sum(axis=1)
         costs = self.token_losses.sum(axis=1, dtype=np.float64)
         hits = (self.kept & (self.predicted == self.labels)).sum(axis=1)
@@ -320,28 +323,28 @@ class SequenceReport:
         ]
 
     def worst_sequences(self) -> list[SequenceLine]:
-        """Return the sequences with the largest mean cost of a token, worst first."""
+        """Return the sequences with the largest mean loss, worst first."""
         return sorted(self.sequences(), key=lambda line: -_rank(line.loss))[: self.worst]
 
     def worst_tokens(self) -> list[Token]:
-        """Return the positions with the largest cost, worst first."""
-        places = np.argwhere(self.kept)
-        costs = self.token_losses[self.kept].astype(np.float64)
-        found = []
-        for at in np.argsort([-_rank(cost) for cost in costs], kind="stable")[: self.worst]:
-            i, j = (int(k) for k in places[at])
-            found.append(Token(i, j, float(costs[at]), int(self.labels[i, j]), int(self.predicted[i, j])))
-        return found
+        """Return the positions with the largest loss, worst first."""
+        positions = np.argwhere(self.kept)
+        losses = self.token_losses[self.kept].astype(np.float64)
+        tokens = []
+        for at in np.argsort([-_rank(loss) for loss in losses], kind="stable")[: self.worst]:
+            i, j = (int(k) for k in positions[at])
+            tokens.append(Token(i, j, float(losses[at]), int(self.labels[i, j]), int(self.predicted[i, j])))
+        return tokens
 
     def name(self, token: int) -> str:
-        """Return what a class is called."""
+        """Return the name of a class."""
         known = self.vocabulary is not None and (
             token in self.vocabulary if isinstance(self.vocabulary, Mapping) else token < len(self.vocabulary)
         )
         return repr(self.vocabulary[token]) if known and self.vocabulary is not None else str(token)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures and the worst examples as plain numbers and lists, ready for JSON."""
+        """Return the figures and the worst examples as Python numbers and lists, ready for JSON."""
         return {
             "tokens": self.tokens,
             "padding": int(self.kept.size - self.tokens),
@@ -405,12 +408,12 @@ def sequence_report(
     worst: int = 5,
     vocabulary: Sequence[str] | Mapping[int, str] | None = None,
 ) -> SequenceReport:
-    """Return the cost of every token and sequence, perplexity, accuracies, and the worst examples with their places.
+    """Return the loss of every token and sequence, perplexity, accuracies, and the positions of the worst examples.
 
-    The arguments are those of `padded_sequence_cross_entropy`, and `shift` that of `causal_lm_cross_entropy`; padding
-    is left out of every figure. The costs are plain cross-entropies in nats, without smoothing or weights, since only
-    of these is the exponential a perplexity. `worst` is how many tokens and sequences are listed, `vocabulary` what
-    the classes are called.
+    The arguments are those of `padded_sequence_cross_entropy`, and `shift` that of `causal_lm_cross_entropy`; no
+    figure includes the padding. The losses are cross-entropies in nats without smoothing or weights, whose exponential
+    is a perplexity. `worst` is the number of tokens and sequences that are listed, `vocabulary` the names of the
+    classes.
 
     >>> logits = [[[2.0, 0.0], [0.0, 1.0], [9.0, 0.0]], [[0.0, 3.0], [5.0, 0.0], [5.0, 0.0]]]
     >>> print(sequence_report(logits, [[0, 0, 0], [1, 0, 0]], lengths=[2, 1], worst=1, vocabulary=["no", "yes"]))
@@ -429,16 +432,15 @@ def sequence_report(
         raise ParameterError(f"worst: got {worst!r}, expected a whole number >= 0")
     at = _positions(logits, labels, "labels", shift, lengths, mask, ignore_index)
     if at.labels.ndim == at.logits.ndim:
-        raise ShapeError("labels: a report counts hits, and wants class indices rather than distributions over classes")
+        raise ShapeError("labels: a report compares predictions with class indices; got distributions over classes")
     with at.xp.quiet():
         losses = softmax_cross_entropy.value(at.logits, at.labels, mask=at.kept)
         predicted = at.xp.argmax(at.logits)[..., 0]
-    costs, kept, wanted, taken = (_lines(x) for x in (losses, at.kept, at.labels, predicted))
-    return SequenceReport(costs, kept, wanted, taken, worst, vocabulary)
+    return SequenceReport(_merged(losses), _merged(at.kept), _merged(at.labels), _merged(predicted), worst, vocabulary)
 
 
-def _lines(x: Any) -> Any:
-    """An array's numbers, on whatever device they are, a line for each sequence."""
+def _merged(x: Any) -> Any:
+    """Return an array as NumPy's, with its leading dimensions merged: a row for each sequence."""
     array = registry.to_numpy(x)
     return array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
 
@@ -447,10 +449,10 @@ def _share(part: Any, whole: int) -> float:
     return float(part / whole) if whole else 0.0
 
 
-def _exp(cost: float) -> float:
-    return math.exp(cost) if cost < 709 else math.inf if cost == cost else math.nan
+def _exp(loss: float) -> float:
+    return math.exp(loss) if loss < 709 else math.inf if loss == loss else math.nan
 
 
-def _rank(cost: float) -> float:
-    """NaN is worse than any number: it is what one wants to see first."""
-    return math.inf if math.isnan(cost) else cost
+def _rank(loss: float) -> float:
+    """Return a key for sorting by loss: NaN is listed first, as the worst."""
+    return math.inf if math.isnan(loss) else loss

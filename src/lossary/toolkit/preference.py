@@ -1,9 +1,9 @@
-"""From tokens to answers and from rewards to advantages: what stands around the preference losses.
+"""Helpers for preference losses: sequence log-probabilities, group advantages, reference points and token averages.
 
-The losses themselves are in the catalogue (family ``preference``), and docs/preference.md derives them. Here, on NumPy
-arrays and torch tensors alike: the log-probability of an answer from those of its tokens, the advantage of an answer
-among the answers to the same prompt, KTO's reference point, and the averages over tokens in which GRPO, DAPO and
-Dr. GRPO differ.
+The losses themselves are in the catalogue (family ``preference``), and docs/preference.md derives them. On NumPy arrays
+and torch tensors alike this module computes the log-probability of an answer from those of its tokens, the advantage of
+an answer among the answers to the same prompt, KTO's reference point, and the averages over tokens in which GRPO, DAPO
+and Dr. GRPO differ.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def sequence_log_probability(token_log_probs: Any, mask: Any, average: bool = Fa
     ----------
     token_log_probs: log-probabilities of the tokens that were drawn, shape ``(..., tokens)``: minus the values of
         `softmax_cross_entropy` on the logits of the positions before them.
-    mask: true for the tokens of the answer; the prompt and the padding are false. What stands there counts exactly 0,
-        NaN and ``-inf`` included, and gets no gradient.
-    average: divide by the number of tokens of the answer, for losses that ask for means (`simpo`, `orpo`). An answer
+    mask: true for the tokens of the answer; the prompt and the padding are false. Masked positions add exactly 0, NaN
+        and ``-inf`` included, and get no gradient.
+    average: divide by the number of tokens of the answer, for losses that take means (`simpo`, `orpo`). An answer
         without tokens gives 0.
 
     >>> sequence_log_probability([[-1.0, -2.0, -9.0], [-1.0, -1.0, -1.0]], [[1, 1, 0], [1, 1, 1]])
@@ -44,16 +44,16 @@ def sequence_log_probability(token_log_probs: Any, mask: Any, average: bool = Fa
     >>> sequence_log_probability([[-1.0, -2.0, -9.0], [-1.0, -1.0, -1.0]], [[1, 1, 0], [1, 1, 1]], average=True)
     array([-1.5, -1. ])
     """
-    _, summed, counts = _summed_tokens("sequence_log_probability", "token_log_probs", token_log_probs, mask)
-    return reduction.average(summed, counts) if average else summed
+    _, summed, kept = _summed_tokens("sequence_log_probability", "token_log_probs", token_log_probs, mask)
+    return reduction.average(summed, kept) if average else summed
 
 
 def reference_point(log_probability: Any, reference_log_probability: Any) -> Any:
-    """Return KTO's reference point z0: how far the policy has moved from the reference, estimated on a batch.
+    """Return KTO's reference point z0: the divergence of the policy from the reference, estimated on a batch.
 
     The log-probabilities are those of answers given prompts that they do *not* belong to, such as the batch with its
-    answers shifted by one, under the policy and under the reference. The mean of their log-ratios, 0 if it is negative,
-    is one number for the whole batch, and a constant: no gradient goes back through it.
+    answers shifted by one, under the policy and under the reference. The mean of their log-ratios, clamped at 0, is one
+    number for the whole batch, and a constant: no gradient flows through it.
 
     >>> float(reference_point([-9.0, -12.0], [-10.0, -14.0])), float(reference_point([-9.0], [-8.0]))
     (1.5, 0.0)
@@ -75,22 +75,22 @@ def reference_point(log_probability: Any, reference_log_probability: Any) -> Any
 
 
 def group_advantages(rewards: Any, group: Any, *, scale: Scale = "group", epsilon: float = 1e-4) -> Any:
-    """Return by how much each answer was better than the answers to the same prompt.
+    """Return the advantage of each answer: its reward relative to those of the answers to the same prompt.
 
     Parameters
     ----------
     rewards: one number per answer.
-    group: how many consecutive answers belong to a prompt, a whole number; or for each answer the label of its prompt,
-        in any order (then the memory is the square of the number of answers).
-    scale: the reward less the mean of its group, and then: ``"group"``: divided by the standard deviation of the group
+    group: the number of consecutive answers that belong to a prompt; or for each answer the label of its prompt, in any
+        order (then the memory is the square of the number of answers).
+    scale: the reward minus the mean of its group, and then: ``"group"``: divided by the standard deviation of the group
         (GRPO). ``"batch"``: by that of all rewards. ``"none"``: by nothing (Dr. GRPO): a prompt where all answers but
         one agree then weighs no more than it should. ``"leave one out"``: the mean is that of the *other* answers
         (RLOO), which is "none" times n / (n - 1).
-    epsilon: added to the standard deviation, 1e-4 as in TRL: rewards that differ by less are as good as equal. The
-        deviation is that of a sample, with n - 1, as `torch.std` has it.
+    epsilon: added to the standard deviation, 1e-4 as in TRL: rewards that differ by less are treated as equal. The
+        standard deviation is that of a sample, with n - 1, as in `torch.std`.
 
-    Where all answers of a group have the same reward, or there is only one, the advantages are exactly 0: nothing can
-    be learned from it. They are constants: no gradient goes back to the rewards.
+    Where all answers of a group have the same reward, or there is only one, the advantages are exactly 0. They are
+    constants: no gradient flows to the rewards.
 
     >>> group_advantages([1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0], 4).round(2)
     array([ 1.5, -0.5, -0.5, -0.5,  0. ,  0. ,  0. ,  0. ])
@@ -107,20 +107,20 @@ def group_advantages(rewards: Any, group: Any, *, scale: Scale = "group", epsilo
     with xp.quiet():
         flat = xp.cast(given, dtype).reshape(-1)
         rows, members, own = _groups(xp, "group_advantages", flat, given, group)
-        # From the first member on: where all are equal every difference is 0, and so are mean and spread.
+        # Relative to the first member: equal rewards differ by exactly 0, and so do their mean and deviation.
         origin = xp.take(rows, xp.argmax(members))
         count = xp.sum(members)
         level = xp.sum(numerics.times(xp, members, rows - origin)) / count
         centred = (own - origin) - level
         if scale == "leave one out":
-            found = numerics.divide(xp, centred * count, count - 1)
+            advantages = numerics.divide(xp, centred * count, count - 1)
         elif scale == "none":
-            found = centred
+            advantages = centred
         else:
-            spread = flat[None, :] if scale == "batch" else rows
-            among = xp.ones_like(spread) if scale == "batch" else members
-            found = numerics.divide(xp, centred, _deviation(xp, spread, among) + epsilon)
-        return xp.own(xp.broadcast_to(found, own.shape).reshape(given.shape), [given])
+            sample = flat[None, :] if scale == "batch" else rows
+            among = xp.ones_like(sample) if scale == "batch" else members
+            advantages = numerics.divide(xp, centred, _deviation(xp, sample, among) + epsilon)
+        return xp.own(xp.broadcast_to(advantages, own.shape).reshape(given.shape), [given])
 
 
 def average_tokens(
@@ -132,22 +132,22 @@ def average_tokens(
     length: float | None = None,
     denominator: Any = None,
 ) -> Any:
-    """Return the mean of a loss over the tokens of several answers, in one of the three ways that have been published.
+    """Return the mean of a loss over the tokens of several answers, as GRPO, DAPO or Dr. GRPO define it.
 
     Parameters
     ----------
     values: one value per token, shape ``(answers, tokens)``: those of `lossary.grpo` or of any other loss.
-    mask: true for the tokens of the answers. What stands elsewhere counts exactly 0 and gets no gradient.
+    mask: true for the tokens of the answers. Masked positions add exactly 0 and get no gradient.
     how: ``"grpo"``: the mean over the tokens of an answer, then over answers (Shao 2024). A token of a long answer
-        counts less: a long wrong answer is punished less for each of its tokens. ``"dapo"``: the mean over all tokens
-        (Yu 2025): every token counts alike, long answers count more. ``"dr_grpo"``: the sum divided by the number of
-        answers times a constant `length` (Liu 2025), usually the longest that may be generated: every token counts
-        alike, and its weight does not depend on the other answers.
+        has less weight, so a long wrong answer is penalised less per token. ``"dapo"``: the mean over all tokens
+        (Yu 2025): every token has the same weight, long answers have more. ``"dr_grpo"``: the sum divided by the number
+        of answers times a constant `length` (Liu 2025), usually the longest that may be generated: every token has the
+        same weight, which does not depend on the other answers.
     group: for ``"dapo"``: the answers to one prompt, as in `group_advantages`; each group has its own mean, as in the
         paper, and the groups are averaged. Without it all answers are one group, as in TRL.
     length: the constant of ``"dr_grpo"``.
-    denominator: replaces what the sum over answers is divided by: the number of answers, of tokens, of groups, or of
-        answers times `length`, where a batch comes in pieces or is spread over workers.
+    denominator: replaces the denominator of the sum over answers (their number, that of tokens, of groups, or of
+        answers times `length`) where a batch is accumulated from micro-batches or spread over workers.
 
     Averages of nothing are 0. With tensors the result can be differentiated.
 
@@ -168,19 +168,19 @@ def average_tokens(
         length = real_number("average_tokens: length", length, "a number > 0", lambda x: 0 < x < math.inf)
     if group is not None and how != "dapo":
         raise ParameterError(f"average_tokens: group: only dapo has a mean for each group, and how is {how!r}")
-    xp, summed, counts = _summed_tokens("average_tokens", "values", values, mask)
+    xp, summed, kept = _summed_tokens("average_tokens", "values", values, mask)
     if summed.ndim != 1:
         shape = (*summed.shape, "tokens")
         raise ShapeError(f"average_tokens: values: got {len(shape)} dimensions, expected two, (answers, tokens)")
     number: Any = float(summed.shape[0])
     if how == "grpo":
-        summed = reduction.average(summed, counts)
+        summed = reduction.average(summed, kept)
     elif length is not None:
         number = number * length
     elif group is None:
-        number = counts.sum()
+        number = kept.sum()
     else:
-        rows, members, own = _groups(xp, "average_tokens", counts, counts, group)
+        rows, members, own = _groups(xp, "average_tokens", kept, kept, group)
         summed = reduction.average(summed, xp.broadcast_to(xp.sum(members * rows), own.shape).reshape(-1))
         number = xp.broadcast_to(1 / xp.sum(members), own.shape).sum()  # each group adds up to 1
     if denominator is not None:
@@ -188,7 +188,7 @@ def average_tokens(
     return reduction.average(summed.sum(), number)[()]
 
 
-# --- their parts ----------------------------------------------------------------------------------------------------
+# --- helpers ----------------------------------------------------------------------------------------------------
 
 
 def _one_of(function: str, name: str, given: str, known: tuple[str, ...]) -> None:
@@ -199,7 +199,7 @@ def _one_of(function: str, name: str, given: str, known: tuple[str, ...]) -> Non
 
 
 def _summed_tokens(function: str, name: str, values: Any, mask: Any) -> tuple[Any, Any, Any]:
-    """Return the namespace, the sum over the last axis of what is kept, and how many entries that is."""
+    """Return the namespace, the sum of the kept entries of the last axis, and their number."""
     xp = registry.namespace(values, mask)
     tokens = xp.asarray(values, f"{function}: {name}")
     if tokens.ndim == 0:
@@ -212,7 +212,7 @@ def _summed_tokens(function: str, name: str, values: Any, mask: Any) -> tuple[An
 
 
 def _groups(xp: Any, function: str, flat: Any, like: Any, group: Any) -> tuple[Any, Any, Any]:
-    """Return rows of answers that hold the members of a group, who in a row is a member, and whom a row is for.
+    """Return rows that hold the members of a group, the mask of the members, and the answers that a row is for.
 
     Groups of one size are one row each, for all its members. Otherwise there is one row per answer, for it alone.
     """
@@ -237,13 +237,13 @@ def _groups(xp: Any, function: str, flat: Any, like: Any, group: Any) -> tuple[A
 
 
 def _labels(xp: Any, function: str, group: Any, like: Any) -> Any:
-    """Return labels as an array of numbers: words are numbered, whatever holds them."""
+    """Return labels as an array of numbers; strings become their index among the sorted strings."""
     if registry.namespace(group) is registry.namespace():
-        held = np.asarray(group) if not isinstance(group, str) else np.asarray(group, object)
-        if held.dtype.kind in "USO" and held.ndim and all(isinstance(label, str) for label in held.ravel().tolist()):
-            found = np.unique(held.astype(str), return_inverse=True)[1]
-            group = np.asarray(found).reshape(held.shape)
-        elif held.dtype.kind not in "biuf":
+        array = np.asarray(group) if not isinstance(group, str) else np.asarray(group, object)
+        if array.dtype.kind in "USO" and array.ndim and all(isinstance(label, str) for label in array.ravel().tolist()):
+            indices = np.unique(array.astype(str), return_inverse=True)[1]
+            group = np.asarray(indices).reshape(array.shape)
+        elif array.dtype.kind not in "biuf":
             raise ArgumentError(
                 f"{function}: group: got {group!r:.40}, expected a label for each answer, numbers or words, or one "
                 "whole number, the size of every group"

@@ -20,7 +20,7 @@ True
 
 Read in this order: `layers` (what a gradient is), `optimisers` and `schedules` (what to do with it), `steps` and
 `loop` (doing it).
-Where a PyTorch habit says `model.zero_grad()`, nothing is needed here: `backward` sets gradients, it does not add.
+There is no `model.zero_grad()` as in PyTorch: `backward` sets gradients rather than adding to them.
 """
 
 from lossary.training.history import Epoch, History

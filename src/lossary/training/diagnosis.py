@@ -14,9 +14,9 @@ from lossary.training.task import Batch, Task
 
 
 def explain_nonfinite(where: str, model: Layer, task: Task, batch: Batch, l2: float, rate: float) -> str:
-    """Go once more through a step that gave an infinite or NaN number, and say where it first appeared.
+    """Repeat a step that gave an infinite or NaN number, term by term, and describe where it first appeared.
 
-    The parameters are still those the step began with, so everything can be computed again, term by term.
+    The parameters are still those of the beginning of the step, so every term can be computed again.
     """
     slower = f"Lower the learning rate (it was {rate:g})"
 
@@ -88,7 +88,7 @@ def explain_nonfinite(where: str, model: Layer, task: Task, batch: Batch, l2: fl
     depth, layer, parameter = max(reversed(owned), key=lambda own: np.nan_to_num(_largest(own[2]), nan=math.inf))
     return (
         f"{where}: the gradient of the {parameter.name} of layer {depth}, {layer!r}, reaches {_largest(parameter):g}, "
-        f"whose square, for the gradient's length, is no number. {advice}"
+        f"whose square, for the gradient's length, overflows. {advice}"
     )
 
 

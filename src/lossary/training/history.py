@@ -27,7 +27,7 @@ class Epoch:
 
     @property
     def watched(self) -> float:
-        """The number that should fall: the validation loss if there is one, else what the steps minimise."""
+        """The number to be minimised: the validation loss if there is one, else training loss and penalty."""
         return self.loss + self.penalty if self.validation is None else self.validation
 
 

@@ -50,7 +50,7 @@ def fit(
 ) -> History:
     """Train a network in place to make a loss small, and return what happened.
 
-    What falls is ``mean of the loss over a batch + l2 * sum of W^2 / 2``, batch after batch; the gradients are the
+    The objective is ``mean of the loss over a batch + l2 * sum of W^2 / 2``, batch after batch; the gradients are the
     hand-written ones of the loss and of the layers, or, on request, those of PyTorch.
 
     Parameters
@@ -61,11 +61,11 @@ def fit(
         one-dimensional targets takes a network with one output, whose column is its prediction; a loss of rows
         takes a network with one output per class (or per coordinate).
     X, y: the examples, one per row, and a target for each.
-    weight: numbers >= 0, one per example: the mean is ``sum(w * v) / sum(w)``. Examples of weight 0 take no part.
+    weight: numbers >= 0, one per example: the mean is ``sum(w * v) / sum(w)``. Examples of weight 0 are removed.
     epochs: how many passes over the data, at most.
-    batch_size: examples per step; None takes them all, and is then plain gradient descent.
-    optimiser: `SGD` or `Adam`, or any `Optimiser`; ``Adam(lr=1e-3)`` if not said.
-    schedule: factor on the learning rate as a function of time in epochs, asked at the middle of each step.
+    batch_size: examples per step; None takes them all, which is gradient descent without sampling.
+    optimiser: `SGD` or `Adam`, or any `Optimiser`; ``Adam(lr=1e-3)`` by default.
+    schedule: factor on the learning rate as a function of time in epochs, evaluated at the middle of each step.
     l2: how much `lossary.l2_penalty`, half the sum of the squares of all parameters but the biases, weighs; it adds
         ``l2 * W`` to the gradient of W, which is what PyTorch's SGD and Adam call weight_decay.
     validation: ``(X, y)`` or ``(X, y, weight)`` to measure the loss on after every epoch, without penalty.
@@ -118,9 +118,9 @@ def fit(
     with progress_bar(progress, epochs) as show:
         for epoch in range(1, epochs + 1):
             began = time.perf_counter()
-            # Sums and what they are divided by travel separately: the last batch may be smaller, weights may differ.
+            # Sums and denominators are accumulated separately: the last batch may be smaller, weights may differ.
             loss_sum = weight_sum = penalty_sum = norm_sum = 0.0
-            # An overflow is not something to warn of here: it is looked for, and then explained.
+            # No warning for an overflow: the loop checks for it and explains it.
             with np.errstate(all="ignore"):
                 for number, batch in enumerate(data.cut(size, rng), 1):
                     value = steps.learn(batch)

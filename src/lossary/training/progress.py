@@ -13,7 +13,7 @@ from lossary.training.history import Epoch
 
 @contextmanager
 def progress_bar(progress: bool | Literal["auto"], epochs: int) -> Iterator[Callable[[Epoch], None]]:
-    """Give a function that shows an epoch; it does nothing unless there is a bar and someone to see it."""
+    """Yield a function that shows an epoch; it does nothing where there is no terminal, or no rich to draw a bar."""
     if progress not in (True, False, "auto"):
         raise ParameterError(f'progress: got {progress!r}, expected True, False or "auto"')
     if progress is False or (progress == "auto" and not sys.stderr.isatty()):

@@ -15,10 +15,10 @@ from lossary.training.task import Batch, Task
 
 
 class Steps(Protocol):
-    """What differs between a network that is derived by hand and one that a framework derives; `fit` does the rest."""
+    """The part of training that depends on how gradients are computed; `fit` does the rest."""
 
     def learn(self, batch: Batch) -> float:
-        """Return the mean loss of a batch, and leave in every parameter's `grad` how it would change with it."""
+        """Return the mean loss of a batch, and set every parameter's `grad` to its derivative."""
         ...
 
     def step(self, rate: float) -> None:
@@ -26,12 +26,12 @@ class Steps(Protocol):
         ...
 
     def measure(self, batch: Batch) -> float:
-        """Return the mean loss of examples that are not learned from."""
+        """Return the mean loss of held-out examples."""
         ...
 
 
 class ByHand:
-    """The three steps in NumPy, with the gradients that are written down in the losses and in the layers."""
+    """The three steps in NumPy, with the hand-written gradients of the losses and of the layers."""
 
     def __init__(self, model: Layer, task: Task, descent: Optimiser, l2: float) -> None:
         self._model, self._task, self._l2 = model, task, l2
@@ -44,8 +44,8 @@ class ByHand:
         outputs = self._model.forward(batch.X)
         value, grad = self._task.value_and_grad(outputs, batch)
 
-        # 2. Backward: the chain rule, from the loss's own gradient through the layers in reverse, leaves in every
-        #    parameter's `grad` how the loss would change with it.
+        # 2. Backward: the chain rule, from the loss's own gradient through the layers in reverse, sets every
+        #    parameter's `grad` to the derivative of the loss.
         self._model.backward(grad)
         return float(value)
 

@@ -19,7 +19,7 @@ from lossary.training.layers import Array, Layer
 
 @dataclass(frozen=True)
 class Batch:
-    """Examples that take a step together; `rows` says where they stand in the caller's data."""
+    """The examples of one step; `rows` are their indices in the caller's data."""
 
     X: Array
     y: Array
@@ -28,11 +28,11 @@ class Batch:
 
     @property
     def count(self) -> float:
-        """What the mean over these examples counts: their number, or the sum of their weights."""
+        """The denominator of the mean over these examples: their number, or the sum of their weights."""
         return float(len(self.rows)) if self.weight is None else float(self.weight.sum(dtype=np.float64))
 
     def cut(self, size: int, rng: np.random.Generator) -> Iterator[Batch]:
-        """Cut into batches of at most `size` in a fresh random order; a batch that is everything keeps its order."""
+        """Yield batches of at most `size` in a new random order; a batch of all examples keeps their order."""
         if size >= len(self.rows):
             yield self
             return
@@ -45,7 +45,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Task:
-    """A loss with its parameters, and how a network's table of outputs becomes the loss's prediction.
+    """A loss with its parameters, which turns a network's table of outputs into the loss's prediction.
 
     The rule: if the loss takes one number as a prediction (its signature begins with ``()``, no core dimension) and the
     targets have one dimension, the network's only column is the prediction, ``(n, 1) -> (n,)``. In every other case the
@@ -54,7 +54,7 @@ class Task:
     """
 
     loss: Loss
-    others: tuple[Array, ...]  # what the loss takes beside prediction and target, the same for all examples
+    others: tuple[Array, ...]  # the loss's arrays beside prediction and target, the same for all examples
     params: dict[str, Any]
 
     @property
@@ -69,14 +69,14 @@ class Task:
     def value_and_grad(
         self, outputs: Array, batch: Batch, reduction: reduction.Reduction = "mean"
     ) -> tuple[Any, Array]:
-        """Return the loss of a batch and its gradient in the network's outputs."""
+        """Return the loss of a batch and the gradient of the network's outputs."""
         arrays = (self.prediction(outputs, batch.y), batch.y, *self.others)
         value, grad = self.loss.value_and_grad(*arrays, weight=batch.weight, reduction=reduction, **self.params)
         return value, (grad[0] if isinstance(grad, tuple) else grad).reshape(outputs.shape)
 
-    @np.errstate(all="ignore")  # what overflows here is found in the loop, and explained
+    @np.errstate(all="ignore")  # the loop finds an overflow and explains it
     def read(self, model: Layer, X: Any, y: Any, weight: Any, prefix: str = "") -> Batch:
-        """Return a data set in the model's type, or say what is wrong; `prefix` is put before the arguments' names."""
+        """Return a data set in the model's dtype, or raise an error; `prefix` goes before the names of the arguments."""
         inputs, targets = _read_rows(f"{prefix}X", X), _read(f"{prefix}y", y)
         if targets.ndim == 0 or len(targets) != len(inputs):
             raise ShapeError(
@@ -85,9 +85,9 @@ class Task:
         dtype = model.parameters[0].value.dtype
         outputs = _width(model, inputs[:1].astype(dtype), f"{prefix}X")
         if self.pointwise and outputs != (targets.shape[1] if targets.ndim == 2 else 1):
-            wanted = f"{targets.shape[1]} outputs" if targets.ndim == 2 else "one output"
+            expected = f"{targets.shape[1]} outputs" if targets.ndim == 2 else "one output"
             raise ShapeError(
-                f"model: has {outputs} outputs per row, expected {wanted}: {self.loss.name} compares numbers one by "
+                f"model: has {outputs} outputs per row, expected {expected}: {self.loss.name} compares numbers one by "
                 f"one, and {prefix}y has shape {targets.shape}"
             )
         # The loss's own checks of shapes and targets, now and over all the data rather than somewhere in an epoch.
@@ -97,28 +97,28 @@ class Task:
         name = self.loss.arguments[1]
         domain = self.loss.domain(name, alternative)
         weights = reduction.coefficients(xp, (len(inputs),), dtype, weight)
-        counts = np.ones(len(inputs), bool) if weights is None else weights > 0
+        kept = np.ones(len(inputs), bool) if weights is None else weights > 0
         ignored = checks.parameters(self.loss, self.params).get("ignore_index")
         if ignored is not None and domain.kind == "index":
-            counts &= targets != ignored
-        checks.domain(xp, self.loss, name, domain, targets, counts, outputs)
+            kept &= targets != ignored
+        checks.domain(xp, self.loss, name, domain, targets, kept, outputs)
 
-        # Examples that count nothing take no part: whatever they hold, NaN included, never meets the others.
-        rows = np.flatnonzero(counts)
+        # Examples of weight 0 are removed: whatever they hold, NaN included, never reaches the others.
+        rows = np.flatnonzero(kept)
         if not len(rows):
             raise DataError(f"{prefix}X: has no row that counts; there is nothing to learn from")
         if len(rows) < len(inputs):
             inputs, targets = inputs[rows], targets[rows]
             weights = None if weights is None else weights[rows]
         if weights is not None and self.pointwise and targets.ndim == 2:
-            weights = weights[:, None]  # every entry of a row counts as much as the row
+            weights = weights[:, None]  # every entry of a row has the weight of the row
         if domain.kind != "index":
             targets = targets.astype(dtype, copy=False)
         return Batch(inputs.astype(dtype, copy=False), targets, weights, rows)
 
 
 def _read(name: str, x: Any) -> Array:
-    """Return `x` as a NumPy array; this room knows no other."""
+    """Return `x` as a NumPy array, the only kind that these layers take."""
     if registry.namespace(x) is not xp:
         raise ArgumentError(
             f"{name}: got a PyTorch tensor, but this network is NumPy's: pass {name}.detach().cpu().numpy()"
@@ -127,7 +127,7 @@ def _read(name: str, x: Any) -> Array:
 
 
 def _read_rows(name: str, x: Any) -> Array:
-    """Return `x` as a table of numbers, one example per row, or say why it is none."""
+    """Return `x` as a table of numbers, one example per row, or raise an error."""
     table = _read(name, x)
     if table.ndim != 2:
         hint = f"; a single feature is {name}[:, None], a single example {name}[None, :]" if table.ndim == 1 else ""
@@ -138,7 +138,7 @@ def _read_rows(name: str, x: Any) -> Array:
 
 
 def _width(model: Layer, row: Array, name: str) -> int:
-    """Return how many outputs the model gives per row, by trying it on one."""
+    """Return the number of outputs of the model per row, from its prediction for one."""
     try:
         outputs = model.predict(row)
     except ValueError as error:
@@ -149,7 +149,7 @@ def _width(model: Layer, row: Array, name: str) -> int:
 
 
 def make_task(model: Layer, loss: Loss | str, params: dict[str, Any]) -> Task:
-    """Return the task, or say why this loss cannot train a network."""
+    """Return the task, or raise an error that says why this loss cannot train a network."""
     record = catalogue.get(loss)
     first, *rest = record.arguments
     if not rest or first not in record.wrt or rest[0] in record.wrt:
