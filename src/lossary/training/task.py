@@ -76,7 +76,7 @@ class Task:
 
     @np.errstate(all="ignore")  # the loop finds an overflow and explains it
     def read(self, model: Layer, X: Any, y: Any, weight: Any, prefix: str = "") -> Batch:
-        """Return a data set in the model's dtype, or raise an error; `prefix` goes before the names of the arguments."""
+        """Return a data set in the model's dtype, or raise an error; `prefix` precedes the names of arguments in it."""
         inputs, targets = _read_rows(f"{prefix}X", X), _read(f"{prefix}y", y)
         if targets.ndim == 0 or len(targets) != len(inputs):
             raise ShapeError(
