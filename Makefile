@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 REPORT := out/report.html
+STUBS := src/lossary/__init__.pyi src/lossary/nn/catalogue.pyi
 MINUTES ?= 10
 
 RECENT := import sys; sys.exit(sys.version_info < (3, 11))
@@ -23,7 +24,7 @@ demo: $(VENV)/.ready-app  ## train a few losses on handwritten digits, and write
 	$(BIN)/lossary compare digits --report $(REPORT)
 	@echo "The report is in $(REPORT): open it in a browser."
 
-test: $(VENV)/.ready-test  ## formatting, lint, types, tests and doctests
+test: $(VENV)/.ready-test $(STUBS)  ## formatting, lint, types, tests and doctests
 	$(call step,ruff format,ruff format --check --quiet .)
 	$(call step,ruff check,ruff check --quiet .)
 	$(call step,mypy,mypy --no-error-summary)
@@ -41,9 +42,8 @@ grid: $(VENV)/.ready-test  ## every loss and drop-in crossed with whatever a cal
 bench: $(VENV)/.ready-bench  ## measure against PyTorch, JAX, NumPy and scikit-learn; about 35 minutes, nothing else running
 	$(BIN)/python -m benchmarks --out benchmarks/results
 
-docs: $(VENV)/.ready-test  ## write one page per loss into docs/losses, and the stub of its module, from the catalogue
+docs: $(VENV)/.ready-test $(STUBS)  ## write one page per loss into docs/losses, and the rules into docs/lint.md
 	$(BIN)/python docs/make_pages.py
-	$(BIN)/python docs/make_stubs.py
 	$(BIN)/python docs/make_lint_page.py
 
 coverage-zh: $(VENV)/.ready-test  ## list what has no Chinese words yet; English stands in its place
@@ -57,6 +57,10 @@ define step
 @echo "== $(1)"
 @$(BIN)/$(2) || { echo "make test: $(1) failed (see above)" >&2; exit 1; }
 endef
+
+# The types of the losses, made from the records for mypy and the tests; the build of a wheel makes its own.
+$(STUBS): docs/make_stubs.py $(shell find src/lossary -name '*.py') | $(VENV)/.ready-test
+	@$(BIN)/python docs/make_stubs.py
 
 # --- the environment ----------------------------------------------------------------------------------------------
 

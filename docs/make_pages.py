@@ -2,8 +2,8 @@
 
     make docs
 
-Nothing is written by hand there: a page is the record and the definition, laid out. The same catalogue gives the same
-pages to the byte, and a test compares them with those that are committed.
+Nothing is written by hand there: a page shows the record and the definition. The pages are not committed; the same
+catalogue gives the same pages to the byte.
 """
 
 from __future__ import annotations
@@ -123,16 +123,16 @@ def definition(loss: Loss) -> str:
     (function,) = (node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef))
     body = textwrap.dedent("\n".join(source.splitlines()[(function.body[0].end_lineno or 0) :])).strip("\n")
     signature = inspect.signature(loss.define)
-    plain = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
-    head = signature.replace(parameters=plain, return_annotation=inspect.Signature.empty)
+    bare = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
+    head = signature.replace(parameters=bare, return_annotation=inspect.Signature.empty)
     line = f"def {loss.name}{head}:"
     if len(line) > 100:
         line = f"def {loss.name}(\n    {str(head)[1:-1]}\n):"
     yielded = [f"{i}. {what}" for i, what in enumerate(ORDER[: 1 + loss.derivatives], 1)]
-    said = "What it yields: " + ", ".join(yielded) + f", with respect to {', '.join(f'`{w}`' for w in loss.wrt)}."
+    text = "What it yields: " + ", ".join(yielded) + f", with respect to {', '.join(f'`{w}`' for w in loss.wrt)}."
     if loss.coupling:
-        said += " It sees one row of the coupled batch at a time."
-    return f"{said}\n\n```python\n{line}\n{textwrap.indent(body, '    ')}\n```"
+        text += " It sees one row of the coupled batch at a time."
+    return f"{text}\n\n```python\n{line}\n{textwrap.indent(body, '    ')}\n```"
 
 
 def linked(reference: str) -> str:
@@ -148,18 +148,18 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def write(place: Path = PAGES) -> int:
-    """Write every page, remove those of losses that are no more, and return how many changed."""
-    place.mkdir(parents=True, exist_ok=True)
-    wanted = pages()
+def write(folder: Path = PAGES) -> int:
+    """Write every page, remove those of losses that no longer exist, and return how many files changed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    current = pages()
     changed = 0
-    for name, text in wanted.items():
-        file = place / name
+    for name, text in current.items():
+        file = folder / name
         if not file.exists() or file.read_text(encoding="utf-8") != text:
             file.write_text(text, encoding="utf-8")
             changed += 1
-    for file in place.glob("*.md"):
-        if file.name not in wanted:
+    for file in folder.glob("*.md"):
+        if file.name not in current:
             file.unlink()
             changed += 1
     return changed

@@ -1,31 +1,36 @@
-"""Write what cannot be read off the source into stubs, for editors and type checkers.
+"""Write the types of what is made from records into stubs, for editors and type checkers.
 
-    make docs
+    python docs/make_stubs.py
 
 `lossary/__init__.pyi` has every loss with its own arguments, parameters and defaults, under its name and its aliases;
-`lossary/nn/catalogue.pyi` the modules that are made from the records on import. Both say in writing what the records
-say; tests compare them.
+`lossary/nn/catalogue.pyi` has the PyTorch modules that are made from the records on import. Neither is committed: the
+build of a wheel, of a source archive and of an editable installation writes them (`hatch_build.py`), and so does
+`make test` where a source is newer. It needs NumPy and not torch, which no build should download.
 """
 
 from __future__ import annotations
 
 import ast
 import inspect
+import sys
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-import lossary
-from lossary.catalogue import Loss, aliases
-from lossary.catalogue.domains import annotation
-from lossary.nn import catalogue
-from lossary.nn.records import RecordLoss
+SOURCES = Path(__file__).resolve().parent.parent / "src"
+sys.path.insert(0, str(SOURCES))  # the build runs this before the package is installed
 
-STUB = Path(catalogue.__file__).with_suffix(".pyi")
-PACKAGE = Path(lossary.__file__).with_suffix(".pyi")
+import lossary  # noqa: E402
+from lossary._files import write_atomic  # noqa: E402
+from lossary.catalogue import Loss, aliases, modules  # noqa: E402
+from lossary.catalogue.domains import annotation  # noqa: E402
 
-HEADER = '''\
+# --- lossary.nn.catalogue -------------------------------------------------------------------------------------------
+
+# The classes that modules derive from, each with the file that defines it.
+BASES = {"RecordLoss": "records", "ClassifierLoss": "records", "ParameterPenalty": "penalties"}
+
+MODULE_HEADER = '''\
 # Written by docs/make_stubs.py from the records of the catalogue.
 """{words}"""
 
@@ -51,34 +56,66 @@ def from_record(loss: Loss | str, /, *constants: Any, **params: Any) -> RecordLo
 '''
 
 
-def stub() -> str:
-    """Return the text of the stub."""
-    words = (catalogue.__doc__ or "").partition("\n")[0]
-    parts = [HEADER.format(words=words, names="\n".join(f'    "{name}",' for name in catalogue.__all__))]
-    classes = {name: getattr(catalogue, name) for name in catalogue.__all__ if name != "from_record"}
-    parts += [described(made) for name, made in classes.items() if made.__name__ == name]
-    parts += ["".join(f"{name} = {made.__name__}\n" for name, made in classes.items() if made.__name__ != name)]
+def module_stub() -> str:
+    """Return the text of the stub of `lossary.nn.catalogue`."""
+    reproduced = ast.literal_eval(assigned(parsed("modules"), "__all__"))
+    classes, second_names = modules.modules(reproduced), modules.module_aliases()
+    names = sorted(["from_record", *classes, *second_names])
+    words = (ast.get_docstring(parsed("catalogue")) or "").partition("\n")[0]
+    parts = [MODULE_HEADER.format(words=words, names="\n".join(f'    "{name}",' for name in names))]
+    parts += [module_class(name, loss) for name, loss in sorted(classes.items())]
+    parts += ["".join(f"{name} = {second_names[name]}\n" for name in sorted(second_names))]
     return "\n".join(parts)
 
 
-def described(made: type[RecordLoss]) -> str:
-    """Return a class as a stub has it."""
-    words = textwrap.fill(made.loss.summary, 116, initial_indent='    """', subsequent_indent="    ")
-    lines = [
-        f"class {made.__name__}({made.__bases__[0].__name__}):",
-        words + ("\n    " if "\n" in words else "") + '"""',
-        "",
-    ]
-    lines += method("__init__", made.__init__)
-    lines += method("forward", made.forward)
-    lines += method("__call__", made.forward)
+def parsed(name: str) -> ast.Module:
+    """Return the syntax tree of a module of `lossary.nn`, which cannot be imported without torch."""
+    return ast.parse((SOURCES / "lossary" / "nn" / f"{name}.py").read_text(encoding="utf-8"))
+
+
+def assigned(tree: ast.Module, name: str) -> ast.expr:
+    """Return the expression that a module assigns to a name."""
+    (value,) = (
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [name]
+    )
+    return value
+
+
+def signature(base: str, method: str) -> inspect.Signature:
+    """Return the signature of a method of a base class, read from its source."""
+    (definition,) = (node for node in parsed(BASES[base]).body if isinstance(node, ast.ClassDef) and node.name == base)
+    (function,) = (node for node in definition.body if isinstance(node, ast.FunctionDef) and node.name == method)
+    header = ast.FunctionDef(method, function.args, [ast.Pass()], [], function.returns, lineno=1)
+    # Annotations stay text; defaults are constants, so no name is looked up.
+    body = [*ast.parse("from __future__ import annotations").body, header]
+    names: dict[str, object] = {}
+    exec(compile(ast.fix_missing_locations(ast.Module(body, [])), f"<signature of {base}>", "exec"), names)
+    return inspect.signature(names[method])  # type: ignore[arg-type]
+
+
+def module_class(name: str, loss: Loss) -> str:
+    """Return the class of a module as a stub has it."""
+    base = modules.base_name(loss)
+    made = modules.signature_of_constructor(signature(base, "__init__"), loss)
+    called = modules.signature_of_call(signature(base, "forward"), loss)
+    lines = [f"class {name}({base}):", *docstring(loss.summary), ""]
+    lines += method("__init__", made, "self")
+    lines += method("forward", called)
+    lines += method("__call__", called)
     return "\n".join(lines) + "\n"
 
 
-def method(name: str, function: Any) -> list[str]:
-    """Return a method with the signature of a function."""
-    signature = inspect.signature(function)
-    parameters, starred = [], False
+def docstring(words: str) -> list[str]:
+    """Return the lines of a docstring of one paragraph."""
+    text = textwrap.fill(words, 116, initial_indent='    """', subsequent_indent="    ")
+    return [text + ("\n    " if "\n" in text else "") + '"""']
+
+
+def method(name: str, signature: inspect.Signature, *first: str) -> list[str]:
+    """Return a method with a signature, its parameters after those that come `first`."""
+    parameters, starred = [*first], False
     for parameter in signature.parameters.values():
         if parameter.kind is parameter.KEYWORD_ONLY and not starred:
             parameters, starred = [*parameters, "*"], True
@@ -104,7 +141,7 @@ def double_quoted(text: str) -> str:
     return text.replace("'", '"')
 
 
-# --- the package ----------------------------------------------------------------------------------------------------
+# --- lossary ---------------------------------------------------------------------------------------------------
 
 PACKAGE_HEADER = '''\
 # Written by docs/make_stubs.py from the records of the catalogue.
@@ -173,8 +210,7 @@ def loss_class(loss: Loss) -> str:
     fixed = [f"{n}: {held[n]} = ..." for n in loss.defaults]
     derived = [*OPTIONS, *params]
     with_out = [*OPTIONS, "out: Any = None", *params]
-    words = textwrap.fill(loss.summary, 116, initial_indent='    """', subsequent_indent="    ")
-    lines = [f"class {class_of(loss)}(Loss):", words + ("\n    " if "\n" in words else "") + '"""', ""]
+    lines = [f"class {class_of(loss)}(Loss):", *docstring(loss.summary), ""]
     for name, keywords, result in (
         ("__call__", params, "Any"),
         ("value", derived, "Any"),
@@ -187,6 +223,11 @@ def loss_class(loss: Loss) -> str:
     return "\n".join(lines) + "\n"
 
 
+def write(package: Path = SOURCES / "lossary") -> None:
+    """Write both stubs into the folder of the package; they are new even if nothing in them is, as `make` expects."""
+    write_atomic(package / "__init__.pyi", package_stub())
+    write_atomic(package / "nn" / "catalogue.pyi", module_stub())
+
+
 if __name__ == "__main__":
-    STUB.write_text(stub(), encoding="utf-8")
-    PACKAGE.write_text(package_stub(), encoding="utf-8")
+    write()

@@ -363,10 +363,11 @@ EXAMPLES = [(guide, number) for guide in GUIDES for number in range(len(worked_e
 
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
-    """A copy of the project, to add a loss to."""
+    """A copy of the project to add a loss to, without what is made from the records: as a fresh clone has it."""
     for part in ("src", "tests", "docs"):
-        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("pyproject.toml", *(path.name for path in ROOT.glob("*.md"))):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__", "*.pyi"))
+    shutil.rmtree(tmp_path / "docs" / "losses", ignore_errors=True)
+    for file in ("pyproject.toml", "Makefile", *(path.name for path in ROOT.glob("*.md"))):
         shutil.copy(ROOT / file, tmp_path)
     return tmp_path
 
@@ -388,6 +389,7 @@ def catalogue_suite(place: Path, name: str) -> subprocess.CompletedProcess[str]:
 
 # What else asks something of every loss. Kernels take seconds to compile: one type and one test of them is enough.
 ELSEWHERE = ("test_explain", "test_torch", "test_nn_catalogue", "test_docs", "test_diagnose", "test_plots", "test_cli")
+ELSEWHERE += ("test_types",)
 
 
 @pytest.mark.parametrize(("guide", "number"), EXAMPLES)
@@ -412,12 +414,9 @@ def test_a_loss_added_as_the_guide_says_is_everywhere_and_passes_everything(
     complete = catalogue_suite(copied, name)
     assert complete.returncode == 0, complete.stdout
     assert int(re.findall(r"(\d+) passed", complete.stdout)[0]) >= 12
-    for script in ("make_pages", "make_stubs"):
-        made = python(copied, f"docs/{script}.py")
-        assert made.returncode == 0, made.stderr
     if guide == "CONTRIBUTING.md":  # which says the same in fewer words
         return
-    further = suite(copied, f"{name} and not compile", *ELSEWHERE)
+    further = suite(copied, f"({name} or stub or makers or has_a_page) and not compile", *ELSEWHERE)
     assert further.returncode == 0, further.stdout
     kernels = suite(copied, f"computes_what_its_definition_computes and {name} and not float64", "test_kernels")
     assert kernels.returncode == 0, kernels.stdout
@@ -446,6 +445,31 @@ print("derived")
 """,
     )
     assert derived.stdout == "derived\n", derived.stderr
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+def test_make_writes_the_types_of_a_new_loss_once(copied: Path) -> None:
+    """`make test` needs them for mypy: it makes them where a source is newer, and a second run has nothing to do."""
+    (definition, written), _ = worked_examples("CONTRIBUTING.md")[0]
+    stubs = ("src/lossary/__init__.pyi", "src/lossary/nn/catalogue.pyi")
+    environment = Path(sys.prefix)
+    command = ("make", f"VENV={environment}", "-o", str(environment / ".ready-test"))
+
+    def make(*options: str) -> int:
+        return subprocess.run([*command, *options, *stubs], cwd=copied, capture_output=True, check=False).returncode
+
+    assert make() == 0 and make("-q") == 0
+    assert not any("fourth_power" in (copied / stub).read_text() for stub in stubs)
+    module = copied / definition
+    module.write_text(
+        module.read_text().replace("__all__ = [", '__all__ = [\n    "fourth_power",', 1) + "\n\n" + written
+    )
+    assert make("-q") == 1, "a source is newer"
+    assert make() == 0 and make("-q") == 0
+    assert "fourth_power: _FourthPower" in (copied / stubs[0]).read_text()
+    assert "class FourthPowerLoss(RecordLoss):" in (copied / stubs[1]).read_text()
+    test = subprocess.run([*command, "-n", "test"], cwd=copied, capture_output=True, text=True, check=False)
+    assert test.returncode == 0 and "mypy" in test.stdout and "make_stubs" not in test.stdout
 
 
 BRANCHY = "general_robust"

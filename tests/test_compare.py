@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import numpy as np
 import pytest
 
 import lossary
-import lossary.strips
 from lossary import scoring
 from lossary.compare import Comparison, Settings, compare, head_for, read_loss, suitable
 from lossary.data import Dataset, load
@@ -398,13 +396,10 @@ def test_the_examples_of_the_help_run(run: Any, tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     lines = "\n".join(f"{i % 7},{i % 5},{i + 0.5}" for i in range(40))
     Path("houses.csv").write_text(f"rooms,floor,price\n{lines}\n")
-    few = partial(lossary.strips.compare_strips, train=40, test=10)
-    monkeypatch.setattr("lossary.cli.strips.compare_strips", few)
     for words in examples_in(run("--help").output):
-        quick = () if "digit-strips" in words else ("--folds", "2", "--rows", "150")
-        done = run(*words, "--epochs", "1", "--seeds", "1", *quick)
+        done = run(*words, "--epochs", "1", "--seeds", "1", "--folds", "2", "--rows", "150")
         assert done.exit_code == 0, f"{words}: {done.output}"
-    assert {path.name for path in tmp_path.iterdir()} == {"houses.csv", "houses.html", "iris.json", "strips.html"}
+    assert {path.name for path in tmp_path.iterdir()} == {"houses.csv", "houses.html", "iris.json"}
 
 
 def test_ctrl_c_leaves_one_line_and_no_file(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

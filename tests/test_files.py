@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +24,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(
     path = tmp_path / "diagnosis.txt"
     path.write_text("the old one")
 
-    def fails(*_: object) -> None:
+    def fails(*_: object, **__: object) -> None:
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
@@ -47,6 +49,49 @@ def test_a_symbolic_link_is_followed_and_permissions_survive(tmp_path: Path) -> 
     dangling.symlink_to(tmp_path / "elsewhere" / "new.txt")
     save(dangling)
     assert dangling.is_symlink() and "huber" in (tmp_path / "elsewhere" / "new.txt").read_text()
+
+
+def test_a_new_file_gets_what_the_umask_leaves_and_a_private_one_stays_private_while_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new, private = tmp_path / "new.txt", tmp_path / "private.txt"
+    private.write_text("old")
+    private.chmod(0o600)
+    seen: list[int] = []
+    honest = os.replace
+
+    def watched(draft: Any, path: Any, **options: Any) -> None:
+        seen.append(stat.S_IMODE(os.stat(draft).st_mode))
+        honest(draft, path, **options)
+
+    monkeypatch.setattr(os, "replace", watched)
+    before = os.umask(0o027)
+    try:
+        save(new)
+        save(private)
+    finally:
+        os.umask(before)
+    assert seen == [0o640, 0o600]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (new, private)] == [0o640, 0o600]
+
+
+def test_the_longest_name_a_file_can_have_is_written(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 251 + ".txt")
+    save(path)
+    assert "huber" in path.read_text() and list(tmp_path.iterdir()) == [path]
+
+
+def test_writers_at_the_same_time_leave_one_whole_file(tmp_path: Path) -> None:
+    path = tmp_path / "diagnosis.txt"
+    diagnoses = [lossary.diagnose("huber", [0.5] * n, [0.0] * n) for n in (1, 2, 3)]
+    wholes = set()
+    for number, diagnosis in enumerate(diagnoses):
+        diagnosis.save(tmp_path / f"{number}.txt")
+        wholes.add((tmp_path / f"{number}.txt").read_text())
+        (tmp_path / f"{number}.txt").unlink()
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda n: diagnoses[n % 3].save(path), range(60)))
+    assert path.read_text() in wholes and list(tmp_path.iterdir()) == [path]
 
 
 def test_what_is_no_regular_file_is_refused_and_left_as_it_is(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The training room: gradients against differences and against PyTorch, the loop's promises, its refusals."""
+"""Training: gradients against differences and against PyTorch, what the loop guarantees, its errors."""
 
 from __future__ import annotations
 

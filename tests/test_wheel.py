@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from makers import ROOT, maker
+
 pytestmark = pytest.mark.wheel
 
-ROOT = Path(__file__).resolve().parent.parent
 TORCH = "torch==2.13.0"  # as the test environment has it; a range could bring a CUDA build
 
 
@@ -52,12 +53,16 @@ def environment(folder: Path, wheel: Path, extras: str) -> Path:
 
 def test_the_wheel_holds_the_package_and_nothing_else(built: tuple[Path, Path]) -> None:
     wheel, source = built
-    names = zipfile.ZipFile(wheel).namelist()
+    names = set(zipfile.ZipFile(wheel).namelist())
     assert all(name.startswith(("lossary/", "lossary-")) for name in names)
-    for needed in ("lossary/py.typed", "lossary/report/page.html.jinja", "lossary/nn/catalogue.pyi"):
-        assert needed in names, f"{needed} is not in the wheel"
-    tracked = ran("git", "ls-files", "src/lossary", cwd=ROOT).stdout.split()
-    assert {name.removeprefix("src/") for name in tracked} <= set(names)
+    # Everything of the source tree: modules, templates, words as data. What git ignores is checked in the next test.
+    listed = ran("git", "ls-files", "--cached", "--others", "--exclude-standard", "src/lossary", cwd=ROOT).stdout
+    files = {name.removeprefix("src/") for name in listed.split() if (ROOT / name).exists()}
+    assert {"lossary/py.typed", "lossary/report/page.html.jinja"} <= files
+    assert files <= names, f"not in the wheel: {sorted(files - names)}"
+    made = {"lossary/__init__.pyi", "lossary/nn/catalogue.pyi"}
+    rest = {name for name in names - files - made if not name.startswith("lossary-")}
+    assert not rest, f"in the wheel without being a source: {sorted(rest)}"
     for folder in ("tests/", "benchmarks/", "examples/", "docs/"):
         assert not any(folder in name for name in names), f"{folder} is in the wheel"
     assert not any("test_" in name or "__pycache__" in name for name in names)
@@ -65,6 +70,24 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: tuple[Path, Path]) 
         inside = archive.getnames()
     for needed in ("pyproject.toml", "src/lossary/__init__.py", "tests/conftest.py", "LICENSE", "README.md"):
         assert any(name.endswith(f"/{needed}") for name in inside), f"{needed} is not in the source archive"
+
+
+def test_the_wheel_has_the_types_of_every_loss_and_module(built: tuple[Path, Path]) -> None:
+    archive, stubs = zipfile.ZipFile(built[0]), maker("make_stubs")
+    assert archive.read("lossary/__init__.pyi").decode() == stubs.package_stub()
+    assert archive.read("lossary/nn/catalogue.pyi").decode() == stubs.module_stub()
+
+
+def test_an_editable_installation_of_a_fresh_clone_makes_the_types_and_changes_no_file(tmp_path: Path) -> None:
+    clone, folder = tmp_path / "clone", tmp_path / "env"
+    ran("git", "clone", "--quiet", ROOT, clone, cwd=tmp_path)
+    assert not list((clone / "src").rglob("*.pyi"))
+    venv.create(folder, with_pip=True)
+    python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    ran(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--editable", clone, cwd=tmp_path)
+    assert "def bind(self, *, delta: _Number = ...) -> Self" in (clone / "src/lossary/__init__.pyi").read_text()
+    assert "class SigmoidFocalLoss(RecordLoss)" in (clone / "src/lossary/nn/catalogue.pyi").read_text()
+    assert not ran("git", "status", "--porcelain", cwd=clone).stdout
 
 
 def test_without_an_extra_numpy_is_enough_and_what_is_missing_is_named(

@@ -35,14 +35,14 @@ from lossary.linear import linear_value_and_grad as linear_value_and_grad
 from lossary.linear import token_log_probs as token_log_probs
 from lossary.losses import *
 from lossary.misuse import callsites as _callsites
-from lossary.sequences import causal_lm_cross_entropy as causal_lm_cross_entropy
-from lossary.sequences import padded_sequence_cross_entropy as padded_sequence_cross_entropy
-from lossary.sequences import sequence_report as sequence_report
 from lossary.settings import checks as checks
-from lossary.terms import weighted_sum as weighted_sum
 from lossary.testing import check_grad as check_grad
+from lossary.toolkit.class_weights import class_weights as class_weights
+from lossary.toolkit.padded_sequences import causal_lm_cross_entropy as causal_lm_cross_entropy
+from lossary.toolkit.padded_sequences import padded_sequence_cross_entropy as padded_sequence_cross_entropy
+from lossary.toolkit.padded_sequences import sequence_report as sequence_report
+from lossary.toolkit.weighted_sum import weighted_sum as weighted_sum
 from lossary.watch import watch as watch
-from lossary.weights import class_weights as class_weights
 
 # The composition root: what evaluates losses, which frameworks there are, and what inspects calls.
 _installed.register()

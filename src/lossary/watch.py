@@ -31,7 +31,7 @@ import numpy as np
 from lossary._files import save_text, write_atomic
 from lossary.backends.registry import to_numpy
 from lossary.errors import ArgumentError, ParameterError
-from lossary.terms import WeightedSum
+from lossary.toolkit.sum_result import WeightedSum
 
 _POINTS = 4096  # of a series that is drawn; older steps are thinned out
 _KEPT_EVENTS = 200

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from lossary.cli.console import output, progress_bar
-from lossary.cli.strips import compare_readers
 from lossary.compare import Comparison, Settings, compare, table_cells
 
 _DEFAULT = Settings()
@@ -23,12 +22,11 @@ def register(app: typer.Typer) -> None:
 
 
 def compare_losses(
-    context: typer.Context,
     data: Annotated[
         str,
         typer.Argument(
             metavar="DATA",
-            help="breast_cancer, diabetes, digits, iris, linnerud or wine; a CSV or Parquet file; or digit-strips.",
+            help="breast_cancer, diabetes, digits, iris, linnerud or wine; or a CSV or Parquet file.",
         ),
     ],
     loss: Annotated[
@@ -112,14 +110,7 @@ def compare_losses(
         lossary compare houses.csv --target price --report houses.html
         lossary compare wine --label-noise 0.2 --model linear
         lossary compare iris --backend torch --json iris.json
-        lossary compare digit-strips --report strips.html
-
-    digit-strips are images of digits side by side, read by a small network that learns from ctc, from rnnt and from
-    cross-entropy per column; it takes --loss, --epochs, --seeds, --report and --json.
     """
-    if data.replace("_", "-") in ("digit-strips", "digit-strip"):
-        compare_readers(context, loss or [], json, report)
-        return
     with progress_bar("trainings") as show:
         result = compare(
             data,

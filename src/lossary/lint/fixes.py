@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import stat
-import tempfile
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
+from lossary._files import write_atomic
 from lossary.lint.config import Config
 from lossary.lint.engine import check_unit
 from lossary.lint.flow import Project
@@ -129,30 +126,9 @@ def fix_files(findings: Iterable[Finding], config: dict[str, Config], *, unsafe:
         mended, count = fix_bytes(path.resolve(), data, config[name], unsafe=unsafe)
         if count and mended != data:
             try:
-                _replace(path, mended)
+                write_atomic(path.resolve(strict=True), mended, sync=True)  # a file that is gone stays gone
             except OSError as wrong:
                 refused.append(f"{name}: cannot be written: {wrong.strerror or wrong}")
                 continue
             total += count
     return total, refused
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, with the rights and the owner it had; of a link, the file it leads to."""
-    real = path.resolve()
-    before = real.stat()
-    handle, temporary = tempfile.mkstemp(dir=real.parent, prefix=f".{real.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if hasattr(os, "chown"):
-            with contextlib.suppress(OSError):
-                os.chown(temporary, before.st_uid, before.st_gid)
-        os.chmod(temporary, stat.S_IMODE(before.st_mode))
-        os.replace(temporary, real)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise

@@ -2,50 +2,27 @@
 
 `SigmoidFocalLoss`, `DiceLoss`, `ArcFaceLoss`, `L2Penalty`: the names follow from those of the catalogue. Where torch
 has a loss of the same name, that one is reproduced to the letter in `lossary.nn`; `from_record` gives the catalogue's
-own meaning of it, with `weight` and `mask`. The types that editors read are in ``catalogue.pyi``, written by
-``docs/make_stubs.py`` from the same records.
+own meaning of it, with `weight` and `mask`. The types that editors read are in ``catalogue.pyi``, which
+``docs/make_stubs.py`` writes from the same records.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
-
-from lossary.catalogue import Loss, get, names
+from lossary.catalogue import Loss, get
+from lossary.catalogue.modules import ALSO_KNOWN_AS as ALSO_KNOWN_AS
+from lossary.catalogue.modules import base_name, module_aliases, module_name, modules
+from lossary.nn.modules import __all__ as reproduced
 from lossary.nn.penalties import ParameterPenalty
-from lossary.nn.records import ClassifierLoss, RecordLoss, class_name, module_class, module_name
+from lossary.nn.records import ClassifierLoss, RecordLoss, module_class
 
-# Names under which a loss is better known than under its own: aliases of the catalogue.
-ALSO_KNOWN_AS = (
-    "aam_softmax",
-    "am_softmax",
-    "balanced_softmax",
-    "categorical_focal",
-    "charbonnier",
-    "crammer_singer",
-    "focal",
-    "gce",
-    "jensen_shannon",
-    "logistic",
-    "quantile",
-    "simclr",
-    "soft_dice",
-    "soft_iou",
-    "supervised_contrastive",
-    "triplet_hard",
-)
-_TAKEN = {name.lower() for name in torch.nn.modules.loss.__all__}
+_BASES: dict[str, type[RecordLoss]] = {base.__name__: base for base in (RecordLoss, ClassifierLoss, ParameterPenalty)}
 
 
 def base_of(loss: Loss | str) -> type[RecordLoss]:
-    """Return what kind of module a loss becomes: one on parameters, one that holds its classes, or one on arrays."""
-    loss = get(loss)
-    if loss.family == "penalty":
-        return ParameterPenalty
-    if loss.input == "similarity" and loss.coupling is None and loss.target == "{0, ..., c-1}":
-        return ClassifierLoss
-    return RecordLoss
+    """Return the class that the module of a loss derives from."""
+    return _BASES[base_name(loss)]
 
 
 def from_record(loss: Loss | str, /, *constants: Any, **params: Any) -> RecordLoss:
@@ -68,12 +45,9 @@ def from_record(loss: Loss | str, /, *constants: Any, **params: Any) -> RecordLo
 
 
 __all__ = ["from_record"]
-for _name in names():
-    _module = module_name(get(_name))
-    if _module.lower() not in _TAKEN:
-        globals()[_module] = module_class(get(_name), base_of(get(_name)), __name__)
-        __all__ += [_module]
-for _name in ALSO_KNOWN_AS:
-    globals()[class_name(_name)] = globals()[module_name(get(_name))]
-    __all__ += [class_name(_name)]
+for _name, _loss in modules(reproduced).items():
+    globals()[_name] = module_class(_loss, base_of(_loss), __name__)
+for _name, _module in module_aliases().items():
+    globals()[_name] = globals()[_module]
+__all__ += [*modules(reproduced), *module_aliases()]
 __all__.sort()

@@ -16,8 +16,9 @@ import torch
 from lossary import numerics
 from lossary.backends.torch import namespace as xp
 from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError, suggest
-from lossary.terms import plain, weighted_sum
-from lossary.terms_torch import TensorSum
+from lossary.toolkit.sum_result import total_of
+from lossary.toolkit.tensor_sum import TensorSum
+from lossary.toolkit.weighted_sum import weighted_sum
 
 Tensor = torch.Tensor
 
@@ -41,7 +42,7 @@ def _account(
     def detached(part: Mapping[str, Any]) -> Mapping[str, Any]:
         return {k: v.detach() if isinstance(v, Tensor) else v for k, v in part.items()}
 
-    report: Any = MultiTaskReport.made(total, detached(weights), detached(raw), detached(weighted))
+    report: Any = MultiTaskReport.from_parts(total, detached(weights), detached(raw), detached(weighted))
     return report
 
 
@@ -394,7 +395,7 @@ class MultiTaskLoss(torch.nn.Module):
             )
         if missing:
             raise ArgumentError(f"MultiTaskLoss: missing {_list(missing)}; each step has every task")
-        losses = {name: plain(value) for name, value in losses.items()}
+        losses = {name: total_of(value) for name, value in losses.items()}
         for name, value in losses.items():
             if not isinstance(value, Tensor):
                 raise ArgumentError(f"MultiTaskLoss: {name}: got {type(value).__name__}, expected a tensor")

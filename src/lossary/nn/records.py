@@ -17,7 +17,7 @@ from lossary import numerics
 from lossary.backends.torch import namespace as xp
 from lossary.backends.torch.tensors import need_elements
 from lossary.catalogue import Loss, get
-from lossary.catalogue.domains import annotation
+from lossary.catalogue.modules import class_name, constants, module_name, signature_of_call, signature_of_constructor
 from lossary.errors import ArgumentError, ParameterError, ShapeError, suggest
 from lossary.evaluate import checks, transforms
 from lossary.evaluate.reduction import Reduction, coefficients, scale
@@ -25,71 +25,6 @@ from lossary.evaluate.reduction import Reduction, coefficients, scale
 Tensor = torch.Tensor
 
 __all__ = ["ClassifierLoss", "RecordLoss", "class_name", "constants", "module_class", "module_name"]
-
-# Words that are not written like other words.
-_SPELLING = {
-    "aam": "AAM",
-    "am": "AM",
-    "arcface": "ArcFace",
-    "cosface": "CosFace",
-    "crf": "CRF",
-    "cpo": "CPO",
-    "dpo": "DPO",
-    "gce": "GCE",
-    "grpo": "GRPO",
-    "iou": "IoU",
-    "ipo": "IPO",
-    "ctc": "CTC",
-    "js": "JS",
-    "kl": "KL",
-    "kto": "KTO",
-    "mape": "MAPE",
-    "msle": "MSLE",
-    "nce": "NCE",
-    "nll": "NLL",
-    "nt": "NT",
-    "rnnt": "RNNT",
-    "orpo": "ORPO",
-    "ppo": "PPO",
-    "siglip": "SigLIP",
-    "simclr": "SimCLR",
-    "simpo": "SimPO",
-    "supcon": "SupCon",
-}
-
-
-def class_name(name: str, ending: str = "Loss") -> str:
-    """Return the name of a module in torch's style, for the name or alias of a loss.
-
-    >>> [class_name(name) for name in ("sigmoid_focal", "nt_xent", "js_divergence", "poly_loss")]
-    ['SigmoidFocalLoss', 'NTXentLoss', 'JSDivergenceLoss', 'PolyLoss']
-    """
-    words = name.removesuffix(f"_{ending.lower()}").split("_")
-    return "".join(_SPELLING.get(word, word[:1].upper() + word[1:]) for word in words) + ending
-
-
-def module_name(loss: Loss | str) -> str:
-    """Return the name of a loss's module: a penalty is called one.
-
-    >>> import lossary
-    >>> module_name(lossary.l1_penalty), module_name(lossary.elastic_net)
-    ('L1Penalty', 'ElasticNetPenalty')
-    """
-    loss = get(loss)
-    return class_name(loss.name, "Penalty" if loss.family == "penalty" else "Loss")
-
-
-def constants(loss: Loss | str) -> tuple[str, ...]:
-    """Return the arrays that are facts of a task rather than of a batch, such as `class_counts`.
-
-    A module is given them once and holds them as buffers.
-
-    >>> import lossary
-    >>> constants(lossary.class_balanced), constants(lossary.softmax_cross_entropy)
-    (('class_counts',), ())
-    """
-    loss = get(loss)
-    return tuple(name for name in loss.arguments if name.startswith("class_") and name not in loss.wrt)
 
 
 class RecordLoss(torch.nn.Module):
@@ -309,9 +244,8 @@ def module_class(given: Loss | str, base: type[RecordLoss], module: str) -> type
     def forward(self: Any, *arrays: Any, **options: Any) -> Any:
         return base.forward(self, *arrays, **options)
 
-    made = _signature(base.__init__, constants(loss), loss, skip=2)
-    awaited = [name for name in loss.arguments if name not in constants(loss)]
-    called = _signature(base.forward, awaited, None, skip=0, optional=loss.optional)
+    made = signature_of_constructor(inspect.signature(base.__init__), loss)
+    called = signature_of_call(inspect.signature(base.forward), loss)
     __init__.__signature__ = _with_self(made)  # type: ignore[attr-defined]
     forward.__signature__ = called  # type: ignore[attr-defined]
     forward.__doc__ = base.forward.__doc__
@@ -336,30 +270,6 @@ def module_class(given: Loss | str, base: type[RecordLoss], module: str) -> type
 def _with_self(signature: inspect.Signature) -> inspect.Signature:
     own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return signature.replace(parameters=[own, *signature.parameters.values()])
-
-
-def _signature(
-    function: Any, arrays: Sequence[str], loss: Loss | None, skip: int, optional: Sequence[str] = ()
-) -> inspect.Signature:
-    """Return a base's signature with `*arrays` and `**params` replaced by what they stand for."""
-    signature = inspect.signature(function)
-    found = list(signature.parameters.values())[skip:]
-    before, after = [], []
-    for parameter in found:
-        if parameter.kind is parameter.VAR_POSITIONAL:
-            kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-            note = "Tensor" if loss is None else "Sequence[float] | Tensor"
-            before += [inspect.Parameter(name, kind, annotation=note) for name in arrays if name not in optional]
-            before += [inspect.Parameter(name, kind, annotation=f"{note} | None", default=None) for name in optional]
-        elif parameter.kind is parameter.KEYWORD_ONLY:
-            after.append(parameter)
-        elif parameter.kind is not parameter.VAR_KEYWORD:
-            before.append(parameter)
-    for name, default in (loss.defaults if loss else {}).items():
-        domain = loss.parameter_domains.get(name) if loss else None
-        note = annotation(*domain, default, "float | Tensor", "Sequence[float] | Tensor") if domain else "Any"
-        before.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=note))
-    return signature.replace(parameters=[*before, *after], return_annotation=signature.return_annotation)
 
 
 _ARGUMENT = re.compile(r"^[a-z_, ]+: ")

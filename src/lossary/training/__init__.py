@@ -4,7 +4,7 @@ Training a network is three steps, repeated. **Forward**: from inputs to predict
 wrong they are; that number is a loss of the catalogue. **Backward**: the chain rule, from the loss's hand-written
 gradient through the layers in reverse, says how that number would change with every parameter. **Step**: move each
 parameter a little against its gradient, ``W -= lr * grad``. There is no automatic differentiation here and nothing
-hidden: `loop.ByHand` shows the three steps, numbered, and every layer derives its own backward in three lines of
+hidden: `steps.ByHand` shows the three steps, numbered, and every layer derives its own backward in three lines of
 comment. `fit(..., backend="torch")` lets PyTorch take the same three steps instead.
 
 >>> import numpy as np
@@ -18,12 +18,14 @@ array([0., 1., 1., 0.])
 >>> history.epochs[-1].loss < 1e-4 < history.epochs[0].loss
 True
 
-Read in this order: `layers` (what a gradient is), `optimisers` and `schedules` (what to do with it), `loop` (doing it).
-Where a PyTorch habit says `model.zero_grad()`, nothing is needed here: `backward` sets gradients, it does not add.
+Read in this order: `layers` (what a gradient is), `optimisers` and `schedules` (what to do with it), `steps` and
+`loop` (doing it).
+There is no `model.zero_grad()` as in PyTorch: `backward` sets gradients rather than adding to them.
 """
 
+from lossary.training.history import Epoch, History
 from lossary.training.layers import Layer, Linear, Parameter, ReLU, Sequential, Tanh, mlp
-from lossary.training.loop import Epoch, History, evaluate, fit
+from lossary.training.loop import evaluate, fit
 from lossary.training.optimisers import SGD, Adam, Optimiser
 from lossary.training.schedules import (
     Schedule,

@@ -1,4 +1,4 @@
-"""Layers: functions with parameters that know their own derivative.
+"""Layers of a small neural network, each with a forward pass and a hand-written backward pass.
 
 A layer computes an output from an input (`forward`) and keeps in its own attributes what it will need to answer one
 question later: *the loss changes by `grad` per unit of my output; how much does it change per unit of my input, and of
@@ -68,9 +68,9 @@ class Linear:
     >>> layer.weight.value[:] = [[2.0], [3.0]]
     >>> layer.forward(np.array([[10.0, 1.0]]))
     array([[23.]])
-    >>> layer.backward(np.array([[1.0]]))        # dL/dX: each input counts by its weight
+    >>> layer.backward(np.array([[1.0]]))        # dL/dX: each input is weighted by its weight
     array([[2., 3.]])
-    >>> layer.weight.grad.T                      # dL/dW: each weight counts by its input
+    >>> layer.weight.grad.T                      # dL/dW: each weight is weighted by its input
     array([[10.,  1.]])
     """
 
@@ -150,7 +150,7 @@ class ReLU:
 
     def backward(self, grad: Array) -> Array:
         """Return dL/dX."""
-        # The slope of max(x, 0) is 1 for x > 0 and 0 for x < 0; at the corner any number between, and we take 0:
+        # The derivative of max(x, 0) is 1 for x > 0 and 0 for x < 0; at the corner any number between, and we take 0:
         #   dL/dX = dL/dY where X > 0, else 0
         return np.where(self._open, grad, grad.dtype.type(0))
 
@@ -181,7 +181,7 @@ class Tanh:
 
     def backward(self, grad: Array) -> Array:
         """Return dL/dX."""
-        # tanh = sinh / cosh, so tanh' = (cosh^2 - sinh^2) / cosh^2 = 1 - tanh^2: the output alone tells the slope.
+        # tanh = sinh / cosh, so tanh' = (cosh^2 - sinh^2) / cosh^2 = 1 - tanh^2: the output suffices.
         #   dL/dX = dL/dY (1 - Y^2)
         return grad * (1 - self._y * self._y)
 
@@ -247,7 +247,7 @@ def mlp(
     """Return a multi-layer perceptron: linear layers with an activation between them, none after the last.
 
     `hidden` is the width of the hidden layer, or the widths of several; ``()`` gives a linear model. `activation` is
-    ``"relu"`` or ``"tanh"``. The output is a plain number per column (a real prediction, a score or a logit), as the
+    ``"relu"`` or ``"tanh"``. The output is a real number per column (a real prediction, a score or a logit), as the
     losses of the catalogue want it. The same `seed` gives the same weights to the last bit.
 
     Raises `ParameterError` for an unknown activation or a width below 1.

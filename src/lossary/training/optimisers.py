@@ -1,7 +1,7 @@
-"""Optimisers: in which direction to step, given the gradient.
+"""Optimisers of a small network: the direction of a step, given the gradient (SGD with momentum, Adam).
 
 The gradient points where the loss rises fastest, so a step goes against it: ``W -= lr * grad``. That line stands in
-`lossary.training.loop`; an optimiser only replaces `grad` by a better direction, from what it remembers of earlier
+`lossary.training.steps`; an optimiser only replaces `grad` by a better direction, from what it remembers of earlier
 ones.
 It is a frozen bundle of settings; its memory lives in the generator that `directions` starts for one training, so the
 same optimiser can train any number of networks without one leaking into the next.
@@ -42,7 +42,7 @@ def _in_range(where: str, name: str, value: float, *, below: float = np.inf, zer
 
 @dataclass(frozen=True)
 class SGD:
-    """Stochastic gradient descent, with momentum if wanted.
+    """Stochastic gradient descent, with optional momentum.
 
     With `momentum` m the direction is a velocity, ``v = m v + grad``: a heavy ball that averages over noise and keeps
     going through ravines; a steady gradient ends up multiplied by 1 / (1 - m). `nesterov` looks at the gradient as if

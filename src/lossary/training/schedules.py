@@ -1,4 +1,4 @@
-"""Schedules: how the learning rate changes while training.
+"""Learning rate schedules: functions of time, in epochs, that scale the learning rate.
 
 A schedule is a function from time to a factor on the optimiser's learning rate. Time is counted in epochs and runs
 continuously: 2.5 is the middle of the third epoch, so a schedule means the same whatever the batch size. Any function

@@ -1,16 +1,16 @@
-"""The same three steps in PyTorch: autograd and ``torch.optim`` on the weights of a network of this room.
+"""One step of training in PyTorch: autograd and ``torch.optim`` on the weights of a `lossary.training` network.
 
-There is one training loop, `lossary.training.fit`; only the three steps it repeats have a second form, here. A network
-keeps its weights in NumPy arrays, and `module_of` gives the ``torch.nn.Sequential`` whose parameters *are* those
-arrays: the same memory, seen twice. So PyTorch trains for real (its layers, its autograd through the catalogue's loss,
-its optimiser), while initial weights, early stopping, the search for the first bad number and `predict` need no second
-form, and nothing is copied back and forth. It also means that this runs where the arrays are: on the CPU.
+There is one training loop, `lossary.training.fit`; only its three steps have a second implementation, here. A network
+keeps its weights in NumPy arrays, and `module_of` returns a ``torch.nn.Sequential`` whose parameters share their
+memory. So PyTorch does the training (its layers, its autograd through the catalogue's loss, its optimiser), while
+initial weights, early stopping, the diagnosis of a NaN and `predict` need no second implementation, and nothing is
+copied. It also means that training runs where the arrays are: on the CPU.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,20 +20,18 @@ from lossary.errors import ArgumentError
 from lossary.training import layers
 from lossary.training.layers import Array, Layer, Parameter
 from lossary.training.optimisers import SGD, Adam, Optimiser
-
-if TYPE_CHECKING:
-    from lossary.training.loop import _Batch, _Task
+from lossary.training.task import Batch, Task
 
 
 class Autograd:
-    """The three steps of `lossary.training.loop.ByHand` as one writes them in PyTorch."""
+    """The three steps of `lossary.training.steps.ByHand`, written in PyTorch."""
 
-    def __init__(self, model: Layer, task: _Task, descent: Optimiser, l2: float) -> None:
+    def __init__(self, model: Layer, task: Task, descent: Optimiser, l2: float) -> None:
         self._module, self._task, self._parameters = module_of(model), task, list(model.parameters)
         self._tensors = list(self._module.parameters())
         self._optimiser = _optimiser(descent, self._tensors, self._parameters, l2)
 
-    def learn(self, batch: _Batch) -> float:
+    def learn(self, batch: Batch) -> float:
         """Go forward; autograd goes backward, through the loss by its hand-written gradient."""
         self._optimiser.zero_grad()
         value = self._loss(batch)
@@ -50,12 +48,12 @@ class Autograd:
         self._optimiser.step()
 
     @torch.no_grad()
-    def measure(self, batch: _Batch) -> float:
+    def measure(self, batch: Batch) -> float:
         """Go forward only."""
         return self._loss(batch).item()
 
-    def _loss(self, batch: _Batch) -> torch.Tensor:
-        """Return the mean loss of a batch as a tensor that knows where it came from."""
+    def _loss(self, batch: Batch) -> torch.Tensor:
+        """Return the mean loss of a batch as a tensor of the autograd graph."""
         task, targets = self._task, tensor_of(batch.y)
         prediction = task.prediction(self._module(tensor_of(batch.X)), targets)
         weight = None if batch.weight is None else tensor_of(batch.weight)
@@ -67,7 +65,7 @@ class Autograd:
 
 
 def tensor_of(array: Array) -> torch.Tensor:
-    """Return a tensor on the memory of an array; of a copy, where that is read-only or not in order."""
+    """Return a tensor on the memory of an array; of a copy, where that is read-only or not contiguous."""
     return torch.from_numpy(np.require(array, requirements=("C", "W")))
 
 

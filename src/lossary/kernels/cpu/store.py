@@ -17,7 +17,6 @@ import errno
 import hashlib
 import json
 import os
-import secrets
 import stat
 import sys
 import threading
@@ -30,6 +29,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from llvmlite import binding
+
+from lossary._files import replace_file
 
 ENTRY = "lossary_run"  # what the one function of an object file is called
 _COMPILER = "numba"
@@ -123,7 +124,6 @@ def module(name: str, source: str) -> Any:
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _ANCHORED = os.name == "posix" and os.open in os.supports_dir_fd
 _READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-_WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 class _UntrustedError(OSError):
@@ -183,15 +183,7 @@ class _Folder:
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file all at once: another process sees the whole of it or nothing."""
-        draft = f"{name}.{secrets.token_hex(8)}.draft"
-        try:
-            with os.fdopen(os.open(self._place(draft), _WRITE, 0o600, dir_fd=self.handle), "wb") as file:
-                file.write(content)
-            os.replace(self._place(draft), self._place(name), src_dir_fd=self.handle, dst_dir_fd=self.handle)
-        except OSError:
-            with suppress(OSError):
-                os.unlink(self._place(draft), dir_fd=self.handle)
-            raise
+        replace_file(Path(self._place(name)), content, mode=0o600, dir_fd=self.handle)
 
     def _place(self, name: str) -> Any:
         return name if _ANCHORED else self.path / name
