@@ -17,9 +17,9 @@ from lossary import numerics
 from lossary.catalogue import Loss
 from lossary.pairs import cosine, euclidean, protocol
 from lossary.plots import curve
-from lossary.trace import assigned, function_tree
-from lossary.words import FACTS, PHRASES, fact, phrase, quantity
-from lossary.words_zh import LIKELIHOODS, SUMMARIES
+from lossary.inspect.tracing import assigned, function_tree
+from lossary.text.phrases import FACTS, PHRASES, fact, phrase, quantity
+from lossary.text.chinese import LIKELIHOODS, SUMMARIES
 
 
 def missing(loss: Loss) -> Iterator[str]:

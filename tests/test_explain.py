@@ -18,10 +18,10 @@ import pytest
 import lossary
 from lossary.catalogue import Loss
 from lossary.errors import DomainError, ParameterError
+from lossary.inspect.tracing import watching
 from lossary.testing import random_arrays
-from lossary.trace import watching
-from lossary.words import PHRASES, fact, likelihood, quantity, readable, summary, width
-from lossary.words_zh import LIKELIHOODS, SUMMARIES
+from lossary.text.chinese import LIKELIHOODS, SUMMARIES
+from lossary.text.phrases import PHRASES, fact, likelihood, quantity, readable, summary, width
 
 ALL = [lossary.get(name) for name in lossary.names()]
 every_loss = pytest.mark.parametrize("loss", ALL, ids=lambda loss: loss.name)
@@ -284,7 +284,7 @@ def test_words() -> None:
     assert width("残差 = 1") == 8 and width("ŷ") == 1
     assert all(set(re.findall(r"{(\w+)}", k)) == set(re.findall(r"{(\w+)}", v)) for k, v in PHRASES.items())
     phrases = set()
-    for module in ("explain", "plots", "diagnose", "baselines", "cli.catalogue"):
+    for module in ("inspect.explanation", "plots.draw", "inspect.diagnosis", "baselines", "cli.catalogue"):
         path = f"{lossary.__path__[0]}/{module.replace('.', '/')}.py"
         with open(path, encoding="utf-8") as file:
             tree = ast.parse(file.read())

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 import lossary
 from lossary.cli.app import app
 from lossary.errors import ParameterError
+from lossary.inspect.watching import Watch
 from lossary.training import SGD, fit, mlp
-from lossary.watch import Watch
 
 
 def _kinds(w: Watch) -> list[tuple[str, int]]:
@@ -130,7 +130,7 @@ def test_settings_are_checked() -> None:
 def test_a_device_is_read_once_in_an_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")
 
-    module = sys.modules["lossary.watch"]
+    module = sys.modules["lossary.inspect.watching"]
     # Tensors of the CPU stand in for those of a device; what is counted is how often their numbers are asked for.
     monkeypatch.setattr(module, "_elsewhere", lambda value: hasattr(value, "detach"))
     reads = []

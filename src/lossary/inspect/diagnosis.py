@@ -1,7 +1,7 @@
 """What is wrong with one call of a loss: a diagnosis, from the findings of the checks to what a constant would score.
 
 Nothing here knows a particular loss. Findings come from `lossary.misuse`, the steps of the computation from
-`lossary.trace`, predictors to compare with from the record's input convention and the domain of its target.
+`lossary.inspect.tracing`, predictors to compare with from the record's input convention and the domain of its target.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from lossary.evaluate.call import Call, prepare
 from lossary.evaluate.transforms import value_and_grad
 from lossary.misuse import rules as misuse
 from lossary.misuse.rules import Finding
-from lossary.trace import Run, Step, watching
-from lossary.words import LANGS, Lang, aligned, phrase
+from lossary.inspect.tracing import Run, Step, watching
+from lossary.text.phrases import LANGS, Lang, aligned, phrase
 
 Array = Any
 

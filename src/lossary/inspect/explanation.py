@@ -1,7 +1,7 @@
 """How a number came about: the worked computation of a loss, step by step, as on a blackboard.
 
 Nothing here knows a particular loss. The steps, their names and their expressions are read from the definition while
-it runs (`lossary.trace`); the reduction is told as `lossary.evaluate.reduction` does it.
+it runs (`lossary.inspect.tracing`); the reduction is told as `lossary.evaluate.reduction` does it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from lossary.evaluate import reduction as reductions
 from lossary.evaluate.call import Call, prepare
 from lossary.evaluate.reduction import Reduction
 from lossary.evaluate.transforms import value_and_grad
-from lossary.trace import Run, Step, watching
-from lossary.words import LANGS, Lang, phrase, quantity, readable, summary, width
+from lossary.inspect.tracing import Run, Step, watching
+from lossary.text.phrases import LANGS, Lang, phrase, quantity, readable, summary, width
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,7 @@ from lossary.catalogue import Loss, get, several
 from lossary.catalogue.domains import Domain
 from lossary.catalogue.signatures import dimension
 from lossary.errors import ArgumentError, MissingExtraError, ParameterError
-from lossary.words import Lang, fact, phrase
+from lossary.text.phrases import Lang, fact, phrase
 
 QUANTITIES = ("value", "gradient", "curvature")
 

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from lossary.words_zh import LIKELIHOODS, NAMES, SUMMARIES
+from lossary.text.chinese import LIKELIHOODS, NAMES, SUMMARIES
 
 if TYPE_CHECKING:
     from lossary.catalogue import Loss
