@@ -18,8 +18,8 @@ import lossary
 from lossary.__main__ import main
 from lossary.cli.app import app
 from lossary.cli.arrays import by_name, read_array, read_params
+from lossary.text import width
 from lossary.text.chinese import LIKELIHOODS, SUMMARIES
-from lossary.text.phrases import width
 
 EVERY = lossary.names()
 

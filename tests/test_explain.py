@@ -20,8 +20,9 @@ from lossary.catalogue import Loss
 from lossary.errors import DomainError, ParameterError
 from lossary.inspect.tracing import watching
 from lossary.testing import random_arrays
+from lossary.text import fact, likelihood, quantity, readable, summary, width
 from lossary.text.chinese import LIKELIHOODS, SUMMARIES
-from lossary.text.phrases import PHRASES, fact, likelihood, quantity, readable, summary, width
+from lossary.text.phrases import PHRASES
 
 ALL = [lossary.get(name) for name in lossary.names()]
 every_loss = pytest.mark.parametrize("loss", ALL, ids=lambda loss: loss.name)

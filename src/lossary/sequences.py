@@ -21,7 +21,7 @@ from lossary.backends import registry as _dispatch
 from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError, require, suggest, whole_number
 from lossary.evaluate.reduction import coefficients
 from lossary.losses.classification import softmax_cross_entropy
-from lossary.text.phrases import aligned
+from lossary.text.layout import aligned
 
 __all__ = [
     "SequenceLoss",

@@ -18,7 +18,7 @@ from typing import Any
 
 from lossary.backends import registry as _dispatch
 from lossary.errors import ArgumentError, ParameterError, ShapeError
-from lossary.text.phrases import aligned
+from lossary.text.layout import aligned
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -28,7 +28,8 @@ from lossary.evaluate.transforms import value_and_grad
 from lossary.misuse import rules as misuse
 from lossary.misuse.rules import Finding
 from lossary.inspect.tracing import Run, Step, watching
-from lossary.text.phrases import LANGS, Lang, aligned, phrase
+from lossary.text.layout import aligned
+from lossary.text.phrases import LANGS, Lang, phrase
 
 Array = Any
 

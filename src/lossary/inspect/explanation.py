@@ -21,7 +21,9 @@ from lossary.evaluate.call import Call, prepare
 from lossary.evaluate.reduction import Reduction
 from lossary.evaluate.transforms import value_and_grad
 from lossary.inspect.tracing import Run, Step, watching
-from lossary.text.phrases import LANGS, Lang, phrase, quantity, readable, summary, width
+from lossary.text.formula import readable
+from lossary.text.layout import width
+from lossary.text.phrases import LANGS, Lang, phrase, quantity, summary
 
 
 @dataclass(frozen=True, eq=False)

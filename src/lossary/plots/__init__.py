@@ -6,11 +6,11 @@
 ('residual', True)
 """
 
+from lossary.plots.curve_data import QUANTITIES as QUANTITIES
+from lossary.plots.curve_data import Curve as Curve
+from lossary.plots.curve_data import curve as curve
+from lossary.plots.curve_data import curves as curves
+from lossary.plots.curve_data import targets as targets
 from lossary.plots.draw import COLOURS as COLOURS
-from lossary.plots.draw import QUANTITIES as QUANTITIES
-from lossary.plots.draw import Curve as Curve
-from lossary.plots.draw import curve as curve
-from lossary.plots.draw import curves as curves
 from lossary.plots.draw import drawn as drawn
 from lossary.plots.draw import plot as plot
-from lossary.plots.draw import targets as targets
