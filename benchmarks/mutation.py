@@ -519,7 +519,7 @@ CONCERNED: dict[str, tuple[str, ...]] = {
     "": ("test_catalogue",),
 }
 # Definitions have a mode of their own; a table of words and the entry of a process have nothing to compute.
-NOT_SAMPLED = ("losses", "chinese", "__main__", "__init__")
+NOT_SAMPLED = ("losses", "__main__", "__init__")
 
 
 @dataclass(frozen=True)
