@@ -17,7 +17,7 @@ from pathlib import Path
 import lossary
 from lossary import numerics
 from lossary.catalogue import Loss
-from lossary.inspect.tracing import assigned, function_tree
+from lossary.inspect.notation import assigned, function_tree
 from lossary.pairs import cosine, euclidean, protocol
 from lossary.plots import curve
 from lossary.text import fact, is_chinese, phrase, quantity

@@ -22,7 +22,6 @@ import pytest
 import lossary
 from lossary.catalogue import Loss
 from lossary.errors import DomainError, ParameterError
-from lossary.inspect.tracing import watching
 from lossary.testing import random_arrays
 from lossary.text import fact, likelihood, phrase, quantity, readable, summary, width
 
@@ -136,18 +135,105 @@ def test_the_board_shows_no_machinery_and_fits_a_page(loss: Loss) -> None:
     assert all(len(line) < 200 for line in text.splitlines())
 
 
-@every_loss
-def test_watching_changes_nothing(loss: Loss) -> None:
-    arrays = arrays_for(loss)
-    before = loss.value_and_grad(*arrays)
-    tracer = sys.gettrace()
-    with watching(loss) as runs:
-        inside = loss.value_and_grad(*arrays)
-    assert runs and sys.gettrace() is tracer
-    for a, b in zip(before, inside, strict=True):
-        pairs = zip(a, b, strict=True) if isinstance(a, tuple) else [(a, b)]
-        for x, y in pairs:
-            np.testing.assert_array_equal(x, y)
+def test_a_debuggers_trace_function_is_neither_replaced_nor_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def tracer(*_: Any) -> None:
+        return None
+
+    before = sys.gettrace()
+    sys.settrace(tracer)
+    try:
+        monkeypatch.setattr(sys, "settrace", lambda _: pytest.fail("the trace function was replaced"))
+        for name in ("softmax_cross_entropy", "nt_xent"):
+            lossary.explain(name, *arrays_for(lossary.get(name)))
+        found = lossary.diagnose("bce", [0.2, 0.0], [0.0, 1.0])
+        assert found.culprit is not None and found.culprit.step == "log_probability"
+        assert sys.gettrace() is tracer
+    finally:
+        monkeypatch.undo()
+        sys.settrace(before)
+
+
+def told(define: Any, *arrays: Any, **params: Any) -> list[str]:
+    """The steps of a loss with a definition of its own; it takes what the squared error takes."""
+    new = replace(
+        lossary.squared_error, name="own", define=define, derivatives=1, parameters=dict.fromkeys(params, "real")
+    )
+    board = lossary.explain(new, *arrays, **params, reduction="none")
+    np.testing.assert_array_equal(board.value, new.value(*arrays, **params))
+    return [f"{step.name} = {step.expression}" for step in board.steps]
+
+
+def test_a_definition_may_close_over_functions_and_hold_any_statement() -> None:
+    offset = 2.0
+
+    def halved(x: Any) -> Any:
+        doubled = 2 * x
+        shifted = doubled + offset
+        return (shifted - offset) / 4
+
+    def define(xp: Any, pred: Any, target: Any, *, power: float = 2.0) -> Any:
+        """A definition with a bit of everything."""
+
+        def inner(x: Any) -> Any:
+            y = x + offset
+            return y - offset
+
+        residual = pred - target
+        total: Any = xp.zeros_like(residual)
+        for k in range(3):
+            if k == 1:
+                continue
+            total = total + inner(residual)
+        try:
+            part = halved(total)
+        finally:
+            del k
+        with np.errstate(all="ignore"):
+            squares = [part**power for _ in range(2)]
+        yield squares[0]
+        while True:
+            slope = power * part
+            break
+        yield slope
+
+    lines = told(define, [3.0, 1.0], [1.0, 1.0], power=2.0)
+    for line in ("residual = pred - target", "total = total + inner(residual)", "∂value/∂pred = power * part"):
+        assert line in lines
+    assert "doubled = 2 * total" in lines, "the steps of a function of the same module"
+
+
+def test_a_definition_without_source_is_explained_and_diagnosed_without_its_steps() -> None:
+    source = """
+def define(xp, pred, target):
+    residual = pred - target
+    yield residual * residual
+    yield 2 * residual
+"""
+    space: dict[str, Any] = {"__name__": "nowhere"}
+    exec(source, space)
+    assert "residual = pred - target" not in told(space["define"], [3.0], [1.0])
+    new = replace(lossary.squared_error, name="own", define=space["define"], derivatives=1)
+    found = lossary.diagnose(new, [1.0, np.inf], [0.0, 0.0])
+    assert found.culprit is not None and found.culprit.example == (1,)
+
+
+def test_a_file_that_was_changed_after_its_import_explains_nothing_of_what_was_imported(tmp_path: Path) -> None:
+    source = """
+def define(xp, pred, target):
+    residual = pred - target
+    yield residual * residual
+    yield 2 * residual
+"""
+    path = tmp_path / "changing.py"
+    path.write_text(source)
+    spec = importlib.util.spec_from_file_location("changing", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    path.write_text(source.replace("pred - target", "pred + target"))
+    assert told(module.define, [3.0], [1.0])[-1] == "∂value/∂pred = ", "the numbers are those of the function"
+    spec.loader.exec_module(module)
+    assert "residual = pred + target" in told(module.define, [3.0], [1.0])
 
 
 def chinese_coverage() -> ModuleType:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,9 @@ from lossary.catalogue.domains import Domain
 from lossary.errors import MissingExtraError, ParameterError, suggest
 from lossary.evaluate.call import Call, prepare
 from lossary.evaluate.transforms import value_and_grad
+from lossary.inspect.tracing import Run, Step, observed
 from lossary.misuse import rules as misuse
 from lossary.misuse.rules import Finding
-from lossary.inspect.tracing import Run, Step, watching
 from lossary.text.layout import aligned
 from lossary.text.phrases import LANGS, Lang, phrase
 
@@ -257,9 +257,8 @@ class _Examination:
     ) -> None:
         self.call, self.loss, self.asked = call, call.loss, asked  # without and with the examples that have no class
         self._asked = (options, arrays, params)
-        with watching(self.loss) as runs:
-            order = 1 if self.loss.derivatives else 0
-            value, derivatives, _ = call.pull(order)
+        traced, runs = observed(self.loss)
+        value, derivatives, _ = replace(call, loss=traced).pull(1 if self.loss.derivatives else 0)
         self.runs: Sequence[Run] = runs
         self.values = np.asarray(call.values(value), dtype=np.float64).reshape(-1)
         weights = np.ones(call.batch) if call.weights is None else np.broadcast_to(call.weights, call.batch)

@@ -20,7 +20,7 @@ from lossary.evaluate import reduction as reductions
 from lossary.evaluate.call import Call, prepare
 from lossary.evaluate.reduction import Reduction
 from lossary.evaluate.transforms import value_and_grad
-from lossary.inspect.tracing import Run, Step, watching
+from lossary.inspect.tracing import Run, Step, observed
 from lossary.text.formula import readable
 from lossary.text.layout import width
 from lossary.text.phrases import LANGS, Lang, phrase, quantity, summary
@@ -109,16 +109,15 @@ def explain(
     arrays = tuple(map(to_numpy, arrays))
     params = {name: to_numpy(v) for name, v in params.items()}
     call = prepare(record, arrays, params, **options)
-    order = 1 if record.coupling else record.derivatives
-    with watching(record) as runs:
-        if record.coupling is None:
-            value, derivatives, _ = call.pull(order)
-        else:  # the gradient goes back through the coupling, so the whole call is watched
-            value_and_grad(record, *arrays, **options, reduction=reduction, denominator=denominator, **params)
-    if record.coupling is not None:
-        value, derivatives, _ = call.pull(order)
+    traced, runs = observed(record)
+    if record.coupling is None:
+        value, derivatives, _ = replace(call, loss=traced).pull(record.derivatives)
+        traced = record
+    else:
+        value, derivatives, _ = call.pull(1)
+    # The gradient goes back through a coupling, which is traced in the whole call.
     result, gradient = value_and_grad(
-        record, *arrays, **options, reduction=reduction, denominator=denominator, **params
+        traced, *arrays, **options, reduction=reduction, denominator=denominator, **params
     )
     values = np.asarray(call.values(value))
     board = _Board(call, lang, runs)

@@ -1,13 +1,15 @@
-"""A definition watched while it runs: every named quantity, the expression it was assigned from, its numbers.
+"""Traces of a definition: every named quantity, the expression it was assigned from, its numbers.
 
-The definition is not interpreted or repeated: Python runs it as ever, and after each statement the frame's own locals
-are read. Functions of the same rooms that it calls (`lossary.numerics` above all) are watched in the same way, so the
-steps inside a log-softmax are seen without a line being written for them.
+`observed` returns a copy of a loss whose definition records its own run. The copy is compiled from the source of the
+definition with a call of the recorder before and after each statement, so Python executes the same statements on the
+same numbers, and no trace function is set: debuggers and coverage tools stay as they are. Functions that the definition
+calls (those of `lossary.numerics` above all) are compiled in the same way, so that the steps inside a log-softmax are
+recorded without a line being written for them.
 
 >>> import lossary
 >>> from lossary.evaluate.call import prepare
->>> with watching(lossary.huber) as runs:
-...     values, _, _ = prepare(lossary.huber, ([3.0], [0.0]), {}).pull(0)
+>>> huber, runs = observed(lossary.huber)
+>>> values, _, _ = prepare(huber, ([3.0], [0.0]), {}).pull(0)
 >>> [f"{step.name} = {step.expression}" for step in runs[0].steps()]
 ['residual = pred - target', 'size = abs(residual)', 'clipped = delta if size >= delta else size']
 """
@@ -15,28 +17,34 @@ steps inside a log-softmax are seen without a line being written for them.
 from __future__ import annotations
 
 import ast
-import inspect
+import dis
 import re
-import sys
-import textwrap
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field
-from functools import cache
-from types import CodeType, FrameType
+from dataclasses import dataclass, field, replace
+from functools import cache, partial, update_wrapper, wraps
+from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 
-from lossary import numerics
+from lossary import numerics, pairs
 from lossary.catalogue import Loss
-from lossary.pairs import cosine, euclidean, protocol
+from lossary.inspect.notation import (
+    GUARDS,
+    Notation,
+    assigned,
+    called_name,
+    docstring_formula,
+    function_tree,
+    is_parameter,
+    text_of,
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One quantity on the board. A step without a value is the heading of its sub-steps."""
+    """One quantity of a computation. A step without a value is the heading of its sub-steps."""
 
     name: str
     expression: str
@@ -52,189 +60,12 @@ class Step:
             yield self
 
 
-# --- the source -----------------------------------------------------------------------------------------------------
-
-
-@cache
-def function_tree(code: CodeType) -> ast.FunctionDef:
-    """Return the syntax tree of a function, with the line numbers of its file."""
-    lines, start = inspect.getsourcelines(code)
-    tree = ast.parse(textwrap.dedent("".join(lines)))
-    ast.increment_lineno(tree, start - 1)
-    (found,) = tree.body
-    assert isinstance(found, ast.FunctionDef)
-    return found
-
-
-@cache
-def _statements(code: CodeType) -> dict[int, ast.stmt]:
-    """Return the simple statement that each line belongs to."""
-    simple = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Expr, ast.Return)
-    found = [node for node in ast.walk(function_tree(code)) if isinstance(node, simple)]
-    return {line: node for node in found for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
-
-
-def assigned(node: ast.AST) -> list[str]:
-    """Return the names that a statement, or everything inside a function, assigns to, in order."""
-    stores = [n for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
-    stores.sort(key=lambda n: (n.lineno, n.col_offset))
-    return list(dict.fromkeys(n.id for n in stores if not n.id.startswith("_")))
-
-
-# Functions better known by their own name than by their formula.
-_NOTATION = frozenset({"sigmoid"})
-
-
-@cache
-def _reading(name: str) -> tuple[dict[str, ast.expr], ast.expr] | None:
-    """Return the parameters of a numerics function and the formula its docstring opens with, if it is one of them."""
-    function = getattr(numerics, name, None)
-    opening = re.match(r"Return ``(.+?)``", inspect.getdoc(function) or "") if function else None
-    if function is None or opening is None or name in _NOTATION:
-        return None
-    parameters: dict[str, ast.expr] = {
-        name: ast.Name(name, ast.Load()) if p.default is p.empty else ast.Constant(p.default)
-        for name, p in list(inspect.signature(function).parameters.items())[1:]
-    }
-    try:
-        formula = ast.parse(opening.group(1), mode="eval").body
-    except SyntaxError:  # mathematics, not an expression: n!
-        return None
-    functions = {id(n.func) for n in ast.walk(formula) if isinstance(n, ast.Call)}
-    free = {n.id for n in ast.walk(formula) if isinstance(n, ast.Name) and id(n) not in functions}
-    return (parameters, formula) if free <= parameters.keys() else None
-
-
-class _Pretty(ast.NodeTransformer):
-    """Turn an expression of the source into what a teacher would write: no namespaces, no typed zeros and ones."""
-
-    def __init__(self, names: dict[str, ast.expr], space: dict[str, Any]) -> None:
-        self.names = names
-        self.space = space
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        return deepcopy(self.names.get(node.id, node))
-
-    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
-        if isinstance(node.value, ast.Name) and node.value.id in ("xp", "numerics"):
-            return ast.Name(node.attr, ast.Load())
-        return self.generic_visit(node)  # type: ignore[return-value]
-
-    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
-        if self._is_everything(node.slice):
-            return self.visit(node.value)  # type: ignore[no-any-return]
-        return self.generic_visit(node)  # type: ignore[return-value]
-
-    def _is_everything(self, node: ast.expr) -> bool:
-        """Whether a name is that of a slice from end to end, which takes an array as it is."""
-        held = self.space.get(node.id) if isinstance(node, ast.Name) else None
-        return isinstance(held, slice) and held == slice(None)
-
-    def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
-        # A condition on parameters is decided before the numbers: only the branch that was taken is shown.
-        test = _evaluated(node.test, self.space)
-        if _plain(test) and _decidable(node.test, self.space):
-            return self.visit(node.body if test else node.orelse)  # type: ignore[no-any-return]
-        return self.generic_visit(node)  # type: ignore[return-value]
-
-    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
-        """Leave out what changes nothing: products with 1 and sums with 0, quotients by 1, first powers."""
-        self.generic_visit(node)
-        for one, other in ((node.left, node.right), (node.right, node.left)):
-            number = one.value if isinstance(one, ast.Constant) else None
-            if isinstance(node.op, ast.Mult) and number in (0, 1):
-                return other if number else ast.Constant(0)
-            if isinstance(node.op, ast.Add) and number == 0:
-                return other
-        if isinstance(node.right, ast.Constant):
-            neutral = {ast.Div: 1, ast.Pow: 1, ast.Sub: 0}.get(type(node.op))
-            if neutral is not None and node.right.value == neutral:
-                return node.left
-        left, right = (getattr(side, "value", None) for side in (node.left, node.right))
-        if isinstance(left, int) and isinstance(right, int) and isinstance(node.op, (ast.Add, ast.Sub)):
-            return ast.Constant(left + right if isinstance(node.op, ast.Add) else left - right)
-        return node
-
-    def visit_Call(self, node: ast.Call) -> ast.expr:
-        choice = self._choice(node) or self._guarded(node)
-        if choice is not None:
-            return choice
-        stated = [a for a in node.args if not self._is_everything(a)]
-        node = self.generic_visit(ast.Call(node.func, stated, node.keywords))  # type: ignore[assignment]
-        arguments = [a for a in node.args if not (isinstance(a, ast.Name) and a.id == "xp")]
-        name = node.func.id if isinstance(node.func, ast.Name) else ""
-        if name == "zeros_like":
-            return ast.Constant(0)
-        if name == "ones_like":
-            return ast.Constant(1)
-        if name in ("astype", "broadcast_to"):
-            return arguments[0]
-        if name in ("one_hot", "arange"):
-            return ast.Call(node.func, arguments[:1], [])
-        if name == "where":
-            return ast.IfExp(*arguments)
-        if name in ("minimum", "maximum") and len({ast.dump(a) for a in arguments}) == 1:
-            return arguments[0]
-        reading = _reading(name)
-        if reading is not None and len(reading[0]) >= len(arguments):
-            given = reading[0] | dict(zip(reading[0], arguments, strict=False))
-            return _Pretty(given, {}).visit(deepcopy(reading[1]))  # type: ignore[no-any-return]
-        return ast.Call(node.func, arguments, node.keywords)
-
-    def _guarded(self, node: ast.Call) -> ast.expr | None:
-        """A guard against infinities that had nothing to do is left out: what it guards remains."""
-        condition = ast.unparse(node.args[0]) if _callee(node) == "where" else ""
-        if "inf" not in condition and condition not in _GUARDS:
-            return None
-        test = _evaluated(node.args[0], self.space)
-        if test is None or bool(test.any() if hasattr(test, "any") else test):
-            return None
-        return self.visit(node.args[2])  # type: ignore[no-any-return]
-
-    def _choice(self, node: ast.Call) -> ast.expr | None:
-        """A helper that only chooses between two expressions is replaced by the one it chose."""
-        function = getattr(numerics, node.func.attr, None) if isinstance(node.func, ast.Attribute) else None
-        if not inspect.isfunction(function) or node.keywords:
-            return None
-        tree = function_tree(function.__code__)
-        last = tree.body[-1]
-        if len(tree.body) > 2 or not isinstance(last, ast.Return) or not isinstance(last.value, ast.IfExp):
-            return None
-        names = [a.arg for a in tree.args.args]
-        space = {n: self.space[a.id] for n, a in zip(names, node.args, strict=False) if _known(a, self.space)}  # type: ignore[attr-defined]
-        given = [self.visit(deepcopy(a)) for a in node.args]
-        chosen = _Pretty(dict(zip(names[1:], given[1:], strict=False)), space).visit(deepcopy(last.value))
-        return None if isinstance(chosen, ast.IfExp) else chosen
-
-
-# Conditions with a name by which definitions and helpers keep away from infinities, in slopes as well.
-_GUARDS = {"empty", "never", "always", "certain", "near_certain", "extreme", "straight", "end"}
-
-# What a condition may refer to beside the locals: the rules of numerics, such as which parameter counts as absent.
-_RULES = {"numerics": numerics}
-
-
-def _evaluated(node: ast.expr, space: dict[str, Any]) -> Any:
-    """Return the value of a condition, or None if it needs more than the locals it was evaluated on."""
-    if not _decidable(node, space):
-        return None
-    return eval(compile(ast.Expression(node), "<condition>", "eval"), dict(_RULES), dict(space))
-
-
-def _decidable(node: ast.expr, space: dict[str, Any]) -> bool:
-    return all(n.id in space or n.id in _RULES for n in ast.walk(node) if isinstance(n, ast.Name))
-
-
-def _known(node: ast.expr, space: dict[str, Any]) -> bool:
-    return isinstance(node, ast.Name) and node.id in space
-
-
 # --- one run of one function ----------------------------------------------------------------------------------------
 
 
 @dataclass(eq=False)
 class _Statement:
-    """A statement that was executed: what stood before it, what it assigned, the runs of the functions it called."""
+    """A statement that was executed: variables before it, what it assigned, the runs of the functions it called."""
 
     node: ast.stmt
     stage: int
@@ -244,7 +75,7 @@ class _Statement:
     calls: list[Run] = field(default_factory=list)
 
     def mentions(self) -> Iterator[str]:
-        """Yield every expression of the statement, those inside the functions it called included."""
+        """Yield every expression of the statement, including those inside the functions it called."""
         yield from self.texts.values()
         for run in self.calls:
             for parts, _ in run.outputs:
@@ -257,36 +88,36 @@ class _Statement:
 class Run:
     """One run of a definition, a coupling or a helper: its statements and what it yielded or returned.
 
-    `names` holds what a name stands for where it is not shown by itself: a helper's parameter is the caller's
+    `names` holds what a variable stands for where it is not shown by itself: a helper's parameter is the caller's
     expression, a local that merely renames another (``capped = logits``, with no cap) is that other.
     """
 
     code: CodeType
+    recorder: _Recorder
+    caller: Run | None = None
     heading: str = ""
     names: dict[str, ast.expr] = field(default_factory=dict)
     outputs: list[tuple[list[str], Any]] = field(default_factory=list)
     statements: dict[ast.stmt, _Statement] = field(default_factory=dict)
     current: _Statement | None = None
 
-    # -- written while it runs
+    # -- called by the compiled copy of the function
 
-    def begin(self, line: int, local: dict[str, Any]) -> None:
-        """Note that a line is about to run."""
-        node = _statements(self.code).get(line)
-        if node is None:
-            self.current = None
-        elif self.current is None or self.current.node is not node:
-            # A statement in a loop is kept with the numbers of its last pass.
-            self.statements.pop(node, None)
-            self.current = self.statements[node] = _Statement(node, len(self.outputs), dict(local))
+    def begin(self, number: int, local: dict[str, Any]) -> None:
+        """Record that a statement is about to be executed."""
+        self.recorder.active = self
+        node = _statements(self.code)[number]
+        # A statement in a loop is kept with the numbers of its last pass.
+        self.statements.pop(node, None)
+        self.current = self.statements[node] = _Statement(node, len(self.outputs), dict(local))
 
-    def end(self, line: int, local: dict[str, Any]) -> None:
-        """Note what the statement that has just run assigned, unless the next line still belongs to it."""
-        done = self.current
-        if done is None or _statements(self.code).get(line) is done.node:
+    def end(self, local: dict[str, Any]) -> None:
+        """Record what the current statement has assigned."""
+        done, self.current = self.current, None
+        self.recorder.active = self
+        if done is None or not isinstance(done.node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
             return
-        self.current = None
-        if not isinstance(done.node, (ast.Assign, ast.AnnAssign, ast.AugAssign)) or done.node.value is None:
+        if done.node.value is None:  # an annotation alone
             return
         names, source = _targets(done.node), done.node.value
         if isinstance(source, ast.Yield):  # what the caller sent, after what was yielded
@@ -294,7 +125,7 @@ class Run:
         if isinstance(done.node, ast.AugAssign):
             source = ast.BinOp(ast.Name(names[0], ast.Load()), done.node.op, source)
         parts = source.elts if isinstance(source, ast.Tuple) else _items(source, len(names))
-        shown = [self._pretty(part, done.space) for part in parts]
+        shown = [self._notation(part, done.space) for part in parts]
         for name, expression in zip(names, shown, strict=False):
             if name.startswith("_") or name not in local:
                 continue
@@ -306,7 +137,28 @@ class Run:
             elif not _same(done.space.get(name), local[name]):
                 self.names.pop(name, None)
                 done.values[name] = local[name]
-                done.texts[name] = _text(expression)
+                done.texts[name] = text_of(expression)
+
+    def leave(self, value: Any) -> Any:
+        """Record the expression of what is returned or yielded, and pass the value on."""
+        self.recorder.active = self.caller
+        done = self.current
+        if done is None:  # the end of a function without a return statement
+            return value
+        node: ast.AST | None = done.node
+        if isinstance(node, (ast.Expr, ast.Assign)):
+            node = next((n for n in ast.walk(node) if isinstance(n, (ast.Yield, ast.YieldFrom))), None)
+        if isinstance(node, ast.YieldFrom):
+            self.outputs.append((done.calls[-1].outputs[-1][0] if done.calls else [""], value))
+        elif isinstance(node, (ast.Return, ast.Yield)) and node.value is not None:
+            parts = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
+            self.outputs.append(([text_of(self._notation(part, done.space)) for part in parts], value))
+        return value
+
+    def delegate(self, source: Iterator[Any]) -> Iterator[Any]:
+        """Yield what another generator yields, and record it."""
+        for value in source:
+            yield self.leave(value)
 
     def _stands_for(
         self, name: str, expression: ast.expr, before: dict[str, Any], local: dict[str, Any]
@@ -317,44 +169,30 @@ class Run:
             return expression  # an array of them, too
         if isinstance(expression, ast.Name) and expression.id != name and before.get(expression.id) is value:
             return expression
-        return ast.Constant(1) if _plain(value) and value == 1 and not isinstance(value, bool) else None
-
-    def leave(self, value: Any) -> None:
-        """Note the expression of what is returned or yielded."""
-        done = self.current
-        if done is None:
-            return
-        node: ast.AST | None = done.node
-        if isinstance(node, (ast.Expr, ast.Assign)):
-            node = next((n for n in ast.walk(node) if isinstance(n, (ast.Yield, ast.YieldFrom))), None)
-        if isinstance(node, ast.YieldFrom):
-            self.outputs.append((done.calls[-1].outputs[-1][0] if done.calls else [""], value))
-        elif isinstance(node, (ast.Return, ast.Yield)) and node.value is not None:
-            parts = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
-            self.outputs.append(([_text(self._pretty(part, done.space)) for part in parts], value))
+        return ast.Constant(1) if is_parameter(value) and value == 1 and not isinstance(value, bool) else None
 
     def called(self, run: Run) -> None:
-        """Note the run of a function called by the current statement, with the caller's expressions for its arrays."""
+        """Record the run of a function that the current statement calls, with the expressions of its arguments."""
         if self.current is None:
             return
-        calls = [n for n in _in_order(self.current.node) if _callee(n) == run.code.co_name]
+        calls = [n for n in _in_order(self.current.node) if called_name(n) == run.code.co_name]
         earlier = sum(1 for r in self.current.calls if r.code is run.code)
         if earlier < len(calls):
             node, space = calls[earlier], self.current.space
             tree = function_tree(run.code)
             pairs: list[tuple[str, ast.expr]] = [
-                *zip([a.arg for a in tree.args.args][1:], node.args[1:], strict=False),
+                *zip([a.arg for a in tree.args.args], node.args, strict=False),
                 *((k.arg, k.value) for k in node.keywords if k.arg),
             ]
             changed = assigned(tree)
-            run.names = {name: self._pretty(value, space) for name, value in pairs if name not in changed}
-            run.heading = _text(self._pretty(node, space))
+            run.names = {name: self._notation(value, space) for name, value in pairs if name not in changed}
+            run.heading = text_of(self._notation(node, space))
         self.current.calls.append(run)
 
-    def _pretty(self, node: ast.expr, space: dict[str, Any]) -> ast.expr:
-        # What counts a loop is shown as the number of its last pass, like everything in the loop.
+    def _notation(self, node: ast.expr, space: dict[str, Any]) -> ast.expr:
+        # A loop counter is shown as the number of its last pass, like everything in the loop.
         passes = {name: ast.Constant(space[name]) for name in _counters(self.code) if name in space}
-        return _Pretty({**self.names, **passes}, space).visit(deepcopy(node))  # type: ignore[no-any-return]
+        return Notation({**self.names, **passes}, space).visit(deepcopy(node))  # type: ignore[no-any-return]
 
     # -- read afterwards
 
@@ -406,10 +244,10 @@ def _shown(statement: _Statement) -> list[Step]:
         return []  # what it names is nothing new, and so is what it was made of
     shown: list[Step] = []
     for run in statement.calls:
-        if _reading(run.code.co_name) is not None:
+        if docstring_formula(run.code.co_name) is not None:
             continue
         steps = run.steps()
-        whole = isinstance(source, ast.Call) and run is statement.calls[-1] and _callee(source) == run.code.co_name
+        whole = isinstance(source, ast.Call) and run is statement.calls[-1] and called_name(source) == run.code.co_name
         if sum(1 for s in steps for _ in s.flat()) < 2 and not (whole and len(texts) > 1):
             continue
         if whole:  # the statement is this call: what it returns is shown once, under the names given here
@@ -419,7 +257,7 @@ def _shown(statement: _Statement) -> list[Step]:
     return shown + [
         Step(name, text, statement.values[name])
         for name, text in texts.items()
-        if name not in _GUARDS or np.any(statement.values[name])
+        if name not in GUARDS or np.any(statement.values[name])
     ]
 
 
@@ -479,21 +317,6 @@ def _resolved(text: str, steps: list[Step]) -> str:
     return text
 
 
-def _text(node: ast.expr) -> str:
-    return ast.unparse(ast.fix_missing_locations(node))
-
-
-def _plain(value: Any) -> bool:
-    """Whether a value is a parameter or follows from parameters alone: known before the numbers are."""
-    return value is None or (isinstance(value, (bool, int, float, str)) and not hasattr(value, "shape"))
-
-
-def _callee(node: ast.AST) -> str:
-    if not isinstance(node, ast.Call):
-        return ""
-    return getattr(node.func, "attr", "") or getattr(node.func, "id", "")
-
-
 def _in_order(node: ast.AST) -> Iterator[ast.Call]:
     """Yield the calls inside a node in the order Python evaluates them: arguments first."""
     for child in ast.iter_child_nodes(node):
@@ -517,49 +340,174 @@ def _same(a: Any, b: Any) -> bool:
     return bool(((a == b) | ((a != a) & (b != b))).all())
 
 
-# --- watching -------------------------------------------------------------------------------------------------------
+# --- recording ------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def watching(loss: Loss) -> Iterator[list[Run]]:
-    """Watch every run of a loss's definition, and of its coupling, inside the ``with`` block; gives the runs."""
-    roots = {loss.define.__code__} | ({loss.coupling.rows.__code__} if loss.coupling else set())
-    rooms = {
-        loss.define.__code__.co_filename,
-        numerics.__file__,
-        *(part.__file__ for part in (protocol, cosine, euclidean)),
-    }
-    runs: list[Run] = []
-    known: dict[FrameType, Run] = {}
+def observed(loss: Loss) -> tuple[Loss, list[Run]]:
+    """Return a copy of a loss that records the runs of its definition and coupling, and the list they are put in."""
+    recorder = _Recorder(loss)
+    coupled = loss.coupling and replace(loss.coupling, rows=recorder.recording(loss.coupling.rows))
+    return replace(loss, define=recorder.recording(loss.define), coupling=coupled), recorder.runs
 
-    def enter(frame: FrameType, event: str, argument: Any) -> Callable[..., Any] | None:
-        code = frame.f_code
-        if code.co_filename not in rooms or code.co_name.startswith("<"):
-            return None
-        if frame in known:
-            return follow
-        parent = known.get(frame.f_back) if frame.f_back else None
-        if parent is None and code not in roots:
-            return None
-        run = known[frame] = Run(code)
-        if parent is None:
-            runs.append(run)
+
+class _Recorder:
+    """Compiles recording copies of functions, and keeps their runs; `active` is the run that executes a statement."""
+
+    def __init__(self, loss: Loss) -> None:
+        self.runs: list[Run] = []
+        self.active: Run | None = None
+        roots = (loss.define, *([loss.coupling.rows] if loss.coupling else []))
+        self._modules = (*(root.__module__ for root in roots), numerics.__name__, pairs.__name__)
+        self._copies: dict[FunctionType, Callable[..., Any]] = {}
+
+    def enter(self, code: CodeType) -> Run:
+        """Begin a run of a function, called by the active run if there is one."""
+        run = Run(code, self, self.active)
+        if run.caller is None:
+            self.runs.append(run)
         else:
-            parent.called(run)
-        return follow
+            run.caller.called(run)
+        self.active = run
+        return run
 
-    def follow(frame: FrameType, event: str, argument: Any) -> Callable[..., Any]:
-        run = known[frame]
-        if event == "line":
-            run.end(frame.f_lineno, frame.f_locals)
-            run.begin(frame.f_lineno, frame.f_locals)
-        elif event == "return":
-            run.leave(argument)
-        return follow
+    def recording(self, function: Any) -> Callable[..., Any]:
+        """Return a copy of a function that records its runs; of one without source, only what it yields."""
+        if function not in self._copies:
+            code = _recording_code(function.__code__)
+            self._copies[function] = self._outputs_only(function) if code is None else self._copy(function, code)
+        return self._copies[function]
 
-    before = sys.gettrace()
-    sys.settrace(enter)
+    def _copy(self, function: FunctionType, code: CodeType) -> Callable[..., Any]:
+        held = function.__globals__
+        space = held | {name: self._replaced(held[name]) for name in function.__code__.co_names if name in held}
+        space["__enter_run__"] = partial(self.enter, function.__code__)
+        cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+        closure = tuple(CellType(self._replaced(cells[name].cell_contents)) for name in code.co_freevars)
+        copy = FunctionType(code, space, function.__name__, function.__defaults__, closure)
+        copy.__kwdefaults__ = function.__kwdefaults__
+        return update_wrapper(copy, function)
+
+    def _records(self, module: str | None) -> bool:
+        """Whether the functions of a module, or of one inside it, are recorded."""
+        return any(f"{module}.".startswith(f"{known}.") for known in self._modules)
+
+    def _replaced(self, value: Any) -> Any:
+        """Return what a function is given in the place of a function or a module whose runs are recorded."""
+        if isinstance(value, FunctionType) and self._records(value.__module__):
+            return lambda *arrays, **params: self.recording(value)(*arrays, **params)
+        if isinstance(value, ModuleType) and self._records(value.__name__):
+            return _Module(self._replaced, value)
+        return value
+
+    def _outputs_only(self, function: FunctionType) -> Callable[..., Iterator[Any]]:
+        @wraps(function)
+        def steps(*arrays: Any, **params: Any) -> Iterator[Any]:
+            run, running, sent = self.enter(function.__code__), function(*arrays, **params), None
+            while True:
+                try:
+                    value = running.send(sent)
+                except StopIteration:
+                    return
+                run.outputs.append(([""] * (len(value) if isinstance(value, tuple) else 1), value))
+                self.active = run.caller
+                sent = yield value
+
+        return steps
+
+
+@dataclass(frozen=True)
+class _Module:
+    """A module whose functions record their runs."""
+
+    replaced: Callable[[Any], Any]
+    module: ModuleType
+
+    def __getattr__(self, name: str) -> Any:
+        return self.replaced(getattr(self.module, name))
+
+
+_SIMPLE = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Expr, ast.Return)
+_NESTED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+
+
+@cache
+def _statements(code: CodeType) -> tuple[ast.stmt, ...]:
+    """Return the simple statements of a function, outside of functions that it defines itself."""
+
+    def walk(node: ast.AST) -> Iterator[ast.stmt]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, _SIMPLE):
+                yield child
+            elif not isinstance(child, _NESTED):
+                yield from walk(child)
+
+    return tuple(walk(function_tree(code)))
+
+
+@cache
+def _recording_code(code: CodeType) -> CodeType | None:
+    """Return the code of a recording copy of a function, or None where its source cannot be had, or is another's."""
     try:
-        yield runs
-    finally:
-        sys.settrace(before)
+        tree = deepcopy(function_tree(code))
+    except (OSError, TypeError):
+        return None
+    if _fingerprint(_compiled(deepcopy(tree), code)) != _fingerprint(code):
+        return None  # the file has changed since it was imported
+    recording = _Recording({(node.lineno, node.col_offset): number for number, node in enumerate(_statements(code))})
+    body = [recording.visit(node) for node in tree.body]
+    made = [each for part in body for each in (part if isinstance(part, list) else [part])]
+    tree.body = [*ast.parse("__run__ = __enter_run__()").body, *made, *ast.parse("__run__.leave(None)").body]
+    return _compiled(tree, code)
+
+
+def _compiled(tree: ast.FunctionDef, code: CodeType) -> CodeType:
+    """Compile the body of a function with the free variables of its code."""
+    tree.decorator_list, tree.returns = [], None
+    for argument in ast.walk(tree.args):
+        if isinstance(argument, ast.arg):
+            argument.annotation = None
+    tree.args.defaults = [ast.Constant(None) for _ in tree.args.defaults]  # the function's own are put in
+    tree.args.kw_defaults = [each and ast.Constant(None) for each in tree.args.kw_defaults]
+    around = ast.parse(f"def around({', '.join(code.co_freevars)}): pass").body[0]
+    assert isinstance(around, ast.FunctionDef)
+    around.body = [tree]
+    module = ast.fix_missing_locations(ast.Module([around], []))
+    (outer,) = (c for c in compile(module, code.co_filename, "exec").co_consts if isinstance(c, CodeType))
+    return next(c for c in outer.co_consts if isinstance(c, CodeType))
+
+
+_JUMPS = {*dis.hasjrel, *dis.hasjabs}
+
+
+def _fingerprint(code: CodeType) -> list[tuple[str, str]]:
+    """Return the instructions of a code, but for how names are looked up and where jumps lead."""
+    return [
+        (found.opname.replace("METHOD", "ATTR"), "" if isinstance(found.argval, CodeType) else repr(found.argval))
+        for found in dis.get_instructions(code)
+        if found.opname not in ("PUSH_NULL", "NOP", "EXTENDED_ARG") and found.opcode not in _JUMPS
+    ]
+
+
+class _Recording(ast.NodeTransformer):
+    """Puts a call of the recorder before and after each statement, and around what is yielded or returned."""
+
+    def __init__(self, numbers: dict[tuple[int, int], int]) -> None:
+        self.numbers = numbers
+
+    def visit(self, node: ast.AST) -> Any:
+        """Return the node, or the statements in its place; a function inside the function stays as it is."""
+        if isinstance(node, _NESTED):
+            return node
+        self.generic_visit(node)
+        if isinstance(node, (ast.Yield, ast.Return)):
+            node.value = _call("leave", node.value or ast.Constant(None))
+        if isinstance(node, ast.YieldFrom):
+            node.value = _call("delegate", node.value)
+        if isinstance(node, _SIMPLE):
+            before = ast.parse(f"__run__.begin({self.numbers[node.lineno, node.col_offset]}, locals())").body
+            return [*before, node, *ast.parse("__run__.end(locals())").body]
+        return node
+
+
+def _call(method: str, argument: ast.expr) -> ast.Call:
+    return ast.Call(ast.Attribute(ast.Name("__run__", ast.Load()), method, ast.Load()), [argument], [])
