@@ -11,7 +11,6 @@ from lossary.catalogue import Loss as Loss
 from lossary.catalogue import get as get
 from lossary.catalogue import names as names
 from lossary.catalogue import search as search
-from lossary.inspect.diagnosis import diagnose as diagnose
 from lossary.errors import LossMisuseWarning as LossMisuseWarning
 from lossary.evaluate.reduction import Reduction
 from lossary.evaluate.reduction import mean as mean
@@ -19,7 +18,9 @@ from lossary.evaluate.reduction import total as total
 from lossary.evaluate.transforms import hess as hess
 from lossary.evaluate.transforms import value as value
 from lossary.evaluate.transforms import value_and_grad as value_and_grad
+from lossary.inspect.diagnosis import diagnose as diagnose
 from lossary.inspect.explanation import explain as explain
+from lossary.inspect.watching import watch as watch
 from lossary.linear import linear as linear
 from lossary.linear import linear_value_and_grad as linear_value_and_grad
 from lossary.linear import token_log_probs as token_log_probs
@@ -29,7 +30,6 @@ from lossary.sequences import sequence_report as sequence_report
 from lossary.settings import checks as checks
 from lossary.terms import weighted_sum as weighted_sum
 from lossary.testing import check_grad as check_grad
-from lossary.inspect.watching import watch as watch
 from lossary.weights import class_weights as class_weights
 
 __version__: str
