@@ -66,7 +66,7 @@ def missing_phrases() -> Iterator[str]:
         source = path.read_text("utf-8")
         for node in ast.walk(ast.parse(source)) if "lossary.text" in source else ():
             name = getattr(node, "func", None)
-            if getattr(name, "attr", getattr(name, "id", "")) not in ("phrase", "say", "section", "derivative"):
+            if getattr(name, "attr", getattr(name, "id", "")) not in ("phrase", "translated", "section", "derivative"):
                 continue
             assert isinstance(node, ast.Call)
             given = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]

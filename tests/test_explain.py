@@ -204,10 +204,13 @@ def test_a_definition_may_close_over_functions_and_hold_any_statement() -> None:
 
 def test_a_definition_without_source_is_explained_and_diagnosed_without_its_steps() -> None:
     source = """
+def doubled(xp, x):
+    return 2 * x
+
 def define(xp, pred, target):
     residual = pred - target
     yield residual * residual
-    yield 2 * residual
+    yield doubled(xp, residual)
 """
     space: dict[str, Any] = {"__name__": "nowhere"}
     exec(source, space)

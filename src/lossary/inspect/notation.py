@@ -46,7 +46,7 @@ def assigned(node: ast.AST) -> list[str]:
 
 # --- the notation -----------------------------------------------------------------------------------------------------
 
-# Functions better known by their own name than by their formula.
+# Functions that are better known by their name than by their formula.
 _KEPT_NAMES = frozenset({"sigmoid"})
 
 
@@ -96,14 +96,14 @@ class Notation(ast.NodeTransformer):
         return isinstance(held, slice) and held == slice(None)
 
     def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
-        # A condition on parameters is decided before the numbers: only the branch that was taken is shown.
+        # A condition on parameters does not depend on the arrays: only the branch that was taken is shown.
         test = _evaluated(node.test, self.space)
         if is_parameter(test) and _decidable(node.test, self.space):
             return self.visit(node.body if test else node.orelse)  # type: ignore[no-any-return]
         return self.generic_visit(node)  # type: ignore[return-value]
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
-        """Leave out what changes nothing: products with 1 and sums with 0, quotients by 1, first powers."""
+        """Simplify neutral operands: factors of 1 and 0, terms of 0, quotients by 1, first powers."""
         self.generic_visit(node)
         for one, other in ((node.left, node.right), (node.right, node.left)):
             number = one.value if isinstance(one, ast.Constant) else None
@@ -175,7 +175,7 @@ class Notation(ast.NodeTransformer):
 # Names of conditions by which definitions and helpers keep away from infinities, in derivatives as well.
 GUARDS = {"empty", "never", "always", "certain", "near_certain", "extreme", "straight", "end"}
 
-# What a condition may refer to beside the locals: the rules of numerics, such as which parameter counts as absent.
+# What a condition may refer to besides local variables: rules of numerics, such as which parameter means absent.
 _RULES = {"numerics": numerics}
 
 

@@ -197,14 +197,14 @@ class Run:
     # -- read afterwards
 
     def steps(self, stage: int = 0) -> list[Step]:
-        """Return the quantities named before the first yield, or between one yield and the next."""
+        """Return the quantities that were named before the first yield (stage 0), or between two yields."""
         found: list[Step] = []
         for statement in self.statements.values():
             if isinstance(statement.node, ast.Expr) and isinstance(statement.node.value, ast.YieldFrom):
                 found += [step for run in statement.calls for step in run.steps(stage)]
             elif statement.stage == stage:
                 found += _shown(statement)
-        # A helper that is called again on the same quantities has been shown: its heading says what it was called on.
+        # A helper that is called again on the same quantities is shown once: its heading names them.
         again = [
             step.value is None and any(_alike(step, earlier) for earlier in found[:at]) for at, step in enumerate(found)
         ]
@@ -227,7 +227,7 @@ class Run:
         return [shown[text] for text in parts]
 
     def _used(self, name: str, others: list[str], renamed: bool) -> bool:
-        """Whether a local is needed on the board for anything but being yielded."""
+        """Whether a local is mentioned anywhere but where it is yielded."""
         word = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
         texts = [text for text in others if text != name]
         for statement in self.statements.values():
@@ -241,7 +241,7 @@ def _shown(statement: _Statement) -> list[Step]:
     source = getattr(statement.node, "value", None)
     texts = dict(statement.texts)
     if not texts and isinstance(statement.node, (ast.Assign, ast.AnnAssign)) and not isinstance(source, ast.Yield):
-        return []  # what it names is nothing new, and so is what it was made of
+        return []  # it names nothing new
     shown: list[Step] = []
     for run in statement.calls:
         if docstring_formula(run.code.co_name) is not None:
@@ -250,7 +250,7 @@ def _shown(statement: _Statement) -> list[Step]:
         whole = isinstance(source, ast.Call) and run is statement.calls[-1] and called_name(source) == run.code.co_name
         if sum(1 for s in steps for _ in s.flat()) < 2 and not (whole and len(texts) > 1):
             continue
-        if whole:  # the statement is this call: what it returns is shown once, under the names given here
+        if whole:  # the statement is this call: its results are shown once, under the names assigned here
             texts = _returned(run, steps, _targets(statement.node), texts)
         if steps:
             shown.append(Step(run.heading, "", steps=tuple(steps)))
@@ -262,36 +262,36 @@ def _shown(statement: _Statement) -> list[Step]:
 
 
 def _alike(a: Step, b: Step) -> bool:
-    """Whether two steps are called the same, come from the same expression and have the same numbers."""
+    """Whether two steps have the same name, the same expression and the same numbers."""
     same = (a.name, a.expression, len(a.steps)) == (b.name, b.expression, len(b.steps))
     return same and _same(a.value, b.value) and all(_alike(x, y) for x, y in zip(a.steps, b.steps, strict=True))
 
 
 def _returned(run: Run, steps: list[Step], names: list[str], texts: dict[str, str]) -> dict[str, str]:
-    """Return the expressions of what a call returned, under the caller's names, in an order that can be followed."""
+    """Return the expressions of the results of a call, under the caller's names, in order of dependence."""
     own = {step.name for step in steps}
     inside = run.outputs[-1][0]
     found = dict(zip(names, zip(inside, run.output(-1, steps, renamed=True), strict=True), strict=False))
     renamed = {inner: name for name, (inner, text) in found.items() if text != inner in own and inner != name}
     for inner, name in renamed.items():
         found = {n: (i, re.sub(rf"\b{inner}\b", name, text)) for n, (i, text) in found.items()}
-    # What the helper had named itself comes first: the rest may follow from it.
+    # Quantities that the helper names itself come first: the others may depend on them.
     ordered = sorted(found.items(), key=lambda item: item[1][0] not in own)
-    # What the helper needed itself stands among its steps; under the same name it need not be shown again.
+    # A result under its own name is among the helper's steps already.
     known = {step.name for step in steps}
     return {name: text for name, (_, text) in ordered if name in texts and not (text == name and name in known)}
 
 
 @cache
 def _counters(code: CodeType) -> frozenset[str]:
-    """Return the names that the loops of a function count with."""
+    """Return the names of the loop counters of a function."""
     loops = (node.target for node in ast.walk(function_tree(code)) if isinstance(node, ast.For))
     return frozenset(target.id for target in loops if isinstance(target, ast.Name))
 
 
 @cache
 def _grown(code: CodeType) -> frozenset[str]:
-    """Return the names that the loops of a function assign to: a sum that grows is shown from its start."""
+    """Return the names that loops of a function assign to: a running sum is shown from its start."""
     loops = (node for node in ast.walk(function_tree(code)) if isinstance(node, (ast.For, ast.While)))
     return frozenset(name for loop in loops for name in assigned(loop))
 
@@ -304,7 +304,7 @@ def _items(source: ast.expr, count: int) -> list[ast.expr]:
 
 
 def _targets(node: ast.stmt) -> list[str]:
-    """Return the names a statement assigns to by position, those that are thrown away included."""
+    """Return the names a statement assigns to, by position, unused ones included."""
     target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
     parts = target.elts if isinstance(target, ast.Tuple) else [target]
     return [part.id if isinstance(part, ast.Name) else "_" for part in parts]
@@ -330,7 +330,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _same(a: Any, b: Any) -> bool:
-    """Whether a quantity assigned again kept its numbers: a guard that had nothing to do is not shown."""
+    """Whether a quantity that is assigned again keeps its numbers, as under a guard that had nothing to do."""
     if a is b:
         return True
     if not (hasattr(a, "shape") and hasattr(b, "shape")):
@@ -344,10 +344,13 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def observed(loss: Loss) -> tuple[Loss, list[Run]]:
-    """Return a copy of a loss that records the runs of its definition and coupling, and the list they are put in."""
+    """Return a copy of a loss that records the runs of its definition and coupling, and the list they are put in.
+
+    A definition without source, or whose file has changed since it was imported, records only what it yields.
+    """
     recorder = _Recorder(loss)
-    coupled = loss.coupling and replace(loss.coupling, rows=recorder.recording(loss.coupling.rows))
-    return replace(loss, define=recorder.recording(loss.define), coupling=coupled), recorder.runs
+    coupled = loss.coupling and replace(loss.coupling, rows=recorder.root(loss.coupling.rows))
+    return replace(loss, define=recorder.root(loss.define), coupling=coupled), recorder.runs
 
 
 class _Recorder:
@@ -370,11 +373,31 @@ class _Recorder:
         self.active = run
         return run
 
+    def root(self, function: Any) -> Callable[..., Iterator[Any]]:
+        """Return a copy of a definition or a coupling that records its runs, or at least what it yields."""
+        copy = self.recording(function)
+        if copy is not function:
+            return copy
+
+        @wraps(function)
+        def steps(*arrays: Any, **params: Any) -> Iterator[Any]:
+            run, running, sent = self.enter(function.__code__), function(*arrays, **params), None
+            while True:
+                try:
+                    value = running.send(sent)
+                except StopIteration:
+                    return
+                run.outputs.append(([""] * (len(value) if isinstance(value, tuple) else 1), value))
+                self.active = run.caller
+                sent = yield value
+
+        return steps
+
     def recording(self, function: Any) -> Callable[..., Any]:
-        """Return a copy of a function that records its runs; of one without source, only what it yields."""
+        """Return a copy of a function that records its runs; the function itself if its source is not available."""
         if function not in self._copies:
             code = _recording_code(function.__code__)
-            self._copies[function] = self._outputs_only(function) if code is None else self._copy(function, code)
+            self._copies[function] = function if code is None else self._copy(function, code)
         return self._copies[function]
 
     def _copy(self, function: FunctionType, code: CodeType) -> Callable[..., Any]:
@@ -392,27 +415,12 @@ class _Recorder:
         return any(f"{module}.".startswith(f"{known}.") for known in self._modules)
 
     def _replaced(self, value: Any) -> Any:
-        """Return what a function is given in the place of a function or a module whose runs are recorded."""
+        """Return the recording copy of a function or module, or the value itself if it is not recorded."""
         if isinstance(value, FunctionType) and self._records(value.__module__):
             return lambda *arrays, **params: self.recording(value)(*arrays, **params)
         if isinstance(value, ModuleType) and self._records(value.__name__):
             return _Module(self._replaced, value)
         return value
-
-    def _outputs_only(self, function: FunctionType) -> Callable[..., Iterator[Any]]:
-        @wraps(function)
-        def steps(*arrays: Any, **params: Any) -> Iterator[Any]:
-            run, running, sent = self.enter(function.__code__), function(*arrays, **params), None
-            while True:
-                try:
-                    value = running.send(sent)
-                except StopIteration:
-                    return
-                run.outputs.append(([""] * (len(value) if isinstance(value, tuple) else 1), value))
-                self.active = run.caller
-                sent = yield value
-
-        return steps
 
 
 @dataclass(frozen=True)
@@ -480,7 +488,7 @@ _JUMPS = {*dis.hasjrel, *dis.hasjabs}
 
 
 def _fingerprint(code: CodeType) -> list[tuple[str, str]]:
-    """Return the instructions of a code, but for how names are looked up and where jumps lead."""
+    """Return the instructions of a code, without the way names are looked up and the targets of jumps."""
     return [
         (found.opname.replace("METHOD", "ATTR"), "" if isinstance(found.argval, CodeType) else repr(found.argval))
         for found in dis.get_instructions(code)
@@ -495,7 +503,7 @@ class _Recording(ast.NodeTransformer):
         self.numbers = numbers
 
     def visit(self, node: ast.AST) -> Any:
-        """Return the node, or the statements in its place; a function inside the function stays as it is."""
+        """Return the node, or the statements that replace it; a nested function is not changed."""
         if isinstance(node, _NESTED):
             return node
         self.generic_visit(node)
