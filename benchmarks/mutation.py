@@ -510,14 +510,16 @@ CONCERNED: dict[str, tuple[str, ...]] = {
     "scoring": ("test_truth", "test_compare"),
     "data": ("test_truth", "test_data"),
     "decoding": ("test_truth", "test_decoding", "test_ctc_decoding"),
-    "words": ("test_explain",),
+    "inspect.explanation": ("test_explain",),
+    "inspect.tracing": ("test_explain", "test_diagnose"),
+    "text": ("test_explain", "test_cli"),
     "facts": ("test_catalogue", "test_checks"),
     "branches": ("test_architecture",),
     "testing": ("test_catalogue",),
     "": ("test_catalogue",),
 }
 # Definitions have a mode of their own; a table of words and the entry of a process have nothing to compute.
-NOT_SAMPLED = ("losses", "words_zh", "__main__", "__init__")
+NOT_SAMPLED = ("losses", "__main__", "__init__")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import time
 import torch
 
 import lossary
-from lossary.watch import Watch
+from lossary.inspect import Watch
 
 ROUNDS, STEPS = 12, 60
 

@@ -18,8 +18,7 @@ import lossary
 from lossary.__main__ import main
 from lossary.cli.app import app
 from lossary.cli.arrays import by_name, read_array, read_params
-from lossary.words import width
-from lossary.words_zh import LIKELIHOODS, SUMMARIES
+from lossary.text import is_chinese, likelihood, summary, width
 
 EVERY = lossary.names()
 
@@ -70,20 +69,21 @@ def test_list_selects() -> None:
 def test_list_and_show_speak_chinese() -> None:
     lines = said("list", "--lang", "zh").splitlines()
     assert lines[0].split() == ["名称", "大类", "输入", "目标", "简介"] and f"共 {len(EVERY)} 个" in lines[-1]
-    assert {width(line[: line.index(SUMMARIES[line.split()[0]])]) for line in lines[1:-1]} == {
+    assert {width(line[: line.index(summary(lossary.get(line.split()[0]), "zh"))]) for line in lines[1:-1]} == {
         width(lines[0][: lines[0].index("简介")])
     }, "the columns stand under each other"
     assert "实数" in next(line for line in lines if line.startswith("zero_one")), "alternatives are told one by one"
-    assert json.loads(said("list", "--search", "mse", "--lang", "zh", "--json"))[0]["summary"] in SUMMARIES.values()
+    found = json.loads(said("list", "--search", "mse", "--lang", "zh", "--json"))[0]
+    assert found["summary"] == summary(lossary.get(found["name"]), "zh") and is_chinese(found["summary"])
     page = said("show", "huber", "--lang", "zh", "--no-plot")
-    assert page.startswith(f"huber  {SUMMARIES['huber']}\n") and LIKELIHOODS["huber"] in page
+    assert page.startswith(f"huber  {summary(lossary.huber, 'zh')}\n") and likelihood(lossary.huber, "zh") in page
     for columns in (40, 80):
         assert all(width(line) <= columns for line in said("list", "--lang", "zh", columns=columns).splitlines()[:-1])
 
 
 def test_chinese_words_are_searched_in_chinese() -> None:
     found = [r["name"] for r in json.loads(said("list", "--search", "离群值 影响", "--lang", "zh", "--json"))]
-    assert found and all("离群值" in SUMMARIES[name] for name in found)
+    assert found and all("离群值" in summary(lossary.get(name), "zh") for name in found)
     assert "huber" in said("list", "--search", "稳健", "--lang", "zh")
     assert "huber" in said("list", "--search", "稳健"), "in whichever language the answer is"
     assert "leave one of them out" in refused("list", "--search", "毫无此词")

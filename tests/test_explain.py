@@ -5,9 +5,13 @@ from __future__ import annotations
 import ast
 import importlib.util
 import inspect
+import json
 import re
+import shutil
+import subprocess
 import sys
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,9 +23,7 @@ import lossary
 from lossary.catalogue import Loss
 from lossary.errors import DomainError, ParameterError
 from lossary.testing import random_arrays
-from lossary.trace import watching
-from lossary.words import PHRASES, fact, likelihood, quantity, readable, summary, width
-from lossary.words_zh import LIKELIHOODS, SUMMARIES
+from lossary.text import fact, likelihood, phrase, quantity, readable, summary, width
 
 ALL = [lossary.get(name) for name in lossary.names()]
 every_loss = pytest.mark.parametrize("loss", ALL, ids=lambda loss: loss.name)
@@ -133,18 +135,108 @@ def test_the_board_shows_no_machinery_and_fits_a_page(loss: Loss) -> None:
     assert all(len(line) < 200 for line in text.splitlines())
 
 
-@every_loss
-def test_watching_changes_nothing(loss: Loss) -> None:
-    arrays = arrays_for(loss)
-    before = loss.value_and_grad(*arrays)
-    tracer = sys.gettrace()
-    with watching(loss) as runs:
-        inside = loss.value_and_grad(*arrays)
-    assert runs and sys.gettrace() is tracer
-    for a, b in zip(before, inside, strict=True):
-        pairs = zip(a, b, strict=True) if isinstance(a, tuple) else [(a, b)]
-        for x, y in pairs:
-            np.testing.assert_array_equal(x, y)
+def test_a_debuggers_trace_function_is_neither_replaced_nor_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def tracer(*_: Any) -> None:
+        return None
+
+    before = sys.gettrace()
+    sys.settrace(tracer)
+    try:
+        monkeypatch.setattr(sys, "settrace", lambda _: pytest.fail("the trace function was replaced"))
+        for name in ("softmax_cross_entropy", "nt_xent"):
+            lossary.explain(name, *arrays_for(lossary.get(name)))
+        found = lossary.diagnose("bce", [0.2, 0.0], [0.0, 1.0])
+        assert found.culprit is not None and found.culprit.step == "log_probability"
+        assert sys.gettrace() is tracer
+    finally:
+        monkeypatch.undo()
+        sys.settrace(before)
+
+
+def told(define: Any, *arrays: Any, **params: Any) -> list[str]:
+    """The steps of a loss with a definition of its own; it takes what the squared error takes."""
+    new = replace(
+        lossary.squared_error, name="own", define=define, derivatives=1, parameters=dict.fromkeys(params, "real")
+    )
+    board = lossary.explain(new, *arrays, **params, reduction="none")
+    np.testing.assert_array_equal(board.value, new.value(*arrays, **params))
+    return [f"{step.name} = {step.expression}" for step in board.steps]
+
+
+def test_a_definition_may_close_over_functions_and_hold_any_statement() -> None:
+    offset = 2.0
+
+    def halved(x: Any) -> Any:
+        doubled = 2 * x
+        shifted = doubled + offset
+        return (shifted - offset) / 4
+
+    def define(xp: Any, pred: Any, target: Any, *, power: float = 2.0) -> Any:
+        """A definition with a bit of everything."""
+
+        def inner(x: Any) -> Any:
+            y = x + offset
+            return y - offset
+
+        residual = pred - target
+        total: Any = xp.zeros_like(residual)
+        for k in range(3):
+            if k == 1:
+                continue
+            total = total + inner(residual)
+        try:
+            part = halved(total)
+        finally:
+            del k
+        with np.errstate(all="ignore"):
+            squares = [part**power for _ in range(2)]
+        yield squares[0]
+        while True:
+            slope = power * part
+            break
+        yield slope
+
+    lines = told(define, [3.0, 1.0], [1.0, 1.0], power=2.0)
+    for line in ("residual = pred - target", "total = total + inner(residual)", "∂value/∂pred = power * part"):
+        assert line in lines
+    assert "doubled = 2 * total" in lines, "the steps of a function of the same module"
+
+
+def test_a_definition_without_source_is_explained_and_diagnosed_without_its_steps() -> None:
+    source = """
+def doubled(xp, x):
+    return 2 * x
+
+def define(xp, pred, target):
+    residual = pred - target
+    yield residual * residual
+    yield doubled(xp, residual)
+"""
+    space: dict[str, Any] = {"__name__": "nowhere"}
+    exec(source, space)
+    assert "residual = pred - target" not in told(space["define"], [3.0], [1.0])
+    new = replace(lossary.squared_error, name="own", define=space["define"], derivatives=1)
+    found = lossary.diagnose(new, [1.0, np.inf], [0.0, 0.0])
+    assert found.culprit is not None and found.culprit.example == (1,)
+
+
+def test_a_file_that_was_changed_after_its_import_explains_nothing_of_what_was_imported(tmp_path: Path) -> None:
+    source = """
+def define(xp, pred, target):
+    residual = pred - target
+    yield residual * residual
+    yield 2 * residual
+"""
+    path = tmp_path / "changing.py"
+    path.write_text(source)
+    spec = importlib.util.spec_from_file_location("changing", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    path.write_text(source.replace("pred - target", "pred + target"))
+    assert told(module.define, [3.0], [1.0])[-1] == "∂value/∂pred = ", "the numbers are those of the function"
+    spec.loader.exec_module(module)
+    assert "residual = pred + target" in told(module.define, [3.0], [1.0])
 
 
 def chinese_coverage() -> ModuleType:
@@ -157,14 +249,55 @@ def chinese_coverage() -> ModuleType:
     return module
 
 
+def words(kind: str) -> dict[str, str]:
+    """The Chinese words of a kind, as they are written in the data files."""
+    text = (resources.files("lossary.text") / "zh" / f"{kind}.json").read_text("utf-8")
+    pairs = json.loads(text, object_pairs_hook=list)
+    assert len(dict(pairs)) == len(pairs), f"{kind}.json: a key is given twice"
+    return dict(pairs)
+
+
 def test_what_has_no_chinese_words_is_listed_and_speaks_english() -> None:
     """Words in another language are nothing that a new loss must bring: `make coverage-zh` lists them."""
     coverage = chinese_coverage()
-    assert list(coverage.missing(lossary.huber)) == []
     assert "losses have all their words in Chinese" in coverage.report()
     new = replace(lossary.huber, name="not_yet_told", likelihood="a model", properties=frozenset({"unheard of"}))
-    assert [line.split(":")[0] for line in coverage.missing(new)] == ["summary", "likelihood", "fact"]
-    assert summary(new, "zh") == new.summary and fact("unheard of", "zh") == "unheard of"
+    missing = set(coverage.missing(new)) - set(coverage.missing(lossary.huber))
+    assert sorted(line.split(":")[0] for line in missing) == ["fact", "likelihood", "summary"]
+    assert summary(new, "zh") == new.summary and likelihood(new, "zh") == new.likelihood
+    assert fact("unheard of", "zh") == "unheard of"
+    assert phrase("{count} words that nobody has translated", "zh", count=3) == "3 words that nobody has translated"
+
+
+def test_no_chinese_words_at_all_is_no_failure(tmp_path: Path) -> None:
+    """The data files may be empty: everything then speaks English."""
+    package = tmp_path / "lossary"
+    shutil.copytree(lossary.__path__[0], package, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in (package / "text" / "zh").glob("*.json"):
+        file.write_text("{}")
+    script = """
+import lossary, lossary.plots
+huber = lossary.explain("huber", [3.0], [0.0], lang="zh")
+assert lossary.huber.summary in str(huber) and "Gradient of the mean" in str(huber)
+assert "nothing suspicious" in str(lossary.diagnose("huber", [3.0], [0.0], lang="zh"))
+"""
+    environment = {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_chinese_is_read_only_when_it_is_asked_for() -> None:
+    script = """
+import lossary, sys
+seen = []
+sys.addaudithook(lambda event, args: seen.append(str(args[0])) if event == "open" else None)
+str(lossary.explain("huber", [3.0], [0.0]))
+assert not any(name.endswith(".json") for name in seen), seen
+str(lossary.explain("huber", [3.0], [0.0], lang="zh"))
+assert any(name.endswith("phrases.json") for name in seen), seen
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_quantity_without_a_chinese_word_is_shown_under_its_name() -> None:
@@ -180,26 +313,23 @@ def test_a_quantity_without_a_chinese_word_is_shown_under_its_name() -> None:
 
 
 def test_the_chinese_texts_say_what_the_english_ones_say() -> None:
-    for texts, english in ((SUMMARIES, summary), (LIKELIHOODS, likelihood)):
-        for name, chinese in texts.items():
-            assert name in lossary.names(), f"words_zh.py: {name!r} is no loss of the catalogue: rename or remove it"
+    for kind, english in (("summaries", summary), ("likelihoods", likelihood)):
+        for name, chinese in words(kind).items():
+            assert name in lossary.names(), f"{kind}.json: {name!r} is no loss of the catalogue: rename or remove it"
             told = english(lossary.get(name))
-            assert told, f"words_zh.py: {name} has no likelihood any more: remove it"
+            assert told, f"{kind}.json: {name} has no likelihood any more: remove it"
             told = told.replace("One minus", "1 minus")
             for what, pattern in (("names", r"`[a-z]\w*`"), ("numbers", r"\d+"), ("functions", r"[A-Za-z]+\(")):
                 found, wanted = (sorted({*re.findall(pattern, text)}) for text in (chinese, told))
-                assert found == wanted, f"words_zh.py: {name}: the {what} are {found}, in English {wanted}"
+                assert found == wanted, f"{kind}.json: {name}: the {what} are {found}, in English {wanted}"
             assert re.search("[\u4e00-\u9fff]", chinese) and told != chinese
-    assert all(text.endswith("。") for text in SUMMARIES.values())
+    assert all(text.endswith("。") for text in words("summaries").values())
 
 
 def test_the_board_and_its_notebook_page_speak_chinese_and_fall_back_to_english() -> None:
     board = lossary.explain("huber", [3.0], [0.0], lang="zh")
-    assert (
-        str(board).splitlines()[0] == f"huber: {SUMMARIES['huber']}" and SUMMARIES["huber"] in board._repr_markdown_()
-    )
-    new = replace(lossary.huber, name="not_yet_told")
-    assert summary(new, "zh") == new.summary and likelihood(new, "zh") == new.likelihood
+    chinese = words("summaries").get("huber", lossary.huber.summary)
+    assert str(board).splitlines()[0] == f"huber: {chinese}" and chinese in board._repr_markdown_()
     assert likelihood(lossary.mape, "zh") == ""
 
 
@@ -207,7 +337,7 @@ def test_the_board_and_its_notebook_page_speak_chinese_and_fall_back_to_english(
 def test_every_formula_can_be_read_in_a_terminal(loss: Loss) -> None:
     text = readable(loss.formula)
     assert "\\" not in text and "{" not in text.replace("{ ", ""), (
-        f"{loss.name}: {text}: teach words.readable the command"
+        f"{loss.name}: {text}: teach lossary.text.readable the command"
     )
 
 
@@ -282,12 +412,20 @@ def test_markdown_for_notebooks() -> None:
 def test_words() -> None:
     assert quantity("no_such_thing_xyzzy", "zh") is None
     assert width("残差 = 1") == 8 and width("ŷ") == 1
-    assert all(set(re.findall(r"{(\w+)}", k)) == set(re.findall(r"{(\w+)}", v)) for k, v in PHRASES.items())
-    phrases = set()
-    for module in ("explain", "plots", "diagnose", "baselines", "cli.catalogue"):
-        path = f"{lossary.__path__[0]}/{module.replace('.', '/')}.py"
-        with open(path, encoding="utf-8") as file:
-            tree = ast.parse(file.read())
-        phrases |= {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
-    unused = {text for text in PHRASES if text not in phrases}
-    assert not unused, f"phrases of words.py that nothing says: {unused}"
+
+
+def test_the_chinese_data_files_are_well_formed() -> None:
+    """Sorted or in the order of the catalogue, an entry a line, and nothing in them that the package never says."""
+    catalogue = {"summaries", "likelihoods", "names"}
+    folder = resources.files("lossary.text") / "zh"
+    for kind in (file.name.removesuffix(".json") for file in folder.iterdir()):
+        table = words(kind)
+        order = lossary.names() if kind in catalogue else sorted(table)
+        assert list(table) == [key for key in order if key in table], f"{kind}.json: entries out of order, or alien"
+        lines = (folder / f"{kind}.json").read_text("utf-8").splitlines()
+        assert len(lines) == len(table) + 2, f"{kind}: one entry a line"
+    for english, chinese in words("phrases").items():
+        assert set(re.findall(r"{(\w+)}", english)) == set(re.findall(r"{(\w+)}", chinese)), english
+    trees = [ast.parse(path.read_text("utf-8")) for path in Path(lossary.__path__[0]).rglob("*.py")]
+    unused = words("phrases").keys() - {n.value for t in trees for n in ast.walk(t) if isinstance(n, ast.Constant)}
+    assert not unused, f"phrases.json: nothing says {unused}"

@@ -20,7 +20,6 @@ from lossary.catalogue import Loss as Loss
 from lossary.catalogue import get as get
 from lossary.catalogue import names as names
 from lossary.catalogue import search as search
-from lossary.diagnose import diagnose as diagnose
 from lossary.errors import LossMisuseWarning as LossMisuseWarning
 from lossary.evaluate import hooks as _hooks
 from lossary.evaluate import transforms as _transforms
@@ -29,7 +28,9 @@ from lossary.evaluate.reduction import total as total
 from lossary.evaluate.transforms import hess as hess
 from lossary.evaluate.transforms import value as value
 from lossary.evaluate.transforms import value_and_grad as value_and_grad
-from lossary.explain import explain as explain
+from lossary.inspect.diagnosis import diagnose as diagnose
+from lossary.inspect.explanation import explain as explain
+from lossary.inspect.watching import watch as watch
 from lossary.linear import linear as linear
 from lossary.linear import linear_value_and_grad as linear_value_and_grad
 from lossary.linear import token_log_probs as token_log_probs
@@ -42,7 +43,6 @@ from lossary.toolkit.padded_sequences import causal_lm_cross_entropy as causal_l
 from lossary.toolkit.padded_sequences import padded_sequence_cross_entropy as padded_sequence_cross_entropy
 from lossary.toolkit.padded_sequences import sequence_report as sequence_report
 from lossary.toolkit.weighted_sum import weighted_sum as weighted_sum
-from lossary.watch import watch as watch
 
 # The composition root: what evaluates losses, which frameworks there are, and what inspects calls.
 _installed.register()

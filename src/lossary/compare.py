@@ -28,8 +28,8 @@ from lossary.catalogue import Loss, get, names, several
 from lossary.data import BUNDLED, CLASS_TASKS, Dataset, Scaling, Split, Stress, hold_out, load, sample, splits
 from lossary.errors import ArgumentError, DataError, LossaryError, NonFiniteError, ParameterError, require, suggest
 from lossary.scoring import Metric, metric, metrics_for
+from lossary.text.layout import aligned
 from lossary.training.loop import BACKENDS
-from lossary.words import aligned
 
 Array = NDArray[Any]
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from lossary.backends.torch import namespace as xp
-from lossary.backends.torch.namespace import tensors
+from lossary.backends.torch import tensors
 from lossary.catalogue import recorded
 from lossary.evaluate import reduction
 from lossary.linear import LabelRows, Problem, Products, Rows, Teacher, evaluate, free_memory

@@ -18,13 +18,13 @@ def _is_tensor(x: Any) -> bool:
 
 
 def _torch() -> Any:
-    from lossary.backends.torch.namespace import backend
+    from lossary.backends.torch import backend
 
     return backend
 
 
 def _numpy() -> Any:
-    from lossary.backends.numpy.namespace import backend
+    from lossary.backends.numpy import backend
 
     return backend
 

@@ -23,9 +23,11 @@ from lossary.catalogue.branches import undeclared
 from lossary.cli.arrays import assign, by_name, read_array, read_params
 from lossary.cli.console import output
 from lossary.errors import ArgumentError, LossaryError, ParameterError, UnknownLossError, suggest
+from lossary.inspect.tracing import Step
 from lossary.testing import exercised, never_run, random_arrays
-from lossary.trace import Step
-from lossary.words import (
+from lossary.text.formula import readable
+from lossary.text.layout import width
+from lossary.text.phrases import (
     LANGS,
     Lang,
     called,
@@ -34,10 +36,8 @@ from lossary.words import (
     likelihood,
     phrase,
     quantity,
-    readable,
     summary,
     texts,
-    width,
 )
 
 _NAME = typer.Argument(metavar="NAME", help="A loss, by its name or an alias.")

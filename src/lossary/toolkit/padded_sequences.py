@@ -21,8 +21,8 @@ from lossary.backends import registry
 from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError, require, suggest, whole_number
 from lossary.evaluate.reduction import coefficients
 from lossary.losses.classification import softmax_cross_entropy
+from lossary.text.layout import aligned
 from lossary.toolkit._arrays import first_array
-from lossary.words import aligned
 
 __all__ = [
     "SequenceLoss",

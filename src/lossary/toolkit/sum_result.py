@@ -10,7 +10,7 @@ from numbers import Real
 from types import MappingProxyType
 from typing import Any
 
-from lossary.words import aligned
+from lossary.text.layout import aligned
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -254,6 +254,11 @@ def sample(x: Array, index: Any, everywhere: bool) -> Array:
     return np.asarray(x)[index]
 
 
+def total_norm(arrays: Sequence[Any]) -> float:
+    """The Euclidean norm of all arrays together, in double precision."""
+    return math.hypot(*(float(np.linalg.norm(np.asarray(x, dtype=np.float64))) for x in arrays))
+
+
 def countable(x: Any) -> int:
     """How many elements a check could read; -1 where reading would wait for a device."""
     return int(np.size(x))

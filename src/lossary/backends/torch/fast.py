@@ -26,7 +26,7 @@ import torch
 from lossary.backends.numpy.fast import NUMBERS, form
 from lossary.backends.torch import namespace as xp
 from lossary.backends.torch import private_api as inner
-from lossary.backends.torch.namespace import tensors as kinds
+from lossary.backends.torch import tensors as kinds
 from lossary.backends.torch.autograd import Evaluation, apply_directly, gradients, times
 from lossary.catalogue import Loss
 from lossary.errors import DomainError

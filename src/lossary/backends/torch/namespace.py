@@ -319,6 +319,11 @@ def sample(x: Tensor, index: Any, everywhere: bool) -> Any:
     return None if found is None else found[index]
 
 
+def total_norm(arrays: Sequence[Tensor]) -> Tensor:
+    """The Euclidean norm of all arrays together, on the device they are on, not differentiated."""
+    return torch.nn.utils.get_total_norm([x.detach() for x in arrays])
+
+
 def countable(x: Tensor) -> int:
     """How many elements a check could read; -1 where reading would wait for a device."""
     return x.numel() if x.is_cpu else -1

@@ -1,7 +1,7 @@
-"""How a number came about: the worked computation of a loss, step by step, as on a blackboard.
+"""Worked computations: every quantity of a loss with its expression and its numbers, step by step.
 
-Nothing here knows a particular loss. The steps, their names and their expressions are read from the definition while
-it runs (`lossary.trace`); the reduction is told as `lossary.evaluate.reduction` does it.
+Nothing here knows a particular loss. The steps, their names and their expressions are recorded while the definition
+runs (`lossary.inspect.tracing`); the reduction is shown as `lossary.evaluate.reduction` computes it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from lossary.evaluate import reduction as reductions
 from lossary.evaluate.call import Call, prepare
 from lossary.evaluate.reduction import Reduction
 from lossary.evaluate.transforms import value_and_grad
-from lossary.trace import Run, Step, watching
-from lossary.words import LANGS, Lang, phrase, quantity, readable, summary, width
+from lossary.inspect.tracing import Run, Step, observed
+from lossary.text.formula import readable
+from lossary.text.layout import width
+from lossary.text.phrases import LANGS, Lang, phrase, quantity, summary
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +38,7 @@ class Section:
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """A worked computation. Printing it gives the blackboard; its parts are data.
+    """A worked computation. Printing it gives its text; its parts are data.
 
     `sections` are what is printed; `value` is the reduced value (or one per example) and `gradient` its gradient
     with respect to the loss's `wrt` arrays, exactly as `value_and_grad` gives them. A quantity is found by its name:
@@ -58,7 +60,7 @@ class Explanation:
         found = [step.value for step in self.steps if step.name == name]
         if not found:
             raise KeyError(f"no quantity {name!r}{suggest(name, dict.fromkeys(s.name for s in self.steps))}")
-        return found[-1]  # a name assigned twice means its last value, as it does in the definition
+        return found[-1]  # a name assigned twice has its last value, as in the definition
 
     def __str__(self) -> str:
         lines = [f"{self.loss.name}: {summary(self.loss, self.lang)}"]
@@ -89,7 +91,7 @@ def explain(
 ) -> Explanation:
     """Return the worked computation of a loss: every quantity with its name, its expression and its numbers.
 
-    Takes what `value_and_grad` takes; `reduction` is the mean if not said. `lang` is the language of the words,
+    Takes what `value_and_grad` takes; `reduction` is the mean by default. `lang` is the language of the words,
     ``"en"`` or ``"zh"``. Raises what a call of the loss raises.
 
     >>> import lossary
@@ -102,34 +104,33 @@ def explain(
     record = get(loss)
     if lang not in LANGS:
         raise ParameterError(f"lang: got {lang!r}, expected one of {', '.join(LANGS)}{suggest(str(lang), LANGS)}")
-    # A blackboard has one kind of number: tensors of any framework are read as NumPy arrays.
+    # Tensors of any framework are shown as NumPy arrays.
     options = {"weight": to_numpy(weight), "mask": to_numpy(mask)}
     arrays = tuple(map(to_numpy, arrays))
     params = {name: to_numpy(v) for name, v in params.items()}
     call = prepare(record, arrays, params, **options)
-    order = 1 if record.coupling else record.derivatives
-    with watching(record) as runs:
-        if record.coupling is None:
-            value, derivatives, _ = call.pull(order)
-        else:  # the gradient goes back through the coupling, so the whole call is watched
-            value_and_grad(record, *arrays, **options, reduction=reduction, denominator=denominator, **params)
-    if record.coupling is not None:
-        value, derivatives, _ = call.pull(order)
+    traced, runs = observed(record)
+    if record.coupling is None:
+        value, derivatives, _ = replace(call, loss=traced).pull(record.derivatives)
+        traced = record
+    else:
+        value, derivatives, _ = call.pull(1)
+    # The gradient goes back through a coupling, which is traced in the whole call.
     result, gradient = value_and_grad(
-        record, *arrays, **options, reduction=reduction, denominator=denominator, **params
+        traced, *arrays, **options, reduction=reduction, denominator=denominator, **params
     )
     values = np.asarray(call.values(value))
-    board = _Board(call, lang, runs)
-    sections = [board.formula(), board.inputs(), *board.computation(values)]
+    writer = _Writer(call, lang, runs)
+    sections = [writer.formula(), writer.inputs(), *writer.computation(values)]
     if reduction != "none":
-        sections.append(board.reduction(values, reduction, denominator, result))
-    sections += board.gradients(derivatives, gradient, reduction, denominator)
+        sections.append(writer.reduction(values, reduction, denominator, result))
+    sections += writer.gradients(derivatives, gradient, reduction, denominator)
     return Explanation(record, lang, tuple(sections), result, gradient)
 
 
 @dataclass(frozen=True)
-class _Board:
-    """What the sections are written from: a call, a language, the runs of the definition and of its coupling."""
+class _Writer:
+    """Writes the sections from a call, a language, and the runs of the definition and of its coupling."""
 
     call: Call
     lang: Lang
@@ -150,7 +151,7 @@ class _Board:
         words = step.words or quantity(step.name, self.lang) or ""
         return replace(step, words=words, steps=tuple(self.worded(s) for s in step.steps))
 
-    def say(self, text: str, **numbers: object) -> str:
+    def translated(self, text: str, **numbers: object) -> str:
         return phrase(text, self.lang, **numbers)
 
     # -- the sections
@@ -161,8 +162,8 @@ class _Board:
     def inputs(self) -> Section:
         steps = [Step(name, "", given) for name, given in zip(self.loss.arguments, self.call.given, strict=True)]
         steps += [Step(name, "", v) for name, v in self.call.params.items() if hasattr(v, "shape")]
-        plain = [f"{name} = {v}" for name, v in self.call.params.items() if not hasattr(v, "shape") and v is not None]
-        return self.section("inputs", "Inputs", steps, [", ".join(plain)] if plain else [])
+        numbers = [f"{name} = {v}" for name, v in self.call.params.items() if not hasattr(v, "shape") and v is not None]
+        return self.section("inputs", "Inputs", steps, [", ".join(numbers)] if numbers else [])
 
     def computation(self, values: Any) -> Iterator[Section]:
         if self.loss.coupling is not None:
@@ -177,72 +178,76 @@ class _Board:
             yield self.section("steps", "Step by step", steps)
         yield self.section("value", "Value of each example", [Step("value", expression, values)])
 
-    def reduction(self, values: Any, how: Reduction, denominator: float | None, result: Any) -> Section:
+    def reduction(self, values: Any, reduction: Reduction, denominator: float | None, result: Any) -> Section:
         weights = self.call.weights
         steps: list[Step] = []
         notes: list[str] = []
-        product, total = "value", self.say("number of examples")
+        product, total = "value", self.translated("number of examples")
         if weights is not None:
             steps.append(Step("weight", "", weights))
-            product, total = "weight * value", self.say("sum of the weights")
+            product, total = "weight * value", self.translated("sum of the weights")
             out = np.argwhere(weights == 0)
             if len(out):
                 entries = ", ".join(str(tuple(map(int, i)) if len(i) > 1 else int(i[0])) for i in out[:8] if len(i))
-                notes.append(self.say(_LEFT_OUT, entries=entries + (", ..." if len(out) > 8 else "")))
+                notes.append(self.translated(_LEFT_OUT, entries=entries + (", ..." if len(out) > 8 else "")))
         summed = np.asarray(reductions.weigh(np, values, weights)).sum(dtype=np.float64)
         steps.append(Step("sum", f"sum({product})", summed))
-        if how == "sum":
+        if reduction == "sum":
             return self.section("reduction", "Sum", steps, notes)
         if denominator is not None:
             steps.append(Step("denominator", "", np.asarray(float(denominator))))
-            below = "denominator"
+            divisor = "denominator"
         elif weights is not None:
             steps.append(Step("sum(weight)", "", weights.sum(dtype=np.float64), total))
-            below = "sum(weight)"
+            divisor = "sum(weight)"
         else:
             steps.append(Step("N", "", np.asarray(values.size), total))
-            below = "N"
-        steps.append(Step("mean", f"sum / {below}", result))
+            divisor = "N"
+        steps.append(Step("mean", f"sum / {divisor}", result))
         if not steps[-2].value:
-            notes.append(self.say("The mean of nothing is 0."))
+            notes.append(self.translated("The mean of nothing is 0."))
         return self.section("reduction", "Mean", steps, notes)
 
     def gradients(
-        self, derivatives: Sequence[Any], gradient: Any, how: Reduction, denominator: float | None
+        self, derivatives: Sequence[Any], gradient: Any, reduction: Reduction, denominator: float | None
     ) -> Iterator[Section]:
         yield self.derivative("gradient", "Gradient of each example", 1, "∂value/∂{name}", derivatives)
-        if how != "none":
-            prefix = "mean" if how == "mean" else "sum"
-            share, note = self.share(how, denominator)
-            whole = gradient if isinstance(gradient, tuple) else (gradient,)
+        if reduction != "none":
+            prefix = "mean" if reduction == "mean" else "sum"
+            share, note = self.share(reduction, denominator)
+            parts = gradient if isinstance(gradient, tuple) else (gradient,)
             steps = self.runs[0].steps(1) if self.loss.coupling else []
             steps += [
                 Step(f"∂{prefix}/∂{name}", self.pulled_back() or f"{share}∂value/∂{name}", np.asarray(g))
-                for name, g in zip(self.loss.wrt, whole, strict=True)
+                for name, g in zip(self.loss.wrt, parts, strict=True)
             ]
-            title = "Gradient of the mean" if how == "mean" else "Gradient of the sum"
+            title = "Gradient of the mean" if reduction == "mean" else "Gradient of the sum"
             yield self.section(f"gradient of the {prefix}", title, steps, note)
         if len(derivatives) > 1:
             yield self.derivative("hessian", "Diagonal of the Hessian", 2, "∂²value/∂{name}²", derivatives)
 
     def pulled_back(self) -> str:
-        """Return the coupling's own expression for the gradient with respect to the batch, if there is a coupling."""
+        """Return the coupling's own expression for the gradient with respect to the batch; empty without a coupling."""
         return ", ".join(self.runs[0].outputs[1][0]) if self.loss.coupling else ""
 
-    def share(self, how: Reduction, denominator: float | None) -> tuple[str, list[str]]:
-        """Return the factor of each example's gradient, as it is written and as it is said."""
+    def share(self, reduction: Reduction, denominator: float | None) -> tuple[str, list[str]]:
+        """Return the factor of each example's gradient as an expression, and the note that explains it."""
         weights = self.call.weights
-        if how == "sum":
-            return ("", []) if weights is None else ("weight * ", [self.say("Each example enters with its weight.")])
+        if reduction == "sum":
+            return (
+                ("", [])
+                if weights is None
+                else ("weight * ", [self.translated("Each example enters with its weight.")])
+            )
         if denominator is not None:
             above = "1" if weights is None else "weight"
             text = "Each example enters with weight / denominator."
-            return f"{above} / denominator * ", [] if weights is None else [self.say(text)]
+            return f"{above} / denominator * ", [] if weights is None else [self.translated(text)]
         if weights is not None:
             text = "Each example enters with weight / (sum of the weights)."
-            return "weight / sum(weight) * ", [self.say(text)]
+            return "weight / sum(weight) * ", [self.translated(text)]
         count = math.prod(self.call.batch)
-        return "1/N * ", [self.say("Each example enters with 1/N = 1/{count}.", count=count)] if count else []
+        return "1/N * ", [self.translated("Each example enters with 1/N = 1/{count}.", count=count)] if count else []
 
     def derivative(self, key: str, title: str, order: int, name: str, derivatives: Sequence[Any]) -> Section:
         steps = self.definition.steps(order)
@@ -260,14 +265,14 @@ class _Board:
 _LEFT_OUT = "Left out of value and gradient, by weight 0, the mask or an ignored label: {entries}."
 
 
-# --- the blackboard as text -----------------------------------------------------------------------------------------
+# --- as text -----------------------------------------------------------------------------------------
 
 _ROWS, _COLUMNS = 6, 10
 _WIDTH = 76
 
 
 def _lines(section: Section, lang: Lang) -> Iterator[str]:
-    """Yield the lines of a section: one quantity a line where its numbers fit, under each other where not."""
+    """Yield the lines of a section: a quantity on one line if its numbers fit, with a table below it if not."""
     for step in section.steps:
         yield from _step_lines(step, lang)
     yield from section.notes
@@ -295,7 +300,7 @@ def _step_lines(step: Step, lang: Lang) -> Iterator[str]:
 
 
 def table(value: Any, lang: Lang = "en") -> Iterator[str]:
-    """Yield an array as lines of aligned numbers; a long one is cut, and says by how much.
+    """Yield an array as lines of aligned numbers; a long one is cut, with a note of how many numbers are left out.
 
     >>> list(table([[1.0, 0.25], [-0.5, 100.0]]))
     ['[  1.00,   0.25]', '[ -0.50, 100.00]']
@@ -323,7 +328,7 @@ def table(value: Any, lang: Lang = "en") -> Iterator[str]:
 
 
 def _format(numbers: Any, lang: Lang, single: bool = False) -> list[str]:
-    """Return numbers as texts with the same decimals: as many as they need, four (or six, alone) if they need more."""
+    """Return numbers as texts with equal decimals: as many as they need, at most four (six for a single number)."""
     if numbers.dtype.kind == "b":
         return [phrase("yes" if b else "no", lang) for b in numbers]
     if numbers.dtype.kind in "iu":

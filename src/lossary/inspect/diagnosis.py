@@ -1,7 +1,7 @@
-"""What is wrong with one call of a loss: a diagnosis, from the findings of the checks to what a constant would score.
+"""Diagnosis of one call of a loss: findings of misuse, the first number that is not finite, reference predictors.
 
 Nothing here knows a particular loss. Findings come from `lossary.misuse`, the steps of the computation from
-`lossary.trace`, predictors to compare with from the record's input convention and the domain of its target.
+`lossary.inspect.tracing`, the predictors to compare with from the record's input convention and its target's domain.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -25,24 +25,25 @@ from lossary.catalogue.domains import Domain
 from lossary.errors import MissingExtraError, ParameterError, suggest
 from lossary.evaluate.call import Call, prepare
 from lossary.evaluate.transforms import value_and_grad
+from lossary.inspect.tracing import Run, Step, observed
 from lossary.misuse import rules as misuse
 from lossary.misuse.rules import Finding
-from lossary.trace import Run, Step, watching
-from lossary.words import LANGS, Lang, aligned, phrase
+from lossary.text.layout import aligned
+from lossary.text.phrases import LANGS, Lang, phrase
 
 Array = Any
 
 WORST = 10  # examples that are listed
-_FAINT = 1e-6  # of the largest gradient: below it an example does not move anything
+_FAINT = 1e-6  # relative to the largest gradient: an example with a smaller one moves nothing
 
 
 @dataclass(frozen=True)
 class Culprit:
-    """The first quantity of the definition that was no finite number, in the first example whose result was none.
+    """The first quantity of the definition that is not finite, in the first example whose result is not finite.
 
-    `what` is ``"value"`` or ``"gradient"``, whichever the example lost; `step` is the name of the quantity and
-    `expression` what it was computed from; `inputs` are the numbers of the example, and `entry` says where among those
-    of a row the first bad one stands.
+    `what` is ``"value"`` or ``"gradient"``, whichever is not finite; `step` is the name of the quantity and
+    `expression` what it was computed from; `inputs` are the numbers of the example, and `entry` is the index of the
+    first bad entry of a row.
     """
 
     what: str
@@ -57,9 +58,9 @@ class Culprit:
 
 @dataclass(frozen=True)
 class Class:
-    """One class of the target, or one of its values: how often, and what it costs.
+    """One class of the target, or one of its values: its frequency and its cost.
 
-    `weight` is the sum of the weights of its examples; `per_example` what an undecided prediction costs for it,
+    `weight` is the sum of the weights of its examples; `per_example` is the cost of an undecided prediction for it,
     relative to the mean over the classes, which shows class weights and the like (None where no prediction is
     undecided).
     """
@@ -75,9 +76,9 @@ class Class:
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """The outcome of `diagnose`. Printing it tells everything; its parts are data.
+    """The result of `diagnose`. Printing it shows everything; its parts are data.
 
-    Its truth is that nothing is wrong: no finding, and every number finite.
+    It is true where nothing is wrong: no finding, and every number finite.
     """
 
     loss: Loss
@@ -100,9 +101,9 @@ class Diagnosis:
         return not self.findings and self.culprit is None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain data, ready for JSON; numbers that are not finite are given as text."""
+        """Return everything as plain data, ready for JSON; numbers that are not finite become text."""
         culprit = self.culprit
-        told = {
+        found = {
             "loss": self.loss.name,
             "ok": bool(self),
             "value": self.value,
@@ -122,8 +123,8 @@ class Diagnosis:
             "floor": self.floor,
             "trivial": dict(self.trivial),
         }
-        plain: dict[str, Any] = _plain(told)
-        return plain
+        data: dict[str, Any] = _as_json(found)
+        return data
 
     def sections(self) -> list[tuple[str, list[str]]]:
         """Return the headings and lines of the diagnosis, in its language."""
@@ -131,17 +132,17 @@ class Diagnosis:
 
     def __str__(self) -> str:
         lines = [_headline(self)]
-        for title, told in self.sections():
-            lines += ["", title, *(f"  {line}" for line in told)]
+        for title, body in self.sections():
+            lines += ["", title, *(f"  {line}" for line in body)]
         return "\n".join(lines)
 
     def __rich__(self) -> Any:
         from rich.text import Text
 
         text = Text(_headline(self), style="bold green" if self else "bold red")
-        for title, told in self.sections():
+        for title, body in self.sections():
             text.append(f"\n\n{title}\n", style="bold not red not green")
-            text.append("\n".join(f"  {line}" for line in told), style="not bold default")
+            text.append("\n".join(f"  {line}" for line in body), style="not bold default")
         return text
 
     def to_html(self) -> str:
@@ -175,13 +176,13 @@ class Diagnosis:
         save_text(path, json.dumps(self.to_dict(), indent=2) if kind == ".json" else text)
 
 
-def _plain(x: Any) -> Any:
+def _as_json(x: Any) -> Any:
     if isinstance(x, Mapping):
-        return {str(k): _plain(v) for k, v in x.items()}
+        return {str(k): _as_json(v) for k, v in x.items()}
     if isinstance(x, (list, tuple)):
-        return [_plain(v) for v in x]
+        return [_as_json(v) for v in x]
     if isinstance(x, (np.ndarray, np.generic)):
-        return _plain(x.tolist())
+        return _as_json(x.tolist())
     if isinstance(x, float):
         return x if math.isfinite(x) else str(x)
     return x
@@ -198,12 +199,12 @@ def diagnose(
     lang: Lang = "en",
     **params: Any,
 ) -> Diagnosis:
-    """Return what is wrong with a call, or what is known about it if nothing is.
+    """Return what is wrong with a call, or its main statistics if nothing is.
 
-    Every value is looked at. Told are: the findings of the checks; which quantity of the definition, in which example,
-    was the first that is infinite or NaN, and the numbers it came from; how the values are spread, and the ten largest;
-    sizes of gradients, and how many examples have none; classes with their counts and weights; the smallest value that
-    these targets allow; and what trivial predictors score, such as the best constant.
+    Every value is checked. The diagnosis holds: the findings of the checks; the first quantity of the definition that
+    is infinite or NaN, with its example and the numbers it was computed from; quantiles of the values, and the ten
+    largest; sizes of gradients, and the share of examples without one; classes with their counts and weights; the
+    smallest value that these targets allow; and the scores of trivial predictors, such as the best constant.
 
     Parameters
     ----------
@@ -229,19 +230,19 @@ def diagnose(
     options = {"weight": to_numpy(weight), "mask": to_numpy(mask)}
     arrays = tuple(map(to_numpy, arrays))
     params = {name: to_numpy(v) for name, v in params.items()}
-    asked = call = prepare(record, arrays, params, **options, check=False)
+    original = call = prepare(record, arrays, params, **options, check=False)
     outside = call.labels_outside()
-    if outside is not None:  # what names no class costs nothing that could be told: such examples are only a finding
+    if outside is not None:  # a label out of bounds has no cost: such an example is a finding and nothing else
         options["mask"] = ~outside if options["mask"] is None else ~outside & (np.asarray(options["mask"]) != 0)
         arrays = tuple(_first_class(x, d, call) for x, d in zip(call.given, call.domains, strict=True))
         params = {name: v for name, v in params.items() if name not in record.arguments}
         call = prepare(record, arrays, params, **options, check=False)
     with np.errstate(all="ignore"):
-        return _Examination(call, options, arrays, params, asked).diagnosis(lang)
+        return _Examination(call, options, arrays, params, original).diagnosis(lang)
 
 
 def _first_class(array: Array, domain: Domain, call: Call) -> Array:
-    """Return labels, the first class in the place of those that name none."""
+    """Return labels, with the first class instead of those that are out of bounds."""
     if domain.kind != "index":
         return array
     classes = call.given[0].shape[-1]
@@ -252,13 +253,12 @@ class _Examination:
     """A prepared call with its values and gradients, from which every part of a diagnosis is read."""
 
     def __init__(
-        self, call: Call, options: Mapping[str, Any], arrays: Sequence[Any], params: Mapping[str, Any], asked: Call
+        self, call: Call, options: Mapping[str, Any], arrays: Sequence[Any], params: Mapping[str, Any], original: Call
     ) -> None:
-        self.call, self.loss, self.asked = call, call.loss, asked  # without and with the examples that have no class
-        self._asked = (options, arrays, params)
-        with watching(self.loss) as runs:
-            order = 1 if self.loss.derivatives else 0
-            value, derivatives, _ = call.pull(order)
+        self.call, self.loss, self.original = call, call.loss, original  # without and with the labels out of bounds
+        self._given = (options, arrays, params)
+        traced, runs = observed(self.loss)
+        value, derivatives, _ = replace(call, loss=traced).pull(1 if self.loss.derivatives else 0)
         self.runs: Sequence[Run] = runs
         self.values = np.asarray(call.values(value), dtype=np.float64).reshape(-1)
         weights = np.ones(call.batch) if call.weights is None else np.broadcast_to(call.weights, call.batch)
@@ -269,7 +269,7 @@ class _Examination:
 
     def _sizes(self, derivatives: Sequence[tuple[Any, ...]]) -> Array:
         """Return the largest entry of the gradient of every example's own value."""
-        options, arrays, params = self._asked
+        options, arrays, params = self._given
         if self.loss.coupling is None:
             batch = self.call.batch
             full = [np.abs(np.asarray(d, dtype=np.float64)) for d in derivatives[0]]
@@ -307,20 +307,22 @@ class _Examination:
         )
 
     def findings(self) -> Iterator[Finding]:
-        yield from misuse.outside(self.asked)
+        yield from misuse.outside(self.original)
         yield from misuse.findings(self.call)
         first, given = self.loss.arguments[0], self.call.given[0]
         if given.dtype.kind in "iub" and self.loss.input in ("real", "logit", "score") and given.size:
-            what = "whole numbers: class indices, an argmax or counts have no gradient. Pass what the network gives"
+            what = "integers: class indices, an argmax or counts have no gradient. Pass the output of the network"
             yield Finding("whole predictions", first, f"{self.loss.name}: {first}: got {given.dtype}, {what}")
-        if self.kept.size and not self.kept.any() and self.asked is self.call:
+        if self.kept.size and not self.kept.any() and self.original is self.call:
             name = self.loss.arguments[-1]
-            yield Finding("nothing counts", name, f"{self.loss.name}: {name}: every example is left out: the mean is 0")
+            yield Finding(
+                "nothing counts", name, f"{self.loss.name}: {name}: every example has weight 0: the mean is 0"
+            )
 
     def notes(self, lang: Lang) -> Iterator[str]:
-        """Yield what nothing is wrong with, and may all the same not be what was meant.
+        """Yield remarks on what is valid, but may not be intended.
 
-        A few rows of round numbers that sum to 1 are no evidence for a warning; who asks is told of them.
+        A few rows of round numbers that sum to 1 are no evidence for a warning; a diagnosis mentions them.
         """
         if self.loss.input != "logit" or self.call.signature.inputs[0] != ("c",) or self.loss.coupling is not None:
             return
@@ -340,7 +342,7 @@ class _Examination:
         order = np.argsort(-cost, kind="stable")[:WORST]
         return tuple(
             (
-                self.place(int(i)),
+                self.index_of(int(i)),
                 float(self.values[i]),
                 float(cost[i] / total) if total and math.isfinite(total) else math.nan,
             )
@@ -348,8 +350,8 @@ class _Examination:
             if self.kept[i]
         )
 
-    def place(self, number: int) -> tuple[int, ...]:
-        """Where an example stands in the batch."""
+    def index_of(self, number: int) -> tuple[int, ...]:
+        """Return the index of an example in the batch."""
         return tuple(int(i) for i in np.unravel_index(number, self.call.batch)) if self.call.batch else ()
 
     def gradient(self) -> Mapping[str, float]:
@@ -368,11 +370,11 @@ class _Examination:
             "not finite": float((~np.isfinite(size)).mean()),
         }
         if values is not None:
-            # Wrong, and yet unmoved: what costs more than the middle one and has (nearly) no gradient.
+            # Wrong, and yet not learned from: a cost above the median with (nearly) no gradient.
             found["stuck"] = float(((size < _FAINT * largest) & (values > np.median(values))).mean())
         return found
 
-    # -- the first number that is not one
+    # -- the first number that is not finite
 
     def culprit(self) -> Culprit | None:
         bad = self.kept & ~np.isfinite(self.values)
@@ -382,7 +384,7 @@ class _Examination:
         if not bad.any():
             return None
         number = int(np.argmax(bad))
-        at = self.place(number)
+        at = self.index_of(number)
         inputs = {n: self._of(a, at, raw=True) for n, a in zip(self.loss.arguments, self.call.given, strict=True)}
         excluded = False  # whether a definition has begun to exclude states by a probability of 0
         for step, inside in self._steps(what):
@@ -391,8 +393,8 @@ class _Examination:
                 continue
             nowhere = not (np.isnan(part) | (part == math.inf)).any()
             if step.expression and nowhere:
-                # A recursion in logarithms starts from -inf and carries it along for what cannot be. It has failed
-                # where nothing else is left.
+                # A recursion in logarithms starts from -inf and keeps it for impossible states. It has failed where
+                # every state is impossible.
                 written = bool(re.search(r"\binf\b|^masked\(", step.expression))
                 if written or (excluded and (inside or not (part == -math.inf).all())):
                     excluded = True
@@ -407,7 +409,7 @@ class _Examination:
     def _steps(self, what: str) -> Iterator[tuple[Step, bool]]:
         """Yield inputs, then every quantity in the order of computation, up to the value or to the gradient.
 
-        With each comes whether it belongs to a helper that the definition calls.
+        Each is paired with whether it belongs to a helper that the definition calls.
         """
         for name, given in zip(self.loss.arguments, self.call.given, strict=True):
             yield Step(name, "", given), False
@@ -417,7 +419,7 @@ class _Examination:
                     yield from ((part, part is not step) for part in step.flat())
 
     def _of(self, x: Any, at: tuple[int, ...], raw: bool = False) -> Array | None:
-        """Return what belongs to one example in an array with the batch in front, or that is common to all."""
+        """Return the part of an array that belongs to one example, or is common to all; None if there is none."""
         array, batch = np.asarray(x), self.call.batch
         if raw and self.loss.coupling is None:
             core = self.call.signature.inputs[[a is x for a in self.call.given].index(True)]
@@ -497,40 +499,49 @@ def _headline(found: Diagnosis) -> str:
 
 
 def _sections(found: Diagnosis) -> Iterator[tuple[str, list[str]]]:
-    def say(text: str, **numbers: object) -> str:
+    def translated(text: str, **numbers: object) -> str:
         return phrase(text, found.lang, **numbers)
 
     shares = ("dead", "saturated", "stuck", "not finite")
 
-    def told(numbers: Mapping[str, float]) -> list[str]:
-        rows = [(say(n), (_percent if n in shares else _number)(v)) for n, v in numbers.items() if v or n not in shares]
+    def lines_of(numbers: Mapping[str, float]) -> list[str]:
+        rows = [
+            (translated(n), (_percent if n in shares else _number)(v))
+            for n, v in numbers.items()
+            if v or n not in shares
+        ]
         return aligned(rows) if rows else []
 
-    told_of = {f.rule for f in found.findings}
-    notes = [] if "probabilities for logits" in told_of else list(found.notes)
-    yield "Findings", [str(f) for f in found.findings] or [say("nothing suspicious")]
+    rules = {f.rule for f in found.findings}
+    notes = [] if "probabilities for logits" in rules else list(found.notes)
+    yield "Findings", [str(f) for f in found.findings] or [translated("nothing suspicious")]
     yield "Notes", notes
     yield "First number that is not finite", _culprit_lines(found.culprit, found.lang)
-    yield "Values", told(found.spread)
+    yield "Values", lines_of(found.spread)
     if found.examples > 1:
-        heads = (say("example"), say("value"), say("share of the total"))
+        heads = (translated("example"), translated("value"), translated("share of the total"))
         rows3 = [(str(_flat(at)), _number(v), _percent(share)) for at, v, share in found.worst]
         yield "Largest values", aligned([heads, *rows3])
-    yield "Gradient of each example", told(found.gradient)
+    yield "Gradient of each example", lines_of(found.gradient)
     if found.classes:
-        heads6 = tuple(map(say, ("class", "count", "weight", "cost undecided", "mean value", "share of the total")))
+        heads6 = tuple(
+            map(translated, ("class", "count", "weight", "cost undecided", "mean value", "share of the total"))
+        )
         body = [
             (f"{c.label:g}", str(c.count), _number(c.weight), "-" if c.per_example is None else _number(c.per_example),
              _number(c.mean), _percent(c.share))
             for c in found.classes[:40]
         ]  # fmt: skip
         hidden = len(found.classes) - len(body)
-        yield "Classes", aligned([heads6, *body]) + ([say("{hidden} more rows", hidden=hidden)] if hidden > 0 else [])
-    compared = [(say("this prediction"), _number(found.value))]
-    compared += [(say(name), _number(v)) for name, v in found.trivial.items()]
+        yield (
+            "Classes",
+            aligned([heads6, *body]) + ([translated("{hidden} more rows", hidden=hidden)] if hidden > 0 else []),
+        )
+    compared = [(translated("this prediction"), _number(found.value))]
+    compared += [(translated(name), _number(v)) for name, v in found.trivial.items()]
     if found.floor is not None:
         floor = found.floor if abs(found.floor) > 1e-9 else 0.0
-        compared.append((say("the least these targets allow"), _number(floor)))
+        compared.append((translated("the least these targets allow"), _number(floor)))
     yield "Compared with", aligned(compared) if len(compared) > 1 else []
 
 

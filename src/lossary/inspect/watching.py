@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from lossary._files import save_text, write_atomic
-from lossary.backends.registry import to_numpy
+from lossary.backends.registry import differentiates, namespace, to_numpy
 from lossary.errors import ArgumentError, ParameterError
 from lossary.toolkit.sum_result import WeightedSum
 
@@ -176,7 +176,7 @@ class Watch:
             value = value.total if isinstance(value, WeightedSum) else value
             if value is None and optional:
                 return
-            if _elsewhere(value):
+            if _on_device(value):
                 self._waiting.append((number, name, _single(value.detach())))
             else:
                 self._take(number, name, _number(value))
@@ -187,15 +187,13 @@ class Watch:
         if not waiting:
             return
         with self._guard("numbers on a device"):
-            import torch
-
             by_device: dict[Any, list[int]] = {}
             for at, (_, _, value) in enumerate(waiting):
                 by_device.setdefault(value.device, []).append(at)
             read: dict[int, float] = {}
-            for places in by_device.values():
-                held = torch.stack([waiting[at][2].reshape(()).float() for at in places]).tolist()
-                read |= dict(zip(places, held, strict=True))
+            for entries in by_device.values():
+                held = [waiting[at][2].reshape(()) for at in entries]
+                read |= zip(entries, map(float, to_numpy(namespace(held[0]).stack_rows(held))), strict=True)
             for at, (number, name, _) in enumerate(waiting):
                 self._take(number, name, read[at])
 
@@ -468,10 +466,9 @@ def _reason(failure: Exception) -> str:
     return text if isinstance(failure, ArgumentError) else f"{type(failure).__name__}: {text}"
 
 
-def _elsewhere(value: Any) -> bool:
-    """Whether a number is a tensor whose reading would wait for a device."""
-    device = getattr(getattr(value, "device", None), "type", "cpu")
-    return device != "cpu" and hasattr(value, "detach")
+def _on_device(value: Any) -> bool:
+    """Whether reading a number would wait for a device."""
+    return differentiates(value) and namespace(value).countable(value) < 0
 
 
 def _single(value: Any) -> Any:
@@ -501,10 +498,8 @@ def _scalar(value: Any) -> bool:
 
 def _share(active: Any) -> Any:
     """Return the share of losses above 0, or the share that was given."""
-    if hasattr(active, "shape") and math.prod(active.shape) > 1:
-        above = active > 0
-        return above.float().mean() if hasattr(above, "float") else above.mean()
-    return active
+    size = math.prod(getattr(active, "shape", ()))
+    return (active > 0).sum() / size if size > 1 else active
 
 
 def _gradients(model: Any, params: Iterable[Any] | None, grads: Iterable[Any] | None) -> list[Any]:
@@ -521,13 +516,7 @@ def _gradients(model: Any, params: Iterable[Any] | None, grads: Iterable[Any] | 
 
 def _length(grads: list[Any]) -> Any:
     """Return the Euclidean length of all gradients together, on the device they are on; None where there are none."""
-    if not grads:
-        return None
-    if hasattr(grads[0], "detach"):
-        import torch
-
-        return torch.nn.utils.get_total_norm([g.detach() for g in grads])
-    return math.sqrt(sum(float(np.vdot(g, g)) for g in grads))
+    return namespace(*grads).total_norm(grads) if grads else None
 
 
 def _named(batch: Any) -> Iterator[tuple[str, Any]]:
