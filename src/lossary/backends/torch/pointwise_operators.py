@@ -16,7 +16,7 @@ from torch import Tensor
 from lossary.backends.torch.operands import packed as packed
 from lossary.backends.torch.operands import unpacked
 from lossary.catalogue import Loss, recorded
-from lossary.kernels.cpu import pointwise
+from lossary.kernels.cpu import generated_pointwise as pointwise
 from lossary.kernels.table import Outcome, Wanted
 
 NUMPY = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossary.kernels.cpu import rows
-from lossary.kernels.cpu.rows import Plan, Rows, softmax_rows
+from lossary.kernels.cpu.softmax import host as rows
+from lossary.kernels.cpu.softmax.host import Plan, Rows, softmax_rows
 from lossary.kernels.table import LEAST_ROWS, by_hand, least
 
 # The types of logits, as NumPy sees their memory, and the type to compute in.
