@@ -228,7 +228,9 @@ def _kind(sizes: torch.Size, steps: tuple[int, ...], dtype: torch.dtype) -> _Kin
     name = lean.FLOATS[dtype]
     frames, batch, classes = sizes if like.ndim == 3 else (sizes[0], 1, sizes[1])
     along = (steps[1] if like.ndim == 3 else 0, steps[0])
-    return _Kind(ctc.compiled(ctc.Variant(name, name, False)), ctc.survey(), (batch, frames, classes), along * 2)
+    return _Kind(
+        ctc.compiled(ctc.CtcVariant(name, name, False)), ctc.checked_targets(), (batch, frames, classes), along * 2
+    )
 
 
 def _by_kernel(

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossary.kernels.cpu.softmax import host as rows
-from lossary.kernels.cpu.softmax.host import Plan, Rows, softmax_rows
+from lossary.kernels.cpu.softmax import losses
+from lossary.kernels.cpu.softmax.host import SoftmaxResult, softmax_rows
+from lossary.kernels.cpu.softmax.spec import SoftmaxSpec
 from lossary.kernels.table import LEAST_ROWS, by_hand, least
 
 # The types of logits, as NumPy sees their memory, and the type to compute in.
@@ -28,7 +29,7 @@ TYPES = {
 _NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
 
 
-def packed(plan: Plan) -> tuple[Tensor | None, Tensor | None, int, list[float]]:
+def packed(plan: SoftmaxSpec) -> tuple[Tensor | None, Tensor | None, int, list[float]]:
     """Return a plan as the last arguments of an operator."""
     numbers = [plan.parameter, plan.smoothing, plan.scale, plan.soft_cap, plan.z_loss]
     return plan.class_weight, plan.shift, plan.kind, [*numbers, *(plan.margin or ())]
@@ -42,10 +43,10 @@ def _evaluate(
     kind: int,
     numbers: Sequence[float],
     upstream: Tensor | None = None,
-) -> Rows:
+) -> SoftmaxResult:
     parameter, smoothing, scale, soft_cap, z_loss, *margin = numbers
     seen, computed = TYPES[logits.dtype]
-    plan = Plan(
+    plan = SoftmaxSpec(
         kind=kind,
         parameter=parameter,
         class_weight=None if class_weight is None else class_weight.detach().resolve_neg().numpy(),
@@ -121,9 +122,9 @@ values.register_autograd(_backward, setup_context=_keep)
 def traced(call: Any) -> Tensor | None:
     """Return the value of each row of a call, differentiable once, or None if the call is not for an operator."""
     module, function = by_hand(call.loss)
-    if module != rows.__name__:
+    if module != losses.__name__:
         return None
-    kernel = getattr(rows, function)
+    kernel = getattr(losses, function)
     logits, target = call.given[0], call.arrays[1]
     inputs = (logits, *call.arrays[1:], *(x for x in call.params.values() if isinstance(x, Tensor)))
     if (

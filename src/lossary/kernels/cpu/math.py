@@ -30,6 +30,7 @@ _compiled: Callable[[Any], Any] = njit(fastmath={"contract"}, error_model="numpy
 
 
 intrinsic: Callable[[Any], Any] = _intrinsic
+pointer_to: Callable[[Any], Any] = types.CPointer
 
 
 class Unaliased(Part):

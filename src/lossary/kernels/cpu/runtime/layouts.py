@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from lossary.kernels.cpu.runtime import memory
-
-LEAST_LANES = 16  # rows side by side that repay going through an array across its rows: a register of float32
+from lossary.kernels.thresholds import LEAST_LANES
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from numba import from_dtype, njit, types
 
 from lossary.kernels.cpu import math as scalar
 from lossary.kernels.cpu.runtime import compile as compiling
-from lossary.kernels.cpu.sequence.ctc import LATTICES, PIECE, Variant
+from lossary.kernels.cpu.sequence.ctc_spec import LATTICES, CtcVariant
+from lossary.kernels.cpu.sizes import CLASSES
 from lossary.kernels.cpu.softmax import loops as row_loops
 
 load: Any = scalar.load
@@ -209,7 +210,7 @@ def _fill(out: Any, number: Any) -> None:
 # --- the kernel -----------------------------------------------------------------------------------------------------
 
 
-def object_file(variant: Variant) -> bytes:
+def object_file(variant: CtcVariant) -> bytes:
     """Compile the kernel of a variant."""
     stored, pointer = from_dtype(np.dtype(variant.stored)), row_loops.pointer_to
     logits, whole, wide = pointer(stored), pointer(types.int64), pointer(types.float64)
@@ -218,7 +219,7 @@ def object_file(variant: Variant) -> bytes:
     return compiling.object_file(_sequences(variant), signature)
 
 
-def _sequences(variant: Variant) -> Callable[..., int]:
+def _sequences(variant: CtcVariant) -> Callable[..., int]:
     """Evaluate sequences one after the other, in the order given."""
     normalised, double = variant.softmax, variant.number == "float64"
     number = np.dtype(variant.number).type
@@ -291,12 +292,12 @@ def _sequences(variant: Variant) -> Callable[..., int]:
                 base, log_total, inverse = zero, 0.0, 1.0
                 if normalised:
                     top = lowest
-                    for low in range(0, classes, PIECE):
-                        top = _largest(source[low : min(low + PIECE, classes)], top)
+                    for low in range(0, classes, CLASSES):
+                        top = _largest(source[low : min(low + CLASSES, classes)], top)
                     base = zero if top == lowest else top
                     others, tops = 0.0, 0.0
-                    for low in range(0, classes, PIECE):
-                        found = _sum_of_exponentials(source[low : min(low + PIECE, classes)], base)
+                    for low in range(0, classes, CLASSES):
+                        found = _sum_of_exponentials(source[low : min(low + CLASSES, classes)], base)
                         others, tops = others + found[0], tops + found[1]
                     log_total = scalar.log1p_f64(others + (tops - 1.0))
                     inverse = 1.0 / (others + tops)

@@ -13,8 +13,8 @@ Accuracy is that of the definitions in `lossary.numerics`: the log-normaliser is
 largest term, and ``1 - p`` of the largest class as what the others leave of it. NaN stays in its row, a logit of -inf
 is a class that is masked out, and a row whose factor is 0 is not looked at.
 
-What a kernel can do is fixed when it is made (`Variant`): code that a loss has no use for is not compiled. This module
-is imported only to compile.
+What a kernel can do is fixed when it is made (`SoftmaxVariant`): code that a loss has no use for is not compiled. This
+module is imported only to compile.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from numba.np import arrayobj
 
 from lossary.kernels.cpu import math as scalar
 from lossary.kernels.cpu.runtime import compile as compiling
-from lossary.kernels.cpu.softmax.host import FIELDS, FOCAL, LIKELIHOOD, PIECE, POLY, POWER, STRIPS, SUMS, Variant
+from lossary.kernels.cpu.sizes import CLASSES, STRIPS
+from lossary.kernels.cpu.softmax.spec import FIELDS, FOCAL, LIKELIHOOD, POLY, POWER, SUMS, SoftmaxVariant
 
 _Decorator = Callable[[Any], Any]
 intrinsic: _Decorator = extending.intrinsic
@@ -653,7 +654,7 @@ def _rows(typing: Any, pointer: Any, count: Any, size: Any) -> Any:
 # --- kernels --------------------------------------------------------------------------------------------------------
 
 
-def object_file(variant: Variant) -> bytes:
+def object_file(variant: SoftmaxVariant) -> bytes:
     """Compile the kernel of a variant."""
     numbers, logits, targets = (
         pointer_to(from_dtype(np.dtype(kind))) for kind in (variant.number, variant.stored, variant.soft)
@@ -666,7 +667,7 @@ def object_file(variant: Variant) -> bytes:
     return compiling.object_file((_tiled if variant.tiled else _long)(variant), signature)
 
 
-def _long(variant: Variant) -> Callable[..., int]:
+def _long(variant: SoftmaxVariant) -> Callable[..., int]:
     """Evaluate rows whose classes are contiguous, one after the other; tell whether a label was outside its row."""
     labelled, costly, capped = not variant.costs, variant.costs, variant.capped
     with_margin, further, cost_of_label = variant.margin, variant.further, _COST_OF_LABEL[variant.kind]
@@ -728,8 +729,8 @@ def _long(variant: Variant) -> Callable[..., int]:
                 suspect = 1
 
             top = values.dtype.type(-np.inf)
-            for low in range(0, classes, PIECE):
-                high = min(low + PIECE, classes)
+            for low in range(0, classes, CLASSES):
+                high = min(low + CLASSES, classes)
                 piece = scores[low:high]
                 _take(source[low:high], piece)
                 if capped:
@@ -763,8 +764,8 @@ def _long(variant: Variant) -> Callable[..., int]:
                 if class_weight.size:
                     _multiply(costs, class_weight)
                 total, live, apart = 0.0, 0.0, 0.0
-                for low in range(0, classes, PIECE):
-                    high = min(low + PIECE, classes)
+                for low in range(0, classes, CLASSES):
+                    high = min(low + CLASSES, classes)
                     found = _cost_of(scores[low:high], costs[low:high], base)
                     total, live, apart = total + found[0], live + found[1], apart + found[2]
                 sums[COSTS, 0], sums[LIVE, 0], sums[APART, 0] = total, live, apart
@@ -777,12 +778,12 @@ def _long(variant: Variant) -> Callable[..., int]:
                         right = not _holds(scores[:k], top)
                     correct[row] = right
                 if entropy.size:
-                    for low in range(0, classes, PIECE):
-                        spread += _spread_of(scores[low : min(low + PIECE, classes)], base)
+                    for low in range(0, classes, CLASSES):
+                        spread += _spread_of(scores[low : min(low + CLASSES, classes)], base)
 
             others, tops = 0.0, 0.0
-            for low in range(0, classes, PIECE):
-                part = _exponentials(scores[low : min(low + PIECE, classes)], base)
+            for low in range(0, classes, CLASSES):
+                part = _exponentials(scores[low : min(low + CLASSES, classes)], base)
                 others, tops = others + part[0], tops + part[1]
             sums[OTHERS, 0], sums[TOPS, 0] = others, tops
             _normalise(lanes, sums, 1)
@@ -806,8 +807,8 @@ def _long(variant: Variant) -> Callable[..., int]:
                 k = -1
                 if labelled:
                     k = labels[row] if lanes[PRESENT, 0] != nothing else -1
-                for low in range(0, classes, PIECE):
-                    high = min(low + PIECE, classes)
+                for low in range(0, classes, CLASSES):
+                    high = min(low + CLASSES, classes)
                     piece = scores[low:high]
                     if labelled:
                         if not capped:
@@ -836,7 +837,7 @@ def _long(variant: Variant) -> Callable[..., int]:
     return run
 
 
-def _tiled(variant: Variant) -> Callable[..., int]:
+def _tiled(variant: SoftmaxVariant) -> Callable[..., int]:
     """Evaluate rows side by side; tell whether a label was outside its row.
 
     An array of shape (outer, classes, inner) has a step for each of these axes.
