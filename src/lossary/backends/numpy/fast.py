@@ -96,17 +96,17 @@ def _kind(
     held, alternative, batch, like = found
     width = like.size // math.prod(batch)
     by_hand = like.ndim > len(batch) and bool(table.by_hand(loss)[0])  # for long rows, and for fewer entries
-    from lossary.kernels.cpu import bound
+    from lossary.kernels.cpu.bound import BoundCrossEntropy, bind
 
     if like.size < table.least(table.LEAST_ROWS if by_hand else table.LEAST):
         return None
     if (
         by_hand
         and width > table.SIDE_BY_SIDE
-        and not bound.BoundCrossEntropy.suits(loss, alternative, held, like.size, width)
+        and not BoundCrossEntropy.suits(loss, alternative, held, like.size, width)
     ):
         return None
-    plan = bound.bind(loss, alternative, held, batch, width, like.dtype.name, how, order, check)
+    plan = bind(loss, alternative, held, batch, width, like.dtype.name, how, order, check)
     return None if plan is None else _Kind(loss, plan, batch, like.dtype, how, order)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from numba import types
 
 from lossary.kernels.cpu.math import load, pointer_to, store
-from lossary.kernels.cpu.runtime.compile import Entry, entry
+from lossary.kernels.cpu.runtime.compile import EntryPoint, entry
 
 _INDEX, _INDICES = types.intp, pointer_to(types.intp)
 
@@ -25,7 +25,7 @@ def kept_labels(length: int, classes: int, ignored: int, labels: Any) -> Any:
     return types.int32(-1) if wrong else kept
 
 
-def kept_weight(number: Any) -> Entry:
+def kept_weight(number: Any) -> EntryPoint:
     """Return the kernel for class weights of a type."""
 
     @entry(types.int32(_INDEX, _INDEX, _INDEX, _INDICES, pointer_to(number), pointer_to(types.float64)))
@@ -46,7 +46,7 @@ def kept_weight(number: Any) -> Entry:
     return run
 
 
-def class_counts(number: Any) -> Entry:
+def class_counts(number: Any) -> EntryPoint:
     """Return the kernel for counts of a type."""
 
     @entry(types.int32(_INDEX, _INDEX, _INDICES, pointer_to(number)))

@@ -93,7 +93,7 @@ define {kind} @{objects.ENTRY}({listed}) {{
 
 
 @dataclass(frozen=True)
-class Entry:
+class EntryPoint:
     """A function that Python calls by its address, and its signature."""
 
     function: Callable[..., Any]
@@ -104,9 +104,9 @@ class Entry:
         return object_file(self.function, self.signature)
 
 
-def entry(signature: Any) -> Callable[[Callable[..., Any]], Entry]:
+def entry(signature: Any) -> Callable[[Callable[..., Any]], EntryPoint]:
     """Mark a function that Python calls."""
-    return lambda function: Entry(function, signature)
+    return lambda function: EntryPoint(function, signature)
 
 
 def source(name: str, text: str) -> bytes:
