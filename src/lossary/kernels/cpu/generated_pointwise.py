@@ -115,11 +115,11 @@ def compute(
     check: bool,
     room: Sequence[Any] = (),
 ) -> tuple[Outcome, int] | None:
-    """Return what is wanted, and whether a value lies outside its domain; None if there is no kernel.
+    """Return the results asked for, and whether a value lies outside its domain; None if there is no kernel.
 
     `arrays` are those of the loss and the parameters that differ from example to example; `numbers` are the others.
     Under float32 those of the loss may be in half precision, and their derivatives then are too (`table.HALVES`).
-    Derivatives are written to `room` where that has arrays that lie as the kernel writes.
+    Derivatives are written to the output buffers `room` where these have the layout in which the kernel writes.
     """
     narrow = tuple((name, HALVES[x.dtype].name) for name, x in arrays.items() if _held(x, dtype) != dtype)
     compiled = find(loss, numbers, arrays, dtype.name, wanted, check, narrow)
@@ -135,7 +135,7 @@ def find(
     check: bool,
     narrow: tuple[tuple[str, str], ...] = (),
 ) -> PointwiseKernel | None:
-    """Return the kernel for what is wanted of a loss under its parameters, or None if there is none.
+    """Return the kernel that computes a request for a loss under its parameters, or None if there is none.
 
     `narrow` are the arrays in half precision, by name, and how they are held.
     """
@@ -180,8 +180,8 @@ def _run(
     sources = [_Source(x, shape, axes, dtype) for x in inputs]
     outputs = [memory.empty(shape, dtype)] if wanted.value == "each" else []
     if wanted.order:
-        slopes = zip(room or [None] * len(loss.wrt), loss.wrt, strict=True)
-        outputs += [_place(x, shape, axes, _held(arrays[name], dtype)) for x, name in slopes]
+        derivatives = zip(room or [None] * len(loss.wrt), loss.wrt, strict=True)
+        outputs += [_place(x, shape, axes, _held(arrays[name], dtype)) for x, name in derivatives]
     blocks = -(-length // BLOCK)
     block_sums = np.empty(blocks)
     out = [x.ctypes.data for x in outputs]
@@ -262,11 +262,11 @@ class _Source:
         self.constant = not any(self.array.strides)
 
     def buffer(self) -> Any:
-        """Return room for a part of the row; an input that is the same throughout fills it for good."""
-        room = np.empty(BUFFERED_BLOCKS * BLOCK, self.dtype)
+        """Return a buffer for a part of the row; an input that is the same throughout fills it for good."""
+        buffer = np.empty(BUFFERED_BLOCKS * BLOCK, self.dtype)
         if self.constant:
-            room[:] = self.array[(0,) * self.array.ndim]
-        return room
+            buffer[:] = self.array[(0,) * self.array.ndim]
+        return buffer
 
     def fill(self, buffer: Any, begin: int, end: int) -> int:
         """Copy a range of the row into the buffer, in its type, and return the buffer's address."""

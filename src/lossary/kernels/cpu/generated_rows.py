@@ -142,24 +142,24 @@ def evaluate(call: Any, wanted: Wanted, smallest: int = ROW_ELEMENTS) -> Outcome
     like = next((x.place for x in given if x.place is not None), dense)
     steps = {a.name: x.steps(like) for a, x in zip(compiled.arguments, given, strict=True)}
     values = np.empty(call.batch, dtype) if wanted.value == "each" else None
-    slopes = []
+    derivatives = []
     if wanted.order:
         places = call.room or [None] * len(call.loss.wrt)
         for number, (name, place) in enumerate(zip(call.loss.wrt, places, strict=True)):
             if f"derivative_{number}" in compiled.tables:
-                slope, (outer, entry, row) = like.room(arrays[name].shape, dtype, place)
+                derivative, (outer, entry, row) = like.output(arrays[name].shape, dtype, place)
                 steps[f"derivative_{number}"] = outer, row, entry
             else:
-                slope = np.empty(call.batch, dtype)  # in a number of each row
-            slopes.append(slope)
+                derivative = np.empty(call.batch, dtype)  # in a number of each row
+            derivatives.append(derivative)
     memory = [x.array for x in given]
     if wanted.weights is not None:
         memory.append(layouts.dense(np.broadcast_to(wanted.weights, call.batch), dtype))
-    memory += [*([] if values is None else [values]), *slopes]
+    memory += [*([] if values is None else [values]), *derivatives]
     total, suspect = _run(compiled, memory, steps, like, width, numbers, wanted)
     if suspect and known:
         call.check_values()
-    return Outcome(total if wanted.value == "sum" else values, tuple(slopes))
+    return Outcome(total if wanted.value == "sum" else values, tuple(derivatives))
 
 
 class _RowInput:
@@ -232,7 +232,7 @@ def find(
     weighing: str,
     width: int,
 ) -> RowsKernel | None:
-    """Return the kernel for what is wanted of a loss on rows of a width, or None if there is none.
+    """Return the kernel that computes a request for a loss on rows of a width, or None if there is none.
 
     `params` are the parameters that are the same for all entries; `arrays` names those with one number for each entry.
     """

@@ -174,7 +174,7 @@ class _UntrustedError(OSError):
 class _Folder:
     """A folder that is this user's alone.
 
-    Where the system can, it is held open and everything inside is reached from there: what has been looked at cannot be
+    Where the system can, it is held open and everything inside is reached from there: what has been checked cannot be
     exchanged for something else before it is used.
     """
 
@@ -268,7 +268,7 @@ def _shelf(name: str) -> _Folder | None:
 
 
 def _sealed(code: bytes) -> bytes:
-    """Put a hash before the code, by which a file that was cut short or changed is told."""
+    """Put a hash before the code, by which a file that was cut short or changed is recognised."""
     return hashlib.sha256(code).digest() + code
 
 

@@ -1,4 +1,4 @@
-"""Memory for large results, used again once nobody can see what was in it.
+"""Pool of memory for large results, reused once no array lives on it.
 
 The first touch of fresh memory costs the operating system more than a kernel's whole pass over it. So a large result
 is laid into memory of an earlier one that has been garbage-collected with all its views, if there is some of its size.

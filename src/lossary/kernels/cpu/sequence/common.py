@@ -1,4 +1,4 @@
-"""What the kernels of sequences share: who works on what, how the code is kept, weights and results."""
+"""Shared by the sequence kernels: loading the code, the order of sequences for threads, weights, results."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def factors(wanted: Wanted, batch: tuple[int, ...]) -> Any:
 
 
 def outcome(values: Any, batch: tuple[int, ...], dtype: Any, wanted: Wanted, derivatives: tuple[Any, ...]) -> Outcome:
-    """Return what is wanted of the values of all sequences, and the derivatives.
+    """Return the result of a request, of the values of all sequences and the derivatives.
 
-    A sequence whose factor is 0 was not looked at, and its value is 0 already. What is certain costs 0, and not -0.
+    A sequence whose factor is 0 was skipped, and its value is 0 already. What is certain costs 0, and not -0.
     """
     values = values.reshape(batch) + 0.0
     if wanted.weights is not None:

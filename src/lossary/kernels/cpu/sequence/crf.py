@@ -1,8 +1,8 @@
-"""The chain of tags on the CPU: value and gradients of every sequence.
+"""The linear-chain CRF on the CPU: calls the kernel for value and gradients of every sequence.
 
-Here is what is asked of the kernel and where its memory lies; the loops are those of `sequence.crf_loops`,
-which is imported only when a kernel is compiled. A thread holds the lattice of one sequence; the slopes of the moves
-are given for each sequence apart, to be added by the caller, so that no sum depends on the number of threads.
+The loops are those of `sequence.crf_loops`, which is imported only when a kernel is compiled. A thread holds the
+lattice of one sequence; the gradients in the transitions are returned for each sequence apart, to be added by the
+caller, so that no sum depends on the number of threads.
 """
 
 from __future__ import annotations
@@ -78,5 +78,5 @@ def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
         return run_sequences(*addresses, wide.ctypes.data, sizes.ctypes.data, begin, end)
 
     threads.share(run, rows, workers)
-    slopes = () if grad is None or pairs is None else (grad, pairs.reshape(*batch, classes, classes))
-    return outcome(values, batch, dtype, wanted, slopes)
+    derivatives = () if grad is None or pairs is None else (grad, pairs.reshape(*batch, classes, classes))
+    return outcome(values, batch, dtype, wanted, derivatives)

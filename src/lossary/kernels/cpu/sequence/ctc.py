@@ -1,8 +1,8 @@
-"""Connectionist temporal classification on the CPU: value and gradient of every sequence, log-softmax included.
+"""CTC on the CPU: calls the kernel for value and gradient of every sequence, log-softmax included.
 
-Here is what is asked of the kernel and where its memory lies; the loops are those of `sequence.ctc_loops`,
-which is imported only when a kernel is compiled. A thread holds the lattice of one sequence at a time, so memory does
-not grow with the batch. Logits may be frames first or batch first: the gradient has their layout.
+The loops are those of `sequence.ctc_loops`, which is imported only when a kernel is compiled. A thread holds the
+lattice of one sequence at a time, so memory does not grow with the batch. Logits may be frames first or batch first:
+the gradient has their layout.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def compiled(variant: CtcVariant) -> Callable[..., int]:
 def measured(
     shape: tuple[int, int, int], symbols: int, steps: Sequence[int], blank: int, gradient: bool
 ) -> tuple[int, ...]:
-    """Return what the kernel is told of a batch of sequences, of frames and of classes.
+    """Return the `sizes` of a batch of sequences, as the kernel takes them.
 
     `symbols` are the labels in a row of targets. The steps are those of logits and gradient along the first two axes.
     """
@@ -75,7 +75,7 @@ def sequences(
     logits: (b, t, c) in float32, float64, float16, or in bfloat16 held as uint16; any layout.
     labels: (b, s) classes; lengths: (b,), within the array.
     dtype: the type to compute exponentials in.
-    factor: (b,) of each sequence's gradient; one with 0 is not looked at: its value and gradient are 0.
+    factor: (b,) of each sequence's gradient; one with 0 is skipped: its value and gradient are 0.
     count: threads; 0 leaves it to the kernel.
     """
     read = in_numbers(logits)
@@ -101,12 +101,12 @@ def sequences(
     assert written is not None
     steps = [*read[:2], *written[:2]]
     sizes = np.array(measured((batch, frames, classes), symbols, steps, blank, gradient), np.int64)
-    room, places = scratch(frames, classes, symbols, gradient)
+    doubles, places = scratch(frames, classes, symbols, gradient)
     arrays = (logits, labels, lengths, factor, order, values, grad)
     addresses = [None if array is None else array.ctypes.data for array in arrays]
 
     def run(begin: int, end: int) -> int:
-        wide, marks = np.empty(room), np.empty(places, np.int64)
+        wide, marks = np.empty(doubles), np.empty(places, np.int64)
         return run_sequences(*addresses, wide.ctypes.data, marks.ctypes.data, sizes.ctypes.data, begin, end)
 
     threads.share(run, batch, workers)

@@ -1,8 +1,7 @@
-"""The transducer on the CPU: value and gradient of every sequence, log-softmax included.
+"""The RNN transducer on the CPU: calls the kernel for value and gradient of every sequence, log-softmax included.
 
-Here is what is asked of the kernel and where its memory lies; the loops are those of `sequence.rnnt_loops`,
-which is imported only when a kernel is compiled. Nothing of the size of the logits is made but their gradient: a thread
-holds the lattice of one sequence, a few numbers for each place.
+The loops are those of `sequence.rnnt_loops`, which is imported only when a kernel is compiled. Nothing of the size of
+the logits is made but their gradient: a thread holds the lattice of one sequence, a few numbers for each place.
 """
 
 from __future__ import annotations

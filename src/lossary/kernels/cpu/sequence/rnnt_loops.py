@@ -1,4 +1,4 @@
-"""The loops of the transducer's kernel, in the compiler's Python; `sequence.rnnt` says what is asked of it.
+"""The loops of the transducer kernel, in Numba's Python; `sequence.rnnt` calls them.
 
 Each row of logits is read twice: for its sum of exponentials, and, once the alignments are known, for its gradient,
 which is written in the same pass. Between lies the lattice of one sequence, a few numbers for each place: the recursion
@@ -169,13 +169,13 @@ def _sequences(variant: RnntVariant) -> Callable[..., int]:
                     weight = being * factor
                     ctc_loops._softmax(source, number(base), number(load(kept, 2) * weight), out)
                     log_p = (types.float64(read(source[blank])) - base) - log_total
-                    slope = blank_share * scalar.expm1_f64(log_p) + label_share * scalar.exp_f64(log_p)
-                    out[blank] = narrow(number(slope * weight), out)
+                    derivative = blank_share * scalar.expm1_f64(log_p) + label_share * scalar.exp_f64(log_p)
+                    out[blank] = narrow(number(derivative * weight), out)
                     if u < goal:
                         c = load(labels, u)
                         log_p = (types.float64(read(source[c])) - base) - log_total
-                        slope = label_share * scalar.expm1_f64(log_p) + blank_share * scalar.exp_f64(log_p)
-                        out[c] = narrow(number(slope * weight), out)
+                        derivative = label_share * scalar.expm1_f64(log_p) + blank_share * scalar.exp_f64(log_p)
+                        out[c] = narrow(number(derivative * weight), out)
         return 0
 
     return run

@@ -61,7 +61,7 @@ def _flat(array: Any, size: int) -> Any:
 
 @dataclass(frozen=True)
 class SoftmaxResult:
-    """What the kernel gives: a value per row, and what else was asked for, in the shape of the batch."""
+    """What the kernel computes: a value per row, and the outputs asked for, in the shape of the batch."""
 
     values: Any
     grad: Any
@@ -92,9 +92,9 @@ def softmax_rows(
     target: (...) indices, or (..., c) distributions, in any of these types.
     spec: what is computed.
     dtype: the type to compute in.
-    weights: a factor of each row's gradient, or None; a row with 0 is not looked at: its value and gradient are 0.
+    weights: a factor of each row's gradient, or None; a row with 0 is skipped: its value and gradient are 0.
     scale: a factor of all gradients.
-    gradient: whether the gradient is wanted. It has the type of the logits, and their layout where that is dense.
+    gradient: whether to compute the gradient. It has the type of the logits, and their layout where that is dense.
     outputs: further results by name: ``lse`` (the log-normaliser), ``entropy`` of the softmax, ``correct`` (whether
         the label is the first of the largest scores). Rows with weight 0 have 0.
     count: threads; 0 leaves it to the kernel.
@@ -135,7 +135,7 @@ def softmax_rows(
     flat = _flat(logits, place.span)
     grad, flat_grad, grad_steps = None, None, (0, 0, 0)
     if gradient:
-        grad, grad_steps = place.room(logits.shape, logits.dtype, out)
+        grad, grad_steps = place.output(logits.shape, logits.dtype, out)
         flat_grad = _flat(grad, grad.size)
     memory = [
         flat, labels, soft, per_class(spec.class_weight), per_class(spec.shift), factor,
@@ -190,9 +190,9 @@ def _shaped(further: dict[str, Any], batch: tuple[int, ...]) -> tuple[Any, Any, 
 
 
 class DenseCrossEntropy:
-    """Cross-entropy of dense rows of one shape, given labels: all of it but where the numbers lie.
+    """Cross-entropy of dense rows of one shape, given labels, bound to all but the addresses.
 
-    With little to compute, `softmax_rows` takes longer to find out what is asked than to answer.
+    For a small call `softmax_rows` takes longer to prepare the kernel's arguments than the kernel to run.
     """
 
     def __init__(self, rows: int, classes: int, dtype: str, smoothing: float, weighted: bool, gradient: bool) -> None:
@@ -221,29 +221,29 @@ class DenseCrossEntropy:
             np.array((*of_arrays, classes, rows, width, *place.steps, 0, 0, 0, *place.steps, weighed), np.int64)
             for weighed in (False, True)
         ]
-        self.told = [sizes.ctypes.data for sizes in self.sizes]
-        # Scratch memory: double precision first, then values, where nobody wants each, and what is of their type.
+        self.sizes_at = [sizes.ctypes.data for sizes in self.sizes]
+        # Scratch memory: double precision first, then the values if only their sum is returned, then their type.
         self.rows = rows
         values = SUMS * width * 8
         lanes = values + rows * size
         strips = lanes + (FIELDS + SUMS) * width * size
         self.parts = values, lanes, strips
-        self.room: Any = ctypes.c_char * (strips + STRIP_ROOM * classes * width * size)
+        self.workspace: Any = ctypes.c_char * (strips + STRIP_ROOM * classes * width * size)
 
     def __call__(
         self, logits: int, labels: int, class_weight: int, factors: int, scale: float, values: int, grad: int
     ) -> float:
-        """Compute at addresses; 0 stands for weights that there are none of, and for values of which the sum is wanted.
+        """Compute at addresses; 0 stands for absent weights, and for values of which only the sum is returned.
 
-        Returns the sum, or 0 where each value is wanted.
+        Returns the sum, or 0 where each value is returned.
         """
-        numbers, room = self.numbers(*self.options, scale), self.room()
-        own = ctypes.addressof(room)
+        numbers, workspace = self.numbers(*self.options, scale), self.workspace()
+        own = ctypes.addressof(workspace)
         of_values, lanes, strips = self.parts
         inputs = logits, labels, 0, class_weight, 0, factors or ctypes.addressof(self.one)
         outputs = values or own + of_values, grad, 0, 0, 0
-        told = ctypes.addressof(numbers), self.told[factors != 0]
-        self.kernel(*inputs, *outputs, own + strips, own + lanes, own, *told, 0, self.tiles)
+        settings = ctypes.addressof(numbers), self.sizes_at[factors != 0]
+        self.kernel(*inputs, *outputs, own + strips, own + lanes, own, *settings, 0, self.tiles)
         if values:
             return 0.0
-        return float(np.frombuffer(room, self.kind, self.rows, of_values).sum(dtype=np.float64))
+        return float(np.frombuffer(workspace, self.kind, self.rows, of_values).sum(dtype=np.float64))

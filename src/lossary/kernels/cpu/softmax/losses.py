@@ -63,7 +63,7 @@ def _evaluate(make: Callable[[Any], SoftmaxSpec | None], call: Any, wanted: Want
 
 @dataclass(frozen=True)
 class SoftmaxKernel:
-    """The kernel of a loss of the family: the plan it makes of a call, or None where the call is not for it."""
+    """The kernel of a loss of the family. `plan` writes a call in its terms; None where it cannot."""
 
     plan: Callable[[Any], SoftmaxSpec | None]
 

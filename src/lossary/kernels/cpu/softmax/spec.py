@@ -11,6 +11,11 @@ LIKELIHOOD, FOCAL, POLY, POWER = 0, 1, 2, 3  # functions of the label's log-prob
 FIELDS, SUMS = 21, 7
 STRIP_ROOM = 3  # numbers held for each of their classes
 
+# The whole numbers of a call, by their places in `sizes`: first how long each of the eleven arrays is, 0 if absent.
+CLASSES_AT, INNER_AT, WIDTH_AT = 11, 12, 13  # classes; rows side by side in memory; rows of a tile
+LOGIT_STEPS, TARGET_STEPS, GRAD_STEPS = 14, 17, 20  # three each, along (outer, classes, inner), in numbers
+WEIGHTED_AT = 23  # 1 if each row has a weight of its own, 0 if all have the one there is
+
 
 @dataclass(frozen=True)
 class SoftmaxSpec:
