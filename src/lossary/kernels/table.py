@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from lossary.kernels import thresholds
+
 if TYPE_CHECKING:
     from lossary.catalogue import Loss
     from lossary.catalogue.signatures import Signature
@@ -50,7 +52,7 @@ class Outcome:
 Kernel = Callable[[Any, Wanted], "Outcome | None"]
 
 # Hand-written kernels: (loss, device) to the module and function that computes it.
-_ROWS = "lossary.kernels.cpu.rows"
+_ROWS = "lossary.kernels.cpu.softmax.losses"
 TABLE: dict[tuple[str, str], tuple[str, str]] = {
     ("softmax_cross_entropy", "cpu"): (_ROWS, "cross_entropy"),
     ("softmax_focal", "cpu"): (_ROWS, "focal"),
@@ -60,16 +62,13 @@ TABLE: dict[tuple[str, str], tuple[str, str]] = {
     ("class_balanced", "cpu"): (_ROWS, "balanced"),
     ("arcface", "cpu"): (_ROWS, "angular"),
     ("cosface", "cpu"): (_ROWS, "cosine"),
-    ("ctc", "cpu"): ("lossary.kernels.cpu.ctc", "evaluate"),
-    ("rnnt", "cpu"): ("lossary.kernels.cpu.rnnt", "evaluate"),
-    ("linear_chain_crf", "cpu"): ("lossary.kernels.cpu.crf", "evaluate"),
+    ("ctc", "cpu"): ("lossary.kernels.cpu.sequence.ctc", "evaluate"),
+    ("rnnt", "cpu"): ("lossary.kernels.cpu.sequence.rnnt", "evaluate"),
+    ("linear_chain_crf", "cpu"): ("lossary.kernels.cpu.sequence.crf", "evaluate"),
 }
 
-# Elements from which a pointwise kernel is used; below, NumPy is as fast and needs no compiler.
-LEAST = 16384
-LEAST_ROWS = 2048  # the same for the softmax family, of which the definition takes several passes
-# Rows of the family up to this length go to the loops made of the definition, longer ones to those written by hand.
-SIDE_BY_SIDE = 128
+LEAST, LEAST_ROWS = thresholds.POINTWISE_ELEMENTS, thresholds.SOFTMAX_ELEMENTS
+SIDE_BY_SIDE = thresholds.SIDE_BY_SIDE_CLASSES
 
 # Half precision as kernels hold it. NumPy has no bfloat16: an array of uint16 holds the bits of such numbers.
 HALVES = {np.dtype(np.float16): np.dtype(np.int16), np.dtype(np.uint16): np.dtype(np.uint16)}
@@ -120,5 +119,5 @@ def _find(module: str, function: str, generated: bool, device: str) -> Kernel | 
     if not available():
         return None
     if not module and device == "cpu" and generated:
-        module, function = "lossary.kernels.cpu.lanes", "evaluate"
+        module, function = "lossary.kernels.cpu.generated_rows", "evaluate"
     return getattr(importlib.import_module(module), function) if module else None

@@ -96,13 +96,17 @@ def _kind(
     held, alternative, batch, like = found
     width = like.size // math.prod(batch)
     by_hand = like.ndim > len(batch) and bool(table.by_hand(loss)[0])  # for long rows, and for fewer entries
-    from lossary.kernels.cpu import plans
+    from lossary.kernels.cpu.bound import BoundCrossEntropy, bind
 
     if like.size < table.least(table.LEAST_ROWS if by_hand else table.LEAST):
         return None
-    if by_hand and width > table.SIDE_BY_SIDE and not plans.Labelled.suits(loss, alternative, held, like.size, width):
+    if (
+        by_hand
+        and width > table.SIDE_BY_SIDE
+        and not BoundCrossEntropy.suits(loss, alternative, held, like.size, width)
+    ):
         return None
-    plan = plans.plan(loss, alternative, held, batch, width, like.dtype.name, how, order, check)
+    plan = bind(loss, alternative, held, batch, width, like.dtype.name, how, order, check)
     return None if plan is None else _Kind(loss, plan, batch, like.dtype, how, order)
 
 
@@ -110,7 +114,7 @@ class _Kind:
     """A kind of call."""
 
     def __init__(self, loss: Loss, plan: Any, batch: tuple[int, ...], dtype: Any, how: str, order: int) -> None:
-        from lossary.kernels.cpu import memory, threads
+        from lossary.kernels.cpu.runtime import memory, threads
 
         self.plan, self.batch, self.dtype, self.how = plan, batch, dtype, how
         self.wrt = tuple(loss.arguments.index(name) for name in loss.wrt) if order else ()
