@@ -11,9 +11,10 @@ torch = pytest.importorskip("torch")
 
 import lossary  # noqa: E402
 from lossary import linear as head_and_loss  # noqa: E402
-from lossary import linear_torch, linear_value_and_grad, nn, token_log_probs  # noqa: E402
-from lossary.linear import Problem  # noqa: E402
-from lossary.linear_torch import TensorProducts  # noqa: E402
+from lossary import linear_value_and_grad, nn, token_log_probs  # noqa: E402
+from lossary.head import torch as linear_torch  # noqa: E402
+from lossary.head.problem import Problem  # noqa: E402
+from lossary.head.torch import TensorProducts  # noqa: E402
 from lossary.nn import functional as F  # noqa: E402, N812
 
 N, D, C = 9, 3, 5

@@ -890,7 +890,7 @@ def _engine(problem: Problem) -> Any:
     """Return what computes a problem: for tensors something that autograd understands."""
     if isinstance(problem.hidden, np.ndarray):
         return _NumPy
-    from lossary import linear_torch
+    from lossary.head import torch as linear_torch
 
     return linear_torch
 
