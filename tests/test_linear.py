@@ -13,7 +13,8 @@ import lossary
 from lossary import linear as head_and_loss
 from lossary import linear_value_and_grad, testing, token_log_probs
 from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError
-from lossary.head.problem import Products, Rows
+from lossary.head.loop import Products
+from lossary.head.problem import Rows
 from lossary.kernels import table
 
 N, D, C = 11, 6, 7

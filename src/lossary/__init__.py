@@ -30,9 +30,9 @@ from lossary.evaluate.transforms import hess as hess
 from lossary.evaluate.transforms import value as value
 from lossary.evaluate.transforms import value_and_grad as value_and_grad
 from lossary.explain import explain as explain
-from lossary.head.problem import linear as linear
-from lossary.head.problem import linear_value_and_grad as linear_value_and_grad
-from lossary.head.problem import token_log_probs as token_log_probs
+from lossary.head.api import linear as linear
+from lossary.head.api import linear_value_and_grad as linear_value_and_grad
+from lossary.head.api import token_log_probs as token_log_probs
 from lossary.losses import *
 from lossary.misuse import callsites as _callsites
 from lossary.sequences import causal_lm_cross_entropy as causal_lm_cross_entropy

@@ -20,7 +20,8 @@ from lossary.backends.torch import namespace as xp
 from lossary.backends.torch import tensors
 from lossary.catalogue import recorded
 from lossary.evaluate import reduction
-from lossary.head.problem import LabelRows, Problem, Products, Rows, Teacher, evaluate, free_memory
+from lossary.head.loop import Products, evaluate, free_memory
+from lossary.head.problem import LabelRows, Problem, Rows, Teacher
 
 Way = Literal["loop", "transformed", "operator", "operations"]
 HEAD = ("hidden", "weight", "bias")

@@ -17,7 +17,7 @@ from torch import Tensor
 from lossary.backends.torch import fast as lean
 from lossary.backends.torch.tensors import need_elements, observed
 from lossary.catalogue import get
-from lossary.head.problem import linear
+from lossary.head.api import linear
 from lossary.misuse.callsites import attend
 from lossary.nn import _misuse as misuse
 from lossary.nn._overrides import overridable
