@@ -235,11 +235,7 @@ def prepare(
 
     dtype = xp.compute_dtype([a for a, d in zip(arrays, domains, strict=True) if d.kind not in _WHOLE])
     exempt = params.pop("ignore_index", None)
-    if exempt is not None:
-        labels = checks.ignorable(loss, arrays, domains)
-        kept = ~xp.equals(xp.broadcast_to(labels, batch), exempt)
-        mask = kept if mask is None else kept & (xp.broadcast_to(xp.asarray(mask, "mask", like), batch) != 0)
-    weights = reduction.coefficients(xp, batch, dtype, weight, mask, like)
+    weights = example_weights(xp, loss, arrays, domains, batch, dtype, weight, mask, exempt, like)
     keep = None if weights is None else weights != 0
 
     classes = arrays[0].shape[-1] if signature.inputs[0] else 1
@@ -274,6 +270,26 @@ def prepare(
     if not later:
         call.check_values()
     return call
+
+
+def example_weights(
+    xp: Any,
+    loss: Loss,
+    arrays: Sequence[Any],
+    domains: Sequence[Domain],
+    batch: tuple[int, ...],
+    dtype: Any,
+    weight: Any,
+    mask: Any,
+    ignore_index: Any,
+    like: Any,
+) -> Any:
+    """Return the weight of each example: 0 where it is masked or its label is `ignore_index`; None if all weigh 1."""
+    if ignore_index is not None:
+        labels = checks.ignorable(loss, arrays, domains)
+        kept = ~xp.equals(xp.broadcast_to(labels, batch), ignore_index)
+        mask = kept if mask is None else kept & (xp.broadcast_to(xp.asarray(mask, "mask", like), batch) != 0)
+    return reduction.coefficients(xp, batch, dtype, weight, mask, like)
 
 
 def _widest(given: Sequence[Any]) -> Any:
