@@ -324,11 +324,13 @@ class ChunkedLinearLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(spec: _Spec, computed: _Computed | None, *tensors: Tensor) -> Any:
+        """Return what has been computed, or compute it where a transform is active."""
         outputs = _by_operations(spec.on(tensors)) if computed is None else computed.outputs
         return outputs if len(outputs) > 1 else outputs[0]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Keep the tensors, and the gradients of one number."""
         ctx.spec, computed, *tensors = inputs
         ctx.eager = computed is not None
         ctx.grads = computed.grads if ctx.eager else None
@@ -338,6 +340,7 @@ class ChunkedLinearLoss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> Any:
+        """Return the gradients in the arrays of the head."""
         spec = ctx.spec
         problem = spec.on(ctx.saved_tensors)
         reduces = problem.reduction != "none"
@@ -358,6 +361,7 @@ class ChunkedLinearLoss(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, _spec: Any, _computed: Any, *tangents: Tensor | None) -> Any:
+        """Return the tangents of the outputs."""
         problem = ctx.spec.on(ctx.saved_tensors)
         named = zip(problem.tensors, tangents, strict=True)
         found = _tangents(problem, {name: t for name, t in named if t is not None and name in HEAD})
