@@ -9,11 +9,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+
 import lossary  # noqa: E402
 from lossary import linear as head_and_loss  # noqa: E402
-from lossary import linear_torch, linear_value_and_grad, nn, token_log_probs  # noqa: E402
-from lossary.linear import Problem  # noqa: E402
-from lossary.linear_torch import TensorProducts  # noqa: E402
+from lossary import linear_value_and_grad, nn, token_log_probs  # noqa: E402
 from lossary.nn import functional as F  # noqa: E402, N812
 
 N, D, C = 9, 3, 5
@@ -126,39 +126,54 @@ def test_backward_again_and_again(reduction: Any) -> None:
         torch.testing.assert_close(a, b)
 
 
-def test_only_what_learns_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+class Products(TorchDispatchMode):
+    """Records the shape of every matrix product."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: list[tuple[int, ...]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.addmm_):
+            self.made.append(tuple(result.shape))
+        return result
+
+    @property
+    def logits(self) -> list[int]:
+        """How many rows of logits were made at a time."""
+        return [rows for rows, columns in self.made if columns == C]
+
+
+def test_only_what_learns_is_computed() -> None:
     hidden, weight, bias = head()
-
-    def never(self: Any, *_: Any) -> None:
-        raise AssertionError("this product is not needed")
-
-    monkeypatch.setattr(TensorProducts, "pull_weight", never)
-    monkeypatch.setattr(TensorProducts, "pull_bias", never)
-    chunked(hidden, weight.detach(), bias.detach()).backward()
+    with Products() as products:
+        chunked(hidden, weight, bias).backward()
+    assert set(products.made) == {(4, C), (4, D), (C, D)}
+    with Products() as products:
+        chunked(hidden, weight.detach(), bias.detach()).backward()
     assert hidden.grad is not None
-    monkeypatch.setattr(TensorProducts, "pull_hidden", never)
-    with torch.no_grad():
+    assert set(products.made) == {(4, C), (4, D)}
+    with Products() as products, torch.no_grad():
         assert not chunked(hidden, weight, bias).requires_grad
+    assert set(products.made) == {(4, C)}
 
 
-def test_logits_are_never_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[int] = []
-    logits = TensorProducts.logits
-
-    def counted(self: Any, hidden: Any, out: Any) -> Any:
-        made.append(out.shape[0])
-        return logits(self, hidden, out)
-
-    monkeypatch.setattr(TensorProducts, "logits", counted)
+def test_logits_are_never_whole() -> None:
     arrays = head()
-    chunked(*arrays).backward()
-    assert made == [4, 4], "eight rows count, once"
-    made.clear()
-    chunked(*arrays, "none").sum().backward()
-    assert made == [4, 4, 4, 4], "there and back"
-    made.clear()
-    head_and_loss(LOSS, *arrays[:2], labels().clamp(min=0), memory=C * 8).backward()
-    assert made == [1] * N, "a budget of one row"
+    with Products() as products:
+        chunked(*arrays).backward()
+    assert products.logits == [4, 4], "eight rows are kept, and computed once"
+    with Products() as products:
+        chunked(*arrays, "none").sum().backward()
+    assert products.logits == [4, 4, 4, 4], "forward and backward"
+    with Products() as products:
+        head_and_loss(LOSS, *arrays[:2], labels().clamp(min=0), memory=C * 8).backward()
+    assert products.logits == [1] * N, "a budget of one row"
+    detached = [x.detach() for x in arrays]
+    with Products() as products:
+        torch.func.grad(chunked, (0, 1, 2))(*detached)
+    assert max(products.logits) <= 4, "a transform of torch.func makes them by chunks as well"
 
 
 def test_rows_that_do_not_count_may_hold_anything() -> None:
@@ -276,17 +291,54 @@ def test_compiled_losses_of_every_kind() -> None:
     torch.testing.assert_close(torch.autograd.grad(value, arrays), torch.autograd.grad(expected, arrays))
 
 
-def test_the_operators_are_what_they_are_declared_to_be() -> None:
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_the_operator_is_what_it_is_declared_to_be(reduction: Any) -> None:
+    calls: list[Any] = []
+
+    class Recorder(torch.fx.Interpreter):
+        def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+            if target is torch.ops.lossary.linear.default:
+                calls.append((target, args, kwargs))
+            return super().call_function(target, args, kwargs)
+
+    torch._dynamo.reset()
+    run = torch.compile(chunked, fullgraph=True, backend=lambda graph, _: Recorder(graph).run)
     arrays = head(torch.float32)
-    problem = lossary.linear.__globals__["prepare"](
-        LOSS, *arrays[:2], labels(), arrays[2], chunk=4, params={"ignore_index": -100}
-    )
-    assert isinstance(problem, Problem)
-    spec = linear_torch._Spec(problem, tuple(problem.tensors), ("hidden", "weight", "bias"))
-    told, tensors = linear_torch._told(spec), [x.detach() for x in problem.tensors.values()]
-    tensors = [x.requires_grad_() if x.is_floating_point() else x for x in tensors]
-    for reduces in (True, False):
-        torch.library.opcheck(linear_torch._operator, (told, 0.5, reduces, tensors))
+    run(*arrays, reduction)
+    ((target, (tensors, _, *rest), kwargs),) = calls
+    leaves = [x.detach().requires_grad_(x.is_floating_point()) for x in tensors]
+    torch.library.opcheck(target, (leaves, [], *rest), kwargs)
+    if reduction == "none":  # what the backward pass calls
+        detached = [x.detach() for x in tensors]
+        torch.library.opcheck(target, (detached, [torch.rand(N)], *rest), kwargs)
+
+
+def test_numbers_that_a_compiled_function_is_given_may_change() -> None:
+    def step(hidden: Any, weight: Any, temperature: float, chunk: int) -> Any:
+        options = {"ignore_index": -100, "temperature": temperature, "chunk": chunk}
+        return head_and_loss(LOSS, hidden, weight, labels(), **options)
+
+    torch._dynamo.reset()
+    run = torch.compile(step, fullgraph=True, backend="aot_eager")
+    hidden, weight, _ = head(torch.float32)
+    for temperature, chunk in ((1.0, 4), (0.5, 4), (0.7, 3), (0.9, 2)):
+        torch.testing.assert_close(run(hidden, weight, temperature, chunk), step(hidden, weight, temperature, chunk))
+
+
+@every_reduction
+def test_the_second_derivative_of_a_traced_head_is_right(reduction: Any) -> None:
+    """A compiler that leaves autograd to PyTorch differentiates the operator twice."""
+    torch._dynamo.reset()
+    arrays = head()
+    run = torch.compile(chunked, fullgraph=True, backend="eager")
+    for a, b in zip(*(second(f, arrays, reduction) for f in (run, dense)), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def second(f: Callable[..., Any], arrays: Any, reduction: Any) -> Any:
+    value = f(*arrays, reduction)
+    first = torch.autograd.grad((value**2).sum(), arrays, create_graph=True)
+    return torch.autograd.grad(sum((g**2).sum() for g in first), arrays)
 
 
 # --- the drop-in -----------------------------------------------------------------------------------------------------
@@ -330,18 +382,11 @@ def dense_of(module: Any, hidden: Any, wanted: Any) -> Any:
     return torch.nn.functional.cross_entropy(module.linear(hidden), wanted)
 
 
-def test_options_of_torch_choose_the_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[int] = []
-    logits = TensorProducts.logits
-
-    def counted(self: Any, hidden: Any, out: Any) -> Any:
-        made.append(out.shape[0])
-        return logits(self, hidden, out)
-
-    monkeypatch.setattr(TensorProducts, "logits", counted)
+def test_options_of_torch_choose_the_chunk() -> None:
     _, ours = theirs_and_ours(options=torch.nn.LinearCrossEntropyOptions(batch_chunk_size=2))
-    ours(head()[0], labels())
-    assert made == [2, 2, 2, 2]
+    with Products() as products:
+        ours(head()[0], labels())
+    assert products.logits == [2, 2, 2, 2]
 
 
 def test_the_mean_of_nothing_is_nan_as_in_torch() -> None:

@@ -28,12 +28,12 @@ from lossary.evaluate.reduction import total as total
 from lossary.evaluate.transforms import hess as hess
 from lossary.evaluate.transforms import value as value
 from lossary.evaluate.transforms import value_and_grad as value_and_grad
+from lossary.head.api import linear as linear
+from lossary.head.api import linear_value_and_grad as linear_value_and_grad
+from lossary.head.api import token_log_probs as token_log_probs
 from lossary.inspect.diagnosis import diagnose as diagnose
 from lossary.inspect.explanation import explain as explain
 from lossary.inspect.watching import watch as watch
-from lossary.linear import linear as linear
-from lossary.linear import linear_value_and_grad as linear_value_and_grad
-from lossary.linear import token_log_probs as token_log_probs
 from lossary.losses import *
 from lossary.misuse import callsites as _callsites
 from lossary.settings import checks as checks

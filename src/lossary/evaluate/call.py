@@ -236,11 +236,7 @@ def prepare(
 
     dtype = xp.compute_dtype([a for a, d in zip(arrays, domains, strict=True) if d.kind not in WHOLE])
     ignore_index = params.pop("ignore_index", None)
-    if ignore_index is not None:
-        labels = checks.ignorable(loss, arrays, domains)
-        kept = ~xp.equals(xp.broadcast_to(labels, batch), ignore_index)
-        mask = kept if mask is None else kept & (xp.broadcast_to(xp.asarray(mask, "mask", like), batch) != 0)
-    weights = reduction.coefficients(xp, batch, dtype, weight, mask, like)
+    weights = example_weights(xp, loss, arrays, domains, batch, dtype, weight, mask, ignore_index, like)
     keep = None if weights is None else weights != 0
 
     classes = arrays[0].shape[-1] if signature.inputs[0] else 1
@@ -305,6 +301,26 @@ def _ready(
             as_stored = name in stored and xp.narrow(array, dtype)
             ready.append(_padded(array if as_stored else xp.cast(array, dtype), core, signature))
     return ready
+
+
+def example_weights(
+    xp: Any,
+    loss: Loss,
+    arrays: Sequence[Any],
+    domains: Sequence[Domain],
+    batch: tuple[int, ...],
+    dtype: Any,
+    weight: Any,
+    mask: Any,
+    ignore_index: Any,
+    like: Any,
+) -> Any:
+    """Return the weight of each example: 0 where it is masked or its label is `ignore_index`; None if all weigh 1."""
+    if ignore_index is not None:
+        labels = checks.ignorable(loss, arrays, domains)
+        kept = ~xp.equals(xp.broadcast_to(labels, batch), ignore_index)
+        mask = kept if mask is None else kept & (xp.broadcast_to(xp.asarray(mask, "mask", like), batch) != 0)
+    return reduction.coefficients(xp, batch, dtype, weight, mask, like)
 
 
 def _widest(given: Sequence[Any]) -> Any:

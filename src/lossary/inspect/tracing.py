@@ -373,7 +373,7 @@ class _Recorder:
         self.active = run
         return run
 
-    def root(self, function: Any) -> Callable[..., Iterator[Any]]:
+    def root(self, function: Any) -> Callable[..., Any]:
         """Return a copy of a definition or a coupling that records its runs, or at least what it yields."""
         copy = self.recording(function)
         if copy is not function:

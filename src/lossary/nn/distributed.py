@@ -51,17 +51,12 @@ def data_parallel_mean(
     dist.all_reduce(both, group=group)
     value, everything = reduction.average(both[0], both[1]), both[1]
     share = reduction.average(summed, everything) * (dist.get_world_size(group) if averaged else 1)
-    shared: Tensor = _Valued.apply(share, value)
-    return shared
+    return _with_value(share, value)
 
 
-class _Valued(torch.autograd.Function):
-    """Another value with the same gradient: exact, where adding the difference would round."""
-
-    @staticmethod
-    def forward(ctx: Any, share: Tensor, value: Tensor) -> Tensor:
-        return value.clone()
-
-    @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
-        return upstream, None
+def _with_value(share: Tensor, value: Tensor) -> Tensor:
+    """Return `value` with the gradient of `share`: exact, where adding the difference would round, or be NaN."""
+    held = share.clone()
+    with torch.no_grad():
+        held.copy_(value)
+    return held

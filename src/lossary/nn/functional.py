@@ -23,10 +23,12 @@ from lossary.backends.torch.tensors import in_memory
 from lossary.catalogue import Loss, get
 from lossary.evaluate.call import prepare
 from lossary.evaluate.transforms import reduced_value
-from lossary.evaluate.transforms import values as transformed
 from lossary.misuse.callsites import attend
 from lossary.nn import _adapted as adapted
 from lossary.nn import _misuse as misuse
+from lossary.nn._class_losses import catalogue_values, check_class_weight
+from lossary.nn._class_losses import cross_entropy as cross_entropy
+from lossary.nn._class_losses import nll_loss as nll_loss
 from lossary.nn._overrides import overridable
 from lossary.nn._reduction import (
     chosen,
@@ -70,17 +72,12 @@ if not TYPE_CHECKING:  # to a checker, torch's functions are as public as these
 
 # Looked up once, so that a compiler tracing a call finds records and not the catalogue.
 _ABSOLUTE, _SQUARED, _SMOOTH_L1, _HUBER = map(get, ("absolute_error", "squared_error", "smooth_l1", "huber"))
-_SOFTMAX, _NLL, _BINARY_LOGITS = map(get, ("softmax_cross_entropy", "nll", "binary_cross_entropy_with_logits"))
+_BINARY_LOGITS = get("binary_cross_entropy_with_logits")
 _MULTI_MARGIN, _MULTILABEL, _SOFT_MARGIN = map(get, ("multi_margin", "multilabel_margin", "logistic_margin"))
 # Those whose kink or end is torch's own are computed as `adapted`; looked at they are as the catalogue has them.
 _BINARY, _DIVERGENCE, _POISSON = map(get, ("binary_cross_entropy", "kl_divergence", "poisson_nll"))
 _GAUSSIAN, _RANKING, _HINGE_EMBEDDING = map(get, ("gaussian_nll", "margin_ranking", "hinge_embedding"))
 _COSINE_EMBEDDING, _TRIPLET = map(get, ("cosine_embedding", "triplet_margin"))
-
-
-def _values(loss: Loss, *arrays: Tensor, **params: Any) -> Tensor:
-    """One value per example, of whatever numbers are given: torch checks shapes and types, not domains."""
-    return transformed(loss, arrays, params, check=False)
 
 
 def _reduced(
@@ -97,7 +94,7 @@ def _reduced(
         how: Any = reduction
         value: Tensor = reduced_value(prepare(loss, arrays, params, check=False, defer_checks=True), how, count)
         return value.to(dtype)
-    return reduced(_values(loss, *arrays, **params), reduction, dtype, count)
+    return reduced(catalogue_values(loss, *arrays, **params), reduction, dtype, count)
 
 
 # --- regression -----------------------------------------------------------------------------------------------------
@@ -132,7 +129,7 @@ def _weighed(
         return _reduced(loss, arrays, params, reduction, dtype)
     if weight.shape != input.shape:
         refuse(f"weight: got shape {shape(weight)}, expected that of input, {shape(input)}")
-    weighed = _values(loss, *arrays, **params) * weight
+    weighed = catalogue_values(loss, *arrays, **params) * weight
     count = weight.sum(dtype=weighed.dtype) if by_weight else None
     return reduced(weighed, reduction, torch.promote_types(dtype, weight.dtype), count)
 
@@ -251,160 +248,7 @@ def huber_loss(
     return _weighed(_HUBER, pair, {"delta": delta}, input, weight, reduction, dtype, by_weight=False)
 
 
-# --- classes --------------------------------------------------------------------------------------------------------
-
-
-def _classes_last(x: Tensor) -> Tensor:
-    """Put the classes, which torch has along dimension 1, last."""
-    return x if x.ndim < 3 else x.movedim(1, -1)
-
-
-def _labels(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Check scores with the classes along dimension 1, and class indices; put the classes last."""
-    if input.ndim == 0:
-        refuse(f"{name}: input: got a single number, expected at least one dimension, of classes")
-    if target.dtype not in (torch.int64, torch.uint8):
-        refuse(f"{name}: target: got {target.dtype}, expected class indices as int64 (or uint8): target.long()")
-    scores, expected = _classes_last(input), (*input.shape[:1], *input.shape[2:])
-    if input.ndim == 1:
-        expected = ()
-        target = target.reshape(()) if target.shape == (1,) else target
-    if target.shape != torch.Size(expected):
-        refuse(f"{name}: target: got shape {shape(target)}, expected {expected} for an input of shape {shape(input)}")
-    return scores, target.long()
-
-
-def _class_weight(name: str, weight: Tensor | None, classes: int, like: Tensor | None = None) -> None:
-    """Refuse weights that are not one for each class, or not of the type of the scores."""
-    if weight is not None and like is not None and common_dtype(weight) != common_dtype(like):
-        refuse(f"{name}: weight: got {weight.dtype}, expected the type of input, {like.dtype}")
-    if weight is not None and weight.shape != (classes,):
-        refuse(f"{name}: weight: got shape {shape(weight)}, expected one number for each of the {classes} classes")
-
-
-def _picked(scores: Tensor, named: Tensor) -> Tensor:
-    """Return one entry of each row; `torch.gather` has a gradient that is made in float32, whatever the type."""
-    rows = [
-        torch.arange(n, device=named.device).reshape(-1, *(1,) * (named.ndim - 1 - axis))
-        for axis, n in enumerate(named.shape)
-    ]
-    return scores[(*rows, named)]
-
-
-def _by_label(
-    loss: Loss,
-    name: str,
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    ignore_index: int,
-    reduction: str,
-    **params: Any,
-) -> Tensor:
-    """A loss on rows and class indices, reduced as torch does: the mean divides by the weights of the labels."""
-    need_float(name, input=input)
-    scores, labels = _labels(name, input, target)
-    classes = scores.shape[-1]
-    _class_weight(name, weight, classes, input)
-    good = in_range(name, labels, classes, ignore_index)
-    kept = labels != ignore_index
-    named = torch.where(kept & good, labels, 0)
-    of_labels = None if weight is None else weight[named]
-    if loss is _NLL and xp.narrow(scores, torch.float32):
-        # Of a row its label alone costs anything: as rows of one class nothing of the size of the scores is widened.
-        own = None if of_labels is None else of_labels[..., None]
-        values = _values(loss, _picked(scores, named)[..., None], torch.zeros_like(labels), class_weight=own, **params)
-        values = torch.where(kept, values, 0)
-    else:
-        values = _values(loss, scores, labels, class_weight=weight, ignore_index=ignore_index, **params)
-    # A label out of range on a device that nobody looks at: visibly wrong, and no process is lost.
-    values = torch.where(good, values, math.nan)
-    if of_labels is None:
-        count = kept.sum()
-    else:
-        count = torch.where(kept, of_labels, torch.zeros_like(of_labels)).sum(dtype=values.dtype)
-    return reduced(values, reduction, common_dtype(input), count)
-
-
-@overridable
-def nll_loss(
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor | None = None,
-    size_average: bool | None = None,
-    ignore_index: int = -100,
-    reduce: bool | None = None,
-    reduction: str = "mean",
-) -> Tensor:
-    """Minus the log-probability of the class, classes along dimension 1; see `torch.nn.functional.nll_loss`.
-
-    The mean divides by the sum of the weights of the labels that are not ignored, and is NaN if all are.
-
-    >>> import torch
-    >>> log_probs = torch.tensor([[0.25, 0.75], [0.5, 0.5]]).log()
-    >>> round(nll_loss(log_probs, torch.tensor([1, -100])).exp().item(), 6)
-    1.333333
-    """
-    reduction = chosen(size_average, reduce, reduction)
-    ignored = {"ignore_index": ignore_index}
-    attend(_NLL, (input, target), ignored, wording=misuse.NLL)
-    given = (input if input.ndim < 3 else _classes_last(input), target)
-    done = small(_NLL, given, ignored, reduction, class_weight=weight, by_weight=weight is not None)
-    if done is not None:
-        return done
-    return _by_label(_NLL, "nll_loss", input, target, weight, ignore_index, reduction)
-
-
-@overridable
-def cross_entropy(
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor | None = None,
-    size_average: bool | None = None,
-    ignore_index: int = -100,
-    reduce: bool | None = None,
-    reduction: str = "mean",
-    label_smoothing: float = 0.0,
-) -> Tensor:
-    """Softmax cross-entropy of logits, classes along dimension 1; see `torch.nn.functional.cross_entropy`.
-
-    The target holds class indices, or, in the shape of the input, a probability for every class. The mean of the first
-    kind divides by the weights of the labels that are not ignored (NaN if all are), that of the second by the number
-    of examples. A logit of ``-inf`` is a masked class: it takes no smoothing mass, and a probability of 0 there costs
-    nothing (torch: ``inf``, NaN).
-
-    >>> import torch
-    >>> cross_entropy(torch.tensor([[0.0, 1000.0], [0.0, 0.0]]), torch.tensor([0, -100])).item()
-    1000.0
-    """
-    reduction = chosen(size_average, reduce, reduction)
-    attend(_SOFTMAX, (input, target), {"ignore_index": ignore_index}, wording=misuse.CROSS_ENTROPY)
-    if label_smoothing > 1:
-        refuse(f"cross_entropy: label_smoothing: got {label_smoothing}, expected a number in [0, 1]")
-    smoothing = max(label_smoothing, 0.0)  # torch takes anything below 0 for none
-    labels = input.shape != target.shape
-    if labels or ignore_index < 0:
-        params = {"label_smoothing": smoothing}
-        if labels:
-            params["ignore_index"] = ignore_index
-        given = (_classes_last(input), target if labels else _classes_last(target))
-        by_weight = labels and weight is not None
-        done = small(_SOFTMAX, given, params, reduction, class_weight=weight, by_weight=by_weight)
-        if done is not None:
-            return done
-    if labels:
-        return _by_label(
-            _SOFTMAX, "cross_entropy", input, target, weight, ignore_index, reduction, label_smoothing=smoothing
-        )
-    need_float("cross_entropy", input=input, target=target)
-    if input.ndim == 0:
-        refuse("cross_entropy: input: got a single number, expected at least one dimension, of classes")
-    if ignore_index >= 0:
-        refuse(f"cross_entropy: ignore_index={ignore_index}: the target holds probabilities, no class indices")
-    scores, wanted = _classes_last(input), _classes_last(target)
-    _class_weight("cross_entropy", weight, scores.shape[-1])
-    values = _values(_SOFTMAX, scores, wanted, class_weight=weight, label_smoothing=smoothing)
-    return reduced(values, reduction, common_dtype(input, target, *([] if weight is None else [weight])))
+# --- yes or no --------------------------------------------------------------------------------------------------------
 
 
 def _nowhere(condition: Tensor) -> bool:
@@ -463,7 +307,7 @@ def binary_cross_entropy(
     if weight is None:
         return _reduced(loss, (input, target), {}, reduction, dtype)
     weight = _onto("binary_cross_entropy", "weight", weight, input)
-    return reduced(_values(loss, input, target) * weight, reduction, dtype)
+    return reduced(catalogue_values(loss, input, target) * weight, reduction, dtype)
 
 
 def _on_cpu(x: Tensor) -> bool:
@@ -511,7 +355,7 @@ def binary_cross_entropy_with_logits(
     params = {"pos_weight": 1.0 if pos_weight is None else _onto(name, "pos_weight", pos_weight, input)}
     if weight is None:
         return _reduced(_BINARY_LOGITS, (input, target), params, reduction, common_dtype(target))
-    values = _values(_BINARY_LOGITS, input, target, **params) * _onto(name, "weight", weight, input)
+    values = catalogue_values(_BINARY_LOGITS, input, target, **params) * _onto(name, "weight", weight, input)
     return reduced(values, reduction, common_dtype(target))
 
 
@@ -759,7 +603,7 @@ def multilabel_soft_margin_loss(
     classes = input.ndim - 1  # where torch counts them, before anything is broadcast
     if weight is None and reduction != "none" and arrays[0].shape == input.shape:
         return _reduced(_BINARY_LOGITS, arrays, {}, "mean", dtype, labels)
-    values = _values(_BINARY_LOGITS, *arrays)
+    values = catalogue_values(_BINARY_LOGITS, *arrays)
     if weight is not None:
         values = values * weight
     return reduced(values.sum(classes) / input.shape[classes], reduction, dtype)
@@ -799,14 +643,14 @@ def multi_margin_loss(
             return done
     need_float(name, input=input)
     rows = _rows(name, input)
-    _class_weight(name, weight, rows.shape[-1], input)
+    check_class_weight(name, weight, rows.shape[-1], input)
     if target.ndim > 1 or target.numel() != len(rows) or (input.ndim > 1 and target.ndim == 0):
         refuse(f"{name}: target: got shape {shape(target)}, expected one label for each of the {len(rows)} examples")
     if target.dtype != torch.int64:
         refuse(f"{name}: target: got {target.dtype}, expected class indices as int64: target.long()")
     labels = target.reshape(-1)
     good = in_range(name, labels, rows.shape[-1])
-    values = _values(_MULTI_MARGIN, rows, labels, p=p, margin=margin, class_weight=weight)
+    values = catalogue_values(_MULTI_MARGIN, rows, labels, p=p, margin=margin, class_weight=weight)
     return _of_rows(torch.where(good, values, math.nan).reshape(target.shape), reduction, common_dtype(input))
 
 
@@ -847,7 +691,7 @@ def multilabel_margin_loss(
     listed = target.reshape(rows.shape)
     good = in_range(name, listed, rows.shape[-1], low=-1)
     times_listed = lean.times_listed(torch.where(good, listed, -1), rows.dtype)
-    values = torch.where(good.all(-1), _values(_MULTILABEL, rows, times_listed), math.nan)
+    values = torch.where(good.all(-1), catalogue_values(_MULTILABEL, rows, times_listed), math.nan)
     return _of_rows(values.reshape(input.shape[:-1]), reduction, common_dtype(input))
 
 
@@ -887,7 +731,7 @@ def cosine_embedding_loss(
     first, second = (_wide(x) for x in torch.broadcast_tensors(input1, input2))
     batch = torch.broadcast_shapes(first.shape[:-1], target.shape)
     first, second = (x.expand(*batch, x.shape[-1]) for x in (first, second))
-    values = _values(adapted.cosine, first, second, target.expand(batch), margin=margin)
+    values = catalogue_values(adapted.cosine, first, second, target.expand(batch), margin=margin)
     return reduced(values, reduction, dtype)
 
 
@@ -995,7 +839,7 @@ def _apart(near: Tensor, far: Tensor, margin: float) -> Tensor:
     """Rank the distance to the negative above that to the positive, in the type of the distances."""
     dtype = _at_least_float(common_dtype(near, far, autocast=False))
     near, far = map(_numbers, torch.broadcast_tensors(near, far))
-    return _values(adapted.ranking, near, far, -torch.ones_like(near), margin=margin).to(dtype)
+    return catalogue_values(adapted.ranking, near, far, -torch.ones_like(near), margin=margin).to(dtype)
 
 
 if TYPE_CHECKING:  # all the rest has torch's types

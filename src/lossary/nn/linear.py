@@ -17,9 +17,10 @@ from torch import Tensor
 from lossary.backends.torch import fast as lean
 from lossary.backends.torch.tensors import need_elements, observed
 from lossary.catalogue import get
-from lossary.linear import linear
+from lossary.head.api import linear
 from lossary.misuse.callsites import attend
 from lossary.nn import _misuse as misuse
+from lossary.nn._class_losses import cross_entropy
 from lossary.nn._overrides import overridable
 from lossary.nn._reduction import chosen, common_dtype, in_range, need_float, refuse, shape
 
@@ -83,8 +84,6 @@ def linear_cross_entropy(
     if weight is not None and weight.shape != (classes,):
         refuse(f"linear_cross_entropy: weight: got shape {shape(weight)}, expected one number for each class")
     if options is None and _fits(input, classes):
-        from lossary.nn.functional import cross_entropy
-
         scores = theirs.linear(input, linear_weight, linear_bias)
         return cross_entropy(
             scores, target, weight, ignore_index=ignored, reduction=reduction, label_smoothing=label_smoothing
@@ -226,8 +225,6 @@ def _at_places(
     label_smoothing: float,
 ) -> Tensor:
     """Return the loss at several places: cross-entropy of logits that have further dimensions."""
-    from lossary.nn.functional import cross_entropy
-
     bias = None if linear_bias is None else linear_bias.reshape(-1)
     logits = theirs.linear(input, linear_weight.reshape(-1, input.shape[-1]), bias)
     return cross_entropy(

@@ -1,0 +1,1 @@
+"""A linear layer and its loss computed together, in chunks of rows, so that the logits are never held whole."""

@@ -1,0 +1,407 @@
+"""The problem that `lossary.linear` computes: arrays flattened to rows, options, and a loss on rows of logits.
+
+The `RowLoss` of a `LinearProblem` gives values and gradients of any rows of logits. The chunk loop
+(`lossary.head.loop`) makes these logits and carries the gradients on to hidden states, weight and bias.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from lossary import numerics
+from lossary.catalogue import Loss
+from lossary.catalogue.domains import Domain
+from lossary.errors import ArgumentError, DomainError
+from lossary.evaluate import checks, reduction
+from lossary.evaluate.call import Call, prepare
+from lossary.evaluate.reduction import Reduction
+
+HEAD = ("hidden", "weight", "bias")
+CHUNK_BYTES = 48 * 2**20  # of a chunk, by default: about a last-level cache
+MIN_CHUNK_ROWS = 256  # with fewer, adding to the gradient of the weight takes longer than the matrix product
+FREE_MEMORY_PARTS = 8  # a chunk grows to `MIN_CHUNK_ROWS` within one of so many equal parts of the free memory
+DEFINITION_COPIES = 8  # arrays of the size of a chunk that a definition holds at a time; the row kernel works in place
+
+
+def is_array(x: Any) -> bool:
+    """Whether a parameter is an array; a number that a compiler traces must not be asked for attributes."""
+    return not isinstance(x, (int, float)) and hasattr(x, "shape")
+
+
+def takes_whole_rows(loss: Loss) -> bool:
+    """Whether a loss takes a row of logits at a time, and not each logit by itself."""
+    return max(signature.rank for signature in loss.signatures) > 0
+
+
+def off_target(loss: Loss) -> float:
+    """Return the target of a logit that is not the label's, for a loss that takes each logit by itself."""
+    domain = loss.domain(loss.arguments[1])
+    if domain.kind == "set" and set(domain.values) == {-1.0, 1.0}:
+        return -1.0
+    if domain.contains(0) and domain.contains(1):
+        return 0.0
+    raise ArgumentError(f"linear: {loss.name} has targets in {domain}: pass one for each logit instead of labels")
+
+
+# --- a loss on rows of logits ----------------------------------------------------------------------------------------
+
+_LINKS = {
+    "probability": "softmax",
+    "log-probability": "log_softmax",
+    "simplex": "softmax",
+    "log-simplex": "log_softmax",
+}
+
+
+@dataclass(frozen=True)
+class RowLoss:
+    """Values and gradients of a loss on rows of logits; the arrays of the rows are a problem's.
+
+    A loss of (log-)probabilities is given the (log-)softmax of the logits. A loss of single numbers is taken of each
+    logit and summed along the row. `checked` are the domains of the loss's arrays, if their values are to be checked.
+    """
+
+    loss: Loss
+    checked: Sequence[Domain] = ()
+
+    outputs = 1  # numbers per row
+
+    @property
+    def link(self) -> str:
+        """The function of the logits that the loss takes: ``softmax``, ``log_softmax``, or empty for the logits."""
+        return _LINKS.get(self.loss.input, "") if takes_whole_rows(self.loss) else ""
+
+    @property
+    def teacher_link(self) -> str:
+        """The function of a teacher's logits that the loss takes as its second array."""
+        for alternative, signature in enumerate(self.loss.signatures):
+            if signature.inputs[1] == signature.inputs[0]:
+                return _LINKS.get(self.loss.domain(self.loss.arguments[1], alternative).kind, "")
+        return ""
+
+    def arguments(self, xp: Any, logits: Any, part: LinearProblem) -> list[Any]:
+        """Return the loss's arrays for some rows, all but the first."""
+        found = []
+        for name in self.loss.arguments[1:]:
+            array = part.arrays.get(f"row:{name}", part.arrays.get(f"all:{name}"))
+            if array is None and part.teacher is not None:
+                array = _linked(xp, self.teacher_link, part.teacher.logits(xp, logits.dtype))
+            elif not takes_whole_rows(self.loss) and array.ndim == logits.ndim - 1:
+                hit, low = xp.one_hot(xp.as_index(array)[..., None], logits), off_target(self.loss)
+                array = hit if low == 0 else hit + low * (1 - hit)
+            found.append(array)
+        return found
+
+    def call(self, xp: Any, logits: Any, part: LinearProblem, factor: Any) -> Call:
+        """Return the loss's call on rows of logits, weighted by a factor per row."""
+        given = (_linked(xp, self.link, logits), *self.arguments(xp, logits, part))
+        call = prepare(self.loss, given, part.params, check=False, defer_checks=True)
+        if factor is not None and not takes_whole_rows(self.loss):
+            factor = xp.broadcast_to(factor[..., None], logits.shape)
+        return replace(call, weights=factor)
+
+    def check(self, xp: Any, logits: Any, part: LinearProblem, start: int) -> None:
+        """Raise `DomainError` if logits, or targets that are whole rows, have values outside their domain."""
+        for name, allowed in zip(self.loss.arguments, self.checked, strict=False):
+            array = part.arrays.get(f"row:{name}") if name != self.loss.arguments[0] else None if self.link else logits
+            if array is None or array.ndim != logits.ndim:
+                continue
+            try:
+                checks.domain(xp, self.loss, name, allowed, array, None, part.classes)  # no row here has weight 0
+            except DomainError as error:
+                error.add_note(f"Rows are counted from row {start} of those that count: logits are made in chunks.")
+                raise
+
+    def values(self, xp: Any, logits: Any, part: LinearProblem) -> tuple[Any, ...]:
+        """Return the weighted value of each row, in operations that a framework can differentiate."""
+        call = self.call(xp, logits, part, None)
+        each = call.values(call.backend.evaluate(call))
+        return (reduction.weigh(xp, self._sum_of_row(each), part.coefficients),)
+
+    def _sum_of_row(self, each: Any) -> Any:
+        return each if takes_whole_rows(self.loss) else each.sum(-1)
+
+    def values_and_gradient(
+        self,
+        xp: Any,
+        logits: Any,
+        part: LinearProblem,
+        factors: Sequence[Any],
+        scale: Any,
+        gradient: bool,
+        threads: int | None,
+    ) -> tuple[tuple[Any, ...], Any]:
+        """Return the values times their factors, and their gradient in the logits times factor and scale, or None.
+
+        With `threads` (0 leaves the number to the kernel) the logits may be overwritten, and a kernel writes the
+        gradient over them. With None everything is computed by operations that a framework can differentiate again.
+        """
+        (factor,) = factors
+        order, whole_rows = int(gradient), takes_whole_rows(self.loss)
+        call = self.call(xp, logits, part, factor)
+        if threads is not None and whole_rows and not self.link:
+            done = _over_logits(self.loss, xp, logits, call, scale, gradient, threads)
+            if done is not None:
+                values = done.values if factor is None else reduction.weigh(xp, done.values, factor)
+                return (values,), logits
+        done = None if threads is None else call.backend.fused(call, "each", order, scale, None)
+        at = self.loss.wrt.index(self.loss.arguments[0])
+        if done is not None:
+            each, derivative = done.value, done.derivatives[at] if gradient else None
+        else:
+            value, derivatives, _ = call.pull(order)
+            each = reduction.weigh(xp, call.values(value), call.weights)
+            derivative = call.restore(derivatives[0], _product(call.weights, scale))[at] if gradient else None
+        through_link = _gradient_through_link(xp, self.link, logits, derivative) if gradient else None
+        return (self._sum_of_row(each),), through_link
+
+
+@dataclass(frozen=True)
+class LogProbsAndEntropy(RowLoss):
+    """The log-probability of a label, and the entropy of the distribution of its row."""
+
+    outputs = 2
+
+    def values(self, xp: Any, logits: Any, part: LinearProblem) -> tuple[Any, ...]:
+        """Return the two, in operations that a framework can differentiate."""
+        return self.values_and_gradient(xp, logits, part, (part.coefficients,) * 2, 1.0, False, None)[0]
+
+    def values_and_gradient(
+        self,
+        xp: Any,
+        logits: Any,
+        part: LinearProblem,
+        factors: Sequence[Any],
+        scale: Any,
+        gradient: bool,
+        threads: int | None,
+    ) -> tuple[tuple[Any, ...], Any]:
+        """Return both quantities times their factors, and the gradient of the sum of the two."""
+        if threads is not None and (not gradient or _all_zero(xp, factors[1])):  # no gradient of the entropy is wanted
+            call = self.call(xp, logits, part, -factors[0] if gradient else None)
+            further = () if gradient else ("entropy",)
+            done = _over_logits(self.loss, xp, logits, call, scale, gradient, threads, further)
+            if done is not None:
+                found = (-done.values, done.values if gradient else done.entropy)
+                return tuple(reduction.weigh(xp, q, f) for q, f in zip(found, factors, strict=True)), logits
+        temperature, cap = part.params["temperature"], part.params["soft_cap"]
+        capped = logits if cap is None else cap * xp.tanh(logits / cap)
+        log_probs, probs, _ = numerics.log_softmax(xp, capped / temperature)
+        one_hot = xp.one_hot(xp.as_index(part.arrays["row:target"])[..., None], logits)
+        log_probability = xp.sum(numerics.times(xp, one_hot, log_probs))
+        entropy = -xp.sum(numerics.times(xp, probs, log_probs))
+        found = tuple(
+            reduction.weigh(xp, q[..., 0], f) for q, f in zip((log_probability, entropy), factors, strict=True)
+        )
+        if not gradient:
+            return found, None
+        of_scaled = (1.0 if cap is None else numerics.sech_squared(xp, logits / cap)) / temperature
+        of_log_probability = -numerics.residual_probabilities(xp, log_probs, probs, one_hot, xp.sum(one_hot))
+        of_entropy = -numerics.times(xp, probs, log_probs + entropy)
+        first, second = (
+            _weighed_rows(xp, grad * of_scaled, factor, scale)
+            for grad, factor in zip((of_log_probability, of_entropy), factors, strict=True)
+        )
+        return found, first + second
+
+
+def _all_zero(xp: Any, factor: Any) -> bool:
+    seen = None if factor is None else xp.readable(factor)
+    return seen is not None and not seen.any()
+
+
+def _weighed_rows(xp: Any, grad: Any, factor: Any, scale: Any) -> Any:
+    by = _product(factor, scale)
+    return reduction.weigh(xp, grad, by[..., None] if getattr(by, "shape", ()) else by)
+
+
+def is_one(scale: Any) -> bool:
+    """Whether a scale is the number 1; of a scale on a device it is not asked."""
+    return isinstance(scale, float) and scale == 1.0
+
+
+def _product(factor: Any, scale: Any) -> Any:
+    return scale if factor is None else factor if is_one(scale) else factor * scale
+
+
+def _linked(xp: Any, link: str, logits: Any) -> Any:
+    """Return the link's function of logits."""
+    if not link:
+        return logits
+    log_probabilities, probabilities, _ = numerics.log_softmax(xp, logits)
+    return log_probabilities if link == "log_softmax" else probabilities
+
+
+def _gradient_through_link(xp: Any, link: str, logits: Any, grad: Any) -> Any:
+    """Return the gradient in the logits, given that in the link's function of them."""
+    if not link:
+        return grad
+    probabilities = numerics.log_softmax(xp, logits)[1]
+    if link == "log_softmax":
+        return grad - probabilities * xp.sum(grad)
+    return probabilities * (grad - xp.sum(probabilities * grad))
+
+
+# --- the row kernel --------------------------------------------------------------------------------------------------
+
+
+def row_kernel(loss: Loss) -> Any:
+    """Return the kernel that can write a loss's gradient over the logits, or None if the loss has no such kernel."""
+    from lossary.kernels import table
+
+    kernel = table.find(loss)
+    if kernel is None:
+        return None
+    from lossary.kernels.cpu.softmax.losses import SoftmaxKernel
+
+    return kernel if isinstance(kernel, SoftmaxKernel) else None
+
+
+def _over_logits(
+    loss: Loss,
+    xp: Any,
+    logits: Any,
+    call: Call,
+    scale: Any,
+    gradient: bool,
+    threads: int,
+    further: Sequence[str] = (),
+) -> Any:
+    """Evaluate a loss by its row kernel, the gradient written over the logits; None if no kernel takes the call."""
+    kernel, memory = row_kernel(loss), xp.readable(logits)
+    if kernel is None or memory is None or logits.size == 0:
+        return None
+    params = {name: xp.readable(p) if is_array(p) else p for name, p in call.params.items()}
+    arrays = [memory, *(xp.readable(a) for a in call.arrays[1:])]
+    plan = kernel.spec(replace(call, arrays=arrays, params=params))
+    if plan is None:
+        return None
+    from lossary.kernels.cpu.softmax.host import softmax_rows
+
+    target = arrays[1]
+    done = softmax_rows(
+        memory,
+        target[..., 0] if target.dtype.kind in "iu" else target,
+        plan,
+        dtype=memory.dtype,
+        weights=None if call.weights is None else xp.readable(call.weights),
+        scale=float(scale),
+        gradient=gradient,
+        outputs=further,
+        count=threads,
+        out=memory if gradient else None,
+    )
+    values, entropy = (None if a is None else xp.asarray(a, "values", logits) for a in (done.values, done.entropy))
+    return replace(done, values=values, entropy=entropy)
+
+
+# --- the problem -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """The arrays of a linear layer and its input; without a weight `hidden` holds the logits."""
+
+    hidden: Any
+    weight: Any
+    bias: Any
+
+    def logits(self, xp: Any, dtype: Any) -> Any:
+        """Return the logits in a type, made by operations that a framework can differentiate."""
+        if self.weight is None:
+            return self.hidden
+        logits = xp.matmul(xp.cast(self.hidden, dtype), xp.transpose(xp.cast(self.weight, dtype)))
+        return logits if self.bias is None else logits + xp.cast(self.bias, dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class LinearProblem:
+    """A checked call of a head and a loss, its arrays flattened to rows.
+
+    `arrays` are the loss's further arrays: ``row:name`` has one entry per row, ``all:name`` is the same for all rows.
+    One that is missing is made of the logits of the `teacher`. `coefficients` are the weights of the rows, or None, and
+    `batch` is the shape of the values.
+    """
+
+    rows: RowLoss
+    hidden: Any
+    weight: Any
+    bias: Any
+    arrays: Mapping[str, Any]
+    teacher: LinearHead | None
+    coefficients: Any
+    params: Mapping[str, Any]
+    batch: tuple[int, ...]
+    dtype: Any
+    reduction: Reduction
+    denominator: Any
+    chunk: int | None
+    memory: int | None
+    xp: Any = field(repr=False)
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return int(self.hidden.shape[0])
+
+    @property
+    def classes(self) -> int:
+        """How many logits a row has."""
+        return int(self.weight.shape[0])
+
+    @property
+    def tensors(self) -> dict[str, Any]:
+        """All arrays by name: those of the head first."""
+        found = {"hidden": self.hidden, "weight": self.weight, "bias": self.bias, "coefficients": self.coefficients}
+        found |= self.arrays
+        if self.teacher is not None:
+            found |= {f"teacher:{name}": getattr(self.teacher, name) for name in HEAD}
+        found |= {f"param:{name}": value for name, value in self.params.items() if is_array(value)}
+        return {name: array for name, array in found.items() if array is not None}
+
+    def on(self, tensors: Mapping[str, Any]) -> LinearProblem:
+        """Return the same problem on other arrays, by the names of `tensors`."""
+        teacher = self.teacher
+        if teacher is not None:
+            teacher = LinearHead(*(tensors.get(f"teacher:{name}") for name in HEAD))
+        return replace(
+            self,
+            hidden=tensors["hidden"],
+            weight=tensors["weight"],
+            bias=tensors.get("bias"),
+            coefficients=tensors.get("coefficients"),
+            arrays={name: tensors[name] for name in self.arrays},
+            teacher=teacher,
+            params={name: tensors.get(f"param:{name}", value) for name, value in self.params.items()},
+        )
+
+    def part(self, where: Any) -> LinearProblem:
+        """Return the problem of some of the rows: a slice, or an array of their numbers."""
+        return self.on({name: a[where] if _has_rows(name) else a for name, a in self.tensors.items()})
+
+    def spans(self, count: int, in_place: bool, free_bytes: float) -> Iterator[slice]:
+        """Divide rows into chunks of about the same length; `in_place` says that a kernel overwrites the logits."""
+        if not count:
+            return
+        if self.chunk is not None:
+            rows = self.chunk
+        else:
+            copies = 1 if in_place else DEFINITION_COPIES
+            row_bytes = max(1, self.classes) * int(self.dtype.itemsize) * copies
+            budget = self.memory
+            if budget is None:
+                budget = int(max(CHUNK_BYTES, min(MIN_CHUNK_ROWS * row_bytes, free_bytes / FREE_MEMORY_PARTS)))
+            rows = max(1, budget // row_bytes)
+        rows = -(-count // -(-count // rows))
+        for start in range(0, count, rows):
+            yield slice(start, min(start + rows, count))
+
+    def divisor(self) -> Any:
+        """Return the number that the weighted sum is divided by."""
+        return reduction.scale(self.xp, (self.count,), self.dtype, self.coefficients, self.reduction, self.denominator)
+
+
+def _has_rows(name: str) -> bool:
+    return name in ("hidden", "coefficients", "teacher:hidden") or name.startswith("row:")
