@@ -29,7 +29,7 @@ INNER: dict[str, set[str]] = {
     "errors": set(),
     "settings": {"errors"},
     "numerics": set(),
-    "catalogue": {"errors", "pairs"},
+    "catalogue": {"errors", "numerics", "pairs"},
     "pairs": {"numerics", "catalogue.signatures"},
     "tolerances": {"numerics", "catalogue"},
     "losses": {"numerics", "catalogue", "pairs"},

@@ -92,6 +92,7 @@ def loss(
             parameters=parameters or {},
             special=special or {},
             kernel=kernel,
+            wrt=wrt,
             derivatives=derivatives,
             properties=frozenset(properties),
             elicits=elicits,
@@ -129,13 +130,17 @@ def _check_words(record: Loss) -> None:
     for kind, (words, known) in given.items():
         if wrong := unknown(kind, words, known):
             raise ValueError(f"{record.name}: {wrong}")
-    for text in (record.input, *record.domains.values()):
-        if text not in CONVENTIONS:
+    domains = [text.removeprefix("(c) ") for text in record.parameters.values()]
+    targets = [text.strip() for text in (record.target or "real").split("|")]
+    for kind, texts in (("convention", [record.input, *record.domains.values()]), ("domain", targets + domains)):
+        for text in texts:
             try:
-                parse_domain(text)
-            except ValueError:
-                wrong = unknown("input convention", [text], CONVENTIONS)
-                raise ValueError(f"{record.name}: {wrong}; a domain such as '[0, 1]' may stand in its place") from None
+                parse_domain(CONVENTIONS.get(text, text) if kind == "convention" else text)
+            except ValueError as wrong:
+                if kind == "domain":
+                    raise ValueError(f"{record.name}: {wrong}") from None
+                hint = f"{unknown('convention', [text], CONVENTIONS)}; a domain such as '[0, 1]' may stand in its place"
+                raise ValueError(f"{record.name}: {hint}") from None
 
 
 def _check_special(record: Loss) -> None:

@@ -55,6 +55,6 @@ def unknown(kind: str, words: Iterable[str], known: Iterable[str]) -> str:
     known = tuple(known)
     for word in words:
         if word not in known:
-            every = ", ".join(filter(None, known))
+            every = ", ".join(filter(None, known)) or "none"
             return f"unknown {kind} {word!r}{suggest(word, known) or f': there are {every}'}"
     return ""
