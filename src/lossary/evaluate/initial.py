@@ -159,11 +159,11 @@ def _closed_form(call: Call, mean: Mean) -> Any:
     moved = {name for name, value in given.items() if np.ndim(value) or value != loss.defaults[name]}
     if loss.link is None or moved - {loss.elicits}:
         return None
-    if loss.elicits in ("median", "quantile"):
-        level = 0.5 if loss.elicits == "median" else float(mean.params["quantile"])
-        return loss.link.link(registry.namespace(mean.targets), _quantile(mean.targets, mean.weights, level))
-    if loss.elicits != "mean":
+    if not loss.elicits:
         return None
+    if loss.elicits != "mean":
+        level = float(mean.params.get(loss.elicits, 0.5))
+        return loss.link.link(registry.namespace(mean.targets), _quantile(mean.targets, mean.weights, level))
     target = call.domains[1]
     if target.kind == "index":
         average = np.zeros(mean.shape)
