@@ -7,6 +7,7 @@ import doctest
 import inspect
 import math
 import pickle
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +20,7 @@ import lossary
 import oracles
 from exact import Exact, ExactAtExtremes
 from lossary import numerics
+from lossary.backends import registry
 from lossary.catalogue import Loss
 from lossary.catalogue.branches import undeclared
 from lossary.pairs import cosine, euclidean, protocol
@@ -497,3 +499,65 @@ def test_every_family_lists_exactly_its_losses() -> None:
 
     listed = {name for name in dir(rooms) if isinstance(getattr(rooms, name), Loss)}
     assert listed == set(lossary.names())
+
+
+# --- what a record may say --------------------------------------------------------------------------------------------
+
+GIVEN = {"family": "regression", "signature": "(),()->()", "input": "real", "target": "real", "formula": "0"}
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"family": "regresion"}, "unknown family 'regresion': did you mean regression?"),
+        ({"family": "quux"}, "unknown family 'quux': there are regression, classification,"),
+        ({"properties": ("convex", "convx")}, "unknown property 'convx': did you mean convex?"),
+        ({"elicits": "men"}, "'men': did you mean mean?"),
+        ({"input": "logt"}, "unknown convention 'logt': did you mean logit?"),
+        ({"domains": {"pred": "[0, a]"}}, "unknown convention"),
+        ({"domains": {"tagret": "real"}}, "unknown array in domains 'tagret': did you mean target?"),
+        ({"wrt": ("prd",)}, "unknown array in wrt 'prd': did you mean pred?"),
+        ({"parameters": {"detla": "real"}}, "unknown parameter 'detla': did you mean delta?"),
+        ({"parameters": {"delta": "(0, one)"}}, "domain '(0, one)' cannot be parsed"),
+        ({"target": "{0 1}"}, "domain '{0 1}' cannot be parsed"),
+    ],
+)
+def test_a_word_that_no_record_may_use_is_refused_with_the_nearest(facts: dict[str, Any], said: str) -> None:
+    def unheard_of(xp: Any, pred: Any, target: Any, *, delta: float = 1.0) -> Iterator[Any]:
+        yield pred - target
+
+    with pytest.raises(ValueError, match=re.escape(said)) as refusal:
+        lossary.catalogue.loss(**{**GIVEN, **facts})(unheard_of)
+    assert str(refusal.value).startswith("unheard_of: ")
+    assert "unheard_of" not in lossary.names()
+
+
+def test_the_decorator_lists_every_word_and_every_word_is_used() -> None:
+    from lossary.catalogue.vocabulary import ELICITS, FAMILIES, PROPERTIES
+
+    text = " ".join((lossary.catalogue.loss.__doc__ or "").split())
+    assert not [word for word in (*FAMILIES, *PROPERTIES, *filter(None, ELICITS)) if f"``{word}``" not in text]
+    assert {loss.family for loss in ALL} == set(FAMILIES)
+    assert set().union(*(loss.properties for loss in ALL)) == set(PROPERTIES)
+
+
+@every_loss
+def test_the_unbounded_form_is_a_loss_of_unbounded_input(loss: Loss) -> None:
+    if loss.unbounded_form:
+        other = lossary.get(loss.unbounded_form)
+        assert other.name == loss.unbounded_form, "by its name, not an alias"
+        assert other.input in ("logit", "log-rate") and not other.domain(other.arguments[0]).bounded
+
+
+def test_an_unbounded_form_computes_the_same_from_logits_and_log_rates() -> None:
+    rng = np.random.default_rng(0)
+    for loss in ALL:
+        if not loss.unbounded_form:
+            continue
+        other = lossary.get(loss.unbounded_form)
+        alternative = [signature.inputs for signature in other.signatures].index(loss.signatures[0].inputs)
+        scores, target = random_arrays(other, rng, alternative=alternative)
+        xp = registry.namespace(scores)
+        # Apart, if at all, by a number that the target alone decides.
+        gaps = [loss(loss.activation.inverse(xp, z), target) - other(z, target) for z in (scores, 0.5 * scores)]
+        np.testing.assert_allclose(*gaps, atol=1e-12)

@@ -76,13 +76,16 @@ def parse_domain(text: str) -> Domain:
         return Domain(text, "length", 0.0, math.inf, (True, False), dimension=text.removeprefix("length of "))
     if text.startswith("one of "):
         return Domain(text, "one of", choices=tuple(w.strip() for w in text.removeprefix("one of ").split(",")))
-    if text.startswith("{"):
-        return Domain(text, "set", values=tuple(float(v) for v in text.strip("{}").split(",")))
     interval = re.fullmatch(r"([\[(])\s*([^,]+?)\s*,\s*([^,]+?)\s*([\])])", text)
-    if interval is None:
-        raise ValueError(f"domain {text!r} is not understood: see lossary.catalogue.domains.parse_domain")
-    left, low, high, right = interval.groups()
-    return Domain(text, "interval", float(low), float(high), (left == "[", right == "]"))
+    try:
+        if text.startswith("{") and text.endswith("}"):
+            return Domain(text, "set", values=tuple(float(v) for v in text.strip("{}").split(",")))
+        if interval is not None:
+            left, low, high, right = interval.groups()
+            return Domain(text, "interval", float(low), float(high), (left == "[", right == "]"))
+    except ValueError:  # of `float`
+        pass
+    raise ValueError(f"domain {text!r} cannot be parsed: see lossary.catalogue.domains.parse_domain")
 
 
 # What each input convention admits, pointwise. A row over classes, core dimension `c`, is stricter: see `admits`.

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from lossary.catalogue import links
 from lossary.catalogue.branches import branching
 from lossary.catalogue.domains import Domain, admits, domain_in_words, parse_domain
 from lossary.catalogue.signatures import Signature, parse_signatures, shape_in_words
@@ -50,6 +51,9 @@ class Engine(Protocol):
     def bind(self, loss: Loss, params: Mapping[str, Any]) -> Loss:
         """Return the loss with some parameters fixed."""
 
+    def initial_score(self, loss: Loss, target: Any, **options: Any) -> Any:
+        """Return the constant prediction of the least mean."""
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Loss:
@@ -79,6 +83,8 @@ class Loss:
     wrt: tuple[str, ...] = ()
     derivatives: int = 2
     properties: frozenset[str] = frozenset()
+    elicits: str = ""
+    unbounded_form: str = ""
     coupling: Coupling | None = None
     conditions: Mapping[str, Condition] = field(default_factory=dict)
     bound: Mapping[str, Any] = field(default_factory=dict)
@@ -125,6 +131,30 @@ class Loss:
         array([4.])
         """
         return self.engine.bind(self, params)
+
+    def initial_score(
+        self, target: Any, weight: Any = None, mask: Any = None, classes: int | None = None, **params: Any
+    ) -> Any:
+        """Return the constant prediction that minimises the mean of the loss over some targets.
+
+        It is what a booster starts from, and the bias of the last layer of a network that knows nothing yet: a number
+        for a pointwise loss, a row of numbers for a loss on rows of classes, in double precision and in the convention
+        of the loss's input (a logit, a log-rate, a probability ...). It is finite: where the best one would not be, as
+        for a class that never occurs, its probability is taken to be 2.2e-16.
+
+        The mean, median or quantile of the targets gives it where the loss `elicits` one of them, and a search where it
+        does not, or where a parameter such as a class weight moves it. Where every prediction between two is as good,
+        it is halfway. `classes` is the number of classes of labels given as indices, by default what the labels show.
+
+        >>> import lossary
+        >>> lossary.poisson_nll.initial_score([0, 3, 6]) == math.log(3)
+        True
+        >>> lossary.absolute_error.initial_score([1.0, 2.0, 30.0], weight=[1, 1, 5])
+        30.0
+        >>> lossary.softmax_cross_entropy.initial_score([0, 0, 1, 2]).round(3)
+        array([-0.693, -1.386, -1.386])
+        """
+        return self.engine.initial_score(self, target, weight=weight, mask=mask, classes=classes, **params)
 
     # -- facts that follow from the others --------------------------------------------------------------------------
 
@@ -244,6 +274,54 @@ class Loss:
     def _special_text(self, name: str) -> str:
         values = ", ".join(f"{value:g}" for value in self.special.get(name, ()))
         return f"; special: {values}" if values else ""
+
+    @cached_property
+    def link(self) -> links.Link | None:
+        """The link between the input and the mean of the target; None where the input says nothing of a mean.
+
+        ``loss.link.inverse(xp, prediction)`` is the prediction in the units of the target (for labels, the probability
+        of a class); ``loss.link.link(xp, mean)`` is the input that predicts that mean.
+
+        >>> import lossary
+        >>> lossary.binary_cross_entropy_with_logits.link, lossary.poisson_nll.link, lossary.hinge.link
+        (<link logit, inverse sigmoid>, <link log, inverse exp>, None)
+        """
+        if self.coupling is not None or self.optional or len(self.arguments) < 2:
+            return None
+        target = self.argument_domains[0][1] if self.target else None
+        return links.mean_link(self.input, self.signatures[0].inputs[0], target, self.input == self.target)
+
+    @cached_property
+    def activation(self) -> links.Link:
+        """The link whose inverse makes the loss's input of unbounded outputs, as the last layer of a model does.
+
+        >>> import lossary
+        >>> lossary.nll.activation.inverse_name, lossary.binary_cross_entropy.activation.inverse_name
+        ('log_softmax', 'sigmoid')
+        """
+        return links.activation(self.domain(self.arguments[0]))
+
+    def undecided(self, classes: int = 2) -> float | None:
+        """Return the input that predicts every class alike; None for a loss whose input says nothing of classes."""
+        return links.undecided(self.input, classes)
+
+    @property
+    def constant_hessian(self) -> bool:
+        """Whether the diagonal of the Hessian is one number for all examples, whatever the prediction.
+
+        A booster computes it once then. It may be 0: see `degenerate_hessian`.
+        """
+        return bool(self.properties & {"constant curvature", "piecewise linear"})
+
+    @property
+    def degenerate_hessian(self) -> bool:
+        """Whether the diagonal of the Hessian is 0 or negative on part of the domain, at default parameters.
+
+        A Newton step ``-gradient / hessian`` is of no use there: put a positive number in place of the Hessian, as
+        scikit-learn does where its losses say `approx_hessian`.
+        """
+        flat = {"piecewise linear", "partly linear"}
+        return self.derivatives < 2 or "convex" not in self.properties or bool(self.properties & flat)
 
     @property
     def doc(self) -> str:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from lossary.catalogue.domains import CONVENTIONS, parse_domain
 from lossary.catalogue.record import ENTERED, Condition, Definition, Loss, dress
 from lossary.catalogue.tasks import has_labels
+from lossary.catalogue.vocabulary import ELICITS, FAMILIES, PROPERTIES, unknown
 from lossary.errors import ArgumentError, UnknownLossError, did_you_mean, nearest, suggest
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ def loss(
     wrt: tuple[str, ...] = (),
     derivatives: int = 2,
     properties: tuple[str, ...] = (),
+    elicits: str = "",
+    unbounded_form: str = "",
     coupling: Coupling | None = None,
     conditions: Mapping[str, Condition] | None = None,
 ) -> Callable[[Definition], Loss]:
@@ -41,9 +45,10 @@ def loss(
 
     Parameters
     ----------
-    family: the room of the catalogue: ``regression``, ``classification``, ``margin``, ``imbalance``, ...
+    family: ``regression``, ``classification``, ``margin``, ``imbalance``, ``likelihood``, ``divergence``, ``metric``,
+        ``segmentation``, ``sequence``, ``structured``, ``penalty``, ``preference`` or ``sampling``.
     signature: core dimensions of one example, ``"(c),()->() | (c),(c)->()"``.
-    input: convention of the arrays that are predicted (a key of `lossary.catalogue.domains.CONVENTIONS`).
+    input: convention of the arrays that are predicted (a key of `lossary.catalogue.domains.CONVENTIONS`), or a domain.
     target: domain of the array called `target` or `labels`; alternatives match those of the signature; `None` if there
         is no target.
     formula: LaTeX of the value of one example.
@@ -59,7 +64,13 @@ def loss(
     wrt: arrays the definition differentiates; the first one if not said.
     derivatives: how many follow the value: 2 for gradient and Hessian, 1 for gradient only.
     properties: ``convex``, ``strongly convex``, ``proper``, ``bounded``, ``symmetric``, ``lipschitz``, ``smooth``,
-        ``calibrated``, ``evaluation`` (no useful gradient).
+        ``robust``, ``calibrated``, ``evaluation`` (no useful gradient); of the Hessian's diagonal, ``constant
+        curvature``, ``piecewise linear`` (it is 0), ``partly linear`` (it is 0 on part of the domain).
+        `lossary.catalogue.vocabulary` says what each means.
+    elicits: the statistic of the targets that the best constant prediction is, at default parameters: ``mean``,
+        ``median``, or ``quantile`` (of the level that a parameter of that name has).
+    unbounded_form: the name of the loss that computes the same from an unbounded input: of logits where this one takes
+        probabilities, of log-rates where it takes rates.
     coupling: how a batch becomes rows, for losses that compare examples with each other.
     conditions: what must hold between the arrays of an example, in words that follow "expected", with the function that
         tells whether it does (`Condition`).
@@ -81,11 +92,15 @@ def loss(
             parameters=parameters or {},
             special=special or {},
             kernel=kernel,
+            wrt=wrt,
             derivatives=derivatives,
             properties=frozenset(properties),
+            elicits=elicits,
+            unbounded_form=unbounded_form,
             coupling=coupling,
             conditions=conditions or {},
         )
+        _check_words(record)
         first = record.arguments[:1]
         ignored = {"ignore_index": "integer"} if has_labels(record) else {}
         record = replace(record, wrt=wrt or first, parameters=dict(record.parameters) | ignored)
@@ -99,6 +114,33 @@ def loss(
         return record
 
     return enter
+
+
+def _check_words(record: Loss) -> None:
+    """Raise `ValueError` for a word that no record may use, with the nearest ones that it may."""
+    arguments = record.arguments
+    given: dict[str, tuple[Iterable[str], Iterable[str]]] = {
+        "family": ([record.family], FAMILIES),
+        "property": (sorted(record.properties), PROPERTIES),
+        "statistic that it elicits": ([record.elicits], ELICITS),
+        "array in wrt": (record.wrt, arguments),
+        "array in domains": (record.domains, (*arguments, *record.row_arguments)),
+        "parameter": (record.parameters, record.defaults),
+    }
+    for kind, (words, known) in given.items():
+        if wrong := unknown(kind, words, known):
+            raise ValueError(f"{record.name}: {wrong}")
+    domains = [text.removeprefix("(c) ") for text in record.parameters.values()]
+    targets = [text.strip() for text in (record.target or "real").split("|")]
+    for kind, texts in (("convention", [record.input, *record.domains.values()]), ("domain", targets + domains)):
+        for text in texts:
+            try:
+                parse_domain(CONVENTIONS.get(text, text) if kind == "convention" else text)
+            except ValueError as wrong:
+                if kind == "domain":
+                    raise ValueError(f"{record.name}: {wrong}") from None
+                hint = f"{unknown('convention', [text], CONVENTIONS)}; a domain such as '[0, 1]' may stand in its place"
+                raise ValueError(f"{record.name}: {hint}") from None
 
 
 def _check_special(record: Loss) -> None:

@@ -1,7 +1,8 @@
-"""What is refused, in words: shapes from the signature, values from the domains, parameters from their ranges.
+"""Checks of a call: arguments, shapes, values and parameters, with error sentences derived from the records.
 
-Nothing here knows a particular loss; every sentence is derived from the record. Checks of shapes always run. Checks
-of values run where reading the data costs about a hundredth of the loss itself, that is, on the CPU.
+Nothing here names a particular loss: shapes follow from the signature, values from the domains, parameters from their
+ranges, and a loss to use instead from `lossary.catalogue.related`. Checks of shapes always run. Checks of values run
+where reading the data costs about a hundredth of the loss itself, that is, on the CPU.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from lossary import settings, tolerances
 from lossary.backends import registry
-from lossary.catalogue import Loss, get, names
+from lossary.catalogue import Loss, related
 from lossary.catalogue.domains import CONVENTIONS, Domain
 from lossary.catalogue.signatures import Signature, dimension
 from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError, digits, suggest
@@ -233,9 +234,10 @@ def _batch(loss: Loss, signature: Signature, arrays: Sequence[Any]) -> tuple[int
 def _unequal(loss: Loss, signature: Signature, arrays: Sequence[Any], name: str, owner: str) -> str:
     a, b = (tuple(arrays[loss.arguments.index(n)].shape) for n in (owner, name))
     if a == b and len(signature.inputs[loss.arguments.index(owner)]) == 1 and loss.domain(name).kind == "index":
+        other = related.for_distributions(loss)
         return (
             f"{loss.name}: {name}: takes class indices of shape {a[:-1]}, got rows of shape {b}; for rows of 0 and 1 "
-            f"pass {name}.argmax(-1){_for_distributions(loss)}"
+            f"pass {name}.argmax(-1)" + (f", for distributions use a loss that takes them: {other}" if other else "")
         )
     text = f"{loss.name}: {owner} has shape {a} but {name} has shape {b}; expected the same"
     cores = {n: len(signature.inputs[loss.arguments.index(n)]) for n in (owner, name)}
@@ -249,14 +251,6 @@ def _unequal(loss: Loss, signature: Signature, arrays: Sequence[Any], name: str,
     elif cores[owner] == 1 and cores[name] == 0 and len(a) > 2 and b == (a[0], *a[2:]):
         text += f". Classes go last: numpy.moveaxis({owner}, 1, -1)"
     return text
-
-
-def _for_distributions(loss: Loss) -> str:
-    """Return what to use for targets that are distributions: a loss of the same input that takes them, if there is."""
-    for other in map(get, names(input=loss.input)):
-        if any(len(domains) == 2 and domains[1].kind == "simplex" for domains in other.argument_domains):
-            return f", for distributions use a loss that takes them: {other.name}"
-    return ""
 
 
 # --- values ---------------------------------------------------------------------------------------------------------
@@ -400,7 +394,7 @@ def _hint(loss: Loss, name: str, allowed: Domain, x: Any, classes: int) -> str:
     values = set(np.unique(finite[:10_000]).tolist())
     if allowed.kind == "index":
         if classes == 1:
-            return ". There is only one class: for a yes/no target use binary_cross_entropy_with_logits"
+            return f". There is only one class: for a yes/no target use {related.for_yes_no(loss)}"
         if low >= 1 and high == classes and len(values) > 1:
             return f". The labels look 1-based: subtract 1 (they run from {low:g} to {high:g})"
         if low < 0 and low in (-1, -100) and "ignore_index" in loss.defaults:
@@ -420,24 +414,20 @@ def _hint(loss: Loss, name: str, allowed: Domain, x: Any, classes: int) -> str:
         if values == {0.0, 255.0}:
             return ". The labels are 0 and 255: divide by 255"
         if loss.input == "probability" and allowed.kind == "interval":
-            return ". These look like logits: " + _logit_form(loss)
+            form = f"use {loss.unbounded_form}" if loss.unbounded_form else "apply the sigmoid first"
+            return f". These look like logits: {form}"
     if name == "var" and low < 0:
         return ". If these are log-variances, pass their exponential"
     if allowed.text == CONVENTIONS["distance"] == CONVENTIONS["rate"] and low < 0 and name == loss.arguments[0]:
-        if loss.input == "rate":
-            return f". If these are log-rates, use {loss.name.removesuffix('_rate')}"
+        if loss.input == "rate" and loss.unbounded_form:
+            return f". If these are log-rates, use {loss.unbounded_form}"
         if loss.input == "distance":
-            return ". These look like scores, and a distance is >= 0: use hinge for scores"
+            return f". These look like scores, and a distance is >= 0: use {related.for_scores(loss)} for scores"
     if allowed.text == CONVENTIONS["similarity"]:
         return ". These are not cosines: scale embeddings and class weights to length 1 before multiplying them"
     if allowed.kind == "count" and (finite != np.floor(finite)).any():
-        return ". Counts are whole numbers; for amounts use tweedie_deviance or gamma_nll"
+        return f". Counts are whole numbers; for amounts use {related.one_of(related.for_amounts())}"
     return ""
-
-
-def _logit_form(loss: Loss) -> str:
-    twin = f"{loss.name}_with_logits"
-    return f"use {twin}" if twin in names() else "apply the sigmoid first"
 
 
 _ROWS = 64  # of a large array that are looked at, unless everything is asked for
@@ -460,10 +450,12 @@ def _rows(loss: Loss, name: str, allowed: Domain, x: Any, keep: Any) -> None:
     shown = np.array2string(rows[row][:6], precision=4, separator=", ")
     expected = "log-probabilities, whose exponentials sum to 1" if logarithms else "probabilities, which sum to 1"
     if logarithms and others:
-        hint = ". These are probabilities (rows sum to 1): pass their logarithm, or the logits to softmax_cross_entropy"
+        hint = ". These are probabilities (rows sum to 1): pass their logarithm" + (
+            f", or the logits to {loss.unbounded_form}" if loss.unbounded_form else ""
+        )
     elif logarithms:
         hint = f" (they sum to {sums[row]:.4g}). If these are logits, subtract their logsumexp" + (
-            " or use softmax_cross_entropy" if loss.name == "nll" else ""
+            f" or use {loss.unbounded_form}" if loss.unbounded_form else ""
         )
     elif others:
         hint = ". These are log-probabilities: pass their exponential"
@@ -472,5 +464,5 @@ def _rows(loss: Loss, name: str, allowed: Domain, x: Any, keep: Any) -> None:
     else:
         hint = f" (it sums to {sums[row]:.4g})"
     if x.ndim == 1 and not logarithms and ((x == 0) | (x == 1)).all():
-        hint += ". One dimension is one example: for yes/no targets use binary_cross_entropy_with_logits"
+        hint += ". One dimension is one example: for yes/no targets use " + related.for_yes_no(loss)
     raise DomainError(f"{loss.name}: {name}: row {places[row]} is {shown}, expected {expected}{hint}")

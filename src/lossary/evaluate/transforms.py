@@ -16,6 +16,7 @@ from lossary.catalogue import Loss, dress, get
 from lossary.errors import ArgumentError
 from lossary.evaluate import checks, hooks, reduction
 from lossary.evaluate.call import Call, prepare, scaled
+from lossary.evaluate.initial import initial_score as initial_score
 from lossary.evaluate.reduction import Reduction
 
 

@@ -39,6 +39,8 @@ LABELS_OR_SOFT = "(c),()->() | (c),(c)->()"
     likelihood="Bernoulli outcome: -log P(y; p) = -y log p - (1 - y) log(1 - p)",
     references=("Good 1952, Rational decisions, doi:10.1111/j.2517-6161.1952.tb00104.x",),
     properties=("convex", "proper"),
+    elicits="mean",
+    unbounded_form="binary_cross_entropy_with_logits",
 )
 def binary_cross_entropy(xp: Any, probs: Any, target: Any) -> Iterator[Any]:
     """Minus the log of the probability given to a yes/no outcome, from probabilities.
@@ -74,6 +76,7 @@ def binary_cross_entropy(xp: Any, probs: Any, target: Any) -> Iterator[Any]:
     references=("Cox 1958, The regression analysis of binary sequences, doi:10.1111/j.2517-6161.1958.tb00292.x",),
     parameters={"pos_weight": "[0, inf)", "label_smoothing": "[0, 1]"},
     properties=("convex", "proper", "smooth", "calibrated", "lipschitz"),
+    elicits="mean",
 )
 def binary_cross_entropy_with_logits(
     xp: Any, logits: Any, target: Any, *, pos_weight: Any = 1.0, label_smoothing: float = 0.0
@@ -128,6 +131,7 @@ def binary_cross_entropy_with_logits(
         "soft_cap": "(0, inf)",
     },
     properties=("convex", "proper", "smooth", "calibrated", "lipschitz"),
+    elicits="mean",
 )
 def softmax_cross_entropy(
     xp: Any,
@@ -195,7 +199,9 @@ def softmax_cross_entropy(
     likelihood="categorical outcome with log-probabilities l: -log P(k) = -l_k",
     references=("Fisher 1922, doi:10.1098/rsta.1922.0009",),
     parameters={"class_weight": "(c) [0, inf)"},
-    properties=("convex", "proper"),
+    properties=("convex", "proper", "piecewise linear"),
+    elicits="mean",
+    unbounded_form="softmax_cross_entropy",
 )
 def nll(xp: Any, log_probs: Any, target: Any, *, class_weight: Any = None) -> Iterator[Any]:
     """Minus the given log-probability of the class: the second half of softmax cross-entropy.
@@ -251,7 +257,8 @@ def zero_one(xp: Any, scores: Any, target: Any, *, threshold: float = 0.5) -> It
     aliases=("brier_score", "quadratic_score"),
     formula=r"\sum_j (p_j - q_j)^2",
     references=("Brier 1950, doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2",),
-    properties=("convex", "proper", "bounded", "smooth"),
+    properties=("convex", "proper", "bounded", "smooth", "constant curvature"),
+    elicits="mean",
 )
 def brier(xp: Any, probs: Any, target: Any) -> Iterator[Any]:
     """Squared distance between a row of probabilities and what happened: a proper score that is never infinite.

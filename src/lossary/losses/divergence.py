@@ -31,7 +31,9 @@ ROWS = "(c),(c)->()"
     formula=r"\sum_j q_j \left(\log q_j - \log p_j\right)",
     likelihood="Draws from q coded by p: the cross-entropy of the two less the entropy of the target",
     references=("Kullback and Leibler 1951, doi:10.1214/aoms/1177729694",),
-    properties=("convex", "proper"),
+    properties=("convex", "proper", "piecewise linear"),
+    elicits="mean",
+    unbounded_form="softmax_cross_entropy",
 )
 def kl_divergence(xp: Any, log_probs: Any, target: Any) -> Iterator[Any]:
     """Kullback-Leibler divergence KL(target || pred), in nats: what coding the target by the prediction wastes.
@@ -136,6 +138,7 @@ def js_divergence(xp: Any, log_probs: Any, target: Any) -> Iterator[Any]:
     likelihood="Poisson counts of mean exp(s): the cost less that of the perfect prediction, half the deviance",
     references=("Csiszar 1975, doi:10.1214/aop/1176996454", "Bregman 1967, doi:10.1016/0041-5553(67)90040-7"),
     properties=("convex", "proper"),
+    elicits="mean",
 )
 def generalized_kl(xp: Any, log_rate: Any, target: Any) -> Iterator[Any]:
     """Kullback-Leibler divergence of amounts that need not sum to 1, given the logarithm of the predicted amount.

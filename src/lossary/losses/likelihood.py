@@ -161,6 +161,7 @@ def student_t_nll(
     references=("Poisson 1837, Recherches sur la probabilite des jugements", "Nelder and Wedderburn 1972"),
     parameters={"full": "flag"},
     properties=("convex", "proper"),
+    elicits="mean",
 )
 def poisson_nll(xp: Any, log_rate: Any, target: Any, *, full: bool = False) -> Iterator[Any]:
     """The cost of a count under a Poisson law, given the logarithm of its rate.
@@ -196,7 +197,9 @@ def poisson_nll(xp: Any, log_rate: Any, target: Any, *, full: bool = False) -> I
     likelihood="Poisson counts of mean m: -log(exp(-m) m^y / y!) = m - y log m + log y!",
     references=("Poisson 1837, Recherches sur la probabilite des jugements", "Nelder and Wedderburn 1972"),
     parameters={"full": "flag"},
-    properties=("convex", "proper"),
+    properties=("convex", "proper", "partly linear"),
+    elicits="mean",
+    unbounded_form="poisson_nll",
 )
 def poisson_nll_rate(xp: Any, rate: Any, target: Any, *, full: bool = False) -> Iterator[Any]:
     """The cost of a count under a Poisson law, given its rate.
@@ -235,6 +238,7 @@ def poisson_nll_rate(xp: Any, rate: Any, target: Any, *, full: bool = False) -> 
     ),
     parameters={"shape": "(0, inf)", "full": "flag"},
     properties=("convex", "proper"),
+    elicits="mean",
 )
 def gamma_nll(xp: Any, log_mean: Any, target: Any, *, shape: float = 1.0, full: bool = False) -> Iterator[Any]:
     """The cost of a positive amount under a gamma law, given the logarithm of its mean.
@@ -275,6 +279,7 @@ def gamma_nll(xp: Any, log_mean: Any, target: Any, *, shape: float = 1.0, full: 
     ),
     parameters={"power": "(1, 2)"},
     properties=("convex", "proper"),
+    elicits="mean",
 )
 def tweedie_deviance(xp: Any, log_mean: Any, target: Any, *, power: float = 1.5) -> Iterator[Any]:
     """How much worse than perfect a mean is for an amount that is often 0 and otherwise positive.
@@ -316,6 +321,7 @@ def tweedie_deviance(xp: Any, log_mean: Any, target: Any, *, power: float = 1.5)
     references=("Greenwood and Yule 1920, doi:10.2307/2341080", "Cameron and Trivedi 1986, doi:10.1002/jae.3950010104"),
     parameters={"alpha": "(0, inf)", "full": "flag"},
     properties=("convex", "proper", "lipschitz", "smooth"),
+    elicits="mean",
 )
 def negative_binomial_nll(
     xp: Any, log_mean: Any, target: Any, *, alpha: float = 1.0, full: bool = False

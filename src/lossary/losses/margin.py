@@ -42,7 +42,7 @@ SIGNS = "{-1, 1}"
     formula=r"\max(0,\ \mu - y s)",
     references=("Cortes and Vapnik 1995, Support-vector networks, doi:10.1007/BF00994018",),
     parameters={"margin": "[0, inf)"},
-    properties=("convex", "lipschitz", "calibrated"),
+    properties=("convex", "lipschitz", "calibrated", "piecewise linear"),
 )
 def hinge(xp: Any, pred: Any, target: Any, *, margin: float = 1.0) -> Iterator[Any]:
     """The shortfall of the score from the margin, on the side of the label: the loss of the support vector machine.
@@ -73,7 +73,7 @@ def hinge(xp: Any, pred: Any, target: Any, *, margin: float = 1.0) -> Iterator[A
         "Lee and Mangasarian 2001, doi:10.1023/A:1011215321374",
     ),
     parameters={"margin": "[0, inf)"},
-    properties=("convex", "smooth", "calibrated"),
+    properties=("convex", "smooth", "calibrated", "partly linear"),
 )
 def squared_hinge(xp: Any, pred: Any, target: Any, *, margin: float = 1.0) -> Iterator[Any]:
     """The square of the hinge: no kink, and a pull that grows with the violation.
@@ -104,7 +104,7 @@ def squared_hinge(xp: Any, pred: Any, target: Any, *, margin: float = 1.0) -> It
         "Shalev-Shwartz and Zhang 2013, arXiv:1209.1873",
     ),
     parameters={"gamma": "(0, inf)"},
-    properties=("convex", "lipschitz", "smooth", "calibrated"),
+    properties=("convex", "lipschitz", "smooth", "calibrated", "partly linear"),
 )
 def smoothed_hinge(xp: Any, pred: Any, target: Any, *, gamma: float = 1.0) -> Iterator[Any]:
     """The hinge with a parabola of width `gamma` in place of its corner: smooth, and still linear for wrong answers.
@@ -131,7 +131,7 @@ def smoothed_hinge(xp: Any, pred: Any, target: Any, *, gamma: float = 1.0) -> It
     aliases=("robust_squared_hinge",),
     formula=r"\max(0, 1 - y s)^2\ \text{if}\ y s \ge -1,\ -4 y s\ \text{otherwise}",
     references=("Zhang 2004, doi:10.1145/1015330.1015332",),
-    properties=("convex", "lipschitz", "smooth", "calibrated"),
+    properties=("convex", "lipschitz", "smooth", "calibrated", "partly linear"),
 )
 def modified_huber(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     """The squared hinge until the answer is wrong by a margin of 1, linear with slope 4 beyond, so outliers pull alike.
@@ -160,7 +160,7 @@ def modified_huber(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     aliases=("perceptron_loss",),
     formula=r"\max(0,\ -y s)",
     references=("Rosenblatt 1958, The perceptron, doi:10.1037/h0042519",),
-    properties=("convex", "lipschitz"),
+    properties=("convex", "lipschitz", "piecewise linear"),
 )
 def perceptron(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     """How far the score lies on the wrong side of 0: a hinge without a margin.
@@ -217,6 +217,7 @@ def exponential(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     likelihood="Bernoulli: P(y | z) = sigmoid(y z) for y in {-1, 1}, whose negative logarithm is log(1 + exp(-y z))",
     references=("Cox 1958, The regression analysis of binary sequences, doi:10.1111/j.2517-6161.1958.tb00292.x",),
     properties=("convex", "lipschitz", "smooth", "proper", "calibrated"),
+    elicits="mean",
 )
 def logistic_margin(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     """Logistic regression with labels -1 and 1: binary cross-entropy on a logit, by another name for the labels.
@@ -244,7 +245,7 @@ def logistic_margin(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     formula=r"\frac{w_y}{c} \sum_{j \ne y} \max(0,\ \mu - s_y + s_j)^p",
     references=("Weston and Watkins 1999, Support vector machines for multi-class pattern recognition",),
     parameters={"p": "{1, 2}", "margin": "[0, inf)", "class_weight": "(c) [0, inf)"},
-    properties=("convex",),
+    properties=("convex", "partly linear"),
 )
 def multi_margin(
     xp: Any, pred: Any, target: Any, *, p: int = 1, margin: float = 1.0, class_weight: Any = None
@@ -287,7 +288,7 @@ def multi_margin(
         "Crammer and Singer 2001, On the algorithmic implementation of multiclass kernel-based vector machines",
     ),
     parameters={"margin": "[0, inf)"},
-    properties=("convex", "lipschitz"),
+    properties=("convex", "lipschitz", "piecewise linear"),
 )
 def multiclass_hinge(xp: Any, pred: Any, target: Any, *, margin: float = 1.0) -> Iterator[Any]:
     """The shortfall of the right class's lead over its strongest rival from the margin.
@@ -317,7 +318,7 @@ def multiclass_hinge(xp: Any, pred: Any, target: Any, *, margin: float = 1.0) ->
     aliases=("multilabel_margin_loss",),
     formula=r"\frac1c \sum_{i:\, y_i = 1}\ \sum_{j:\, y_j = 0} \max(0,\ 1 - s_i + s_j)",
     references=("Elisseeff and Weston 2001, A kernel method for multi-labelled classification",),
-    properties=("convex",),
+    properties=("convex", "piecewise linear"),
 )
 def multilabel_margin(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     """Every present label should outscore every absent one by 1; the shortfalls of all pairs, divided by the classes.
@@ -349,6 +350,7 @@ def multilabel_margin(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     references=("Zhang and Zhou 2006, Multilabel neural networks, doi:10.1109/TKDE.2006.162",),
     parameters={"class_weight": "(c) [0, inf)"},
     properties=("convex", "smooth", "proper", "calibrated"),
+    elicits="mean",
 )
 def multilabel_soft_margin(xp: Any, pred: Any, target: Any, *, class_weight: Any = None) -> Iterator[Any]:
     """Binary cross-entropy of each label on its logit, averaged over the labels of an example.
@@ -379,7 +381,7 @@ def multilabel_soft_margin(xp: Any, pred: Any, target: Any, *, class_weight: Any
     formula=r"d\ \text{if}\ y = 1,\ \max(0,\ \mu - d)\ \text{if}\ y = -1",
     references=("Hadsell, Chopra and LeCun 2006, doi:10.1109/CVPR.2006.100",),
     parameters={"margin": "[0, inf)"},
-    properties=("convex", "lipschitz"),
+    properties=("convex", "lipschitz", "piecewise linear"),
 )
 def hinge_embedding(xp: Any, pred: Any, target: Any, *, margin: float = 1.0) -> Iterator[Any]:
     """A distance, to be small for pairs that belong together (1) and at least the margin for those that do not (-1).

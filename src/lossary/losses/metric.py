@@ -130,7 +130,7 @@ def triplet_margin(
     references=("Herbrich, Graepel and Obermayer 2000, Large margin rank boundaries for ordinal regression",),
     parameters={"margin": "[0, inf)"},
     wrt=("first", "second"),
-    properties=("convex", "lipschitz"),
+    properties=("convex", "lipschitz", "piecewise linear"),
 )
 def margin_ranking(xp: Any, first: Any, second: Any, target: Any, *, margin: float = 0.0) -> Iterator[Any]:
     """Of two scores the first should be the higher (1) or the lower (-1), by at least the margin.

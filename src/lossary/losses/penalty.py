@@ -28,7 +28,7 @@ ALONE = "()->()"
     formula=r"|w|",
     likelihood="Laplace prior of scale 1 on each parameter: -log p(w) = |w| + log 2",
     references=("Tibshirani 1996, doi:10.1111/j.2517-6161.1996.tb02080.x",),
-    properties=("convex", "lipschitz", "symmetric"),
+    properties=("convex", "lipschitz", "symmetric", "piecewise linear"),
 )
 def l1_penalty(xp: Any, weights: Any) -> Iterator[Any]:
     """The size of each parameter; every one is pulled to 0 with the same strength, and some arrive exactly there.
@@ -52,7 +52,7 @@ def l1_penalty(xp: Any, weights: Any) -> Iterator[Any]:
     formula=r"\tfrac12 w^2",
     likelihood="Gaussian prior of variance 1 on each parameter: -log p(w) = w^2 / 2 + log(2 pi) / 2",
     references=("Tikhonov 1963", "Hoerl and Kennard 1970, doi:10.1080/00401706.1970.10488634"),
-    properties=("convex", "strongly convex", "smooth", "symmetric"),
+    properties=("convex", "strongly convex", "smooth", "symmetric", "constant curvature"),
 )
 def l2_penalty(xp: Any, weights: Any) -> Iterator[Any]:
     """Half the square of each parameter, whose gradient is the parameter itself: what optimisers call weight decay.
@@ -79,7 +79,7 @@ def l2_penalty(xp: Any, weights: Any) -> Iterator[Any]:
     likelihood="A prior between Laplace and Gaussian: -log p(w) = lambda |w| + (1 - lambda) w^2 / 2 + constant",
     references=("Zou and Hastie 2005, doi:10.1111/j.1467-9868.2005.00503.x",),
     parameters={"l1_ratio": "[0, 1]"},
-    properties=("convex", "symmetric"),
+    properties=("convex", "symmetric", "constant curvature"),
 )
 def elastic_net(xp: Any, weights: Any, *, l1_ratio: float = 0.5) -> Iterator[Any]:
     """A mixture of `l1_penalty` and `l2_penalty`: sparse like the one, steady among correlated inputs like the other.

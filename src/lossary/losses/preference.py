@@ -194,7 +194,7 @@ def robust_dpo(
     references=("Azar et al. 2023, A general theoretical paradigm to understand human preferences, arXiv:2310.12036",),
     parameters={"tau": "(0, inf)"},
     wrt=OF_PAIR,
-    properties=("convex", "smooth"),
+    properties=("convex", "smooth", "constant curvature"),
 )
 def ipo(
     xp: Any, chosen: Any, rejected: Any, reference_chosen: Any, reference_rejected: Any, *, tau: float = 0.1
@@ -230,7 +230,7 @@ def ipo(
     ),
     parameters={"beta": "(0, inf)", "margin": "[0, inf)"},
     wrt=OF_PAIR,
-    properties=("convex", "lipschitz"),
+    properties=("convex", "lipschitz", "piecewise linear"),
 )
 def dpo_hinge(
     xp: Any,
@@ -435,7 +435,7 @@ def kto(
         "Williams 1992, Simple statistical gradient-following algorithms, doi:10.1007/BF00992696",
         "Sutton et al. 1999, Policy gradient methods for reinforcement learning with function approximation",
     ),
-    properties=("convex",),
+    properties=("convex", "piecewise linear"),
 )
 def policy_gradient(xp: Any, log_probability: Any, advantage: Any) -> Iterator[Any]:
     """Make an action more likely in proportion to its advantage (REINFORCE).
@@ -582,7 +582,7 @@ def grpo(
     aliases=("k1", "kl_estimator_k1"),
     formula=r"\log \pi(a) - \log \pi_0(a)",
     references=("Schulman 2020, Approximating KL divergence, joschu.net/blog/kl-approx.html",),
-    properties=("convex", "lipschitz", "smooth"),
+    properties=("convex", "lipschitz", "smooth", "piecewise linear"),
 )
 def kl_k1(xp: Any, log_probability: Any, reference_log_probability: Any) -> Iterator[Any]:
     """The log-ratio of one drawn action: its mean is the divergence KL(policy || reference), its spread is large.
@@ -607,7 +607,7 @@ def kl_k1(xp: Any, log_probability: Any, reference_log_probability: Any) -> Iter
     aliases=("k2", "kl_estimator_k2"),
     formula=r"\tfrac12 \left(\log \pi(a) - \log \pi_0(a)\right)^2",
     references=("Schulman 2020, Approximating KL divergence, joschu.net/blog/kl-approx.html",),
-    properties=("convex", "symmetric", "smooth"),
+    properties=("convex", "symmetric", "smooth", "constant curvature"),
 )
 def kl_k2(xp: Any, log_probability: Any, reference_log_probability: Any) -> Iterator[Any]:
     """Half the squared log-ratio of one drawn action: never negative, a little biased, and with the right gradient.

@@ -39,7 +39,8 @@ POINTWISE = "(),()->()"
     formula=r"(\hat y - y)^2",
     likelihood="Gaussian noise of constant variance: -log N(y; pred, s^2) = (pred - y)^2 / (2 s^2) + constant",
     references=("Legendre 1805, Nouvelles methodes pour la determination des orbites des cometes", "Gauss 1809"),
-    properties=("convex", "strongly convex", "smooth", "symmetric", "proper"),
+    properties=("convex", "strongly convex", "smooth", "symmetric", "proper", "constant curvature"),
+    elicits="mean",
 )
 def squared_error(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     """The square of the residual; its mean is the MSE, minimised by the conditional mean.
@@ -65,7 +66,8 @@ def squared_error(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     formula=r"\tfrac12 (\hat y - y)^2",
     likelihood="Gaussian noise of variance 1: -log N(y; pred, 1) = (pred - y)^2 / 2 + constant",
     references=("Gauss 1809, Theoria motus corporum coelestium",),
-    properties=("convex", "strongly convex", "smooth", "symmetric", "proper"),
+    properties=("convex", "strongly convex", "smooth", "symmetric", "proper", "constant curvature"),
+    elicits="mean",
 )
 def half_squared_error(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     """Half the square of the residual, so that the gradient is the residual itself.
@@ -89,7 +91,8 @@ def half_squared_error(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     formula=r"|\hat y - y|",
     likelihood="Laplace noise of constant scale: -log p(y; pred, b) = |pred - y| / b + constant",
     references=("Boscovich 1757", "Laplace 1774, Memoire sur la probabilite des causes par les evenements"),
-    properties=("convex", "lipschitz", "symmetric", "robust"),
+    properties=("convex", "lipschitz", "symmetric", "robust", "piecewise linear"),
+    elicits="median",
 )
 def absolute_error(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     """The size of the residual; its mean is minimised by the conditional median, so gross outliers barely move it.
@@ -115,7 +118,7 @@ def absolute_error(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     likelihood="Huber's least favourable density: Gaussian centre, Laplace tails from delta on",
     references=("Huber 1964, doi:10.1214/aoms/1177703732",),
     parameters={"delta": "(0, inf)"},
-    properties=("convex", "lipschitz", "symmetric", "robust"),
+    properties=("convex", "lipschitz", "symmetric", "robust", "partly linear"),
 )
 def huber(xp: Any, pred: Any, target: Any, *, delta: float = 1.0) -> Iterator[Any]:
     """Quadratic within `delta` of the target, linear beyond it.
@@ -145,7 +148,7 @@ def huber(xp: Any, pred: Any, target: Any, *, delta: float = 1.0) -> Iterator[An
     likelihood="Huber's density scaled so that the tails have slope 1",
     references=("Girshick 2015, Fast R-CNN, arXiv:1504.08083",),
     parameters={"beta": "[0, inf)"},
-    properties=("convex", "lipschitz", "symmetric", "robust"),
+    properties=("convex", "lipschitz", "symmetric", "robust", "partly linear"),
 )
 def smooth_l1(xp: Any, pred: Any, target: Any, *, beta: float = 1.0) -> Iterator[Any]:
     """The absolute error with a parabola in place of its corner; slope 1 outside whatever `beta`.
@@ -252,7 +255,8 @@ def log_cosh(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     likelihood="Asymmetric Laplace noise of scale 1: -log p(y; pred, q) = pinball - log(q (1 - q))",
     references=("Koenker and Bassett 1978, doi:10.2307/1913643",),
     parameters={"quantile": "(0, 1)"},
-    properties=("convex", "lipschitz", "robust", "proper"),
+    properties=("convex", "lipschitz", "robust", "proper", "piecewise linear"),
+    elicits="quantile",
 )
 def pinball(xp: Any, pred: Any, target: Any, *, quantile: float = 0.5) -> Iterator[Any]:
     """A tilted absolute error; its mean is minimised by the conditional quantile.
@@ -282,7 +286,7 @@ def pinball(xp: Any, pred: Any, target: Any, *, quantile: float = 0.5) -> Iterat
     formula=r"\max(0,\ |\hat y - y| - \varepsilon)",
     references=("Vapnik 1995, The Nature of Statistical Learning Theory, doi:10.1007/978-1-4757-2440-0",),
     parameters={"epsilon": "[0, inf)"},
-    properties=("convex", "lipschitz", "symmetric", "robust"),
+    properties=("convex", "lipschitz", "symmetric", "robust", "piecewise linear"),
 )
 def epsilon_insensitive(xp: Any, pred: Any, target: Any, *, epsilon: float = 0.1) -> Iterator[Any]:
     """The absolute error beyond a tube around the target; inside it an error costs nothing, as in support vectors.
@@ -310,7 +314,7 @@ def epsilon_insensitive(xp: Any, pred: Any, target: Any, *, epsilon: float = 0.1
     formula=r"\frac{|\hat y - y|}{\max(|y|, \varepsilon)}",
     references=("Armstrong 1985, Long-Range Forecasting: From Crystal Ball to Computer",),
     parameters={"epsilon": "(0, inf)"},
-    properties=("convex",),
+    properties=("convex", "piecewise linear"),
 )
 def mape(xp: Any, pred: Any, target: Any, *, epsilon: float = 1e-7) -> Iterator[Any]:
     """The size of the residual as a fraction of the size of the target.

@@ -26,7 +26,7 @@ import numpy as np
 
 from lossary.backends import registry
 from lossary.backends.numpy import namespace as numpy
-from lossary.catalogue import Loss
+from lossary.catalogue import Loss, related
 from lossary.catalogue.domains import parse_domain
 from lossary.catalogue.signatures import Core
 from lossary.errors import DomainError
@@ -173,7 +173,7 @@ def _one_class(seen: Seen) -> Finding | None:
         "one class",
         seen.first,
         f"got shape {seen.shapes[seen.first]}, a single class: its probability is 1 whatever the logit, so the loss is "
-        "0 and nothing is learned. For a yes/no target use binary_cross_entropy_with_logits, or give two classes"
+        f"0 and nothing is learned. For a yes/no target use {related.for_yes_no(seen.loss)}, or give two classes"
         + (f" (the labels run up to {target.max():g})" if target.size and target.max() > 0 else ""),
     )
 
@@ -275,13 +275,14 @@ def _rates_for_log_rates(seen: Seen) -> Finding | None:
     agreement = float(((rate - mean) * (count - wanted)).mean()) / spread if 0 < spread < math.inf else 0.0
     if agreement < 0.3 or agreement * math.sqrt(rate.size) < 6:  # numbers of that size may be no rates of these counts
         return None
+    form = related.bounded_form(seen.loss)
+    instead = "log_input=False" if seen.spoken else f"use {form}, which takes rates" if form else ""
     return seen.say(
         "rates for log-rates",
         seen.first,
         f"got shape {seen.shapes[seen.first]} of numbers >= 0 with mean {mean:.4g}, where the target has mean "
         f"{wanted:.4g}: these look like rates, and the loss takes their logarithm (exp of them has mean "
-        f"{claimed:.3g}). Pass log(rate), "
-        + ("log_input=False" if seen.spoken else "or use the form of the loss that takes rates"),
+        f"{claimed:.3g}). Pass log(rate)" + (f", or {instead}" if instead else ""),
     )
 
 
