@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from lossary.backends.torch import namespace as xp
-from lossary.backends.torch import operands
+from lossary.backends.torch.operators import packed_parameters, unpacked_parameters
 from lossary.backends.torch.tensors import ORDINARY_TYPES, forward_mode, loses_derivatives, ordinary, tracing
 from lossary.catalogue import recorded
 from lossary.evaluate import reduction
@@ -470,7 +470,7 @@ class _Operands(NamedTuple):
     loss: str  # its key
     numbers: Sequence[float]  # parameters that are numbers, and their names
     number_names: str
-    options: str  # parameters that are none, as `lossary.backends.torch.operands` writes them
+    options: str  # parameters that are none, as `packed_parameters` writes them
     names: str  # of the tensors
     wrt: str
     entropy: bool
@@ -483,7 +483,7 @@ class _Operands(NamedTuple):
         """Return the problem on tensors."""
         held = dict(zip(self.names.split(","), tensors, strict=True))
         record = recorded(self.loss)
-        params = operands.unpacked(record, self.numbers, self.number_names, self.options)
+        params = unpacked_parameters(record, self.numbers, self.number_names, self.options)
         params |= {name.removeprefix("param:"): x for name, x in held.items() if name.startswith("param:")}
         teacher = tuple(held.get(f"teacher:{name}") for name in HEAD)
         hidden = held["hidden"]
@@ -513,8 +513,8 @@ class _Operands(NamedTuple):
 def _packed(problem: LinearProblem) -> tuple[Any, ...] | None:
     """Return the loss and those of its parameters that are no tensors as the operator takes them, if it can."""
     others = {name: value for name, value in problem.params.items() if not isinstance(value, Tensor)}
-    packed = operands.packed(problem.rows.loss, (), others)
-    return None if packed is None else (packed[0], *packed[3:])
+    packed = packed_parameters(others)
+    return None if packed is None or not problem.rows.loss.key else (problem.rows.loss.key, *packed)
 
 
 def _compiled(problem: LinearProblem, wrt: Sequence[str], scale: Any = None) -> list[Tensor]:

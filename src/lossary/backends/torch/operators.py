@@ -68,29 +68,33 @@ def opaque(call: Call, value: str) -> Tensor | None:
 
 def packed(call: Call) -> tuple[Any, ...] | None:
     """Return a call as the arguments of the operator; None if a parameter has no place among them."""
-    loss = call.loss
-    if not loss.key:
-        return None
-    tensors, names, keys, numbers, options = [], [], [], [], []
+    tensors = []
     for whole, given, allowed in zip(call.arrays, call.given, call.domains, strict=True):
         # Labels under the mask may be anything as the caller gave them; as the definition takes them they are -1.
         tensors.append(whole.reshape(given.shape) if allowed.kind in WHOLE else given)
-    for name, value in call.params.items():
-        if isinstance(value, Tensor):
-            names.append(name)
-            tensors.append(value)
-        elif value is None or isinstance(value, bool):
+    held = {name: value for name, value in call.params.items() if isinstance(value, Tensor)}
+    words = packed_parameters({name: value for name, value in call.params.items() if name not in held})
+    if words is None or not call.loss.key:
+        return None
+    return call.loss.key, call.alternative, [*tensors, *held.values()], ",".join(held), *words
+
+
+def packed_parameters(params: Mapping[str, Any]) -> tuple[list[float], str, str] | None:
+    """Return parameters that are no tensors as numbers, their names, and options; None if one has no place there."""
+    keys, numbers, options = [], [], []
+    for name, value in params.items():
+        if value is None or isinstance(value, bool):
             options.append(f"{name}={value}")
         elif isinstance(value, (int, float, torch.SymFloat, torch.SymInt)):
             keys.append(name)
             numbers.append(float(value))
         else:
             return None
-    return loss.key, call.alternative, tensors, ",".join(names), numbers, ",".join(keys), ",".join(options)
+    return numbers, ",".join(keys), ",".join(options)
 
 
-def _parameters(loss: Loss, numbers: Sequence[float], keys: str, options: str) -> dict[str, Any]:
-    """Return the parameters that travelled as numbers and words."""
+def unpacked_parameters(loss: Loss, numbers: Sequence[float], keys: str, options: str) -> dict[str, Any]:
+    """Return the parameters that `packed_parameters` made numbers and words of."""
     params: dict[str, Any] = {}
     for option in filter(None, options.split(",")):
         name, _, held = option.partition("=")
@@ -123,7 +127,7 @@ def evaluate(
     """
     record = recorded(loss)
     count = len(record.arguments)
-    params: Mapping[str, Any] = _parameters(record, numbers, keys, options)
+    params: Mapping[str, Any] = unpacked_parameters(record, numbers, keys, options)
     extra = dict(zip(filter(None, names.split(",")), tensors[count:], strict=True))
     with torch.no_grad():
         call = prepare(

@@ -63,13 +63,13 @@ def _evaluate(make: Callable[[Any], SoftmaxSpec | None], call: Any, wanted: Want
 
 @dataclass(frozen=True)
 class SoftmaxKernel:
-    """The kernel of a loss of the family. `plan` writes a call in its terms; None where it cannot."""
+    """The kernel of a loss of the family. `spec` writes a call in its terms; None where it cannot."""
 
-    plan: Callable[[Any], SoftmaxSpec | None]
+    spec: Callable[[Any], SoftmaxSpec | None]
 
     def __call__(self, call: Any, wanted: Wanted) -> Outcome | None:
         """Compute a call on NumPy arrays, or return None if it is not for this kernel."""
-        return _evaluate(self.plan, call, wanted)
+        return _evaluate(self.spec, call, wanted)
 
 
 def _numbers(call: Any, *names: str) -> list[float] | None:
