@@ -1,0 +1,31 @@
+"""The recursion `scan` of a namespace as a Python loop, for frameworks that compute step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from lossary.backends.protocol import Array, Carry, Step
+
+
+def scan(
+    concat: Callable[[Sequence[Array], int], Array],
+    zeros: Callable[[Array, tuple[int, ...]], Array],
+    step: Step,
+    carry: Carry,
+    xs: tuple[Array, ...],
+    reverse: bool,
+) -> tuple[Carry, tuple[Array, ...]]:
+    """Run a step along the axis before the last; see `lossary.backends.protocol.Namespace.scan`.
+
+    `concat` joins arrays along an axis, and `zeros` makes some of the type and device of an array, in a shape.
+    """
+    length: int = xs[0].shape[-2]
+    if not length:  # what a step returns is asked of one on zeros: its outputs say what there is nothing of
+        _, outputs = step(carry, tuple(zeros(x, (*x.shape[:-2], 1, x.shape[-1])) for x in xs))
+        return carry, tuple(output[..., :0, :] for output in outputs)
+    found: list[tuple[Any, ...]] = []
+    for at in reversed(range(length)) if reverse else range(length):
+        carry, outputs = step(carry, tuple(x[..., at : at + 1, :] for x in xs))
+        found.append(outputs)
+    return carry, tuple(concat(parts[::-1] if reverse else parts, -2) for parts in zip(*found, strict=True))
