@@ -22,7 +22,7 @@ assign to no entries.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -301,7 +301,7 @@ class Backend(Protocol):
     ) -> tuple[Any, tuple[Any, ...]] | None:
         """Return the reduced value and the gradients as `fast_value` returns the value, or None."""
 
-    def stored_narrow(self, loss: Any, signature: Any, arrays: Sequence[Array]) -> Iterable[str]:
+    def stored_narrow(self, loss: Any, signature: Any, arrays: Sequence[Array]) -> Sequence[str]:
         """Return the names of the arrays of a call that a kernel reads in half precision, so that none is widened."""
 
     def evaluate(self, call: Any) -> Array:

@@ -14,6 +14,7 @@ import numpy as np
 
 from lossary import settings, tolerances
 from lossary.backends import registry
+from lossary.backends.protocol import Operations
 from lossary.catalogue import Loss, get, names
 from lossary.catalogue.domains import CONVENTIONS, Domain
 from lossary.catalogue.signatures import Signature, dimension
@@ -172,7 +173,7 @@ def shapes(loss: Loss, signatures: Sequence[Signature], arrays: Sequence[Any]) -
     return 0, _batch(loss, signatures[0], arrays)
 
 
-def full_lengths(xp: Any, loss: Loss, signature: Signature, arrays: Sequence[Any], like: Any) -> list[Any]:
+def full_lengths(xp: Operations, loss: Loss, signature: Signature, arrays: Sequence[Any], like: Any) -> list[Any]:
     """Return the arrays with the sizes of their dimensions for the lengths that were left out."""
     sizes: dict[str, int] = {}
     for core, array in zip(signature.inputs, arrays, strict=True):
@@ -263,7 +264,7 @@ def _for_distributions(loss: Loss) -> str:
 
 
 def domain(
-    xp: Any,
+    xp: Operations,
     loss: Loss,
     name: str,
     allowed: Domain,
@@ -337,7 +338,7 @@ def _scale(loss: Loss, name: str, x: Any) -> float:
     return float(finite.max()) if finite.size else 1.0
 
 
-def swapped(xp: Any, loss: Loss, given: Sequence[Any], domains: Sequence[Domain]) -> str:
+def swapped(xp: Operations, loss: Loss, given: Sequence[Any], domains: Sequence[Domain]) -> str:
     """Return the sentence that the first two arrays look swapped, if each would be right in the other's place."""
     if loss.coupling or len(given) < 2 or given[0].shape != given[1].shape:
         return ""
@@ -358,7 +359,9 @@ def swapped(xp: Any, loss: Loss, given: Sequence[Any], domains: Sequence[Domain]
 SHOWN = 8  # offending examples that are listed; the others are counted
 
 
-def conditions(xp: Any, loss: Loss, arrays: Sequence[Any], params: Mapping[str, Any], keep: Any, batch: Any) -> None:
+def conditions(
+    xp: Operations, loss: Loss, arrays: Sequence[Any], params: Mapping[str, Any], keep: Any, batch: Any
+) -> None:
     """Raise `DomainError` if the arrays of an example that counts do not go together, and say which examples."""
     for expected, condition in loss.conditions.items():
         holds, numbers = condition(xp, *arrays, **params)

@@ -12,12 +12,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lossary import numerics
+from lossary.backends.protocol import Namespace
 from lossary.catalogue import loss
 
 __all__ = ["ctc"]
 
 
-def no_blank(xp: Any, logits: Any, labels: Any, *_lengths: Any, blank: int, **_options: Any) -> tuple[Any, Any]:
+def no_blank(xp: Namespace, logits: Any, labels: Any, *_lengths: Any, blank: int, **_options: Any) -> tuple[Any, Any]:
     """Return whether a target is free of the blank, and where it first is not."""
     wrong = (labels == blank)[..., 0]
     found = xp.where(wrong, xp.ones_like(labels[..., 0]), xp.zeros_like(labels[..., 0]))
@@ -26,7 +27,7 @@ def no_blank(xp: Any, logits: Any, labels: Any, *_lengths: Any, blank: int, **_o
 
 
 def _room(
-    xp: Any, logits: Any, labels: Any, input_lengths: Any, target_lengths: Any, **_options: Any
+    xp: Namespace, logits: Any, labels: Any, input_lengths: Any, target_lengths: Any, **_options: Any
 ) -> tuple[Any, Mapping[str, Any]]:
     """Return whether there is a frame for every label, and one for the blank that parts two equal neighbours."""
     twins = (labels[..., 1:, :] == labels[..., :-1, :]) & (labels[..., 1:, :] >= 0)
@@ -53,7 +54,7 @@ def _room(
     },
 )
 def ctc(
-    xp: Any,
+    xp: Namespace,
     logits: Any,
     labels: Any,
     input_lengths: Any,

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lossary import numerics
+from lossary.backends.protocol import Namespace
 from lossary.catalogue import loss
 from lossary.losses.sequence import no_blank
 
@@ -44,7 +45,7 @@ __all__ = ["linear_chain_crf", "rnnt"]
     properties=("convex", "smooth", "proper"),
 )
 def linear_chain_crf(
-    xp: Any, emissions: Any, transitions: Any, tags: Any, lengths: Any, *, start: Any = None, end: Any = None
+    xp: Namespace, emissions: Any, transitions: Any, tags: Any, lengths: Any, *, start: Any = None, end: Any = None
 ) -> Iterator[Any]:
     """Minus the log-probability of a sequence of tags, where each tag's score depends on the one before it.
 
@@ -113,7 +114,7 @@ def linear_chain_crf(
     yield xp.where(wanted > 0, -xp.sum(others), tag_probabilities), transition_slope
 
 
-def chain_scores(xp: Any, emissions: Any, lengths: Any, start: Any, end: Any) -> tuple[Any, Any]:
+def chain_scores(xp: Namespace, emissions: Any, lengths: Any, start: Any, end: Any) -> tuple[Any, Any]:
     """Return the score of each tag at each step, those of the ends included, and which steps count."""
     step = xp.arange(emissions.shape[-2], emissions)[:, None]
     counts = step < lengths
@@ -133,12 +134,12 @@ def _swapped(x: Any) -> tuple[int, ...]:
 # --- the transducer -------------------------------------------------------------------------------------------------
 
 
-def _no_blank(xp: Any, logits: Any, labels: Any, *_lengths: Any, blank: int) -> tuple[Any, Any]:
+def _no_blank(xp: Namespace, logits: Any, labels: Any, *_lengths: Any, blank: int) -> tuple[Any, Any]:
     return no_blank(xp, logits, labels[..., 0], blank=blank)
 
 
 def _a_frame(
-    xp: Any, logits: Any, labels: Any, input_lengths: Any, target_lengths: Any, **_options: Any
+    xp: Namespace, logits: Any, labels: Any, input_lengths: Any, target_lengths: Any, **_options: Any
 ) -> tuple[Any, Mapping[str, Any]]:
     """Return whether there is a frame, for the blank that ends the sequence needs one."""
     return input_lengths > 0, {"frames": input_lengths, "labels": target_lengths}
@@ -160,7 +161,7 @@ def _a_frame(
     conditions={"no blank inside a target": _no_blank, "at least one frame": _a_frame},
 )
 def rnnt(
-    xp: Any, logits: Any, labels: Any, input_lengths: Any, target_lengths: Any, *, blank: int = 0
+    xp: Namespace, logits: Any, labels: Any, input_lengths: Any, target_lengths: Any, *, blank: int = 0
 ) -> Iterator[Any]:
     """Minus the log-probability of a label sequence under a transducer, summed over all its alignments with the frames.
 
@@ -250,7 +251,7 @@ def rnnt(
     yield xp.where(live, occupancy * surplus, xp.zeros_like(scores))
 
 
-def _gathered(xp: Any, lattice: Any, index: Any, size: int) -> Any:
+def _gathered(xp: Namespace, lattice: Any, index: Any, size: int) -> Any:
     """Return a lattice whose columns are read at an index of their own: ``out[i, j] = lattice[index[j, i], j]``.
 
     It turns the rows of a lattice into its diagonals, and back. Out of range there is nothing: ``-inf``.
