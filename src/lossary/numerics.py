@@ -106,11 +106,9 @@ def largest(xp: Namespace, x: Any) -> tuple[Any, Any]:
 
 def shifted(xp: Namespace, row: Any, by: int, edge: Any) -> Any:
     """Return a row moved by some places to the right, or to the left if negative, with those of `edge` moved in."""
-    size = row.shape[-1]
-    steps = min(abs(by), size)
     if by > 0:
-        return xp.concat([edge[..., :steps], row[..., : size - steps]])
-    return xp.concat([row[..., steps:], edge[..., size - steps :]])
+        return xp.concat([edge[..., :by], row[..., :-by]])
+    return xp.concat([row[..., -by:], edge[..., by:]])
 
 
 def likeliest(xp: Namespace, row: Any, counts: Any) -> Any:
@@ -285,7 +283,7 @@ def effective_number_weights(xp: Namespace, class_counts: Any, beta: float) -> A
     power = class_counts * xp.log1p((beta - 1) * xp.ones_like(class_counts))
     effective = -xp.expm1(xp.where(class_counts == 0, xp.zeros_like(class_counts), power))
     inverse = divide(xp, xp.ones_like(effective), effective)
-    return divide(xp, inverse * class_counts.shape[-1], xp.sum(inverse))
+    return divide(xp, inverse * xp.row_length(class_counts), xp.sum(inverse))
 
 
 # --- exponential families -------------------------------------------------------------------------------------------

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from lossary.backends.protocol import Array, Carry, Step
+from lossary.backends.protocol import Array, Arrays, Step
 
 
 def scan(
     concat: Callable[[Sequence[Array], int], Array],
     zeros: Callable[[Array, tuple[int, ...]], Array],
     step: Step,
-    carry: Carry,
-    xs: tuple[Array, ...],
+    carry: Arrays,
+    xs: Arrays,
     reverse: bool,
-) -> tuple[Carry, tuple[Array, ...]]:
+) -> tuple[Arrays, Arrays]:
     """Run a step along the axis before the last; see `lossary.backends.protocol.Namespace.scan`.
 
     `concat` joins arrays along an axis, and `zeros` makes some of the type and device of an array, in a shape.
@@ -24,7 +23,7 @@ def scan(
     if not length:  # what a step returns is asked of one on zeros: its outputs say what there is nothing of
         _, outputs = step(carry, tuple(zeros(x, (*x.shape[:-2], 1, x.shape[-1])) for x in xs))
         return carry, tuple(output[..., :0, :] for output in outputs)
-    found: list[tuple[Any, ...]] = []
+    found: list[Arrays] = []
     for at in reversed(range(length)) if reverse else range(length):
         carry, outputs = step(carry, tuple(x[..., at : at + 1, :] for x in xs))
         found.append(outputs)

@@ -28,8 +28,8 @@ from typing import Any, Protocol
 
 Array = Any  # an array of the framework; what it must be able to do is said above
 DType = Any  # a floating-point type as the framework names it
-Carry = tuple[Array, ...]
-Step = Callable[[Carry, tuple[Array, ...]], tuple[Carry, tuple[Array, ...]]]
+Arrays = tuple[Array, ...]
+Step = Callable[[Arrays, Arrays], tuple[Arrays, Arrays]]  # of a `scan`: carry and inputs -> carry and outputs
 
 
 class Namespace(Protocol):
@@ -171,9 +171,7 @@ class Namespace(Protocol):
 
     # --- along a sequence
 
-    def scan(
-        self, step: Step, carry: Carry, xs: tuple[Array, ...], /, reverse: bool = False
-    ) -> tuple[Carry, tuple[Array, ...]]:
+    def scan(self, step: Step, carry: Arrays, xs: Arrays, /, reverse: bool = False) -> tuple[Arrays, Arrays]:
         """Run a recursion along the steps of a sequence, the axis before the last.
 
         `step` takes the carry and a tuple with the entries of `xs` at one step, which keep their axis with length 1,

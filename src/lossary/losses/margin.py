@@ -264,7 +264,7 @@ def multi_margin(
     score = xp.sum(numerics.times(xp, wanted, pred))
     violation = xp.where(wanted == 1, xp.zeros_like(pred), margin + (pred - score))
     shortfall = numerics.positive_part(xp, violation)
-    share = 1 / pred.shape[-1]
+    share = 1 / xp.row_length(pred)
     if class_weight is not None:
         share = share * xp.sum(wanted * class_weight)
     reached = numerics.step(xp, violation)
@@ -333,9 +333,9 @@ def multilabel_margin(xp: Namespace, pred: Any, target: Any) -> Iterator[Any]:
     pairs = target[..., :, None] * xp.astype(target == 0, pred)[..., None, :]
     violation = 1 - (pred[..., :, None] - pred[..., None, :])
     shortfall = xp.sum(numerics.times(xp, pairs, numerics.positive_part(xp, violation)))[..., 0]
-    yield xp.sum(shortfall) / pred.shape[-1]
+    yield xp.sum(shortfall) / xp.row_length(pred)
     reached = pairs * numerics.step(xp, violation)
-    yield (xp.sum(reached, axis=-2)[..., 0, :] - xp.sum(reached)[..., 0]) / pred.shape[-1]
+    yield (xp.sum(reached, axis=-2)[..., 0, :] - xp.sum(reached)[..., 0]) / xp.row_length(pred)
     yield xp.zeros_like(pred)
 
 
@@ -361,7 +361,7 @@ def multilabel_soft_margin(xp: Namespace, pred: Any, target: Any, *, class_weigh
     >>> lossary.multilabel_soft_margin([[0.0, 1e4], [0.0, 1e4]], [[1, 1], [1, 0]])
     array([3.46573590e-01, 5.00034657e+03])
     """
-    share = 1 / pred.shape[-1]
+    share = 1 / xp.row_length(pred)
     if class_weight is not None:
         share = share * class_weight
     present, absent = numerics.sigmoid(xp, pred), numerics.sigmoid(xp, -pred)

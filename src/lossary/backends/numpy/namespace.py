@@ -33,7 +33,7 @@ from numpy import where as where
 from numpy import zeros_like as zeros_like
 
 from lossary.backends import loops
-from lossary.backends.protocol import Array, Carry, Step
+from lossary.backends.protocol import Array, Arrays, Step
 from lossary.errors import ArgumentError
 
 
@@ -93,7 +93,7 @@ def concat(parts: Sequence[Array], axis: int = -1) -> Array:
     return np.concatenate(parts, axis=axis)
 
 
-def scan(step: Step, carry: Carry, xs: tuple[Array, ...], reverse: bool = False) -> tuple[Carry, tuple[Array, ...]]:
+def scan(step: Step, carry: Arrays, xs: Arrays, reverse: bool = False) -> tuple[Arrays, Arrays]:
     """Run a recursion along the axis before the last, step by step."""
     return loops.scan(np.concatenate, lambda x, shape: np.zeros(shape, x.dtype), step, carry, xs, reverse)
 

@@ -32,7 +32,7 @@ from torch import zeros_like as zeros_like
 from lossary import settings
 from lossary.backends import loops, registry
 from lossary.backends.numpy import namespace as numpy
-from lossary.backends.protocol import Carry, Step
+from lossary.backends.protocol import Arrays, Step
 from lossary.backends.torch.tensors import HALVES, ORDINARY_TYPES, ordinary, tracing
 from lossary.backends.torch.tensors import need_elements as need_elements
 from lossary.errors import ArgumentError
@@ -129,7 +129,7 @@ def concat(parts: Sequence[Tensor], axis: int = -1) -> Tensor:
     return torch.cat(list(parts), dim=axis)
 
 
-def scan(step: Step, carry: Carry, xs: tuple[Tensor, ...], reverse: bool = False) -> tuple[Carry, tuple[Tensor, ...]]:
+def scan(step: Step, carry: Arrays, xs: Arrays, reverse: bool = False) -> tuple[Arrays, Arrays]:
     """Run a recursion along the axis before the last, step by step."""
     return loops.scan(concat, lambda x, shape: x.new_zeros(shape), step, carry, xs, reverse)
 
