@@ -1,4 +1,4 @@
-"""The recursion `scan` of a namespace as a Python loop, for frameworks that compute step by step."""
+"""The loops of a namespace, `scan` and `map_rows`, in Python, for frameworks that compute step by step."""
 
 from __future__ import annotations
 
@@ -28,3 +28,17 @@ def scan(
         carry, outputs = step(carry, tuple(x[..., at : at + 1, :] for x in xs))
         found.append(outputs)
     return carry, tuple(concat(parts[::-1] if reverse else parts, -2) for parts in zip(*found, strict=True))
+
+
+def map_rows(
+    concat: Callable[[Sequence[Array], int], Array], function: Callable[..., Array], xs: Arrays, size: int, most: int
+) -> Array:
+    """Apply a function to blocks of rows; see `lossary.backends.protocol.Namespace.map_rows`.
+
+    A block has at most `most` entries in its temporary, or those of one row.
+    """
+    count, height = xs[0].shape[-2], max(1, most // max(1, size))
+    if count <= height:
+        return function(*xs)
+    starts = range(0, count, height)
+    return concat([function(*(x[..., start : start + height, :] for x in xs)) for start in starts], -2)

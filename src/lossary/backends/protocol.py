@@ -183,6 +183,16 @@ class Namespace(Protocol):
         the carry is that given and the outputs have none.
         """
 
+    # --- along the rows of a table
+
+    def map_rows(self, function: Callable[..., Array], xs: Arrays, size: int, /) -> Array:
+        """Return what a function makes of the rows of some arrays, the axis before the last, a block of rows at a time.
+
+        `function` takes a block of each of `xs`, computes every row by itself, and returns an array with this axis, by
+        way of a temporary that has `size` entries for each row. The memory it takes is bounded: only as many rows are
+        taken together as the framework has room for, all of them where a compiler makes no temporary.
+        """
+
 
 class ArrayOperations(Protocol):
     """What evaluation does with arrays before and after a definition runs: types, memory, and reading of values."""

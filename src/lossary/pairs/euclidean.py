@@ -37,10 +37,16 @@ def hardest_pairs(
 
 
 def _distances(xp: Namespace, anchors: Any, embeddings: Any) -> Any:
-    """Euclidean distances row by row: the expanded square loses all digits for near points, so it is not used."""
-    if not anchors.shape[0]:
-        return xp.matmul(anchors, xp.transpose(embeddings))  # no rows to stack, but the shape of none by none
-    return xp.stack_rows([numerics.norm(xp, row - embeddings)[:, 0] for row in anchors])
+    """Euclidean distances of all pairs: the expanded square loses all digits for near points, so it is not used."""
+    return xp.map_rows(
+        lambda some: numerics.norm(xp, some[:, None] - embeddings)[..., 0], (anchors,), _entries(embeddings)
+    )
+
+
+def _entries(partners: Any) -> int:
+    """Return how many numbers the differences of one point from all its partners are."""
+    count, dimensions = partners.shape
+    return int(count * dimensions)
 
 
 def _distances_pullback(xp: Namespace, anchors: Any, embeddings: Any, distances: Any, grad: Any) -> tuple[Any, Any]:
@@ -57,7 +63,8 @@ def _pulled(xp: Namespace, points: Any, partners: Any, strengths: Any) -> Any:
 
     Differences are formed first, as in the distances: near points far from the origin keep their digits.
     """
-    if not points.shape[0]:
-        return xp.zeros_like(points)
-    pairs = zip(points, strengths, strict=True)
-    return xp.stack_rows([xp.sum(weights[:, None] * (row - partners), axis=-2)[0] for row, weights in pairs])
+    return xp.map_rows(
+        lambda some, weights: xp.sum(weights[..., None] * (some[:, None] - partners), axis=-2)[:, 0],
+        (points, strengths),
+        _entries(partners),
+    )

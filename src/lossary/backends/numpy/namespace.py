@@ -98,6 +98,14 @@ def scan(step: Step, carry: Arrays, xs: Arrays, reverse: bool = False) -> tuple[
     return loops.scan(np.concatenate, lambda x, shape: np.zeros(shape, x.dtype), step, carry, xs, reverse)
 
 
+_BLOCK = 1 << 16  # entries of the temporaries of `map_rows`: they stay in the cache of a core
+
+
+def map_rows(function: Callable[..., Array], xs: Arrays, size: int) -> Array:
+    """Apply a function to blocks of rows."""
+    return loops.map_rows(np.concatenate, function, xs, size, _BLOCK)
+
+
 def is_index(x: Array) -> bool:
     """Whether an array holds class indices, as opposed to numbers."""
     return x.dtype.kind in "iu"
@@ -235,11 +243,6 @@ def broadcast_to(x: Array, shape: tuple[int, ...]) -> Array:
 def whole(n: int, like: Array) -> Array:
     """A whole number as an index, where `like` is."""
     return np.asarray(n)
-
-
-def stack_rows(rows: list[Array]) -> Array:
-    """Rows one under the other."""
-    return np.stack(rows)
 
 
 def join_rows(parts: list[Array]) -> Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -134,6 +134,17 @@ def scan(step: Step, carry: Arrays, xs: Arrays, reverse: bool = False) -> tuple[
     return loops.scan(concat, lambda x, shape: x.new_zeros(shape), step, carry, xs, reverse)
 
 
+# Entries of the temporaries of `map_rows`: they stay in the cache of a core, or a device is busy with them.
+_BLOCK, _BLOCK_ON_DEVICE = 1 << 16, 1 << 24
+
+
+def map_rows(function: Callable[..., Tensor], xs: Arrays, size: int) -> Tensor:
+    """Apply a function to blocks of rows; to all of them in a graph, whose compiler fuses the temporary away."""
+    if torch.compiler.is_compiling() or tracing():
+        return function(*xs)
+    return loops.map_rows(concat, function, xs, size, _BLOCK if xs[0].is_cpu else _BLOCK_ON_DEVICE)
+
+
 def is_index(x: Tensor) -> bool:
     """Whether a tensor holds class indices, as opposed to numbers."""
     return not x.is_floating_point() and x.dtype != torch.bool
@@ -147,11 +158,6 @@ def astype(x: Tensor, like: Tensor) -> Tensor:
 def trigamma(x: Tensor) -> Tensor:
     """Second derivative of `lgamma`."""
     return torch.polygamma(1, x)
-
-
-def stack_rows(rows: Sequence[Tensor]) -> Tensor:
-    """Rows one under the other."""
-    return torch.stack(list(rows))
 
 
 def join_rows(parts: Sequence[Tensor]) -> Tensor:
