@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from lossary.backends.protocol import Namespace
+
 # How far outside its domain a number may be for having been made in a coarse type, and be taken for the bound itself.
 ROUNDING = 2.0**-6
 
@@ -24,7 +26,7 @@ def absent(option: Any, neutral: float = 0) -> bool:
 # --- products and quotients with a decided value at 0 and infinity --------------------------------------------------
 
 
-def times(xp: Any, weight: Any, x: Any) -> Any:
+def times(xp: Namespace, weight: Any, x: Any) -> Any:
     """Return ``weight * x`` where a weight of 0 gives 0, whatever `x` is: ``0 * inf = 0``, ``0 * nan = 0``.
 
     Where `x` is finite the product is an ordinary one: its derivative in the weight is `x` at a weight of 0 too.
@@ -33,19 +35,19 @@ def times(xp: Any, weight: Any, x: Any) -> Any:
     return weight * xp.where(lost, xp.zeros_like(x), x)
 
 
-def divide(xp: Any, a: Any, b: Any) -> Any:
+def divide(xp: Namespace, a: Any, b: Any) -> Any:
     """Return ``a / b``, and 0 where `b` is 0: the convention for directions of zero vectors and empty overlaps."""
     nothing = b == 0
     return xp.where(nothing, xp.zeros_like(a + b), a / xp.where(nothing, xp.ones_like(b), b))
 
 
-def xlogy(xp: Any, x: Any, y: Any) -> Any:
+def xlogy(xp: Namespace, x: Any, y: Any) -> Any:
     """Return ``x * log(y)`` with ``0 * log 0 = 0``."""
     lost = (x == 0) & ~((y > 0) & xp.isfinite(y))
     return x * xp.log(xp.where(lost, xp.ones_like(x * y), y))
 
 
-def rounded_into(xp: Any, x: Any, low: float | None = None, high: float | None = None) -> Any:
+def rounded_into(xp: Namespace, x: Any, low: float | None = None, high: float | None = None) -> Any:
     """Return `x`, but the bound where rounding may have carried it past: probabilities of 1.0000001 are 1.
 
     What is further outside stays what it is, and gives what the formula gives there: nothing is clipped in silence.
@@ -66,12 +68,12 @@ def rounded_into(xp: Any, x: Any, low: float | None = None, high: float | None =
 # differentiates as its hand-written slope does (`positive_part` and `step`).
 
 
-def positive_part(xp: Any, x: Any) -> Any:
+def positive_part(xp: Namespace, x: Any) -> Any:
     """Return ``max(x, 0)``, which differentiates as 0 at its kink."""
     return xp.where(x <= 0, xp.zeros_like(x), x)
 
 
-def one_sided_abs(xp: Any, x: Any) -> Any:
+def one_sided_abs(xp: Namespace, x: Any) -> Any:
     """Return ``abs(x)``, which at 0 differentiates as `x`, like a ``where(x >= 0, ...)`` beside it.
 
     It is for formulas that are smooth at 0 although they are written with the size of `x`.
@@ -79,7 +81,7 @@ def one_sided_abs(xp: Any, x: Any) -> Any:
     return xp.where(x >= 0, x, -x)
 
 
-def step(xp: Any, x: Any) -> Any:
+def step(xp: Namespace, x: Any) -> Any:
     """Return 1 where `x` is positive, else 0: the slope of `positive_part`, with the subgradient 0 at its kink.
 
     NaN stays NaN: a slope of 0 would hide it.
@@ -87,12 +89,12 @@ def step(xp: Any, x: Any) -> Any:
     return xp.where(x > 0, xp.ones_like(x), xp.where(x <= 0, xp.zeros_like(x), x))
 
 
-def masked(xp: Any, keep: Any, x: Any) -> Any:
+def masked(xp: Namespace, keep: Any, x: Any) -> Any:
     """Return `x` where `keep` is true and ``-inf`` elsewhere: entries that take no part in a maximum or a softmax."""
     return xp.where(keep, x, xp.zeros_like(x) - xp.inf)
 
 
-def largest(xp: Any, x: Any) -> tuple[Any, Any]:
+def largest(xp: Namespace, x: Any) -> tuple[Any, Any]:
     """Return the largest entry of a row and the gradient of taking it: 1 at that entry, shared equally by ties."""
     top = xp.max(x)
     ties = xp.where(x == top, xp.ones_like(x), xp.zeros_like(x))
@@ -102,16 +104,14 @@ def largest(xp: Any, x: Any) -> tuple[Any, Any]:
 # --- recursions along a sequence -------------------------------------------------------------------------------------
 
 
-def shifted(xp: Any, row: Any, by: int, edge: Any) -> Any:
+def shifted(xp: Namespace, row: Any, by: int, edge: Any) -> Any:
     """Return a row moved by some places to the right, or to the left if negative, with those of `edge` moved in."""
-    size = row.shape[-1]
-    steps = min(abs(by), size)
     if by > 0:
-        return xp.concat([edge[..., :steps], row[..., : size - steps]])
-    return xp.concat([row[..., steps:], edge[..., size - steps :]])
+        return xp.concat([edge[..., :by], row[..., :-by]])
+    return xp.concat([row[..., -by:], edge[..., by:]])
 
 
-def likeliest(xp: Any, row: Any, counts: Any) -> Any:
+def likeliest(xp: Namespace, row: Any, counts: Any) -> Any:
     """Return the largest entry of a row, as the unit to write it in: 0 if there is none, or if the row does not count.
 
     A recursion in logarithms that writes every step in units of its likeliest state spends no digits on what all
@@ -124,24 +124,24 @@ def likeliest(xp: Any, row: Any, counts: Any) -> Any:
 # --- the logistic family --------------------------------------------------------------------------------------------
 
 
-def softplus(xp: Any, x: Any) -> Any:
+def softplus(xp: Namespace, x: Any) -> Any:
     """Return ``log(1 + exp(x))``, exact at both ends: ``x`` for large `x`, ``exp(x)`` for very negative ones."""
     larger = xp.where(x < 0, xp.zeros_like(x), x)  # the branch of `one_sided_abs`
     return larger + xp.log1p(xp.exp(-one_sided_abs(xp, x)))
 
 
-def sigmoid(xp: Any, x: Any) -> Any:
+def sigmoid(xp: Namespace, x: Any) -> Any:
     """Return ``1 / (1 + exp(-x))``; the smaller of the two tails keeps its relative accuracy."""
     tail = xp.exp(-one_sided_abs(xp, x))
     return xp.where(x >= 0, xp.ones_like(x), tail) / (1 + tail)
 
 
-def sigmoid_slope(xp: Any, x: Any) -> Any:
+def sigmoid_slope(xp: Namespace, x: Any) -> Any:
     """Return ``sigmoid(x) * sigmoid(-x)``, the slope of `sigmoid`: the variance of a coin that falls so."""
     return sigmoid(xp, x) * sigmoid(xp, -x)
 
 
-def doubted_logistic(xp: Any, lead: Any, doubt: Any) -> Any:
+def doubted_logistic(xp: Namespace, lead: Any, doubt: Any) -> Any:
     """Return ``(1 - doubt) * softplus(-lead) + doubt * softplus(lead)``.
 
     It is the logistic cost of a lead whose label is wrong with probability `doubt`: cross-entropy, the label smoothed.
@@ -149,18 +149,18 @@ def doubted_logistic(xp: Any, lead: Any, doubt: Any) -> Any:
     return (1 - doubt) * softplus(xp, -lead) + doubt * softplus(xp, lead)
 
 
-def doubted_logistic_slope(xp: Any, lead: Any, doubt: Any) -> Any:
+def doubted_logistic_slope(xp: Namespace, lead: Any, doubt: Any) -> Any:
     """Return ``doubt * sigmoid(lead) - (1 - doubt) * sigmoid(-lead)``, the slope of `doubted_logistic`."""
     return doubt * sigmoid(xp, lead) - (1 - doubt) * sigmoid(xp, -lead)
 
 
-def sech_squared(xp: Any, x: Any) -> Any:
+def sech_squared(xp: Namespace, x: Any) -> Any:
     """Return ``1 - tanh(x)**2``, the slope of `tanh`, relatively accurate in its tails."""
     tail = xp.exp(-2 * one_sided_abs(xp, x))
     return 4 * tail / ((1 + tail) * (1 + tail))
 
 
-def log1mexp(xp: Any, x: Any) -> Any:
+def log1mexp(xp: Namespace, x: Any) -> Any:
     """Return ``log(1 - exp(x))`` for ``x <= 0`` (Maechler 2012: the better of two forms on either side of -log 2)."""
     near = x > -0.6931471805599453
     end = x == 0  # where it is -inf, with an infinite slope that no product with 0 survives
@@ -172,7 +172,7 @@ def log1mexp(xp: Any, x: Any) -> Any:
 # --- rows of classes ------------------------------------------------------------------------------------------------
 
 
-def log_softmax(xp: Any, z: Any) -> tuple[Any, Any, Any]:
+def log_softmax(xp: Namespace, z: Any) -> tuple[Any, Any, Any]:
     """Return log-probabilities, probabilities and log-normaliser (log-sum-exp) of a row of logits.
 
     A logit of ``-inf`` is a class that is masked out: probability exactly 0, log-probability ``-inf``. A row with
@@ -197,12 +197,12 @@ def log_softmax(xp: Any, z: Any) -> tuple[Any, Any, Any]:
     return log_probabilities, divide(xp, exponentials, total), top + log_total
 
 
-def logsumexp(xp: Any, z: Any) -> Any:
+def logsumexp(xp: Namespace, z: Any) -> Any:
     """Return the log of the sum of exponentials of a row; ``-inf`` for a row that is all ``-inf``."""
     return log_softmax(xp, z)[2]
 
 
-def log_add(xp: Any, a: Any, b: Any) -> Any:
+def log_add(xp: Namespace, a: Any, b: Any) -> Any:
     """Return ``log(exp(a) + exp(b))``; ``-inf`` is the logarithm of nothing and adds nothing, with derivative 0."""
     in_order = a >= b
     larger, smaller = xp.where(in_order, a, b), xp.where(in_order, b, a)
@@ -211,7 +211,9 @@ def log_add(xp: Any, a: Any, b: Any) -> Any:
     return xp.where(nothing, larger, larger + xp.log1p(xp.exp(gap)))
 
 
-def residual_probabilities(xp: Any, log_probabilities: Any, probabilities: Any, wanted: Any, total: Any = 1) -> Any:
+def residual_probabilities(
+    xp: Namespace, log_probabilities: Any, probabilities: Any, wanted: Any, total: Any = 1
+) -> Any:
     """Return ``total * probabilities - wanted``, without cancellation where `wanted` (which sums to `total`) is 0 or 1.
 
     Written as ``wanted (p - 1) + (total - wanted) p``, with p - 1 by `expm1`: the gradient of cross-entropy keeps its
@@ -220,7 +222,9 @@ def residual_probabilities(xp: Any, log_probabilities: Any, probabilities: Any, 
     return wanted * xp.expm1(log_probabilities) + (total - wanted) * probabilities
 
 
-def target_log_probability(xp: Any, scores: Any, target: Any, smoothing: float = 0.0) -> tuple[Any, Any, Any, Any]:
+def target_log_probability(
+    xp: Namespace, scores: Any, target: Any, smoothing: float = 0.0
+) -> tuple[Any, Any, Any, Any]:
     """Return log-probabilities, probabilities, the target's distribution, and the log-probability that a cost is of.
 
     That is the one of the label's class where the target is an index, and every class's own where it is a distribution:
@@ -235,14 +239,14 @@ def target_log_probability(xp: Any, scores: Any, target: Any, smoothing: float =
     return log_probabilities, probabilities, wanted, log_probabilities
 
 
-def smoothed(xp: Any, wanted: Any, scores: Any, smoothing: float) -> Any:
+def smoothed(xp: Namespace, wanted: Any, scores: Any, smoothing: float) -> Any:
     """Return a distribution of which that much is spread evenly over all classes; a masked class takes none of it."""
     allowed = xp.astype(scores != -xp.inf, scores)
     return (1 - smoothing) * wanted + smoothing * divide(xp, allowed, xp.sum(allowed))
 
 
 def softmax_chain(
-    xp: Any, log_probabilities: Any, probabilities: Any, wanted: Any, slope: Any, curve: Any
+    xp: Namespace, log_probabilities: Any, probabilities: Any, wanted: Any, slope: Any, curve: Any
 ) -> tuple[Any, Any]:
     """Return gradient and Hessian diagonal in the scores of an expected function of the log-probabilities.
 
@@ -260,7 +264,7 @@ def softmax_chain(
     return gradient, bend + total * probabilities * complement
 
 
-def class_distribution(xp: Any, target: Any, like: Any) -> Any:
+def class_distribution(xp: Namespace, target: Any, like: Any) -> Any:
     """Return the target as a distribution over classes: soft labels unchanged, indices one-hot in the type of `like`.
 
     An index outside the row (an ignored label) becomes a row of zeros, hence costs nothing.
@@ -268,7 +272,7 @@ def class_distribution(xp: Any, target: Any, like: Any) -> Any:
     return xp.one_hot(target, like) if xp.is_index(target) else target
 
 
-def effective_number_weights(xp: Any, class_counts: Any, beta: float) -> Any:
+def effective_number_weights(xp: Namespace, class_counts: Any, beta: float) -> Any:
     """Return class weights inverse to the effective number ``(1 - beta**n) / (1 - beta)``, summing to the classes.
 
     A class without examples has weight 0. (Cui 2019, arXiv:1901.05555)
@@ -279,13 +283,13 @@ def effective_number_weights(xp: Any, class_counts: Any, beta: float) -> Any:
     power = class_counts * xp.log1p((beta - 1) * xp.ones_like(class_counts))
     effective = -xp.expm1(xp.where(class_counts == 0, xp.zeros_like(class_counts), power))
     inverse = divide(xp, xp.ones_like(effective), effective)
-    return divide(xp, inverse * class_counts.shape[-1], xp.sum(inverse))
+    return divide(xp, inverse * xp.row_length(class_counts), xp.sum(inverse))
 
 
 # --- exponential families -------------------------------------------------------------------------------------------
 
 
-def scaled_exp(xp: Any, factor: Any, x: Any) -> Any:
+def scaled_exp(xp: Namespace, factor: Any, x: Any) -> Any:
     """Return ``factor * exp(x)`` wherever the product is representable, even if the exponential alone is not.
 
     A factor of 0 gives exactly 0, whatever `x` is.
@@ -295,7 +299,7 @@ def scaled_exp(xp: Any, factor: Any, x: Any) -> Any:
     return xp.where(nothing, xp.zeros_like(x), factor * half * half)
 
 
-def i_divergence(xp: Any, amount: Any, reference: Any, log_ratio: Any) -> Any:
+def i_divergence(xp: Namespace, amount: Any, reference: Any, log_ratio: Any) -> Any:
     """Return ``amount - reference - reference * log_ratio`` without cancellation, given ``log(amount / reference)``.
 
     It is the generalised Kullback-Leibler divergence (Csiszar's I-divergence) of a reference >= 0 from an amount
@@ -320,7 +324,7 @@ _DESCENT_FROM = 3
 _DESCENT = 7
 
 
-def log_factorial_excess(xp: Any, n: Any) -> Any:
+def log_factorial_excess(xp: Namespace, n: Any) -> Any:
     """Return ``log(n!) - (n log n - n)`` for n >= 0, whole or not: what Stirling's leading terms leave of it.
 
     It grows like ``log(n) / 2``, so for large n it comes from its own series and not from terms that cancel. With it,
@@ -346,7 +350,7 @@ def log_factorial_excess(xp: Any, n: Any) -> Any:
     return xp.where(large, leading, xp.where(middle, leading + descent, direct))
 
 
-def log_rising(xp: Any, start: Any, steps: Any) -> Any:
+def log_rising(xp: Namespace, start: Any, steps: Any) -> Any:
     """Return ``log(Gamma(start + steps) / Gamma(start))``, the log of a rising factorial, for start > 0, steps >= 0.
 
     For large starts the two log-gammas agree in nearly all their digits; their difference is taken term by term.
@@ -359,27 +363,27 @@ def log_rising(xp: Any, start: Any, steps: Any) -> Any:
 # --- vectors --------------------------------------------------------------------------------------------------------
 
 
-def norm(xp: Any, x: Any) -> Any:
+def norm(xp: Namespace, x: Any) -> Any:
     """Return the Euclidean norm of a row, free of overflow; 0 for the zero vector."""
     top = xp.max(xp.abs(x))
     # The zero vector: no root of 0, which has an infinite slope.
     return top * xp.sqrt(xp.where(top == 0, xp.ones_like(top), xp.sum(divide(xp, x, top) ** 2)))
 
 
-def unit(xp: Any, x: Any) -> tuple[Any, Any]:
+def unit(xp: Namespace, x: Any) -> tuple[Any, Any]:
     """Return the row scaled to length 1, and its length; a zero vector has direction 0."""
     length = norm(xp, x)
     return divide(xp, x, length), length
 
 
-def unit_pullback(xp: Any, direction: Any, length: Any, grad: Any) -> Any:
+def unit_pullback(xp: Namespace, direction: Any, length: Any, grad: Any) -> Any:
     """Return the gradient with respect to a row, given the one with respect to its direction; 0 at the zero vector."""
     # A direction is of length 1 but for rounding; dividing by its square keeps that out of a projection that cancels.
     along = divide(xp, xp.sum(direction * grad), xp.sum(direction * direction))
     return divide(xp, grad - direction * along, length)
 
 
-def norm_curvature(xp: Any, direction: Any, length: Any) -> Any:
+def norm_curvature(xp: Namespace, direction: Any, length: Any) -> Any:
     """Return the Hessian diagonal of the norm of a row, ``(1 - direction**2) / length``; 0 at the zero vector.
 
     Where the row points along an axis, ``1 - direction**2`` is taken as what the other components leave.
@@ -390,7 +394,7 @@ def norm_curvature(xp: Any, direction: Any, length: Any) -> Any:
     return divide(xp, xp.where(along, others, 1 - squares), length)
 
 
-def one_minus_cosine(xp: Any, direction: Any, other: Any) -> Any:
+def one_minus_cosine(xp: Namespace, direction: Any, other: Any) -> Any:
     """Return ``1 - cos`` of two directions as half their squared distance, which keeps its digits near 0.
 
     A zero vector has no direction: its cosine is taken as 0 with everything.
@@ -401,7 +405,7 @@ def one_minus_cosine(xp: Any, direction: Any, other: Any) -> Any:
     return xp.where(absent, xp.ones_like(half), half)
 
 
-def cosine_curvature(xp: Any, direction: Any, length: Any, gradient: Any, cosine: Any) -> Any:
+def cosine_curvature(xp: Namespace, direction: Any, length: Any, gradient: Any, cosine: Any) -> Any:
     """Return the Hessian diagonal of the cosine in a row, given its gradient there; 0 at the zero vector.
 
     The gradient is `unit_pullback` of the other direction.

@@ -213,8 +213,6 @@ def on_rows_of_logits(subject: str) -> bool:
     return loss.coupling is None and first.rank == 1 and "c" in first.inputs[0] and len(loss.arguments) == 2
 
 
-# Losses of whose batch a compiler unrolls every row: two hundred rows take it a minute.
-UNROLLED = ("batch_hard_triplet",)
 WHOLE = ("index", "length", "integer")  # domains whose arrays are labels, of any whole type
 COUNTED = ("set", "count", "flag")  # domains whose arrays may be of any type
 
@@ -352,12 +350,6 @@ def fit(cell: Cell) -> Cell:
         plain("grads")
     if c["mode"].startswith("compile") and c["checks"] == "full":
         plain("checks")
-    if (
-        c["mode"].startswith("compile")
-        and c["subject"] in UNROLLED
-        and c["size"] in ("above 16384", "pairs above 2^24 bytes")
-    ):
-        plain("mode")
     # layouts
     if c["layout"] not in (NUMPY_LAYOUTS if numpy else TORCH_LAYOUTS):
         plain("layout")

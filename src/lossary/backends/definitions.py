@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from lossary.backends.protocol import Operations
 from lossary.errors import ArgumentError
 
 
@@ -12,7 +14,7 @@ from lossary.errors import ArgumentError
 class DefinitionBackend:
     """Runs every definition on one array namespace, such as a sharded one, or a strict one in a test."""
 
-    xp: Any
+    xp: Operations
 
     def evaluate(self, call: Any) -> Any:
         """Return a call's values as the definition yields them."""
@@ -34,3 +36,11 @@ class DefinitionBackend:
     def outputs(self, call: Any, out: Any) -> NoReturn:
         """Refuse arrays for gradients."""
         raise ArgumentError(f"{call.loss.name}: out: is for NumPy arrays")
+
+    def deliver(self, grads: Any, places: Any) -> NoReturn:
+        """Refuse gradients: `outputs` has accepted no array for them."""
+        raise NotImplementedError
+
+    def observe_outside_graph(self, observe: Callable[..., Any], *call: Any) -> None:
+        """Run an observer of calls where the call is."""
+        observe(*call)

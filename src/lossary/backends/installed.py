@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from lossary.backends import registry
+from lossary.backends.protocol import Backend
 from lossary.backends.registry import Framework
 
 
@@ -17,13 +18,13 @@ def _is_tensor(x: Any) -> bool:
     return hasattr(x, "requires_grad") and hasattr(x, "detach")
 
 
-def _torch() -> Any:
+def _torch() -> Backend:
     from lossary.backends.torch import backend
 
     return backend
 
 
-def _numpy() -> Any:
+def _numpy() -> Backend:
     from lossary.backends.numpy import backend
 
     return backend

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lossary.backends.protocol import Backend, Operations
 from lossary.errors import ArgumentError
 
 
@@ -25,7 +26,7 @@ class Framework:
 
     name: str
     owns: Callable[[Any], bool]
-    load: Callable[[], Any]
+    load: Callable[[], Backend]
 
 
 _FRAMEWORKS: list[Framework] = []
@@ -43,7 +44,12 @@ def register_unsupported(package: str, name: str) -> None:
     _UNSUPPORTED[package] = name
 
 
-def backend(*arrays: Any) -> Any:
+def frameworks() -> tuple[Framework, ...]:
+    """Return the registered frameworks, the default one first; their packages may be missing from an installation."""
+    return (*_DEFAULT, *_FRAMEWORKS)
+
+
+def backend(*arrays: Any) -> Backend:
     """Return the backend for the given arrays: that of the first array which a framework owns, else NumPy's.
 
     Raises `ArgumentError` for arrays of a framework that is known but not supported.
@@ -63,7 +69,7 @@ def backend(*arrays: Any) -> Any:
     return _DEFAULT[0].load()
 
 
-def namespace(*arrays: Any) -> Any:
+def namespace(*arrays: Any) -> Operations:
     """Return the array namespace `xp` for the given arrays."""
     return backend(*arrays).xp
 

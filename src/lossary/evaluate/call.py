@@ -10,6 +10,7 @@ from typing import Any
 
 from lossary.backends import registry
 from lossary.backends.definitions import DefinitionBackend
+from lossary.backends.protocol import Backend, Operations
 from lossary.catalogue import Loss
 from lossary.catalogue.domains import Domain
 from lossary.catalogue.signatures import Signature
@@ -30,7 +31,7 @@ class Call:
     """A bound call: the loss and its backend, arrays as the caller and as the definition has them, and their shapes."""
 
     loss: Loss
-    backend: Any
+    backend: Backend
     given: Sequence[Any]  # the caller's arrays
     arrays: Sequence[Any]  # the same in the dtype to compute in, masked labels -1, missing core axes of length 1
     params: Mapping[str, Any]  # all parameters but `ignore_index`
@@ -45,7 +46,7 @@ class Call:
     out: Sequence[Any] = ()  # output buffers for gradients, which a kernel may write to; None where it may not
 
     @property
-    def xp(self) -> Any:
+    def xp(self) -> Operations:
         """The array namespace of the call."""
         return self.backend.xp
 
@@ -189,7 +190,7 @@ class Call:
         return core + (1,) * (self.inner - len(core)) if not self.loss.coupling else core
 
 
-def scaled(xp: Any, derivative: Any, factor: Any, inner: int) -> Any:
+def scaled(xp: Operations, derivative: Any, factor: Any, inner: int) -> Any:
     """Multiply by a factor per example, exactly 0 where the factor is 0."""
     shape = getattr(factor, "shape", ())
     return reduction.weigh(xp, derivative, factor.reshape(shape + (1,) * inner) if shape else factor)
@@ -203,7 +204,7 @@ def prepare(
     mask: Any = None,
     check: bool = True,
     defer_checks: bool = False,
-    backend: Any = None,
+    backend: Backend | Operations | None = None,
 ) -> Call:
     """Bind a call: check its arguments, and bring its arrays into the form that the definition takes.
 
@@ -214,11 +215,8 @@ def prepare(
     """
     params = dict(keywords)
     listed = checks.bind_arrays(loss, given, params)
-    if backend is None:
-        backend = registry.backend(*listed, weight, mask)
-    elif not hasattr(backend, "xp"):
-        backend = DefinitionBackend(backend)
-    xp = backend.xp
+    computing = _backend(backend, (*listed, weight, mask))
+    xp = computing.xp
     like = _widest(listed)
     arrays: list[Any] = [
         x if x is None and name in loss.optional else xp.asarray(x, f"{loss.name}: {name}", like)
@@ -242,13 +240,13 @@ def prepare(
     classes = arrays[0].shape[-1] if signature.inputs[0] else 1
     checks.parameter_shapes(loss, params, batch, classes, signature.rank)
     narrow = defer_checks and any(xp.narrow(array, dtype) for array in arrays)
-    stored = backend.stored_narrow(loss, signature, arrays) if narrow else ()
+    stored = computing.stored_narrow(loss, signature, arrays) if narrow else ()
     ready = _ready(xp, loss, signature, arrays, domains, batch, dtype, keep, stored)
     arrays_given = [k for k, v in params.items() if not isinstance(v, (int, float)) and hasattr(v, "shape")]
     params |= {k: xp.cast(xp.asarray(params[k], k, like), dtype) for k in arrays_given}
     call = Call(
         loss=loss,
-        backend=backend,
+        backend=computing,
         given=arrays,
         arrays=ready,
         params=params,
@@ -267,7 +265,7 @@ def prepare(
 
 
 def _ready(
-    xp: Any,
+    xp: Operations,
     loss: Loss,
     signature: Signature,
     arrays: Sequence[Any],
@@ -304,7 +302,7 @@ def _ready(
 
 
 def example_weights(
-    xp: Any,
+    xp: Operations,
     loss: Loss,
     arrays: Sequence[Any],
     domains: Sequence[Domain],
@@ -321,6 +319,13 @@ def example_weights(
         kept = ~xp.equals(xp.broadcast_to(labels, batch), ignore_index)
         mask = kept if mask is None else kept & (xp.broadcast_to(xp.asarray(mask, "mask", like), batch) != 0)
     return reduction.coefficients(xp, batch, dtype, weight, mask, like)
+
+
+def _backend(given: Any, arrays: Sequence[Any]) -> Backend:
+    """Return the backend that computes a call: the one given, one made of a bare namespace, or that of the arrays."""
+    if given is None:
+        return registry.backend(*arrays)
+    return given if hasattr(given, "xp") else DefinitionBackend(given)
 
 
 def _widest(given: Sequence[Any]) -> Any:
@@ -346,7 +351,7 @@ def _lengths(loss: Loss, signature: Signature, arrays: Sequence[Any]) -> tuple[d
     return lengths, sizes
 
 
-def _within(xp: Any, core: tuple[str, ...], lengths: Mapping[str, Any], sizes: Mapping[str, int]) -> Any:
+def _within(xp: Operations, core: tuple[str, ...], lengths: Mapping[str, Any], sizes: Mapping[str, int]) -> Any:
     """Return which entries of an example lie within the lengths of its dimensions; None where it has none."""
     found = None
     for axis, dimension in enumerate(core):

@@ -15,6 +15,7 @@ import numpy as np
 
 from lossary import settings, tolerances
 from lossary.backends import registry
+from lossary.backends.protocol import Operations
 from lossary.catalogue import Loss, related
 from lossary.catalogue.domains import CONVENTIONS, Domain
 from lossary.catalogue.signatures import Signature, dimension
@@ -173,7 +174,7 @@ def shapes(loss: Loss, signatures: Sequence[Signature], arrays: Sequence[Any]) -
     return 0, _batch(loss, signatures[0], arrays)
 
 
-def full_lengths(xp: Any, loss: Loss, signature: Signature, arrays: Sequence[Any], like: Any) -> list[Any]:
+def full_lengths(xp: Operations, loss: Loss, signature: Signature, arrays: Sequence[Any], like: Any) -> list[Any]:
     """Return the arrays with the sizes of their dimensions for the lengths that were left out."""
     sizes: dict[str, int] = {}
     for core, array in zip(signature.inputs, arrays, strict=True):
@@ -257,7 +258,7 @@ def _unequal(loss: Loss, signature: Signature, arrays: Sequence[Any], name: str,
 
 
 def domain(
-    xp: Any,
+    xp: Operations,
     loss: Loss,
     name: str,
     allowed: Domain,
@@ -331,7 +332,7 @@ def _scale(loss: Loss, name: str, x: Any) -> float:
     return float(finite.max()) if finite.size else 1.0
 
 
-def swapped(xp: Any, loss: Loss, given: Sequence[Any], domains: Sequence[Domain]) -> str:
+def swapped(xp: Operations, loss: Loss, given: Sequence[Any], domains: Sequence[Domain]) -> str:
     """Return the sentence that the first two arrays look swapped, if each would be right in the other's place."""
     if loss.coupling or len(given) < 2 or given[0].shape != given[1].shape:
         return ""
@@ -352,7 +353,9 @@ def swapped(xp: Any, loss: Loss, given: Sequence[Any], domains: Sequence[Domain]
 SHOWN = 8  # offending examples that are listed; the others are counted
 
 
-def conditions(xp: Any, loss: Loss, arrays: Sequence[Any], params: Mapping[str, Any], keep: Any, batch: Any) -> None:
+def conditions(
+    xp: Operations, loss: Loss, arrays: Sequence[Any], params: Mapping[str, Any], keep: Any, batch: Any
+) -> None:
     """Raise `DomainError` if the arrays of an example that counts do not go together, and say which examples."""
     for expected, condition in loss.conditions.items():
         holds, numbers = condition(xp, *arrays, **params)

@@ -12,6 +12,7 @@ from numbers import Real
 from typing import Any, Literal
 
 from lossary.backends import registry
+from lossary.backends.protocol import Operations
 from lossary.errors import DomainError, ParameterError, ShapeError, real_number, suggest
 
 Reduction = Literal["none", "mean", "sum"]
@@ -19,7 +20,7 @@ REDUCTIONS: tuple[Reduction, ...] = ("none", "mean", "sum")
 
 
 def coefficients(
-    xp: Any, shape: tuple[int, ...], dtype: Any, weight: Any = None, mask: Any = None, like: Any = None
+    xp: Operations, shape: tuple[int, ...], dtype: Any, weight: Any = None, mask: Any = None, like: Any = None
 ) -> Any:
     """Return the weight of every entry: `weight` where kept, exactly 0 where masked; None if all count alike.
 
@@ -42,7 +43,7 @@ def coefficients(
     return w
 
 
-def _spread(xp: Any, given: Any, name: str, shape: tuple[int, ...], like: Any, dtype: Any) -> Any:
+def _spread(xp: Operations, given: Any, name: str, shape: tuple[int, ...], like: Any, dtype: Any) -> Any:
     array = xp.asarray(given, name, like, dtype)
     alike = array.ndim == len(shape) and all(a in (1, s) for a, s in zip(array.shape, shape, strict=True))
     if array.ndim and not alike:
@@ -53,7 +54,7 @@ def _spread(xp: Any, given: Any, name: str, shape: tuple[int, ...], like: Any, d
     return xp.broadcast_to(array, shape)
 
 
-def weigh(xp: Any, values: Any, weights: Any) -> Any:
+def weigh(xp: Operations, values: Any, weights: Any) -> Any:
     """Return the weighted values: exactly 0 where the weight is 0."""
     if weights is None:
         return values
@@ -63,7 +64,7 @@ def weigh(xp: Any, values: Any, weights: Any) -> Any:
 
 
 def scale(
-    xp: Any, shape: tuple[int, ...], dtype: Any, weights: Any, reduction: Reduction, denominator: Any = None
+    xp: Operations, shape: tuple[int, ...], dtype: Any, weights: Any, reduction: Reduction, denominator: Any = None
 ) -> Any:
     """Return the number by which the weighted sum is divided under a reduction; 0 means an empty mean."""
     if reduction not in REDUCTIONS:
@@ -111,7 +112,7 @@ def mean(values: Any, *, weight: Any = None, mask: Any = None, denominator: Any 
     return average(summed, count if denominator is None else checked_denominator(denominator))
 
 
-def reduce_sum(xp: Any, values: Any, dtype: Any) -> Any:
+def reduce_sum(xp: Operations, values: Any, dtype: Any) -> Any:
     """Sum everything in a wide accumulator and give the result in `dtype`."""
     return xp.scalar(values.sum(dtype=xp.accumulator(dtype)), dtype)
 

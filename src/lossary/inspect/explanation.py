@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lossary.backends.registry import to_numpy
+from lossary.backends.registry import namespace, to_numpy
 from lossary.catalogue import Loss, get
 from lossary.errors import ParameterError, suggest
 from lossary.evaluate import reduction as reductions
@@ -190,7 +190,7 @@ class _Writer:
             if len(out):
                 entries = ", ".join(str(tuple(map(int, i)) if len(i) > 1 else int(i[0])) for i in out[:8] if len(i))
                 notes.append(self.translated(_LEFT_OUT, entries=entries + (", ..." if len(out) > 8 else "")))
-        summed = np.asarray(reductions.weigh(np, values, weights)).sum(dtype=np.float64)
+        summed = np.asarray(reductions.weigh(namespace(values), values, weights)).sum(dtype=np.float64)
         steps.append(Step("sum", f"sum({product})", summed))
         if reduction == "sum":
             return self.section("reduction", "Sum", steps, notes)

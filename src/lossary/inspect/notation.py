@@ -138,6 +138,10 @@ class Notation(ast.NodeTransformer):
             return ast.Call(node.func, arguments[:1], [])
         if name == "where":
             return ast.IfExp(*arguments)
+        if name == "scan":  # the step is shown applied to what it runs over
+            step, *given = arguments
+            over = [part for group in given for part in (group.elts if isinstance(group, ast.Tuple) else [group])]
+            return ast.Call(node.func, [ast.Call(step, over, [])], node.keywords)
         if name in ("minimum", "maximum") and len({ast.dump(a) for a in arguments}) == 1:
             return arguments[0]
         reading = docstring_formula(name)

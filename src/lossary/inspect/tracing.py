@@ -19,7 +19,7 @@ from __future__ import annotations
 import ast
 import dis
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cache, partial, update_wrapper, wraps
@@ -89,7 +89,8 @@ class Run:
     """One run of a definition, a coupling or a helper: its statements and what it yielded or returned.
 
     `names` holds what a variable stands for where it is not shown by itself: a helper's parameter is the caller's
-    expression, a local that merely renames another (``capped = logits``, with no cap) is that other.
+    expression, a local that merely renames another (``capped = logits``, with no cap) is that other. `inputs` are the
+    parameters of the step of a scan: their parts are given, and follow from nothing that is shown.
     """
 
     code: CodeType
@@ -97,6 +98,7 @@ class Run:
     caller: Run | None = None
     heading: str = ""
     names: dict[str, ast.expr] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
     outputs: list[tuple[list[str], Any]] = field(default_factory=list)
     statements: dict[ast.stmt, _Statement] = field(default_factory=dict)
     current: _Statement | None = None
@@ -119,14 +121,14 @@ class Run:
             return
         if done.node.value is None:  # an annotation alone
             return
-        names, source = _targets(done.node), done.node.value
+        target, source = _target(done.node), done.node.value
         if isinstance(source, ast.Yield):  # what the caller sent, after what was yielded
             source, done.stage = ast.Name("", ast.Load()), len(self.outputs)
         if isinstance(done.node, ast.AugAssign):
-            source = ast.BinOp(ast.Name(names[0], ast.Load()), done.node.op, source)
-        parts = source.elts if isinstance(source, ast.Tuple) else _items(source, len(names))
-        shown = [self._notation(part, done.space) for part in parts]
-        for name, expression in zip(names, shown, strict=False):
+            source = ast.BinOp(ast.Name(_names(target)[0], ast.Load()), done.node.op, source)
+        pairs = _unpacked(target, source, self.inputs)
+        shown = [(name, self._notation(part, done.space)) for name, part in pairs]
+        for name, expression in shown:
             if name.startswith("_") or name not in local:
                 continue
             kept = self._stands_for(name, expression, done.space, local)
@@ -187,6 +189,10 @@ class Run:
             changed = assigned(tree)
             run.names = {name: self._notation(value, space) for name, value in pairs if name not in changed}
             run.heading = text_of(self._notation(node, space))
+        elif not calls:  # the step of a scan, which runs for every step of the sequence: its last run is kept
+            self.current.calls = [r for r in self.current.calls if r.code is not run.code]
+            run.inputs = tuple(argument.arg for argument in function_tree(run.code).args.args)
+            run.heading = f"{run.code.co_name}({', '.join(run.inputs)})"
         self.current.calls.append(run)
 
     def _notation(self, node: ast.expr, space: dict[str, Any]) -> ast.expr:
@@ -251,7 +257,7 @@ def _shown(statement: _Statement) -> list[Step]:
         if sum(1 for s in steps for _ in s.flat()) < 2 and not (whole and len(texts) > 1):
             continue
         if whole:  # the statement is this call: its results are shown once, under the names assigned here
-            texts = _returned(run, steps, _targets(statement.node), texts)
+            texts = _returned(run, steps, _names(_target(statement.node)), texts)
         if steps:
             shown.append(Step(run.heading, "", steps=tuple(steps)))
     return shown + [
@@ -296,18 +302,32 @@ def _grown(code: CodeType) -> frozenset[str]:
     return frozenset(name for loop in loops for name in assigned(loop))
 
 
-def _items(source: ast.expr, count: int) -> list[ast.expr]:
-    """Return an expression for each name that it is unpacked to."""
-    if count == 1 or not isinstance(source, ast.Name) or not source.id:
-        return [source] * count
-    return [ast.Subscript(source, ast.Constant(i), ast.Load()) for i in range(count)]
+def _unpacked(target: Any, source: ast.expr, inputs: Sequence[str]) -> list[tuple[str, ast.expr]]:
+    """Return the names that an expression is unpacked to, each with its part of the expression.
+
+    Parts of `inputs`, and of what was sent, have no expression.
+    """
+    if not isinstance(target, ast.Tuple):
+        return [(_names(target)[0], source)]
+    parts: Sequence[ast.expr] = [source] * len(target.elts)
+    if isinstance(source, ast.Tuple):
+        parts = source.elts
+    elif isinstance(source, ast.Name) and source.id in inputs:
+        parts = [ast.Name("", ast.Load())] * len(target.elts)
+    elif isinstance(source, ast.Name) and source.id:
+        parts = [ast.Subscript(source, ast.Constant(i), ast.Load()) for i in range(len(target.elts))]
+    return [pair for inner, part in zip(target.elts, parts, strict=False) for pair in _unpacked(inner, part, inputs)]
 
 
-def _targets(node: ast.stmt) -> list[str]:
-    """Return the names a statement assigns to, by position, unused ones included."""
-    target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-    parts = target.elts if isinstance(target, ast.Tuple) else [target]
-    return [part.id if isinstance(part, ast.Name) else "_" for part in parts]
+def _target(node: ast.stmt) -> Any:
+    return node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+
+
+def _names(target: Any) -> list[str]:
+    """Return the names of a target by position, unused ones included."""
+    if isinstance(target, ast.Tuple):
+        return [name for part in target.elts for name in _names(part)]
+    return [target.id if isinstance(target, ast.Name) else "_"]
 
 
 def _resolved(text: str, steps: list[Step]) -> str:
@@ -405,10 +425,19 @@ class _Recorder:
         space = held | {name: self._replaced(held[name]) for name in function.__code__.co_names if name in held}
         space["__enter_run__"] = partial(self.enter, function.__code__)
         cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
-        closure = tuple(CellType(self._replaced(cells[name].cell_contents)) for name in code.co_freevars)
+        closure = tuple(self._cell(cells[name]) for name in code.co_freevars)
         copy = FunctionType(code, space, function.__name__, function.__defaults__, closure)
         copy.__kwdefaults__ = function.__kwdefaults__
         return update_wrapper(copy, function)
+
+    def _cell(self, cell: CellType) -> CellType:
+        """Return a cell with the recording copy of what it holds, or the cell itself if that is not recorded."""
+        try:
+            held = cell.cell_contents
+        except ValueError:  # a variable that is assigned later
+            return cell
+        replaced = self._replaced(held)
+        return cell if replaced is held else CellType(replaced)
 
     def _records(self, module: str | None) -> bool:
         """Whether the functions of a module, or of one inside it, are recorded."""
@@ -503,7 +532,9 @@ class _Recording(ast.NodeTransformer):
         self.numbers = numbers
 
     def visit(self, node: ast.AST) -> Any:
-        """Return the node, or the statements that replace it; a nested function is not changed."""
+        """Return the node, or the statements that replace it; a nested function is replaced once it is defined."""
+        if isinstance(node, ast.FunctionDef):
+            return [node, *ast.parse(f"{node.name} = __run__.recorder.recording({node.name})").body]
         if isinstance(node, _NESTED):
             return node
         self.generic_visit(node)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lossary import numerics
+from lossary.backends.protocol import Namespace
 from lossary.catalogue import loss
 
 __all__ = [
@@ -42,7 +43,7 @@ LABELS_OR_SOFT = "(c),()->() | (c),(c)->()"
     elicits="mean",
     unbounded_form="binary_cross_entropy_with_logits",
 )
-def binary_cross_entropy(xp: Any, probs: Any, target: Any) -> Iterator[Any]:
+def binary_cross_entropy(xp: Namespace, probs: Any, target: Any) -> Iterator[Any]:
     """Minus the log of the probability given to a yes/no outcome, from probabilities.
 
     Exact at the ends: probability 0 for what happened costs infinity, where torch stops at 100 and Keras clips. Prefer
@@ -79,7 +80,7 @@ def binary_cross_entropy(xp: Any, probs: Any, target: Any) -> Iterator[Any]:
     elicits="mean",
 )
 def binary_cross_entropy_with_logits(
-    xp: Any, logits: Any, target: Any, *, pos_weight: Any = 1.0, label_smoothing: float = 0.0
+    xp: Namespace, logits: Any, target: Any, *, pos_weight: Any = 1.0, label_smoothing: float = 0.0
 ) -> Iterator[Any]:
     """Minus the log-probability of a yes/no outcome, from its log-odds: finite, exact and alive at any logit.
 
@@ -134,7 +135,7 @@ def binary_cross_entropy_with_logits(
     elicits="mean",
 )
 def softmax_cross_entropy(
-    xp: Any,
+    xp: Namespace,
     logits: Any,
     target: Any,
     *,
@@ -203,7 +204,7 @@ def softmax_cross_entropy(
     elicits="mean",
     unbounded_form="softmax_cross_entropy",
 )
-def nll(xp: Any, log_probs: Any, target: Any, *, class_weight: Any = None) -> Iterator[Any]:
+def nll(xp: Namespace, log_probs: Any, target: Any, *, class_weight: Any = None) -> Iterator[Any]:
     """Minus the given log-probability of the class: the second half of softmax cross-entropy.
 
     The rows must be log-probabilities, as `log_softmax` makes them. Probabilities would silently give a negative
@@ -231,7 +232,7 @@ def nll(xp: Any, log_probs: Any, target: Any, *, class_weight: Any = None) -> It
     parameters={"threshold": "(0, inf)"},
     properties=("bounded", "evaluation"),
 )
-def zero_one(xp: Any, scores: Any, target: Any, *, threshold: float = 0.5) -> Iterator[Any]:
+def zero_one(xp: Namespace, scores: Any, target: Any, *, threshold: float = 0.5) -> Iterator[Any]:
     """1 for a mistake and 0 otherwise: the error rate that the other losses stand in for.
 
     On rows of scores and class indices: 1 where the largest score (the first, if tied) is not the label's. On numbers:
@@ -260,7 +261,7 @@ def zero_one(xp: Any, scores: Any, target: Any, *, threshold: float = 0.5) -> It
     properties=("convex", "proper", "bounded", "smooth", "constant curvature"),
     elicits="mean",
 )
-def brier(xp: Any, probs: Any, target: Any) -> Iterator[Any]:
+def brier(xp: Namespace, probs: Any, target: Any) -> Iterator[Any]:
     """Squared distance between a row of probabilities and what happened: a proper score that is never infinite.
 
     Between 0 and 2. For a yes/no outcome it is twice the square of ``p - y`` that binary Brier scores use.
@@ -287,7 +288,7 @@ def brier(xp: Any, probs: Any, target: Any) -> Iterator[Any]:
     parameters={"q": "(0, 1]"},
     properties=("bounded", "robust", "smooth", "lipschitz"),
 )
-def generalized_cross_entropy(xp: Any, logits: Any, target: Any, *, q: float = 0.7) -> Iterator[Any]:
+def generalized_cross_entropy(xp: Namespace, logits: Any, target: Any, *, q: float = 0.7) -> Iterator[Any]:
     """Between cross-entropy and the error rate: wrong labels cannot cost more than ``1 / q``.
 
     `q` near 0 gives cross-entropy, 1 gives ``1 - p``, which is robust to symmetric label noise but slow to learn. The
@@ -321,7 +322,7 @@ def generalized_cross_entropy(xp: Any, logits: Any, target: Any, *, q: float = 0
     parameters={"epsilon": "[-1, inf)"},
     properties=("smooth", "lipschitz"),
 )
-def poly_loss(xp: Any, logits: Any, target: Any, *, epsilon: float = 2.0) -> Iterator[Any]:
+def poly_loss(xp: Namespace, logits: Any, target: Any, *, epsilon: float = 2.0) -> Iterator[Any]:
     """Cross-entropy with the first term of its expansion in ``1 - p`` reweighted (Poly-1).
 
     `epsilon` is added to that term's coefficient: positive values push longer on examples that are already right; 0 is

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lossary import numerics
+from lossary.backends.protocol import Namespace
 from lossary.catalogue import loss
 
 __all__ = [
@@ -35,7 +36,7 @@ ROWS = "(c),(c)->()"
     elicits="mean",
     unbounded_form="softmax_cross_entropy",
 )
-def kl_divergence(xp: Any, log_probs: Any, target: Any) -> Iterator[Any]:
+def kl_divergence(xp: Namespace, log_probs: Any, target: Any) -> Iterator[Any]:
     """Kullback-Leibler divergence KL(target || pred), in nats: what coding the target by the prediction wastes.
 
     The prediction comes as log-probabilities, the target as probabilities, as in `torch.nn.functional.kl_div`, which
@@ -65,7 +66,7 @@ def kl_divergence(xp: Any, log_probs: Any, target: Any) -> Iterator[Any]:
     formula=r"\sum_j p_j \left(\log p_j - \log q_j\right)",
     references=("Kullback and Leibler 1951, doi:10.1214/aoms/1177729694", "Minka 2005, MSR-TR-2005-173"),
 )
-def reverse_kl(xp: Any, log_probs: Any, target: Any) -> Iterator[Any]:
+def reverse_kl(xp: Namespace, log_probs: Any, target: Any) -> Iterator[Any]:
     """Kullback-Leibler divergence KL(pred || target), in nats, the prediction as log-probabilities.
 
     It settles on one mode of the target, where `kl_divergence` spreads over all of them: a prediction that puts any
@@ -94,7 +95,7 @@ def reverse_kl(xp: Any, log_probs: Any, target: Any) -> Iterator[Any]:
     references=("Lin 1991, doi:10.1109/18.61115",),
     properties=("bounded", "symmetric", "smooth"),
 )
-def js_divergence(xp: Any, log_probs: Any, target: Any) -> Iterator[Any]:
+def js_divergence(xp: Namespace, log_probs: Any, target: Any) -> Iterator[Any]:
     """Jensen-Shannon divergence, in nats: the mean divergence of both distributions from their mixture.
 
     It lies between 0 and log 2, whatever zeros the two have, and does not mind which is which; its square root is a
@@ -140,7 +141,7 @@ def js_divergence(xp: Any, log_probs: Any, target: Any) -> Iterator[Any]:
     properties=("convex", "proper"),
     elicits="mean",
 )
-def generalized_kl(xp: Any, log_rate: Any, target: Any) -> Iterator[Any]:
+def generalized_kl(xp: Namespace, log_rate: Any, target: Any) -> Iterator[Any]:
     """Kullback-Leibler divergence of amounts that need not sum to 1, given the logarithm of the predicted amount.
 
     It is 0 exactly where the prediction is the target and positive elsewhere; summed over a row of log-probabilities

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lossary import numerics
+from lossary.backends.protocol import Namespace
 from lossary.catalogue import loss
 
 __all__ = ["class_balanced", "logit_adjusted", "sigmoid_focal", "softmax_focal"]
@@ -28,7 +29,7 @@ __all__ = ["class_balanced", "logit_adjusted", "sigmoid_focal", "softmax_focal"]
     properties=("smooth",),
 )
 def sigmoid_focal(
-    xp: Any, logits: Any, target: Any, *, gamma: float = 2.0, alpha: float | None = None
+    xp: Namespace, logits: Any, target: Any, *, gamma: float = 2.0, alpha: float | None = None
 ) -> Iterator[Any]:
     """Binary cross-entropy with examples that are already right turned down, for dense detection.
 
@@ -80,7 +81,7 @@ def sigmoid_focal(
     properties=("smooth",),
 )
 def softmax_focal(
-    xp: Any,
+    xp: Namespace,
     logits: Any,
     target: Any,
     *,
@@ -141,7 +142,7 @@ def softmax_focal(
     parameters={"tau": "[0, inf)"},
     properties=("convex", "smooth", "lipschitz", "calibrated"),
 )
-def logit_adjusted(xp: Any, logits: Any, target: Any, class_counts: Any, *, tau: float = 1.0) -> Iterator[Any]:
+def logit_adjusted(xp: Namespace, logits: Any, target: Any, class_counts: Any, *, tau: float = 1.0) -> Iterator[Any]:
     """Softmax cross-entropy after adding the log of the class counts: the model need not learn how rare a class is.
 
     `class_counts` are the training counts or frequencies of the classes (only their ratios matter); predict with the
@@ -178,7 +179,7 @@ def logit_adjusted(xp: Any, logits: Any, target: Any, class_counts: Any, *, tau:
     parameters={"beta": "[0, 1)"},
     properties=("convex", "smooth", "lipschitz"),
 )
-def class_balanced(xp: Any, logits: Any, target: Any, class_counts: Any, *, beta: float = 0.999) -> Iterator[Any]:
+def class_balanced(xp: Namespace, logits: Any, target: Any, class_counts: Any, *, beta: float = 0.999) -> Iterator[Any]:
     """Softmax cross-entropy weighted by the inverse effective number of examples of each class.
 
     `class_counts` are the training counts n of the classes. `beta` says how much examples of a class overlap: 0 weighs

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lossary import numerics
+from lossary.backends.protocol import Namespace
 from lossary.catalogue import loss
 
 __all__ = [
@@ -40,7 +41,7 @@ POINTWISE = "(),()->()"
     parameters={"full": "flag"},
     properties=("proper",),
 )
-def gaussian_nll(xp: Any, pred: Any, target: Any, var: Any, *, full: bool = False) -> Iterator[Any]:
+def gaussian_nll(xp: Namespace, pred: Any, target: Any, var: Any, *, full: bool = False) -> Iterator[Any]:
     """The cost of a target under a Gaussian whose mean and variance are both predicted.
 
     `var` is the variance, in squared units of the target, not the standard deviation; it must be positive. The order
@@ -80,7 +81,7 @@ def gaussian_nll(xp: Any, pred: Any, target: Any, var: Any, *, full: bool = Fals
     parameters={"full": "flag"},
     properties=("proper", "robust"),
 )
-def laplace_nll(xp: Any, pred: Any, target: Any, scale: Any, *, full: bool = False) -> Iterator[Any]:
+def laplace_nll(xp: Namespace, pred: Any, target: Any, scale: Any, *, full: bool = False) -> Iterator[Any]:
     """The cost of a target under a Laplace density whose centre and scale are both predicted.
 
     `scale` is the mean absolute deviation, in the units of the target: the standard deviation over the root of 2. It
@@ -116,7 +117,7 @@ def laplace_nll(xp: Any, pred: Any, target: Any, scale: Any, *, full: bool = Fal
     properties=("lipschitz", "smooth", "symmetric", "robust"),
 )
 def student_t_nll(
-    xp: Any, pred: Any, target: Any, *, df: float = 4.0, scale: float = 1.0, full: bool = False
+    xp: Namespace, pred: Any, target: Any, *, df: float = 4.0, scale: float = 1.0, full: bool = False
 ) -> Iterator[Any]:
     """The cost of a target under Student's t: gross errors cost their logarithm, and hardly pull at all.
 
@@ -163,7 +164,7 @@ def student_t_nll(
     properties=("convex", "proper"),
     elicits="mean",
 )
-def poisson_nll(xp: Any, log_rate: Any, target: Any, *, full: bool = False) -> Iterator[Any]:
+def poisson_nll(xp: Namespace, log_rate: Any, target: Any, *, full: bool = False) -> Iterator[Any]:
     """The cost of a count under a Poisson law, given the logarithm of its rate.
 
     This is `torch.nn.PoissonNLLLoss` with its default ``log_input=True``; Keras takes the rate itself, see
@@ -201,7 +202,7 @@ def poisson_nll(xp: Any, log_rate: Any, target: Any, *, full: bool = False) -> I
     elicits="mean",
     unbounded_form="poisson_nll",
 )
-def poisson_nll_rate(xp: Any, rate: Any, target: Any, *, full: bool = False) -> Iterator[Any]:
+def poisson_nll_rate(xp: Namespace, rate: Any, target: Any, *, full: bool = False) -> Iterator[Any]:
     """The cost of a count under a Poisson law, given its rate.
 
     Prefer `poisson_nll`, whose log-rate may be any number: here the rate must not be negative, and the gradient grows
@@ -240,7 +241,7 @@ def poisson_nll_rate(xp: Any, rate: Any, target: Any, *, full: bool = False) -> 
     properties=("convex", "proper"),
     elicits="mean",
 )
-def gamma_nll(xp: Any, log_mean: Any, target: Any, *, shape: float = 1.0, full: bool = False) -> Iterator[Any]:
+def gamma_nll(xp: Namespace, log_mean: Any, target: Any, *, shape: float = 1.0, full: bool = False) -> Iterator[Any]:
     """The cost of a positive amount under a gamma law, given the logarithm of its mean.
 
     The noise is a constant fraction of the mean, ``1 / sqrt(shape)``: waiting times, sizes of claims, spectra. `shape`
@@ -281,7 +282,7 @@ def gamma_nll(xp: Any, log_mean: Any, target: Any, *, shape: float = 1.0, full: 
     properties=("convex", "proper"),
     elicits="mean",
 )
-def tweedie_deviance(xp: Any, log_mean: Any, target: Any, *, power: float = 1.5) -> Iterator[Any]:
+def tweedie_deviance(xp: Namespace, log_mean: Any, target: Any, *, power: float = 1.5) -> Iterator[Any]:
     """How much worse than perfect a mean is for an amount that is often 0 and otherwise positive.
 
     `power` is the exponent p with which the variance grows with the mean, ``phi mean^p``: near 1 like a Poisson count,
@@ -324,7 +325,7 @@ def tweedie_deviance(xp: Any, log_mean: Any, target: Any, *, power: float = 1.5)
     elicits="mean",
 )
 def negative_binomial_nll(
-    xp: Any, log_mean: Any, target: Any, *, alpha: float = 1.0, full: bool = False
+    xp: Namespace, log_mean: Any, target: Any, *, alpha: float = 1.0, full: bool = False
 ) -> Iterator[Any]:
     """The cost of a count that varies more than a Poisson count would, given the logarithm of its mean.
 

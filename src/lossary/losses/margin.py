@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lossary import numerics
+from lossary.backends.protocol import Namespace
 from lossary.catalogue import loss
 
 __all__ = [
@@ -44,7 +45,7 @@ SIGNS = "{-1, 1}"
     parameters={"margin": "[0, inf)"},
     properties=("convex", "lipschitz", "calibrated", "piecewise linear"),
 )
-def hinge(xp: Any, pred: Any, target: Any, *, margin: float = 1.0) -> Iterator[Any]:
+def hinge(xp: Namespace, pred: Any, target: Any, *, margin: float = 1.0) -> Iterator[Any]:
     """The shortfall of the score from the margin, on the side of the label: the loss of the support vector machine.
 
     An example beyond the `margin` costs nothing and has no gradient, so only the others (the support vectors) decide
@@ -75,7 +76,7 @@ def hinge(xp: Any, pred: Any, target: Any, *, margin: float = 1.0) -> Iterator[A
     parameters={"margin": "[0, inf)"},
     properties=("convex", "smooth", "calibrated", "partly linear"),
 )
-def squared_hinge(xp: Any, pred: Any, target: Any, *, margin: float = 1.0) -> Iterator[Any]:
+def squared_hinge(xp: Namespace, pred: Any, target: Any, *, margin: float = 1.0) -> Iterator[Any]:
     """The square of the hinge: no kink, and a pull that grows with the violation.
 
     `margin` is in the units of the score. There is no factor 1/2. Outliers count more than under the hinge.
@@ -106,7 +107,7 @@ def squared_hinge(xp: Any, pred: Any, target: Any, *, margin: float = 1.0) -> It
     parameters={"gamma": "(0, inf)"},
     properties=("convex", "lipschitz", "smooth", "calibrated", "partly linear"),
 )
-def smoothed_hinge(xp: Any, pred: Any, target: Any, *, gamma: float = 1.0) -> Iterator[Any]:
+def smoothed_hinge(xp: Namespace, pred: Any, target: Any, *, gamma: float = 1.0) -> Iterator[Any]:
     """The hinge with a parabola of width `gamma` in place of its corner: smooth, and still linear for wrong answers.
 
     `gamma` is in the units of the score. With 1 it is Rennie's smooth hinge; as it shrinks, the hinge itself.
@@ -133,7 +134,7 @@ def smoothed_hinge(xp: Any, pred: Any, target: Any, *, gamma: float = 1.0) -> It
     references=("Zhang 2004, doi:10.1145/1015330.1015332",),
     properties=("convex", "lipschitz", "smooth", "calibrated", "partly linear"),
 )
-def modified_huber(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
+def modified_huber(xp: Namespace, pred: Any, target: Any) -> Iterator[Any]:
     """The squared hinge until the answer is wrong by a margin of 1, linear with slope 4 beyond, so outliers pull alike.
 
     It is four times the smoothed hinge of width 2, and estimates probabilities: ``(clip(s, -1, 1) + 1) / 2``.
@@ -162,7 +163,7 @@ def modified_huber(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     references=("Rosenblatt 1958, The perceptron, doi:10.1037/h0042519",),
     properties=("convex", "lipschitz", "piecewise linear"),
 )
-def perceptron(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
+def perceptron(xp: Namespace, pred: Any, target: Any) -> Iterator[Any]:
     """How far the score lies on the wrong side of 0: a hinge without a margin.
 
     Correct answers cost nothing however timid, and the score 0 is a minimum: alone, it does not forbid the solution
@@ -191,7 +192,7 @@ def perceptron(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     ),
     properties=("convex", "calibrated"),
 )
-def exponential(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
+def exponential(xp: Namespace, pred: Any, target: Any) -> Iterator[Any]:
     """The exponential of the negative margin, which AdaBoost minimises step by step; mislabelled examples dominate it.
 
     Its minimiser is half the log-odds, so ``P(y = 1) = sigmoid(2 s)``. A score of the wrong sign beyond about 709 (88
@@ -219,7 +220,7 @@ def exponential(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     properties=("convex", "lipschitz", "smooth", "proper", "calibrated"),
     elicits="mean",
 )
-def logistic_margin(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
+def logistic_margin(xp: Namespace, pred: Any, target: Any) -> Iterator[Any]:
     """Logistic regression with labels -1 and 1: binary cross-entropy on a logit, by another name for the labels.
 
     Known as the soft margin in torch, although the squared hinge has gone by that name too. Exact at both ends: it is
@@ -248,7 +249,7 @@ def logistic_margin(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     properties=("convex", "partly linear"),
 )
 def multi_margin(
-    xp: Any, pred: Any, target: Any, *, p: int = 1, margin: float = 1.0, class_weight: Any = None
+    xp: Namespace, pred: Any, target: Any, *, p: int = 1, margin: float = 1.0, class_weight: Any = None
 ) -> Iterator[Any]:
     """Every wrong class within the margin of the right one is charged, and the charges are divided by the classes.
 
@@ -264,7 +265,7 @@ def multi_margin(
     score = xp.sum(numerics.times(xp, wanted, pred))
     violation = xp.where(wanted == 1, xp.zeros_like(pred), margin + (pred - score))
     shortfall = numerics.positive_part(xp, violation)
-    share = 1 / pred.shape[-1]
+    share = 1 / xp.row_length(pred)
     if class_weight is not None:
         share = share * xp.sum(wanted * class_weight)
     reached = numerics.step(xp, violation)
@@ -290,7 +291,7 @@ def multi_margin(
     parameters={"margin": "[0, inf)"},
     properties=("convex", "lipschitz", "piecewise linear"),
 )
-def multiclass_hinge(xp: Any, pred: Any, target: Any, *, margin: float = 1.0) -> Iterator[Any]:
+def multiclass_hinge(xp: Namespace, pred: Any, target: Any, *, margin: float = 1.0) -> Iterator[Any]:
     """The shortfall of the right class's lead over its strongest rival from the margin.
 
     `margin` is in the units of the scores. Rivals that tie share the gradient. Keras's `CategoricalHinge` is another
@@ -320,7 +321,7 @@ def multiclass_hinge(xp: Any, pred: Any, target: Any, *, margin: float = 1.0) ->
     references=("Elisseeff and Weston 2001, A kernel method for multi-labelled classification",),
     properties=("convex", "piecewise linear"),
 )
-def multilabel_margin(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
+def multilabel_margin(xp: Namespace, pred: Any, target: Any) -> Iterator[Any]:
     """Every present label should outscore every absent one by 1; the shortfalls of all pairs, divided by the classes.
 
     Targets are rows of 0 and 1. torch takes a row of indices instead, ended by -1, and computes the same number. All
@@ -333,9 +334,9 @@ def multilabel_margin(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     pairs = target[..., :, None] * xp.astype(target == 0, pred)[..., None, :]
     violation = 1 - (pred[..., :, None] - pred[..., None, :])
     shortfall = xp.sum(numerics.times(xp, pairs, numerics.positive_part(xp, violation)))[..., 0]
-    yield xp.sum(shortfall) / pred.shape[-1]
+    yield xp.sum(shortfall) / xp.row_length(pred)
     reached = pairs * numerics.step(xp, violation)
-    yield (xp.sum(reached, axis=-2)[..., 0, :] - xp.sum(reached)[..., 0]) / pred.shape[-1]
+    yield (xp.sum(reached, axis=-2)[..., 0, :] - xp.sum(reached)[..., 0]) / xp.row_length(pred)
     yield xp.zeros_like(pred)
 
 
@@ -352,7 +353,7 @@ def multilabel_margin(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     properties=("convex", "smooth", "proper", "calibrated"),
     elicits="mean",
 )
-def multilabel_soft_margin(xp: Any, pred: Any, target: Any, *, class_weight: Any = None) -> Iterator[Any]:
+def multilabel_soft_margin(xp: Namespace, pred: Any, target: Any, *, class_weight: Any = None) -> Iterator[Any]:
     """Binary cross-entropy of each label on its logit, averaged over the labels of an example.
 
     `class_weight` holds one factor per label; the sum is divided by the number of labels, not by the sum of the
@@ -362,7 +363,7 @@ def multilabel_soft_margin(xp: Any, pred: Any, target: Any, *, class_weight: Any
     >>> lossary.multilabel_soft_margin([[0.0, 1e4], [0.0, 1e4]], [[1, 1], [1, 0]])
     array([3.46573590e-01, 5.00034657e+03])
     """
-    share = 1 / pred.shape[-1]
+    share = 1 / xp.row_length(pred)
     if class_weight is not None:
         share = share * class_weight
     present, absent = numerics.sigmoid(xp, pred), numerics.sigmoid(xp, -pred)
@@ -383,7 +384,7 @@ def multilabel_soft_margin(xp: Any, pred: Any, target: Any, *, class_weight: Any
     parameters={"margin": "[0, inf)"},
     properties=("convex", "lipschitz", "piecewise linear"),
 )
-def hinge_embedding(xp: Any, pred: Any, target: Any, *, margin: float = 1.0) -> Iterator[Any]:
+def hinge_embedding(xp: Namespace, pred: Any, target: Any, *, margin: float = 1.0) -> Iterator[Any]:
     """A distance, to be small for pairs that belong together (1) and at least the margin for those that do not (-1).
 
     Not the hinge of a classifier: `pred` is a distance, already computed. `margin` is in its units; dissimilar pairs

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lossary import numerics
+from lossary.backends.protocol import Namespace
 from lossary.catalogue import loss
 from lossary.pairs import cosine_pairs, hardest_pairs
 
@@ -44,7 +45,7 @@ __all__ = [
     parameters={"margin": "[0, inf)"},
     wrt=("first", "second"),
 )
-def contrastive(xp: Any, first: Any, second: Any, target: Any, *, margin: float = 1.0) -> Iterator[Any]:
+def contrastive(xp: Namespace, first: Any, second: Any, target: Any, *, margin: float = 1.0) -> Iterator[Any]:
     """Springs between pairs: similar ones (1) pulled together, dissimilar ones (0) pushed apart up to a margin.
 
     `margin` is a distance: dissimilar pairs beyond it are left alone. The factor 1/2 is Hadsell's, so the pull equals
@@ -84,7 +85,7 @@ def contrastive(xp: Any, first: Any, second: Any, target: Any, *, margin: float 
     wrt=("anchor", "positive", "negative"),
 )
 def triplet_margin(
-    xp: Any, anchor: Any, positive: Any, negative: Any, *, margin: float = 1.0, swap: bool = False
+    xp: Namespace, anchor: Any, positive: Any, negative: Any, *, margin: float = 1.0, swap: bool = False
 ) -> Iterator[Any]:
     """The anchor should be nearer to its positive than to its negative, by at least the margin.
 
@@ -132,7 +133,7 @@ def triplet_margin(
     wrt=("first", "second"),
     properties=("convex", "lipschitz", "piecewise linear"),
 )
-def margin_ranking(xp: Any, first: Any, second: Any, target: Any, *, margin: float = 0.0) -> Iterator[Any]:
+def margin_ranking(xp: Namespace, first: Any, second: Any, target: Any, *, margin: float = 0.0) -> Iterator[Any]:
     """Of two scores the first should be the higher (1) or the lower (-1), by at least the margin.
 
     `margin` is in the units of the scores. With 0, the default as in torch, equal scores cost nothing and have
@@ -163,7 +164,7 @@ def margin_ranking(xp: Any, first: Any, second: Any, target: Any, *, margin: flo
     wrt=("first", "second"),
     properties=("bounded",),
 )
-def cosine_embedding(xp: Any, first: Any, second: Any, target: Any, *, margin: float = 0.0) -> Iterator[Any]:
+def cosine_embedding(xp: Namespace, first: Any, second: Any, target: Any, *, margin: float = 0.0) -> Iterator[Any]:
     """Pairs that belong together (1) should point the same way; others (-1) should have a cosine below the margin.
 
     `margin` is a cosine. Lengths do not matter, and the gradient is orthogonal to the embedding. A zero vector has
@@ -203,7 +204,7 @@ def cosine_embedding(xp: Any, first: Any, second: Any, target: Any, *, margin: f
     derivatives=1,
 )
 def batch_hard_triplet(
-    xp: Any, farthest: Any, nearest: Any, *, margin: float = 1.0, soft: bool = False
+    xp: Namespace, farthest: Any, nearest: Any, *, margin: float = 1.0, soft: bool = False
 ) -> Iterator[Any]:
     """For each anchor, the triplet of its farthest positive and nearest negative in the batch.
 
@@ -240,7 +241,7 @@ def batch_hard_triplet(
     parameters={"margin": "[0, 1.57]", "scale": "(0, inf)", "easy_margin": "flag"},
 )
 def arcface(
-    xp: Any, pred: Any, target: Any, *, margin: float = 0.5, scale: float = 64.0, easy_margin: bool = False
+    xp: Namespace, pred: Any, target: Any, *, margin: float = 0.5, scale: float = 64.0, easy_margin: bool = False
 ) -> Iterator[Any]:
     r"""Softmax cross-entropy on cosines, with the angle to the right class made larger by a margin.
 
@@ -295,7 +296,7 @@ def arcface(
     parameters={"margin": "[0, inf)", "scale": "(0, inf)"},
     properties=("convex",),
 )
-def cosface(xp: Any, pred: Any, target: Any, *, margin: float = 0.35, scale: float = 64.0) -> Iterator[Any]:
+def cosface(xp: Namespace, pred: Any, target: Any, *, margin: float = 0.35, scale: float = 64.0) -> Iterator[Any]:
     """Softmax cross-entropy on cosines, with the cosine of the right class made smaller by a margin.
 
     `pred` are cosines between an embedding and one weight vector per class; `scale` makes logits of them. `margin` is
@@ -320,7 +321,7 @@ def cosface(xp: Any, pred: Any, target: Any, *, margin: float = 0.35, scale: flo
 # --- batches compared with themselves -------------------------------------------------------------------------------
 
 
-def _shares(xp: Any, positives: Any, like: Any) -> tuple[Any, Any]:
+def _shares(xp: Namespace, positives: Any, like: Any) -> tuple[Any, Any]:
     """Return the anchor's positives as weights that sum to 1, and that sum: 0, like the weights, if it has none."""
     chosen = xp.astype(positives, like)
     count = xp.sum(chosen)
@@ -342,7 +343,9 @@ def _shares(xp: Any, positives: Any, like: Any) -> tuple[Any, Any]:
     coupling=cosine_pairs,
     derivatives=1,
 )
-def nt_xent(xp: Any, similarities: Any, positives: Any, candidates: Any, *, temperature: float = 0.07) -> Iterator[Any]:
+def nt_xent(
+    xp: Namespace, similarities: Any, positives: Any, candidates: Any, *, temperature: float = 0.07
+) -> Iterator[Any]:
     """Each positive of an anchor is to be picked out among all of the anchor's negatives, by cosine.
 
     Examples with the same label are positives of each other. Every positive meets the negatives alone: the
@@ -379,7 +382,9 @@ def nt_xent(xp: Any, similarities: Any, positives: Any, candidates: Any, *, temp
     coupling=cosine_pairs,
     derivatives=1,
 )
-def supcon(xp: Any, similarities: Any, positives: Any, candidates: Any, *, temperature: float = 0.1) -> Iterator[Any]:
+def supcon(
+    xp: Namespace, similarities: Any, positives: Any, candidates: Any, *, temperature: float = 0.1
+) -> Iterator[Any]:
     """Cross-entropy of an anchor's softmax over all others, with its positives as equally likely right answers.
 
     Examples with the same label are positives of each other; the denominator holds all others, positives included.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from lossary.backends.protocol import Namespace
 from lossary.catalogue import loss
 
 __all__ = [
@@ -30,7 +31,7 @@ ALONE = "()->()"
     references=("Tibshirani 1996, doi:10.1111/j.2517-6161.1996.tb02080.x",),
     properties=("convex", "lipschitz", "symmetric", "piecewise linear"),
 )
-def l1_penalty(xp: Any, weights: Any) -> Iterator[Any]:
+def l1_penalty(xp: Namespace, weights: Any) -> Iterator[Any]:
     """The size of each parameter; every one is pulled to 0 with the same strength, and some arrive exactly there.
 
     At exactly 0 the gradient is the subgradient 0, so a parameter that has arrived stays.
@@ -54,7 +55,7 @@ def l1_penalty(xp: Any, weights: Any) -> Iterator[Any]:
     references=("Tikhonov 1963", "Hoerl and Kennard 1970, doi:10.1080/00401706.1970.10488634"),
     properties=("convex", "strongly convex", "smooth", "symmetric", "constant curvature"),
 )
-def l2_penalty(xp: Any, weights: Any) -> Iterator[Any]:
+def l2_penalty(xp: Namespace, weights: Any) -> Iterator[Any]:
     """Half the square of each parameter, whose gradient is the parameter itself: what optimisers call weight decay.
 
     With the half, a factor of 0.01 here is ``weight_decay=0.01`` in `torch.optim.SGD`, `alpha=0.01` in scikit-learn's
@@ -81,7 +82,7 @@ def l2_penalty(xp: Any, weights: Any) -> Iterator[Any]:
     parameters={"l1_ratio": "[0, 1]"},
     properties=("convex", "symmetric", "constant curvature"),
 )
-def elastic_net(xp: Any, weights: Any, *, l1_ratio: float = 0.5) -> Iterator[Any]:
+def elastic_net(xp: Namespace, weights: Any, *, l1_ratio: float = 0.5) -> Iterator[Any]:
     """A mixture of `l1_penalty` and `l2_penalty`: sparse like the one, steady among correlated inputs like the other.
 
     `l1_ratio` is the share of the former, as in scikit-learn's `ElasticNet`: 1 is the lasso, 0 is weight decay. At

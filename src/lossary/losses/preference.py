@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lossary import numerics
+from lossary.backends.protocol import Namespace
 from lossary.catalogue import loss
 
 __all__ = [
@@ -42,7 +43,7 @@ OF_PAIR = ("chosen", "rejected")
 # --- what the pairs share -------------------------------------------------------------------------------------------
 
 
-def log_ratio_lead(xp: Any, chosen: Any, rejected: Any, reference_chosen: Any, reference_rejected: Any) -> Any:
+def log_ratio_lead(xp: Namespace, chosen: Any, rejected: Any, reference_chosen: Any, reference_rejected: Any) -> Any:
     """By how much more the policy has moved towards the chosen answer than towards the rejected one."""
     chosen_log_ratio = chosen - reference_chosen
     rejected_log_ratio = rejected - reference_rejected
@@ -70,7 +71,9 @@ def log_ratio_lead(xp: Any, chosen: Any, rejected: Any, reference_chosen: Any, r
     wrt=OF_PAIR,
     properties=("convex", "smooth"),
 )
-def bradley_terry(xp: Any, chosen: Any, rejected: Any, *, margin: float = 0.0, centering: float = 0.0) -> Iterator[Any]:
+def bradley_terry(
+    xp: Namespace, chosen: Any, rejected: Any, *, margin: float = 0.0, centering: float = 0.0
+) -> Iterator[Any]:
     """The cost of a human's choice between two answers, given a reward model's score of each.
 
     Only the difference of the scores counts, in nats of log-odds. `margin` is by how much the chosen one should lead: a
@@ -109,7 +112,7 @@ def bradley_terry(xp: Any, chosen: Any, rejected: Any, *, margin: float = 0.0, c
     properties=("convex", "lipschitz", "smooth"),
 )
 def dpo(
-    xp: Any,
+    xp: Namespace,
     chosen: Any,
     rejected: Any,
     reference_chosen: Any,
@@ -152,7 +155,7 @@ def dpo(
     properties=("convex", "lipschitz", "smooth", "robust"),
 )
 def robust_dpo(
-    xp: Any,
+    xp: Namespace,
     chosen: Any,
     rejected: Any,
     reference_chosen: Any,
@@ -197,7 +200,7 @@ def robust_dpo(
     properties=("convex", "smooth", "constant curvature"),
 )
 def ipo(
-    xp: Any, chosen: Any, rejected: Any, reference_chosen: Any, reference_rejected: Any, *, tau: float = 0.1
+    xp: Namespace, chosen: Any, rejected: Any, reference_chosen: Any, reference_rejected: Any, *, tau: float = 0.1
 ) -> Iterator[Any]:
     """The lead of the chosen answer over the rejected one should be a given number, and not ever larger.
 
@@ -233,7 +236,7 @@ def ipo(
     properties=("convex", "lipschitz", "piecewise linear"),
 )
 def dpo_hinge(
-    xp: Any,
+    xp: Namespace,
     chosen: Any,
     rejected: Any,
     reference_chosen: Any,
@@ -275,7 +278,7 @@ def dpo_hinge(
     wrt=OF_PAIR,
     properties=("convex", "lipschitz", "smooth"),
 )
-def simpo(xp: Any, chosen: Any, rejected: Any, *, beta: float = 2.0, gamma: float = 1.0) -> Iterator[Any]:
+def simpo(xp: Namespace, chosen: Any, rejected: Any, *, beta: float = 2.0, gamma: float = 1.0) -> Iterator[Any]:
     """Choose the better of two answers by their mean log-probability per token; no reference policy is needed.
 
     Both are means over the tokens of an answer (``sequence_log_probability(..., average=True)``): with sums, the longer
@@ -307,7 +310,7 @@ def simpo(xp: Any, chosen: Any, rejected: Any, *, beta: float = 2.0, gamma: floa
     properties=("convex", "lipschitz", "smooth"),
 )
 def cpo(
-    xp: Any, chosen: Any, rejected: Any, *, beta: float = 0.1, alpha: float = 1.0, label_smoothing: float = 0.0
+    xp: Namespace, chosen: Any, rejected: Any, *, beta: float = 0.1, alpha: float = 1.0, label_smoothing: float = 0.0
 ) -> Iterator[Any]:
     """DPO with a uniform reference, and a likelihood term that keeps the chosen answer probable.
 
@@ -339,7 +342,7 @@ def cpo(
     parameters={"beta": "[0, inf)"},
     wrt=OF_PAIR,
 )
-def orpo(xp: Any, chosen: Any, rejected: Any, *, beta: float = 0.1) -> Iterator[Any]:
+def orpo(xp: Namespace, chosen: Any, rejected: Any, *, beta: float = 0.1) -> Iterator[Any]:
     """Fine-tuning on the chosen answer, and the odds of it against those of the rejected one, in a single stage.
 
     Both are means of log-probabilities over the tokens of an answer, at most 0: a mean is the log of the geometric mean
@@ -388,7 +391,7 @@ def orpo(xp: Any, chosen: Any, rejected: Any, *, beta: float = 0.1) -> Iterator[
     properties=("bounded", "lipschitz", "smooth"),
 )
 def kto(
-    xp: Any,
+    xp: Namespace,
     log_probability: Any,
     reference_log_probability: Any,
     target: Any,
@@ -437,7 +440,7 @@ def kto(
     ),
     properties=("convex", "piecewise linear"),
 )
-def policy_gradient(xp: Any, log_probability: Any, advantage: Any) -> Iterator[Any]:
+def policy_gradient(xp: Namespace, log_probability: Any, advantage: Any) -> Iterator[Any]:
     """Make an action more likely in proportion to its advantage (REINFORCE).
 
     The value itself says nothing about how good the policy is: only its gradient, in expectation over actions drawn
@@ -454,7 +457,7 @@ def policy_gradient(xp: Any, log_probability: Any, advantage: Any) -> Iterator[A
 
 
 def clipped_ratio(
-    xp: Any,
+    xp: Namespace,
     log_probability: Any,
     old_log_probability: Any,
     advantage: Any,
@@ -492,7 +495,7 @@ def clipped_ratio(
     parameters={"clip_low": "[0, 1]", "clip_high": "[0, inf)", "dual_clip": "(1, inf)"},
 )
 def ppo_clip(
-    xp: Any,
+    xp: Namespace,
     log_probability: Any,
     old_log_probability: Any,
     advantage: Any,
@@ -540,7 +543,7 @@ def ppo_clip(
     parameters={"clip_low": "[0, 1]", "clip_high": "[0, inf)", "dual_clip": "(1, inf)", "beta": "[0, inf)"},
 )
 def grpo(
-    xp: Any,
+    xp: Namespace,
     log_probability: Any,
     old_log_probability: Any,
     reference_log_probability: Any,
@@ -584,7 +587,7 @@ def grpo(
     references=("Schulman 2020, Approximating KL divergence, joschu.net/blog/kl-approx.html",),
     properties=("convex", "lipschitz", "smooth", "piecewise linear"),
 )
-def kl_k1(xp: Any, log_probability: Any, reference_log_probability: Any) -> Iterator[Any]:
+def kl_k1(xp: Namespace, log_probability: Any, reference_log_probability: Any) -> Iterator[Any]:
     """The log-ratio of one drawn action: its mean is the divergence KL(policy || reference), its spread is large.
 
     It is negative for half the actions or more. Do not train on it: its gradient is 1 for every action, which in
@@ -609,7 +612,7 @@ def kl_k1(xp: Any, log_probability: Any, reference_log_probability: Any) -> Iter
     references=("Schulman 2020, Approximating KL divergence, joschu.net/blog/kl-approx.html",),
     properties=("convex", "symmetric", "smooth", "constant curvature"),
 )
-def kl_k2(xp: Any, log_probability: Any, reference_log_probability: Any) -> Iterator[Any]:
+def kl_k2(xp: Namespace, log_probability: Any, reference_log_probability: Any) -> Iterator[Any]:
     """Half the squared log-ratio of one drawn action: never negative, a little biased, and with the right gradient.
 
     In expectation over the policy's own actions its gradient is exactly that of KL(policy || reference), although its
@@ -637,7 +640,7 @@ def kl_k2(xp: Any, log_probability: Any, reference_log_probability: Any) -> Iter
     ),
     properties=("convex",),
 )
-def kl_k3(xp: Any, log_probability: Any, reference_log_probability: Any) -> Iterator[Any]:
+def kl_k3(xp: Namespace, log_probability: Any, reference_log_probability: Any) -> Iterator[Any]:
     """The log-ratio of one drawn action with a term of mean 0 that makes it positive: unbiased, and of small spread.
 
     Its mean over the policy's own actions is KL(policy || reference), but the mean of its gradient is that of the
@@ -668,7 +671,7 @@ def kl_k3(xp: Any, log_probability: Any, reference_log_probability: Any) -> Iter
     ),
     properties=("bounded", "lipschitz", "smooth"),
 )
-def entropy_bonus(xp: Any, logits: Any) -> Iterator[Any]:
+def entropy_bonus(xp: Namespace, logits: Any) -> Iterator[Any]:
     """Minus the entropy of a softmax, in nats: added with a small factor, it keeps a policy from deciding early.
 
     It lies between ``-log c``, for c equally likely classes, and 0, for certainty. A class with logit ``-inf`` is not

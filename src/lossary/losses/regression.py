@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lossary import numerics
+from lossary.backends.protocol import Namespace
 from lossary.catalogue import loss
 
 __all__ = [
@@ -42,7 +43,7 @@ POINTWISE = "(),()->()"
     properties=("convex", "strongly convex", "smooth", "symmetric", "proper", "constant curvature"),
     elicits="mean",
 )
-def squared_error(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
+def squared_error(xp: Namespace, pred: Any, target: Any) -> Iterator[Any]:
     """The square of the residual; its mean is the MSE, minimised by the conditional mean.
 
     There is no factor 1/2 here, as in `torch.nn.MSELoss` and Keras; see `half_squared_error` for the other convention.
@@ -69,7 +70,7 @@ def squared_error(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     properties=("convex", "strongly convex", "smooth", "symmetric", "proper", "constant curvature"),
     elicits="mean",
 )
-def half_squared_error(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
+def half_squared_error(xp: Namespace, pred: Any, target: Any) -> Iterator[Any]:
     """Half the square of the residual, so that the gradient is the residual itself.
 
     >>> import lossary
@@ -94,7 +95,7 @@ def half_squared_error(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     properties=("convex", "lipschitz", "symmetric", "robust", "piecewise linear"),
     elicits="median",
 )
-def absolute_error(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
+def absolute_error(xp: Namespace, pred: Any, target: Any) -> Iterator[Any]:
     """The size of the residual; its mean is minimised by the conditional median, so gross outliers barely move it.
 
     At a residual of exactly 0 the gradient is the subgradient 0.
@@ -120,7 +121,7 @@ def absolute_error(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     parameters={"delta": "(0, inf)"},
     properties=("convex", "lipschitz", "symmetric", "robust", "partly linear"),
 )
-def huber(xp: Any, pred: Any, target: Any, *, delta: float = 1.0) -> Iterator[Any]:
+def huber(xp: Namespace, pred: Any, target: Any, *, delta: float = 1.0) -> Iterator[Any]:
     """Quadratic within `delta` of the target, linear beyond it.
 
     `delta` is in the units of the target: the residual at which an error stops being believed. As it grows this is
@@ -150,7 +151,7 @@ def huber(xp: Any, pred: Any, target: Any, *, delta: float = 1.0) -> Iterator[An
     parameters={"beta": "[0, inf)"},
     properties=("convex", "lipschitz", "symmetric", "robust", "partly linear"),
 )
-def smooth_l1(xp: Any, pred: Any, target: Any, *, beta: float = 1.0) -> Iterator[Any]:
+def smooth_l1(xp: Namespace, pred: Any, target: Any, *, beta: float = 1.0) -> Iterator[Any]:
     """The absolute error with a parabola in place of its corner; slope 1 outside whatever `beta`.
 
     `beta` is the half-width of the parabola; with 0 it is the absolute error.
@@ -185,7 +186,7 @@ def smooth_l1(xp: Any, pred: Any, target: Any, *, beta: float = 1.0) -> Iterator
     parameters={"delta": "(0, inf)"},
     properties=("convex", "lipschitz", "smooth", "symmetric", "robust"),
 )
-def pseudo_huber(xp: Any, pred: Any, target: Any, *, delta: float = 1.0) -> Iterator[Any]:
+def pseudo_huber(xp: Namespace, pred: Any, target: Any, *, delta: float = 1.0) -> Iterator[Any]:
     """Half the squared error near the target, `delta` times the absolute error far away, and smooth in between.
 
     `delta` is in the units of the target: the residual around which the one turns into the other. Conventions differ:
@@ -222,7 +223,7 @@ def pseudo_huber(xp: Any, pred: Any, target: Any, *, delta: float = 1.0) -> Iter
     references=("Green 1990, Bayesian reconstructions from emission tomography data, doi:10.1109/42.52985",),
     properties=("convex", "lipschitz", "smooth", "symmetric", "robust"),
 )
-def log_cosh(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
+def log_cosh(xp: Namespace, pred: Any, target: Any) -> Iterator[Any]:
     """Half the squared error for small residuals, the absolute error less log 2 for large ones, smooth throughout.
 
     The change is at a residual of about 1, in whatever units the target has: scale the data, or use `pseudo_huber`,
@@ -258,7 +259,7 @@ def log_cosh(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     properties=("convex", "lipschitz", "robust", "proper", "piecewise linear"),
     elicits="quantile",
 )
-def pinball(xp: Any, pred: Any, target: Any, *, quantile: float = 0.5) -> Iterator[Any]:
+def pinball(xp: Namespace, pred: Any, target: Any, *, quantile: float = 0.5) -> Iterator[Any]:
     """A tilted absolute error; its mean is minimised by the conditional quantile.
 
     A prediction that is too low costs `quantile` per unit, one that is too high ``1 - quantile``: at 0.9 the best
@@ -288,7 +289,7 @@ def pinball(xp: Any, pred: Any, target: Any, *, quantile: float = 0.5) -> Iterat
     parameters={"epsilon": "[0, inf)"},
     properties=("convex", "lipschitz", "symmetric", "robust", "piecewise linear"),
 )
-def epsilon_insensitive(xp: Any, pred: Any, target: Any, *, epsilon: float = 0.1) -> Iterator[Any]:
+def epsilon_insensitive(xp: Namespace, pred: Any, target: Any, *, epsilon: float = 0.1) -> Iterator[Any]:
     """The absolute error beyond a tube around the target; inside it an error costs nothing, as in support vectors.
 
     `epsilon` is the half-width of the tube in the units of the target; with 0 this is the absolute error. On the edge
@@ -316,7 +317,7 @@ def epsilon_insensitive(xp: Any, pred: Any, target: Any, *, epsilon: float = 0.1
     parameters={"epsilon": "(0, inf)"},
     properties=("convex", "piecewise linear"),
 )
-def mape(xp: Any, pred: Any, target: Any, *, epsilon: float = 1e-7) -> Iterator[Any]:
+def mape(xp: Namespace, pred: Any, target: Any, *, epsilon: float = 1e-7) -> Iterator[Any]:
     """The size of the residual as a fraction of the size of the target.
 
     0.1 means ten per cent: a fraction, as in scikit-learn; Keras multiplies by 100. `epsilon`, in the units of the
@@ -345,7 +346,7 @@ def mape(xp: Any, pred: Any, target: Any, *, epsilon: float = 1e-7) -> Iterator[
     likelihood="Log-normal noise of constant spread: log(1 + y) is Gaussian around log(1 + pred)",
     references=("Kaggle 2012, Online Product Sales (root mean squared logarithmic error as its metric)",),
 )
-def msle(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
+def msle(xp: Namespace, pred: Any, target: Any) -> Iterator[Any]:
     """The squared difference of ``log(1 + value)``: relative error for large values, absolute error near 0.
 
     Prediction and target must exceed -1, as in scikit-learn; Keras raises values below 1e-7 to it, XGBoost halves the
@@ -378,7 +379,7 @@ def msle(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
     references=("Salton, Wong and Yang 1975, A vector space model for automatic indexing, doi:10.1145/361219.361220",),
     properties=("bounded", "symmetric"),
 )
-def cosine_distance(xp: Any, pred: Any, target: Any) -> Iterator[Any]:
+def cosine_distance(xp: Namespace, pred: Any, target: Any) -> Iterator[Any]:
     """One minus the cosine of the angle between two vectors: 0 if parallel, 1 if orthogonal, 2 if opposite.
 
     Only directions count. A zero vector has none: its cosine is taken as 0, so the distance is 1 and the gradient 0.

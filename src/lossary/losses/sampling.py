@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lossary import numerics
+from lossary.backends.protocol import Namespace
 from lossary.catalogue import loss
 
 __all__ = [
@@ -47,7 +48,7 @@ SCORES = ("positive", "negatives")
     properties=("convex", "lipschitz", "smooth"),
 )
 def sampled_softmax(
-    xp: Any, positive: Any, negatives: Any, log_expected_positive: Any, log_expected_negatives: Any
+    xp: Namespace, positive: Any, negatives: Any, log_expected_positive: Any, log_expected_negatives: Any
 ) -> Iterator[Any]:
     """Softmax cross-entropy over the right class and a few drawn ones, each corrected for how often it is drawn.
 
@@ -94,7 +95,7 @@ def sampled_softmax(
     properties=("convex", "lipschitz", "smooth"),
 )
 def noise_contrastive_estimation(
-    xp: Any, positive: Any, negatives: Any, log_expected_positive: Any, log_expected_negatives: Any
+    xp: Namespace, positive: Any, negatives: Any, log_expected_positive: Any, log_expected_negatives: Any
 ) -> Iterator[Any]:
     """Is it data or noise? Logistic regression that makes the scores of a model log-probabilities, normaliser included.
 
@@ -129,7 +130,7 @@ def noise_contrastive_estimation(
     wrt=SCORES,
     properties=("convex", "lipschitz", "smooth"),
 )
-def negative_sampling(xp: Any, positive: Any, negatives: Any) -> Iterator[Any]:
+def negative_sampling(xp: Namespace, positive: Any, negatives: Any) -> Iterator[Any]:
     """Pairs that occurred are told from pairs that were drawn, as in word2vec, without regard to how they were drawn.
 
     It is `noise_contrastive_estimation` without the correction: a score then is not a log-probability but, with k draws
@@ -164,7 +165,7 @@ def negative_sampling(xp: Any, positive: Any, negatives: Any) -> Iterator[Any]:
     parameters={"temperature": "(0, inf)"},
     properties=("convex", "lipschitz", "smooth"),
 )
-def info_nce(xp: Any, similarities: Any, target: Any, *, temperature: float = 0.07) -> Iterator[Any]:
+def info_nce(xp: Namespace, similarities: Any, target: Any, *, temperature: float = 0.07) -> Iterator[Any]:
     """Which of the candidates is the partner? Softmax cross-entropy over one row of a table of similarities.
 
     With queries and keys of a batch, the table is ``queries @ keys.T`` and the target ``arange(batch)``: everybody
@@ -205,7 +206,7 @@ def info_nce(xp: Any, similarities: Any, target: Any, *, temperature: float = 0.
     parameters={"scale": "(0, inf)", "bias": "real"},
     properties=("convex", "lipschitz", "smooth"),
 )
-def siglip(xp: Any, similarities: Any, target: Any, *, scale: float = 10.0, bias: float = -10.0) -> Iterator[Any]:
+def siglip(xp: Namespace, similarities: Any, target: Any, *, scale: float = 10.0, bias: float = -10.0) -> Iterator[Any]:
     """Which of the candidates are partners? A yes or no for each cosine of one row of a table, their costs added up.
 
     The target is the index of the one partner, or a 1 for each of several and a 0 for all others. Every pair is judged

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lossary import numerics
+from lossary.backends.protocol import Namespace
 from lossary.catalogue import loss
 
 __all__ = ["dice", "generalized_dice", "jaccard", "tversky"]
@@ -24,12 +25,12 @@ __all__ = ["dice", "generalized_dice", "jaccard", "tversky"]
 PIXELS = "(n),(n)->()"
 
 
-def _counts(xp: Any, pred: Any, target: Any) -> tuple[Any, Any, Any]:
+def _counts(xp: Namespace, pred: Any, target: Any) -> tuple[Any, Any, Any]:
     """Return the soft numbers of true positives, false positives and false negatives among the pixels."""
     return xp.sum(pred * target), xp.sum(pred * (1 - target)), xp.sum((1 - pred) * target)
 
 
-def _share_gradient(xp: Any, errors: Any, hits: Any, errors_slope: Any, hits_slope: Any) -> Any:
+def _share_gradient(xp: Namespace, errors: Any, hits: Any, errors_slope: Any, hits_slope: Any) -> Any:
     """Return the gradient of ``errors / (hits + errors)``, given those of the two sums; 0 where both are 0."""
     whole = hits + errors
     # The two shares are formed first: the square of `whole` would underflow before `whole` does.
@@ -37,7 +38,7 @@ def _share_gradient(xp: Any, errors: Any, hits: Any, errors_slope: Any, hits_slo
     return numerics.divide(xp, change, whole)
 
 
-def _share_curvature(xp: Any, errors: Any, hits: Any, errors_slope: Any, hits_slope: Any, gradient: Any) -> Any:
+def _share_curvature(xp: Namespace, errors: Any, hits: Any, errors_slope: Any, hits_slope: Any, gradient: Any) -> Any:
     """Return the Hessian diagonal of the same quotient of sums that are linear in every pixel."""
     return -2 * gradient * numerics.divide(xp, errors_slope + hits_slope, hits + errors)
 
@@ -56,7 +57,7 @@ def _share_curvature(xp: Any, errors: Any, hits: Any, errors_slope: Any, hits_sl
     parameters={"smooth": "[0, inf)"},
     properties=("bounded", "symmetric"),
 )
-def dice(xp: Any, pred: Any, target: Any, *, smooth: float = 0.0) -> Iterator[Any]:
+def dice(xp: Namespace, pred: Any, target: Any, *, smooth: float = 0.0) -> Iterator[Any]:
     """One minus twice the overlap of two regions over the sum of their sizes, indifferent to how large the rest is.
 
     `smooth` (in pixels) is added to numerator and denominator. It pulls small regions towards 0 loss, and gives empty
@@ -94,7 +95,7 @@ def dice(xp: Any, pred: Any, target: Any, *, smooth: float = 0.0) -> Iterator[An
     properties=("bounded",),
 )
 def tversky(
-    xp: Any, pred: Any, target: Any, *, alpha: float = 0.5, beta: float = 0.5, smooth: float = 0.0
+    xp: Namespace, pred: Any, target: Any, *, alpha: float = 0.5, beta: float = 0.5, smooth: float = 0.0
 ) -> Iterator[Any]:
     """An overlap in which false alarms and misses have prices of their own.
 
@@ -129,7 +130,7 @@ def tversky(
     parameters={"smooth": "[0, inf)"},
     properties=("bounded", "symmetric"),
 )
-def jaccard(xp: Any, pred: Any, target: Any, *, smooth: float = 0.0) -> Iterator[Any]:
+def jaccard(xp: Namespace, pred: Any, target: Any, *, smooth: float = 0.0) -> Iterator[Any]:
     """One minus intersection over union, with products and sums of probabilities in place of the sets.
 
     It orders predictions as `dice` does, and charges partial overlaps more: ``jaccard = 2 dice / (1 + dice)``.
@@ -161,7 +162,7 @@ def jaccard(xp: Any, pred: Any, target: Any, *, smooth: float = 0.0) -> Iterator
     properties=("bounded",),
 )
 def generalized_dice(
-    xp: Any, pred: Any, target: Any, *, weighting: str = "square", smooth: float = 0.0
+    xp: Namespace, pred: Any, target: Any, *, weighting: str = "square", smooth: float = 0.0
 ) -> Iterator[Any]:
     """One Dice quotient for all classes of an image, in which a small class counts as much as a large one.
 

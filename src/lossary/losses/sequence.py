@@ -12,25 +12,26 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lossary import numerics
+from lossary.backends.protocol import Arrays, Namespace
 from lossary.catalogue import loss
 
 __all__ = ["ctc"]
 
 
-def no_blank(xp: Any, logits: Any, labels: Any, *_lengths: Any, blank: int, **_options: Any) -> tuple[Any, Any]:
+def no_blank(xp: Namespace, logits: Any, labels: Any, *_lengths: Any, blank: int, **_options: Any) -> tuple[Any, Any]:
     """Return whether a target is free of the blank, and where it first is not."""
     wrong = (labels == blank)[..., 0]
     found = xp.where(wrong, xp.ones_like(labels[..., 0]), xp.zeros_like(labels[..., 0]))
-    place = xp.argmax(xp.concat([found, xp.zeros_like(xp.sum(found))]))  # a target may be empty
-    return ~wrong.any(-1)[..., None, None], {"blank": blank + 0 * place[..., None], "at position": place[..., None]}
+    place = xp.argmax(xp.concat([found, xp.zeros_like(xp.sum(found))]))[..., None]  # a target may be empty
+    return ~xp.any(wrong)[..., None], {"blank": blank + 0 * place, "at position": place}
 
 
 def _room(
-    xp: Any, logits: Any, labels: Any, input_lengths: Any, target_lengths: Any, **_options: Any
+    xp: Namespace, logits: Any, labels: Any, input_lengths: Any, target_lengths: Any, **_options: Any
 ) -> tuple[Any, Mapping[str, Any]]:
     """Return whether there is a frame for every label, and one for the blank that parts two equal neighbours."""
     twins = (labels[..., 1:, :] == labels[..., :-1, :]) & (labels[..., 1:, :] >= 0)
-    repeats = twins.sum(-2)[..., None]
+    repeats = xp.sum(xp.where(twins, xp.ones_like(labels[..., 1:, :]), xp.zeros_like(labels[..., 1:, :])), axis=-2)
     needed = target_lengths + repeats
     return needed <= input_lengths, {"frames": input_lengths, "labels": target_lengths, "repeats": repeats}
 
@@ -53,7 +54,7 @@ def _room(
     },
 )
 def ctc(
-    xp: Any,
+    xp: Namespace,
     logits: Any,
     labels: Any,
     input_lengths: Any,
@@ -106,33 +107,33 @@ def ctc(
     # so that no digits are spent on what all states have in common.
     nothing = xp.sum(xp.zeros_like(scores[..., :1]), axis=-2) + xp.astype(xp.zeros_like(state), scores) - xp.inf
     begun = xp.where(state == 0, xp.zeros_like(nothing), nothing)
-    beginnings, units = [emissions[..., :0, :]], [scores[..., :0, :1]]
-    for frame in range(frames):
-        counts = in_time[..., frame : frame + 1, :]
+
+    def arrive(carry: Arrays, frame: Arrays) -> tuple[Arrays, Arrays]:
+        (begun,), (counts, emission) = carry, frame
         stepped = numerics.log_add(xp, begun, numerics.shifted(xp, begun, 1, nothing))
         skipped = numerics.masked(xp, may_skip, numerics.shifted(xp, begun, 2, nothing))
-        arrived = numerics.log_add(xp, stepped, skipped) + emissions[..., frame : frame + 1, :]
+        arrived = numerics.log_add(xp, stepped, skipped) + emission
         unit = numerics.likeliest(xp, arrived, counts)
         begun = xp.where(counts, arrived - unit, begun)
-        beginnings.append(begun)
-        units.append(unit)
-    log_likelihood = xp.sum(xp.concat(units, axis=-2), axis=-2) + numerics.logsumexp(
-        xp, numerics.masked(xp, is_last, begun)
-    )
+        return (begun,), (begun, unit)
+
+    (begun,), (beginnings, units) = xp.scan(arrive, (begun,), (in_time, emissions))
+    log_likelihood = xp.sum(units, axis=-2) + numerics.logsumexp(xp, numerics.masked(xp, is_last, begun))
     yield -log_likelihood
 
     # Backwards: every ending, by the state it starts from.
-    ending = numerics.masked(xp, is_last, xp.zeros_like(nothing))
-    endings = [emissions[..., :0, :]]
-    for frame in reversed(range(frames)):
-        endings.append(ending)
-        counts = in_time[..., frame : frame + 1, :]
-        ahead = ending + emissions[..., frame : frame + 1, :]
+    def leave(carry: Arrays, frame: Arrays) -> tuple[Arrays, Arrays]:
+        (ending,), (counts, emission) = carry, frame
+        ahead = ending + emission
         stepped = numerics.log_add(xp, ahead, numerics.shifted(xp, ahead, -1, nothing))
         skipped = numerics.shifted(xp, numerics.masked(xp, may_skip, ahead), -2, nothing)
         leaving = numerics.log_add(xp, stepped, skipped)
-        ending = xp.where(counts, leaving - numerics.likeliest(xp, leaving, counts), ending)
-    through = xp.concat(beginnings, axis=-2) + xp.concat(endings[::-1], axis=-2)
+        left = xp.where(counts, leaving - numerics.likeliest(xp, leaving, counts), ending)
+        return (left,), (ending,)
+
+    ending = numerics.masked(xp, is_last, xp.zeros_like(nothing))
+    _, (endings,) = xp.scan(leave, (ending,), (in_time, emissions), reverse=True)
+    through = beginnings + endings
     _, shares, _ = numerics.log_softmax(xp, through)
     occupancy = xp.matmul(shares, xp.one_hot(xp.transpose(spelled), scores))
     if from_logits:

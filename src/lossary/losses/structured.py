@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lossary import numerics
+from lossary.backends.protocol import Arrays, Namespace
 from lossary.catalogue import loss
 from lossary.losses.sequence import no_blank
 
@@ -44,7 +45,7 @@ __all__ = ["linear_chain_crf", "rnnt"]
     properties=("convex", "smooth", "proper"),
 )
 def linear_chain_crf(
-    xp: Any, emissions: Any, transitions: Any, tags: Any, lengths: Any, *, start: Any = None, end: Any = None
+    xp: Namespace, emissions: Any, transitions: Any, tags: Any, lengths: Any, *, start: Any = None, end: Any = None
 ) -> Iterator[Any]:
     """Minus the log-probability of a sequence of tags, where each tag's score depends on the one before it.
 
@@ -72,20 +73,20 @@ def linear_chain_crf(
     steps = scores.shape[-2]
 
     # From the end to the beginning: the log-weight of everything that may follow a tag, in units of the likeliest.
-    ending = xp.sum(scores[..., :0, :], axis=-2)  # nothing follows the last
-    endings = [scores[..., :0, :]]
-    for at in reversed(range(steps)):
-        endings.append(ending)
-        onward = transitions + (scores[..., at : at + 1, :] + ending)
+    def leave(carry: Arrays, at: Arrays) -> tuple[Arrays, Arrays]:
+        (ending,), (score, here) = carry, at
+        onward = transitions + (score + ending)
         leaving = xp.transpose(numerics.logsumexp(xp, onward))
-        here = counts[..., at : at + 1, :]
-        ending = xp.where(here, leaving - numerics.likeliest(xp, leaving, here), ending)
-    following = xp.concat(endings[::-1], axis=-2)
+        left = xp.where(here, leaving - numerics.likeliest(xp, leaving, here), ending)
+        return (left,), (ending,)
+
+    ending = xp.sum(scores[..., :0, :], axis=-2)  # nothing follows the last
+    _, (following,) = xp.scan(leave, (ending,), (scores, counts), reverse=True)
 
     # Given all that may follow, the tags are a chain: each has a distribution that depends on the one before it.
     known = xp.where(tags >= 0, tags, xp.zeros_like(tags))
     before = xp.transpose(xp.concat([known[..., :1, :], known[..., :-1, :]], axis=-2))
-    from_before = xp.transpose(xp.take(xp.transpose(transitions), xp.broadcast_to(before, _swapped(scores))))
+    from_before = xp.transpose(xp.take(xp.transpose(transitions), xp.broadcast_to(before, xp.transpose(scores).shape)))
     is_first = xp.arange(steps, scores)[:, None] == 0
     from_before = xp.where(is_first, xp.zeros_like(scores), from_before)
     log_probabilities, probabilities, _ = numerics.log_softmax(xp, scores + following + from_before)
@@ -94,26 +95,32 @@ def linear_chain_crf(
     yield xp.sum(costs, axis=-2)
 
     # From the beginning to the end: the probability of each tag, and of each pair of neighbours, whatever was observed.
-    marginal = xp.where(counts, probabilities, xp.zeros_like(probabilities))[..., :1, :]
-    marginals = [scores[..., :0, :], marginal]
-    transition_slope = xp.zeros_like(transitions)
-    for at in range(1, steps):
-        onward = transitions + (scores + following)[..., at : at + 1, :]
+    def arrive(carry: Arrays, at: Arrays) -> tuple[Arrays, Arrays]:
+        (marginal, transition_slope), (score, here, wanted_before, wanted_here) = carry, at
+        onward = transitions + score
         _, moves, _ = numerics.log_softmax(xp, onward)
         pairs = xp.transpose(marginal) * moves
-        pairs = xp.where(counts[..., at : at + 1, :], pairs, xp.zeros_like(pairs))
-        taken = xp.transpose(wanted[..., at - 1 : at, :]) * wanted[..., at : at + 1, :]
+        pairs = xp.where(here, pairs, xp.zeros_like(pairs))
+        taken = xp.transpose(wanted_before) * wanted_here
         elsewhere = xp.where(taken > 0, xp.zeros_like(pairs), pairs)
-        transition_slope = transition_slope + xp.where(taken > 0, -xp.sum(xp.sum(elsewhere), axis=-2), pairs)
+        slope = xp.where(taken > 0, -xp.sum(xp.sum(elsewhere), axis=-2), pairs)
         marginal = xp.sum(pairs, axis=-2)
-        marginals.append(marginal)
-    tag_probabilities = xp.concat(marginals, axis=-2)
+        return (marginal, transition_slope + slope), (marginal,)
+
+    first = xp.where(counts, probabilities, xp.zeros_like(probabilities))[..., :1, :]
+    marginal = xp.sum(first, axis=-2)  # one row, also of a chain without steps
+    (_, transition_slope), (marginals,) = xp.scan(
+        arrive,
+        (marginal, xp.zeros_like(transitions)),
+        ((scores + following)[..., 1:, :], counts[..., 1:, :], wanted[..., :-1, :], wanted[..., 1:, :]),
+    )
+    tag_probabilities = xp.concat([first, marginals], axis=-2)
     # At the tag that was there: minus the probability of all others, which is its own minus 1 with all its digits.
     others = xp.where(wanted > 0, xp.zeros_like(tag_probabilities), tag_probabilities)
     yield xp.where(wanted > 0, -xp.sum(others), tag_probabilities), transition_slope
 
 
-def chain_scores(xp: Any, emissions: Any, lengths: Any, start: Any, end: Any) -> tuple[Any, Any]:
+def chain_scores(xp: Namespace, emissions: Any, lengths: Any, start: Any, end: Any) -> tuple[Any, Any]:
     """Return the score of each tag at each step, those of the ends included, and which steps count."""
     step = xp.arange(emissions.shape[-2], emissions)[:, None]
     counts = step < lengths
@@ -125,20 +132,15 @@ def chain_scores(xp: Any, emissions: Any, lengths: Any, start: Any, end: Any) ->
     return scores, counts
 
 
-def _swapped(x: Any) -> tuple[int, ...]:
-    """The shape of an array with its last two axes swapped."""
-    return (*x.shape[:-2], x.shape[-1], x.shape[-2])
-
-
 # --- the transducer -------------------------------------------------------------------------------------------------
 
 
-def _no_blank(xp: Any, logits: Any, labels: Any, *_lengths: Any, blank: int) -> tuple[Any, Any]:
+def _no_blank(xp: Namespace, logits: Any, labels: Any, *_lengths: Any, blank: int) -> tuple[Any, Any]:
     return no_blank(xp, logits, labels[..., 0], blank=blank)
 
 
 def _a_frame(
-    xp: Any, logits: Any, labels: Any, input_lengths: Any, target_lengths: Any, **_options: Any
+    xp: Namespace, logits: Any, labels: Any, input_lengths: Any, target_lengths: Any, **_options: Any
 ) -> tuple[Any, Mapping[str, Any]]:
     """Return whether there is a frame, for the blank that ends the sequence needs one."""
     return input_lengths > 0, {"frames": input_lengths, "labels": target_lengths}
@@ -160,7 +162,7 @@ def _a_frame(
     conditions={"no blank inside a target": _no_blank, "at least one frame": _a_frame},
 )
 def rnnt(
-    xp: Any, logits: Any, labels: Any, input_lengths: Any, target_lengths: Any, *, blank: int = 0
+    xp: Namespace, logits: Any, labels: Any, input_lengths: Any, target_lengths: Any, *, blank: int = 0
 ) -> Iterator[Any]:
     """Minus the log-probability of a label sequence under a transducer, summed over all its alignments with the frames.
 
@@ -206,21 +208,24 @@ def rnnt(
     # From the end to the beginning: the log-probability of all that may follow, in units of the likeliest place.
     arrived = xp.sum(xp.zeros_like(blank_steps), axis=-2)
     nothing = arrived - xp.inf
-    ending = numerics.masked(xp, last & (end == steps), arrived)
-    endings, units = [blank_steps[..., :0, :]], [blank_steps[..., :0, :1]]
-    for at in reversed(range(steps)):
-        endings.append(ending)
-        by_blank = blank_steps[..., at : at + 1, :] + ending
-        by_label = label_steps[..., at : at + 1, :] + numerics.shifted(xp, ending, -1, nothing)
+
+    def leave(carry: Arrays, at: Arrays) -> tuple[Arrays, Arrays]:
+        (ending,), (blank_step, label_step, step) = carry, at
+        by_blank = blank_step + ending
+        by_label = label_step + numerics.shifted(xp, ending, -1, nothing)
         leaving = numerics.log_add(xp, by_blank, by_label)
         unit = numerics.likeliest(xp, leaving, True)
-        units.append(unit)
-        ending = xp.where(last & (end == at), arrived, leaving - unit)
-    log_likelihood = xp.sum(xp.concat(units, axis=-2), axis=-2) + ending[..., :1]
+        left = xp.where(last & (end == step), arrived, leaving - unit)
+        return (left,), (ending, unit)
+
+    ending = numerics.masked(xp, last & (end == steps), arrived)
+    (ending,), (following, units) = xp.scan(
+        leave, (ending,), (blank_steps, label_steps, diagonal[:, None]), reverse=True
+    )
+    log_likelihood = xp.sum(units, axis=-2) + ending[..., :1]
     yield -log_likelihood[..., None]
 
     # Given all that may follow, an alignment is a chain: at each place the blank or the label comes, by these odds.
-    following = xp.concat(endings[::-1], axis=-2)
     by_blank = blank_steps + following
     by_label = label_steps + numerics.shifted(xp, following, -1, xp.zeros_like(following) - xp.inf)
     stuck = (by_blank == -xp.inf) & (by_label == -xp.inf)
@@ -229,19 +234,20 @@ def rnnt(
     label_share = xp.where(stuck, arrived, numerics.sigmoid(xp, -odds))
 
     # From the beginning to the end: the probability of being at each place.
+    def arrive(carry: Arrays, at: Arrays) -> tuple[Arrays, Arrays]:
+        (being,), (blank_share, label_share) = carry, at
+        next_being = being * blank_share + numerics.shifted(xp, being * label_share, 1, arrived)
+        return (next_being,), (being,)
+
     being = xp.astype(said == 0, scores) + arrived
-    visits = [blank_steps[..., :0, :]]
-    for at in range(steps):
-        visits.append(being)
-        by_label = being * label_share[..., at : at + 1, :]
-        being = being * blank_share[..., at : at + 1, :] + numerics.shifted(xp, by_label, 1, arrived)
+    _, (visits,) = xp.scan(arrive, (being,), (blank_share, label_share))
     of_frame = xp.arange(frames, logits) + said[:, None]
-    occupancy = _gathered(xp, xp.concat(visits, axis=-2), of_frame, steps)[..., None]
+    occupancy = _gathered(xp, visits, of_frame, steps)[..., None]
     blank_share = _gathered(xp, blank_share, of_frame, steps)[..., None]
     label_share = _gathered(xp, label_share, of_frame, steps)[..., None]
 
     # What the network expects minus what the alignments do; each class's complement is the other's share, not 1 minus.
-    is_blank = xp.arange(scores.shape[-1], logits) == blank
+    is_blank = xp.one_hot(blank + xp.zeros_like(label), scores) > 0
     is_label = xp.one_hot(label, scores) > 0
     next_share = xp.where(is_blank, blank_share, xp.where(is_label, label_share, xp.zeros_like(scores)))
     complement = xp.where(is_blank, label_share, xp.where(is_label, blank_share, xp.ones_like(scores)))
@@ -250,7 +256,7 @@ def rnnt(
     yield xp.where(live, occupancy * surplus, xp.zeros_like(scores))
 
 
-def _gathered(xp: Any, lattice: Any, index: Any, size: int) -> Any:
+def _gathered(xp: Namespace, lattice: Any, index: Any, size: int) -> Any:
     """Return a lattice whose columns are read at an index of their own: ``out[i, j] = lattice[index[j, i], j]``.
 
     It turns the rows of a lattice into its diagonals, and back. Out of range there is nothing: ``-inf``.

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from lossary import numerics
+from lossary.backends.protocol import Namespace
 from lossary.catalogue import Loss, dress, get
 
 Definition = Callable[..., Iterator[Any]]
@@ -46,7 +47,7 @@ _BINARY, _KL, _POISSON, _POISSON_RATE, _GAUSSIAN, _RANKING, _HINGE_EMBEDDING = (
 class _OneClass:
     """The namespace of rows that hold one class each: a sum over classes is that class's term."""
 
-    def __init__(self, xp: Any) -> None:
+    def __init__(self, xp: Namespace) -> None:
         self._xp = xp
 
     def __getattr__(self, name: str) -> Any:
@@ -63,7 +64,7 @@ _STEEPEST = 1e12
 _HIGHEST = 100.0
 
 
-def _binary(xp: Any, probs: Any, target: Any) -> Iterator[Any]:
+def _binary(xp: Namespace, probs: Any, target: Any) -> Iterator[Any]:
     edge = probs * (1 - probs) < 1 / _STEEPEST
     inside = _BINARY(xp, xp.where(edge, xp.zeros_like(probs) + 0.5, probs), target)
     one, nothing = xp.ones_like(probs), xp.zeros_like(probs)
@@ -79,26 +80,26 @@ def _binary(xp: Any, probs: Any, target: Any) -> Iterator[Any]:
 
 
 @_adapted("binary_cross_entropy", derivatives=2)
-def binary(xp: Any, probs: Any, target: Any) -> Iterator[Any]:
+def binary(xp: Namespace, probs: Any, target: Any) -> Iterator[Any]:
     """Logarithms that stop at -100, and a slope that stops at 1e12 and there is not the value's."""
     for number, quantity in enumerate(_binary(xp, probs, target)):
         yield quantity[0] if number else quantity
 
 
 @_adapted("binary_cross_entropy", wrt=("probs", "target"), derivatives=2)
-def binary_in_both(xp: Any, probs: Any, target: Any) -> Iterator[Any]:
+def binary_in_both(xp: Namespace, probs: Any, target: Any) -> Iterator[Any]:
     """The same, differentiated in the target too."""
     return _binary(xp, probs, target)
 
 
 @_adapted("kl_divergence", signature="(),()->()", input="real", target="real")
-def divergence(xp: Any, log_probs: Any, target: Any) -> Iterator[Any]:
+def divergence(xp: Namespace, log_probs: Any, target: Any) -> Iterator[Any]:
     """One term for each class."""
     return _KL(_OneClass(xp), log_probs, target)
 
 
 @_adapted("kl_divergence", signature="(),()->()", input="real", target="real")
-def divergence_of_logs(xp: Any, log_probs: Any, target: Any) -> Iterator[Any]:
+def divergence_of_logs(xp: Namespace, log_probs: Any, target: Any) -> Iterator[Any]:
     """One term for each class, the target's probability given as a logarithm."""
     probability = xp.exp(target)
     ratio = _KL(_OneClass(xp), log_probs - target, xp.ones_like(target))
@@ -107,7 +108,7 @@ def divergence_of_logs(xp: Any, log_probs: Any, target: Any) -> Iterator[Any]:
 
 
 @_adapted("poisson_nll", input="real", target="real", domains={}, parameters={"full": "flag"})
-def poisson(xp: Any, log_rate: Any, target: Any, *, full: bool = False) -> Iterator[Any]:
+def poisson(xp: Namespace, log_rate: Any, target: Any, *, full: bool = False) -> Iterator[Any]:
     """`full` adds Stirling's approximation of ``log(target!)``, to counts above 1."""
     steps = _POISSON(xp, log_rate, target)
     yield next(steps) + _stirling(xp, target) if full else next(steps)
@@ -117,7 +118,7 @@ def poisson(xp: Any, log_rate: Any, target: Any, *, full: bool = False) -> Itera
 @_adapted(
     "poisson_nll_rate", input="real", target="real", domains={}, parameters={"full": "flag", "eps": "(-inf, inf)"}
 )
-def poisson_rate(xp: Any, rate: Any, target: Any, *, full: bool = False, eps: float = 1e-8) -> Iterator[Any]:
+def poisson_rate(xp: Namespace, rate: Any, target: Any, *, full: bool = False, eps: float = 1e-8) -> Iterator[Any]:
     """`eps` is added to the rate inside the logarithm only."""
     steps = _POISSON_RATE(xp, rate + eps, target)
     value = next(steps) - eps
@@ -125,7 +126,7 @@ def poisson_rate(xp: Any, rate: Any, target: Any, *, full: bool = False, eps: fl
     yield next(steps)
 
 
-def _stirling(xp: Any, count: Any) -> Any:
+def _stirling(xp: Namespace, count: Any) -> Any:
     """Stirling's approximation of log(count!), and 0 for counts up to 1."""
     large = count > 1
     safe = xp.where(large, count, xp.ones_like(count))
@@ -134,12 +135,14 @@ def _stirling(xp: Any, count: Any) -> Any:
 
 
 @_adapted("gaussian_nll", domains={"target": "real", "var": "[0, inf)"}, parameters={"full": "flag", "eps": "[0, inf)"})
-def gaussian(xp: Any, pred: Any, target: Any, var: Any, *, full: bool = False, eps: float = 1e-6) -> Iterator[Any]:
+def gaussian(
+    xp: Namespace, pred: Any, target: Any, var: Any, *, full: bool = False, eps: float = 1e-6
+) -> Iterator[Any]:
     """A variance below `eps` is raised to it, and its gradient passes all the same."""
     return _GAUSSIAN(xp, pred, target, xp.where(var < eps, xp.zeros_like(var) + eps, var), full=full)
 
 
-def _pushing(xp: Any, violation: Any, cost: Any) -> Any:
+def _pushing(xp: Namespace, violation: Any, cost: Any) -> Any:
     """Return the cost of a violated margin, written so that autograd, too, pushes where the margin is met exactly.
 
     Where the target requires a gradient, the value is made of ordinary operations, and the kinks are theirs.
@@ -148,7 +151,7 @@ def _pushing(xp: Any, violation: Any, cost: Any) -> Any:
 
 
 @_adapted("margin_ranking", target="real", domains={}, parameters={"margin": "(-inf, inf)"})
-def ranking(xp: Any, first: Any, second: Any, target: Any, *, margin: float = 0.0) -> Iterator[Any]:
+def ranking(xp: Namespace, first: Any, second: Any, target: Any, *, margin: float = 0.0) -> Iterator[Any]:
     """A margin that is met exactly still pushes; the definition leaves such a pair alone. Any target is a factor."""
     steps = _RANKING(xp, first, second, target, margin=margin)
     violation = margin - target * (first - second)
@@ -159,7 +162,7 @@ def ranking(xp: Any, first: Any, second: Any, target: Any, *, margin: float = 0.
 
 
 @_adapted("hinge_embedding", target="real", domains={}, parameters={"margin": "(-inf, inf)"})
-def hinge_embedding(xp: Any, pred: Any, target: Any, *, margin: float = 1.0) -> Iterator[Any]:
+def hinge_embedding(xp: Namespace, pred: Any, target: Any, *, margin: float = 1.0) -> Iterator[Any]:
     """A target that is neither 1 nor -1 is charged for both; a margin that is met exactly still pushes."""
     one, nothing = xp.ones_like(pred), xp.zeros_like(pred)
     similar = _HINGE_EMBEDDING(xp, pred, one)
@@ -173,7 +176,14 @@ def hinge_embedding(xp: Any, pred: Any, target: Any, *, margin: float = 1.0) -> 
 
 @_adapted("triplet_margin", parameters={"margin": "(-inf, inf)", "eps": "(-inf, inf)", "swap": "flag"})
 def triplet(
-    xp: Any, anchor: Any, positive: Any, negative: Any, *, margin: float = 1.0, eps: float = 1e-6, swap: bool = False
+    xp: Namespace,
+    anchor: Any,
+    positive: Any,
+    negative: Any,
+    *,
+    margin: float = 1.0,
+    eps: float = 1e-6,
+    swap: bool = False,
 ) -> Iterator[Any]:
     """`eps` is added to every component of a difference, and a margin that is met exactly still pushes."""
     near_direction, near = numerics.unit(xp, anchor - positive + eps)
@@ -196,7 +206,7 @@ _COSINE_EPSILON = 9.999999960041972e-13  # 1e-12 as the float32 that torch holds
 
 
 @_adapted("cosine_embedding", target="real", parameters={"margin": "(-inf, inf)"})
-def cosine(xp: Any, first: Any, second: Any, target: Any, *, margin: float = 0.0) -> Iterator[Any]:
+def cosine(xp: Namespace, first: Any, second: Any, target: Any, *, margin: float = 0.0) -> Iterator[Any]:
     """1e-12 is added to the squared length of every vector. A target that is neither 1 nor -1 costs nothing.
 
     The cosine is that of vectors with two more components, orthogonal to all of the other vector's.
@@ -219,7 +229,7 @@ def cosine(xp: Any, first: Any, second: Any, target: Any, *, margin: float = 0.0
     )
 
 
-def _longer(xp: Any, length: Any, own: float) -> Any:
+def _longer(xp: Namespace, length: Any, own: float) -> Any:
     """The length of a vector with one more component, without overflow."""
     larger = xp.maximum(length, own)
     ratio, rest = length / larger, own / larger

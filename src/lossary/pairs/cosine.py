@@ -6,11 +6,14 @@ from collections.abc import Generator
 from typing import Any
 
 from lossary import numerics
+from lossary.backends.protocol import Namespace
 from lossary.pairs.protocol import ALL, coupling, kept, relations
 
 
 @coupling("(b,d),(b)->()", embeddings="embedding", labels="integer")
-def cosine_pairs(xp: Any, embeddings: Any, labels: Any, keep: Any, anchors: slice = ALL) -> Generator[Any, Any, None]:
+def cosine_pairs(
+    xp: Namespace, embeddings: Any, labels: Any, keep: Any, anchors: slice = ALL
+) -> Generator[Any, Any, None]:
     """Cosine similarity of every example with every other, its positives (same label) and its candidates (others).
 
     A zero vector has similarity 0 with everything, and no gradient.

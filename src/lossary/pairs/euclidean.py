@@ -6,11 +6,14 @@ from collections.abc import Generator
 from typing import Any
 
 from lossary import numerics
+from lossary.backends.protocol import Namespace
 from lossary.pairs.protocol import ALL, coupling, kept, relations
 
 
 @coupling("(b,d),(b)->()", embeddings="embedding", labels="integer")
-def hardest_pairs(xp: Any, embeddings: Any, labels: Any, keep: Any, anchors: slice = ALL) -> Generator[Any, Any, None]:
+def hardest_pairs(
+    xp: Namespace, embeddings: Any, labels: Any, keep: Any, anchors: slice = ALL
+) -> Generator[Any, Any, None]:
     """Euclidean distance of every example to its farthest positive and its nearest negative (Hermans 2017).
 
     Examples that tie for farthest or nearest share the gradient; equal embeddings have none. An example without a
@@ -33,14 +36,20 @@ def hardest_pairs(xp: Any, embeddings: Any, labels: Any, keep: Any, anchors: sli
     yield _distances_pullback(xp, embeddings[anchors], embeddings, distances, grad)
 
 
-def _distances(xp: Any, anchors: Any, embeddings: Any) -> Any:
-    """Euclidean distances row by row: the expanded square loses all digits for near points, so it is not used."""
-    if not anchors.shape[0]:
-        return xp.matmul(anchors, xp.transpose(embeddings))  # no rows to stack, but the shape of none by none
-    return xp.stack_rows([numerics.norm(xp, row - embeddings)[:, 0] for row in anchors])
+def _distances(xp: Namespace, anchors: Any, embeddings: Any) -> Any:
+    """Euclidean distances of all pairs: the expanded square loses all digits for near points, so it is not used."""
+    return xp.map_rows(
+        lambda some: numerics.norm(xp, some[:, None] - embeddings)[..., 0], (anchors,), _entries(embeddings)
+    )
 
 
-def _distances_pullback(xp: Any, anchors: Any, embeddings: Any, distances: Any, grad: Any) -> tuple[Any, Any]:
+def _entries(partners: Any) -> int:
+    """Return how many numbers the differences of one point from all its partners are."""
+    count, dimensions = partners.shape
+    return int(count * dimensions)
+
+
+def _distances_pullback(xp: Namespace, anchors: Any, embeddings: Any, distances: Any, grad: Any) -> tuple[Any, Any]:
     """Return the gradient in the anchors and in all embeddings, given the one in the distances.
 
     Every pair pulls along its difference, at both ends. A pair at distance 0 has no direction to pull in.
@@ -49,12 +58,13 @@ def _distances_pullback(xp: Any, anchors: Any, embeddings: Any, distances: Any, 
     return _pulled(xp, anchors, embeddings, strengths), _pulled(xp, embeddings, anchors, xp.transpose(strengths))
 
 
-def _pulled(xp: Any, points: Any, partners: Any, strengths: Any) -> Any:
+def _pulled(xp: Namespace, points: Any, partners: Any, strengths: Any) -> Any:
     """Return how each point is pulled by its partners.
 
     Differences are formed first, as in the distances: near points far from the origin keep their digits.
     """
-    if not points.shape[0]:
-        return xp.zeros_like(points)
-    pairs = zip(points, strengths, strict=True)
-    return xp.stack_rows([xp.sum(weights[:, None] * (row - partners), axis=-2)[0] for row, weights in pairs])
+    return xp.map_rows(
+        lambda some, weights: xp.sum(weights[..., None] * (some[:, None] - partners), axis=-2)[:, 0],
+        (points, strengths),
+        _entries(partners),
+    )

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from lossary.backends.protocol import Namespace
 from lossary.catalogue.signatures import Signature, parse_signatures
 
 Rows = Callable[..., Generator[Any, Any, None]]
@@ -87,12 +88,12 @@ def coupling(signature: str, **domains: str) -> Callable[[Rows], Coupling]:
 ALL = slice(None)  # every example of a batch is an anchor
 
 
-def kept(xp: Any, embeddings: Any, keep: Any) -> Any:
+def kept(xp: Namespace, embeddings: Any, keep: Any) -> Any:
     """Return the embeddings with zeros in place of examples that are left out: those still meet the others in sums."""
     return embeddings if keep is None else xp.where(keep[:, None], embeddings, xp.zeros_like(embeddings))
 
 
-def relations(xp: Any, labels: Any, keep: Any, anchors: slice) -> tuple[Any, Any]:
+def relations(xp: Namespace, labels: Any, keep: Any, anchors: slice) -> tuple[Any, Any]:
     """Return which anchor shares a label with whom, and who is another (kept) example; nobody is their own pair."""
     places = xp.arange(labels.shape[0], labels)
     other = places[anchors][:, None] != places[None, :]

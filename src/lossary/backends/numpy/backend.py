@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from lossary.backends.numpy import fast
@@ -12,7 +13,17 @@ from lossary.backends.numpy.execute import fused as fused
 from lossary.backends.numpy.execute import outputs as outputs
 from lossary.backends.numpy.execute import stored_narrow as stored_narrow
 
-__all__ = ["deliver", "evaluate", "fast_value", "fast_value_and_grad", "fused", "outputs", "stored_narrow", "xp"]
+__all__ = [
+    "deliver",
+    "evaluate",
+    "fast_value",
+    "fast_value_and_grad",
+    "fused",
+    "observe_outside_graph",
+    "outputs",
+    "stored_narrow",
+    "xp",
+]
 
 
 def fast_value(loss: Any, arrays: Any, params: Any, reduction: str, check: bool) -> Any:
@@ -24,3 +35,8 @@ def fast_value(loss: Any, arrays: Any, params: Any, reduction: str, check: bool)
 def fast_value_and_grad(loss: Any, arrays: Any, params: Any, reduction: str, check: bool) -> Any:
     """Return the reduced value and the gradients from the call cache; None if the call takes the general path."""
     return fast.evaluated(loss, arrays, params, reduction, 1, check)
+
+
+def observe_outside_graph(observe: Callable[..., Any], *call: Any) -> None:
+    """Run an observer of calls: no compiler writes NumPy operations into a graph."""
+    observe(*call)

@@ -5,37 +5,36 @@ Inside a definition a reduction runs over the last axis and keeps it: ``xp.sum(r
 
 from __future__ import annotations
 
+import builtins
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy import (  # noqa: F401  (the namespace's own names, re-exported as they are)
-    abs,
-    cos,
-    exp,
-    expm1,
-    inf,
-    isfinite,
-    isnan,
-    log,
-    log1p,
-    matmul,
-    maximum,
-    minimum,
-    ones_like,
-    pi,
-    sign,
-    sin,
-    sqrt,
-    tanh,
-    where,
-    zeros_like,
-)
+from numpy import abs as abs
+from numpy import cos as cos
+from numpy import exp as exp
+from numpy import expm1 as expm1
+from numpy import inf as inf
+from numpy import isfinite as isfinite
+from numpy import isnan as isnan
+from numpy import log as log
+from numpy import log1p as log1p
+from numpy import matmul as matmul
+from numpy import maximum as maximum
+from numpy import minimum as minimum
+from numpy import ones_like as ones_like
+from numpy import pi as pi
+from numpy import sign as sign
+from numpy import sin as sin
+from numpy import sqrt as sqrt
+from numpy import tanh as tanh
+from numpy import where as where
+from numpy import zeros_like as zeros_like
 
+from lossary.backends import loops
+from lossary.backends.protocol import Array, Arrays, Step
 from lossary.errors import ArgumentError
-
-Array = Any  # an ndarray; NumPy's own annotations for reductions say Any too
 
 
 def sum(x: Array, axis: int = -1) -> Array:
@@ -51,6 +50,17 @@ def max(x: Array, axis: int = -1) -> Array:
 def min(x: Array, axis: int = -1) -> Array:
     """Smallest entry along one axis, keeping it; ``inf`` if there is none."""
     return np.min(x, axis=axis, keepdims=True, initial=np.inf)
+
+
+def any(x: Array, axis: int = -1) -> Array:
+    """Whether any truth value along one axis is true, keeping it."""
+    return np.any(x, axis=axis, keepdims=True)
+
+
+def row_length(x: Array) -> int:
+    """How many entries a row has."""
+    length: int = x.shape[-1]
+    return length
 
 
 def argmax(x: Array) -> Array:
@@ -81,6 +91,19 @@ def transpose(x: Array) -> Array:
 def concat(parts: Sequence[Array], axis: int = -1) -> Array:
     """Arrays one after another along an axis."""
     return np.concatenate(parts, axis=axis)
+
+
+def scan(step: Step, carry: Arrays, xs: Arrays, reverse: bool = False) -> tuple[Arrays, Arrays]:
+    """Run a recursion along the axis before the last, step by step."""
+    return loops.scan(np.concatenate, lambda x, shape: np.zeros(shape, x.dtype), step, carry, xs, reverse)
+
+
+_BLOCK = 1 << 16  # entries of the temporaries of `map_rows`: they stay in the cache of a core
+
+
+def map_rows(function: Callable[..., Array], xs: Arrays, size: int) -> Array:
+    """Apply a function to blocks of rows."""
+    return loops.map_rows(np.concatenate, function, xs, size, _BLOCK)
 
 
 def is_index(x: Array) -> bool:
@@ -132,7 +155,7 @@ def asarray(x: Any, name: str, like: Any = None, dtype: Any = None) -> Array:
     except ValueError as ragged:
         raise ArgumentError(f"{name}: rows of unequal length cannot be an array ({ragged})") from None
     if array.dtype.kind == "O":
-        missing = any(part is None or str(part) in ("<NA>", "NaT") for part in array.flat)
+        missing = builtins.any(part is None or str(part) in ("<NA>", "NaT") for part in array.flat)
         remedy = "; entries are missing: fill them, and leave them out with mask=" if missing else ""
         raise ArgumentError(
             f"{name}: got {type(x).__name__} of Python objects, expected numbers (an array, a list or a scalar){remedy}"
@@ -149,14 +172,15 @@ def need_elements(x: Any, name: str) -> None:
     if type(x) is np.ndarray:
         return
     parts = x if type(x) in (list, tuple) else (x,)
-    if any(issubclass(kind, np.ma.MaskedArray) for kind in set(map(type, parts))) and any(map(np.ma.is_masked, parts)):
+    masks = builtins.any(issubclass(kind, np.ma.MaskedArray) for kind in set(map(type, parts)))
+    if masks and builtins.any(map(np.ma.is_masked, parts)):
         raise ArgumentError(
             f"{name}: got a masked array, whose mask would be lost; pass the numbers with x.filled(0), and the mask as "
             "mask=~numpy.ma.getmaskarray(x)"
         )
 
 
-def compute_dtype(arrays: list[Array]) -> Any:
+def compute_dtype(arrays: Sequence[Array]) -> Any:
     """The type to compute in: the widest float given, never narrower than float32; float64 for integers."""
     floats = [a.dtype for a in arrays if a.dtype.kind == "f"]
     return np.result_type(np.float32, *floats) if floats else np.dtype(np.float64)
@@ -208,7 +232,7 @@ def ratio(x: Any, y: Any) -> Any:
 
 def own(x: Array, given: Sequence[Array]) -> Array:
     """The array itself if it can be handed to the caller: writable, and sharing memory with none of the inputs."""
-    return x if x.flags.writeable and not any(np.may_share_memory(x, g) for g in given) else x.copy()
+    return x if x.flags.writeable and not builtins.any(np.may_share_memory(x, g) for g in given) else x.copy()
 
 
 def broadcast_to(x: Array, shape: tuple[int, ...]) -> Array:
@@ -219,11 +243,6 @@ def broadcast_to(x: Array, shape: tuple[int, ...]) -> Array:
 def whole(n: int, like: Array) -> Array:
     """A whole number as an index, where `like` is."""
     return np.asarray(n)
-
-
-def stack_rows(rows: list[Array]) -> Array:
-    """Rows one under the other."""
-    return np.stack(rows)
 
 
 def join_rows(parts: list[Array]) -> Array:

@@ -12,6 +12,7 @@ from lossary.backends.torch.execute import stored_narrow as stored_narrow
 from lossary.errors import ArgumentError
 
 __all__ = [
+    "deliver",
     "evaluate",
     "fast_value",
     "fast_value_and_grad",
@@ -35,6 +36,11 @@ def fast_value_and_grad(loss: Any, arrays: Any, params: Any, reduction: str, che
 def outputs(call: Any, out: Any) -> NoReturn:
     """Refuse arrays for gradients: autograd keeps gradients of its own."""
     raise ArgumentError(f"{call.loss.name}: out: is for NumPy arrays; on tensors gradients are made by autograd")
+
+
+def deliver(grads: Any, places: Any) -> NoReturn:
+    """Refuse gradients: `outputs` has accepted no array for them."""
+    raise NotImplementedError
 
 
 def observe_outside_graph(observe: Any, *call: Any) -> None:

@@ -6,34 +6,35 @@ Ordinary tensor operations throughout, so the same lines run on the CPU, on CUDA
 
 from __future__ import annotations
 
+import builtins
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import (  # noqa: F401  (the namespace's own names, re-exported as they are)
-    broadcast_to,
-    cos,
-    digamma,
-    exp,
-    expm1,
-    isfinite,
-    isnan,
-    lgamma,
-    log,
-    log1p,
-    ones_like,
-    sin,
-    sqrt,
-    tanh,
-    where,
-    zeros_like,
-)
+from torch import broadcast_to as broadcast_to
+from torch import cos as cos
+from torch import digamma as digamma
+from torch import exp as exp
+from torch import expm1 as expm1
+from torch import isfinite as isfinite
+from torch import isnan as isnan
+from torch import lgamma as lgamma
+from torch import log as log
+from torch import log1p as log1p
+from torch import ones_like as ones_like
+from torch import sin as sin
+from torch import sqrt as sqrt
+from torch import tanh as tanh
+from torch import where as where
+from torch import zeros_like as zeros_like
 
 from lossary import settings
-from lossary.backends import registry
+from lossary.backends import loops, registry
 from lossary.backends.numpy import namespace as numpy
-from lossary.backends.torch.tensors import HALVES, ORDINARY_TYPES, need_elements, ordinary, tracing
+from lossary.backends.protocol import Arrays, Step
+from lossary.backends.torch.tensors import HALVES, ORDINARY_TYPES, ordinary, tracing
+from lossary.backends.torch.tensors import need_elements as need_elements
 from lossary.errors import ArgumentError
 
 Tensor = torch.Tensor
@@ -80,6 +81,16 @@ def min(x: Tensor, axis: int = -1) -> Tensor:
     return -max(-x, axis)
 
 
+def any(x: Tensor, axis: int = -1) -> Tensor:
+    """Whether any truth value along one axis is true, keeping it."""
+    return torch.any(x, dim=axis, keepdim=True)
+
+
+def row_length(x: Tensor) -> int:
+    """How many entries a row has."""
+    return x.shape[-1]
+
+
 def argmax(x: Tensor) -> Tensor:
     """Index of the first largest entry of each row, keeping the axis."""
     return torch.argmax(x, dim=-1, keepdim=True)
@@ -118,6 +129,22 @@ def concat(parts: Sequence[Tensor], axis: int = -1) -> Tensor:
     return torch.cat(list(parts), dim=axis)
 
 
+def scan(step: Step, carry: Arrays, xs: Arrays, reverse: bool = False) -> tuple[Arrays, Arrays]:
+    """Run a recursion along the axis before the last, step by step."""
+    return loops.scan(concat, lambda x, shape: x.new_zeros(shape), step, carry, xs, reverse)
+
+
+# Entries of the temporaries of `map_rows`: they stay in the cache of a core, or a device is busy with them.
+_BLOCK, _BLOCK_ON_DEVICE = 1 << 16, 1 << 24
+
+
+def map_rows(function: Callable[..., Tensor], xs: Arrays, size: int) -> Tensor:
+    """Apply a function to blocks of rows; to all of them in a graph, whose compiler fuses the temporary away."""
+    if torch.compiler.is_compiling() or tracing():
+        return function(*xs)
+    return loops.map_rows(concat, function, xs, size, _BLOCK if xs[0].is_cpu else _BLOCK_ON_DEVICE)
+
+
 def is_index(x: Tensor) -> bool:
     """Whether a tensor holds class indices, as opposed to numbers."""
     return not x.is_floating_point() and x.dtype != torch.bool
@@ -131,11 +158,6 @@ def astype(x: Tensor, like: Tensor) -> Tensor:
 def trigamma(x: Tensor) -> Tensor:
     """Second derivative of `lgamma`."""
     return torch.polygamma(1, x)
-
-
-def stack_rows(rows: Sequence[Tensor]) -> Tensor:
-    """Rows one under the other."""
-    return torch.stack(list(rows))
 
 
 def join_rows(parts: Sequence[Tensor]) -> Tensor:
@@ -245,7 +267,7 @@ def ratio(x: Any, y: Any) -> Any:
 
 def own(x: Tensor, given: Sequence[Tensor]) -> Tensor:
     """The tensor itself if it can be handed to the caller: dense, and sharing memory with none of the others."""
-    if any(_shares_memory(x, other) for other in given):
+    if builtins.any(_shares_memory(x, other) for other in given):
         return x.clone(memory_format=torch.contiguous_format)
     return x.contiguous()
 

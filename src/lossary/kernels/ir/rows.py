@@ -48,21 +48,6 @@ class RowNode(Node):
             raise UnsupportedError("entries of a row are taken by label only")
         return self.graph.node(axis, (self,), "number")
 
-    @property
-    def shape(self) -> _Shape:
-        """Of which a definition may ask how long the row is."""
-        return _Shape(self)
-
-
-class _Shape:
-    def __init__(self, owner: RowNode) -> None:
-        self.owner = owner
-
-    def __getitem__(self, at: Any) -> Node:
-        if at != -1 or not self.owner.wide:
-            raise UnsupportedError("only the length of a row is known")
-        return self.owner.graph.length
-
 
 class RowGraph(Graph):
     """Operations on rows, each once."""
@@ -202,6 +187,12 @@ class RowNamespace(Namespace):
     def min(self, x: Any) -> Any:
         """Over the row."""
         return self._reduced("min", x)
+
+    def row_length(self, x: Any) -> Any:
+        """How many entries the row has, a number that is the same for all rows."""
+        if not x.wide or x.pair:
+            raise UnsupportedError("only the length of a row is known")
+        return x.graph.length
 
     def one_hot(self, index: Any, like: Any) -> Any:
         """1 at the label and 0 elsewhere."""
