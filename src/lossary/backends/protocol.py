@@ -263,6 +263,9 @@ class ArrayOperations(Protocol):
         It need not be a copy. bfloat16, which NumPy has not, becomes float32.
         """
 
+    def total_norm(self, arrays: Sequence[Any], /) -> Any:
+        """Return the Euclidean length of several arrays taken as one vector, on the device they are on."""
+
     def sample(self, x: Array, index: Any, everywhere: bool, /) -> Any:
         """Return some entries as NumPy reads them; None where they cannot be read, or lie on a device.
 

@@ -146,8 +146,8 @@ class Notation(ast.NodeTransformer):
             return arguments[0]
         reading = docstring_formula(name)
         if reading is not None and len(reading[0]) >= len(arguments):
-            given = reading[0] | dict(zip(reading[0], arguments, strict=False))
-            return Notation(given, {}).visit(deepcopy(reading[1]))  # type: ignore[no-any-return]
+            bound = reading[0] | dict(zip(reading[0], arguments, strict=False))
+            return Notation(bound, {}).visit(deepcopy(reading[1]))  # type: ignore[no-any-return]
         return ast.Call(node.func, arguments, node.keywords)
 
     def _guarded(self, node: ast.Call) -> ast.expr | None:
