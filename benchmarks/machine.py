@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import lossary
-from lossary.kernels.cpu.threads import default_count
+from lossary.kernels.cpu.runtime.threads import default_count
 
 _PACKAGES = ("numpy", "numba", "torch", "jax", "jaxlib", "optax", "scikit-learn")
 _VARIABLES = ("LOSSARY_KERNELS", "LOSSARY_POOL", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "XLA_FLAGS")

@@ -492,12 +492,12 @@ def content(files: list[Path]) -> bool:
 # Every module is also tested by the files that import it.
 CONCERNED: dict[str, tuple[str, ...]] = {
     "kernels.cpu.clusters": ("test_kernel_rows",),
-    "kernels.cpu.crf": ("test_kernel_crf",),
-    "kernels.cpu.ctc": ("test_ctc", "test_torch_sequences"),
-    "kernels.cpu.rnnt": ("test_kernel_rnnt",),
-    "kernels.cpu.row": ("test_kernel_rows",),
-    "kernels.cpu.lanes": ("test_lanes",),
-    "kernels.rowgen": ("test_lanes",),
+    "kernels.cpu.sequence.crf": ("test_kernel_crf",),
+    "kernels.cpu.sequence.ctc": ("test_ctc", "test_torch_sequences"),
+    "kernels.cpu.sequence.rnnt": ("test_kernel_rnnt",),
+    "kernels.cpu.softmax": ("test_kernel_rows",),
+    "kernels.cpu.generated_rows": ("test_lanes",),
+    "kernels.ir.rows": ("test_lanes",),
     "kernels": ("test_truth", "test_kernels"),
     "lint": ("test_lint",),
     "cli": ("test_cli",),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.cases import BOTH, VALUE, Answer, Contender
-from lossary.kernels.cpu.threads import default_count
+from lossary.kernels.cpu.runtime.threads import default_count
 
 
 def _losses(classes: int) -> dict[str, tuple[Any, float]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.cases import Run, Timed
-from lossary.kernels.cpu import threads
+from lossary.kernels.cpu.runtime import threads
 
 LEAST, MOST = 3, 301  # samples of one contender
 _LONG = 10.0  # seconds of a call that is sampled only once

@@ -18,7 +18,7 @@ from lossary.testing import random_arrays
 
 numba = pytest.importorskip("numba")
 
-from lossary.kernels.cpu import ctc as kernel  # noqa: E402
+from lossary.kernels.cpu.sequence import ctc as kernel  # noqa: E402
 
 ctc = lossary.ctc
 

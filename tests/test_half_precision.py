@@ -22,7 +22,12 @@ import lossary  # noqa: E402
 from lossary.catalogue import Loss  # noqa: E402
 from lossary.evaluate import transforms  # noqa: E402
 from lossary.kernels import table  # noqa: E402
-from lossary.kernels.cpu import compiling, pointwise, rows, scalar, store, threads  # noqa: E402
+from lossary.kernels.cpu import generated_pointwise as pointwise  # noqa: E402
+from lossary.kernels.cpu import math as scalar  # noqa: E402
+from lossary.kernels.cpu.runtime import cache as store  # noqa: E402
+from lossary.kernels.cpu.runtime import compile as compiling  # noqa: E402
+from lossary.kernels.cpu.runtime import threads  # noqa: E402
+from lossary.kernels.cpu.softmax import host as rows  # noqa: E402
 from lossary.nn import functional  # noqa: E402
 from lossary.testing import random_arrays  # noqa: E402
 
@@ -123,8 +128,8 @@ def rows_of(loss: Loss, half: Any, shape: tuple[int, ...], seed: int = 0) -> lis
 
 CONVERSION = """
 from numba import types
-from lossary.kernels.cpu.compiling import entry
-from lossary.kernels.cpu.scalar import load, store
+from lossary.kernels.cpu.runtime.compile import entry  # noqa: E402
+from lossary.kernels.cpu.math import load, store  # noqa: E402
 
 @entry(types.int32(types.intp, types.CPointer(types.{source}), types.CPointer(types.{target})))
 def run(length, source, target):

@@ -12,7 +12,8 @@ from lossary.evaluate import transforms
 from lossary.kernels import table
 
 pytest.importorskip("numba", reason="kernels need the fast extra")
-from lossary.kernels.cpu import crf, threads
+from lossary.kernels.cpu.runtime import threads
+from lossary.kernels.cpu.sequence import crf
 
 INF, NAN = np.inf, np.nan
 TYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])

@@ -21,7 +21,8 @@ from lossary.evaluate import transforms
 from lossary.kernels import table
 
 pytest.importorskip("numba", reason="kernels need the fast extra")
-from lossary.kernels.cpu import rows, threads
+from lossary.kernels.cpu.runtime import threads
+from lossary.kernels.cpu.softmax import host as rows
 
 INF, NAN = np.inf, np.nan
 TYPES = [np.float32, np.float64]

@@ -31,8 +31,14 @@ pytest.importorskip("numba")
 
 from numba import njit
 
-from lossary.kernels import codegen, ranges, table
-from lossary.kernels.cpu import compiling, pointwise, scalar, store, threads
+from lossary.kernels import table
+from lossary.kernels.cpu import generated_pointwise as pointwise
+from lossary.kernels.cpu import math as scalar
+from lossary.kernels.cpu.runtime import cache as store
+from lossary.kernels.cpu.runtime import compile as compiling
+from lossary.kernels.cpu.runtime import threads
+from lossary.kernels.ir import graph as codegen
+from lossary.kernels.ir import ranges
 
 POINTWISE = [
     loss
@@ -407,7 +413,7 @@ def test_what_every_kernel_calls_is_part_of_its_name(tmp_path: Path, monkeypatch
     monkeypatch.setattr(store, "_load", lambda held: 1)
     read = Path.read_bytes
     for edit in (b"", b"# another constant"):
-        edited = {"scalar.py": edit}
+        edited = {"math.py": edit}
         monkeypatch.setattr(Path, "read_bytes", lambda path, edited=edited: read(path) + edited.get(path.name, b""))
         store._ground.cache_clear()
         store.function("huber", "source", lambda: b"")

@@ -17,8 +17,11 @@ from lossary.testing import random_arrays, random_params
 
 pytest.importorskip("numba")
 
-from lossary.kernels import codegen, rowgen, table
-from lossary.kernels.cpu import lanes, totals
+from lossary.kernels import table
+from lossary.kernels.cpu import generated_rows as lanes
+from lossary.kernels.cpu.runtime import sums as totals
+from lossary.kernels.ir import graph as codegen
+from lossary.kernels.ir import rows as rowgen
 
 # Those for which no loops can be generated, and why.
 WITHOUT = {

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import lossary
-from lossary.kernels.cpu import memory
-from lossary.kernels.cpu.memory import LEAST, Pool
+from lossary.kernels.cpu.runtime import memory
+from lossary.kernels.cpu.runtime.memory import LEAST, Pool
 
 SHAPE = (LEAST // 4,)
 

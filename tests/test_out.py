@@ -62,7 +62,7 @@ def test_any_layout_is_written(name: str, dtype: Any, layout: str, order: Any) -
 def test_a_kernel_writes_straight_into_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("numba", reason="kernels need the fast extra")
     from lossary.backends.numpy import namespace as numpy
-    from lossary.kernels.cpu import memory
+    from lossary.kernels.cpu.runtime import memory
 
     loss, rng = lossary.get(name), np.random.default_rng(2)
     pred = rng.standard_normal(LARGE).astype(np.float32)

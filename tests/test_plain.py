@@ -16,7 +16,9 @@ from lossary.testing import random_arrays, random_params
 pytest.importorskip("numba")
 
 from lossary.kernels import table
-from lossary.kernels.cpu import lanes, pointwise, threads
+from lossary.kernels.cpu import generated_pointwise as pointwise
+from lossary.kernels.cpu import generated_rows as lanes
+from lossary.kernels.cpu.runtime import threads
 
 
 @pytest.fixture(autouse=True)

@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 
 import lossary
 from lossary.catalogue import Loss
-from lossary.kernels import codegen, ranges
+from lossary.kernels.ir import graph as codegen
+from lossary.kernels.ir import ranges
 from lossary.testing import random_arrays, random_params
 
 pytest.importorskip("numba")
 
 from numba import njit
 
-from lossary.kernels.cpu import scalar
+from lossary.kernels.cpu import math as scalar
 
 INF = math.inf
 POINTWISE = [

@@ -13,7 +13,9 @@ pytest.importorskip("numba")
 
 from numba import types
 
-from lossary.kernels.cpu import compiling, store, turning
+from lossary.kernels.cpu import transpose as turning
+from lossary.kernels.cpu.runtime import cache as store
+from lossary.kernels.cpu.runtime import compile as compiling
 
 
 @cache

@@ -248,7 +248,7 @@ def _by_kernel(
     plan = plan_of(replace(call, arrays=arrays, params=held))
     if plan is None:
         return None
-    from lossary.kernels.cpu.rows import softmax_rows
+    from lossary.kernels.cpu.softmax.host import softmax_rows
 
     target = arrays[1]
     done = softmax_rows(

@@ -50,7 +50,7 @@ class Outcome:
 Kernel = Callable[[Any, Wanted], "Outcome | None"]
 
 # Hand-written kernels: (loss, device) to the module and function that computes it.
-_ROWS = "lossary.kernels.cpu.rows"
+_ROWS = "lossary.kernels.cpu.softmax.host"
 TABLE: dict[tuple[str, str], tuple[str, str]] = {
     ("softmax_cross_entropy", "cpu"): (_ROWS, "cross_entropy"),
     ("softmax_focal", "cpu"): (_ROWS, "focal"),
@@ -60,9 +60,9 @@ TABLE: dict[tuple[str, str], tuple[str, str]] = {
     ("class_balanced", "cpu"): (_ROWS, "balanced"),
     ("arcface", "cpu"): (_ROWS, "angular"),
     ("cosface", "cpu"): (_ROWS, "cosine"),
-    ("ctc", "cpu"): ("lossary.kernels.cpu.ctc", "evaluate"),
-    ("rnnt", "cpu"): ("lossary.kernels.cpu.rnnt", "evaluate"),
-    ("linear_chain_crf", "cpu"): ("lossary.kernels.cpu.crf", "evaluate"),
+    ("ctc", "cpu"): ("lossary.kernels.cpu.sequence.ctc", "evaluate"),
+    ("rnnt", "cpu"): ("lossary.kernels.cpu.sequence.rnnt", "evaluate"),
+    ("linear_chain_crf", "cpu"): ("lossary.kernels.cpu.sequence.crf", "evaluate"),
 }
 
 # Elements from which a pointwise kernel is used; below, NumPy is as fast and needs no compiler.
@@ -120,5 +120,5 @@ def _find(module: str, function: str, generated: bool, device: str) -> Kernel | 
     if not available():
         return None
     if not module and device == "cpu" and generated:
-        module, function = "lossary.kernels.cpu.lanes", "evaluate"
+        module, function = "lossary.kernels.cpu.generated_rows", "evaluate"
     return getattr(importlib.import_module(module), function) if module else None

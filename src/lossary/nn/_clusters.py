@@ -58,7 +58,7 @@ def costs(
 
 @lru_cache(4096)
 def _compiled(shape: torch.Size, dtype: torch.dtype, gradient: bool) -> Callable[..., float]:
-    from lossary.kernels.cpu import rows
+    from lossary.kernels.cpu.softmax import host as rows
 
     count, classes = shape
     return rows.Labelled(count, classes, lean.FLOATS[dtype], 0.0, False, gradient)

@@ -223,7 +223,7 @@ def _kind(sizes: torch.Size, steps: tuple[int, ...], dtype: torch.dtype) -> _Kin
     like = torch.empty_strided(sizes, steps, device="meta")
     if like.ndim not in (2, 3) or steps[-1] != 1 or torch.empty_like(like).stride() != steps:
         return None  # the gradient lies in memory as they do
-    from lossary.kernels.cpu import ctc
+    from lossary.kernels.cpu.sequence import ctc
 
     name = lean.FLOATS[dtype]
     frames, batch, classes = sizes if like.ndim == 3 else (sizes[0], 1, sizes[1])
@@ -283,7 +283,7 @@ class _Call(small.SmallCall):
         self, tensors: Sequence[Tensor], gradient: bool, factors: Tensor | None = None
     ) -> tuple[Tensor, Sequence[Tensor]]:
         """Return the reduced value and the gradient; a length or a label that is out of range raises `DomainError`."""
-        from lossary.kernels.cpu import ctc
+        from lossary.kernels.cpu.sequence import ctc
 
         kind, (log_probs, targets, counted, spoken) = self.kind, tensors
         batch, frames, classes = kind.sizes

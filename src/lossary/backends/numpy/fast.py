@@ -96,7 +96,7 @@ def _kind(
     held, alternative, batch, like = found
     width = like.size // math.prod(batch)
     by_hand = like.ndim > len(batch) and bool(table.by_hand(loss)[0])  # for long rows, and for fewer entries
-    from lossary.kernels.cpu import plans
+    from lossary.kernels.cpu import bound as plans
 
     if like.size < table.least(table.LEAST_ROWS if by_hand else table.LEAST):
         return None
@@ -110,7 +110,7 @@ class _Kind:
     """A kind of call."""
 
     def __init__(self, loss: Loss, plan: Any, batch: tuple[int, ...], dtype: Any, how: str, order: int) -> None:
-        from lossary.kernels.cpu import memory, threads
+        from lossary.kernels.cpu.runtime import memory, threads
 
         self.plan, self.batch, self.dtype, self.how = plan, batch, dtype, how
         self.wrt = tuple(loss.arguments.index(name) for name in loss.wrt) if order else ()

@@ -274,7 +274,8 @@ class _Planned(_Kind):
     def ready(self) -> bool:
         if not table.available():
             return False
-        from lossary.kernels.cpu import memory, plans
+        from lossary.kernels.cpu import bound as plans
+        from lossary.kernels.cpu.runtime import memory
 
         call = (self.loss, self.alternative, self.params, tuple(self.batch), self.width, FLOATS[self.dtype])
         how: Any = self.how
@@ -362,7 +363,7 @@ def times_listed(labels: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _weight_of(labels: Tensor, class_weight: Tensor, ignored: int | None, how: str) -> float:
     """Return the sum of the weights of labels; a DomainError if one names no class, or a mean is one of nothing."""
-    from lossary.kernels.cpu import lanes
+    from lossary.kernels.cpu import generated_rows as lanes
 
     total = ctypes.c_double()
     looked_at = (labels.numel(), class_weight.numel(), lanes.NO_LABEL if ignored is None else ignored)
@@ -402,7 +403,7 @@ class _Large(_Kind):
 
     def _kept(self, labels: Tensor) -> int:
         """How many labels count; a DomainError if one names no class, or a mean is one of nothing."""
-        from lossary.kernels.cpu import lanes
+        from lossary.kernels.cpu import generated_rows as lanes
 
         ignored = lanes.NO_LABEL if self.ignored is None else self.ignored
         kept = lanes.survey()(labels.numel(), self.width, ignored, labels.data_ptr())

@@ -6,14 +6,14 @@ import ctypes
 from collections.abc import Callable
 from functools import cache
 
-from lossary.kernels.cpu import store
-from lossary.kernels.cpu.store import COMPILING
+from lossary.kernels.cpu.runtime import cache as store
+from lossary.kernels.cpu.runtime.cache import COMPILING
 
 _SORTED = '''"""Labels as entries of the head and of their clusters; -1 if one of them names no class."""
 
 from numba import types
-from lossary.kernels.cpu.compiling import entry
-from lossary.kernels.cpu.scalar import load, store
+from lossary.kernels.cpu.runtime.compile import entry
+from lossary.kernels.cpu.math import load, store
 
 I, P = types.intp, types.CPointer(types.intp)
 

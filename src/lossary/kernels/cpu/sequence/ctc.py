@@ -1,6 +1,6 @@
 """Connectionist temporal classification on the CPU: value and gradient of every sequence, log-softmax included.
 
-Here is what is asked of the kernel and where its memory lies; the loops are those of `lossary.kernels.cpu.ctc_loops`,
+Here is what is asked of the kernel and where its memory lies; the loops are those of `sequence.ctc_loops`,
 which is imported only when a kernel is compiled. A thread holds the lattice of one sequence at a time, so memory does
 not grow with the batch. Logits may be frames first or batch first: the gradient has their layout.
 """
@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from lossary.kernels.cpu import memory, store, threads
-from lossary.kernels.cpu.layouts import dense, in_numbers
-from lossary.kernels.cpu.sequences import dealt, factors, kernel, outcome
-from lossary.kernels.cpu.store import COMPILING
+from lossary.kernels.cpu.runtime import cache as store
+from lossary.kernels.cpu.runtime import memory, threads
+from lossary.kernels.cpu.runtime.cache import COMPILING
+from lossary.kernels.cpu.runtime.layouts import dense, in_numbers
+from lossary.kernels.cpu.sequence.common import dealt, factors, kernel, outcome
 from lossary.kernels.table import Outcome, Wanted, least
 
 LATTICES = 4  # numbers per state and frame: mantissa and power, of a blank and of a label
@@ -41,11 +42,11 @@ def compiled(variant: Variant) -> Callable[..., int]:
     """Return the kernel of a variant as a function of C."""
 
     def make() -> bytes:
-        from lossary.kernels.cpu import ctc_loops
+        from lossary.kernels.cpu.sequence import ctc_loops
 
         return ctc_loops.object_file(variant)
 
-    return kernel("ctc", ("ctc_loops.py", "row_loops.py"), (variant, LATTICES, PIECE), make, 10)
+    return kernel("ctc", ("sequence/ctc_loops.py", "softmax/loops.py"), (variant, LATTICES, PIECE), make, 10)
 
 
 def measured(
@@ -170,8 +171,8 @@ def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
 _SURVEY = '''"""The longest target of a batch, -1 if a length or a label is out of range; what the kernel is given."""
 
 from numba import types
-from lossary.kernels.cpu.compiling import entry
-from lossary.kernels.cpu.scalar import load, store
+from lossary.kernels.cpu.runtime.compile import entry
+from lossary.kernels.cpu.math import load, store
 
 I, P, W = types.intp, types.CPointer(types.intp), types.CPointer(types.float64)
 

@@ -1,8 +1,8 @@
 """The softmax family on the CPU: one kernel for all losses of a softmax and a label or a distribution.
 
-Here is what is asked of the kernel and where its memory lies; the loops are those of `lossary.kernels.cpu.row_loops`,
+Here is what is asked of the kernel and where its memory lies; the loops are those of `softmax.loops`,
 which is imported only when a kernel is compiled. Short rows that lie one after the other are better served by the loops
-that `lossary.kernels.cpu.lanes` makes of the definition; where the classes are not innermost in memory, or the numbers
+that `generated_rows` makes of the definition; where the classes are not innermost in memory, or the numbers
 are of half precision, short rows stay here.
 """
 
@@ -20,8 +20,10 @@ import numpy as np
 
 from lossary import numerics
 from lossary.errors import ArgumentError
-from lossary.kernels.cpu import lanes, store, threads
-from lossary.kernels.cpu.layouts import LEAST_LANES, Layout, dense, layout
+from lossary.kernels.cpu import generated_rows as lanes
+from lossary.kernels.cpu.runtime import cache as store
+from lossary.kernels.cpu.runtime import threads
+from lossary.kernels.cpu.runtime.layouts import LEAST_LANES, Layout, dense, layout
 from lossary.kernels.table import HALVES, LEAST_ROWS, SIDE_BY_SIDE, Outcome, Wanted, least
 
 # Along a row sums are taken in pieces of this many classes, each in as many partial sums as the machine has lanes, and
@@ -84,7 +86,7 @@ def _compiled(variant: Variant) -> Callable[..., int]:
     """Return the kernel of a variant as a function of C."""
 
     def make() -> bytes:
-        from lossary.kernels.cpu import row_loops
+        from lossary.kernels.cpu.softmax import loops as row_loops
 
         return row_loops.object_file(variant)
 
@@ -97,7 +99,7 @@ def _compiled(variant: Variant) -> Callable[..., int]:
 
 @cache
 def _source() -> str:
-    return (Path(__file__).parent / "row_loops.py").read_text()
+    return (Path(__file__).parent / "loops.py").read_text()
 
 
 class _Memory:

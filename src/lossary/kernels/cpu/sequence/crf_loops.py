@@ -1,4 +1,4 @@
-"""The loops of the chain's kernel, in the compiler's Python; `lossary.kernels.cpu.crf` says what is asked of it.
+"""The loops of the chain's kernel, in the compiler's Python; `sequence.crf` says what is asked of it.
 
 The recursion of the definition, from the end to the beginning and back, in double precision. A step of it is a product
 of the exponentials of the transitions, made once, with those of the scores, each row and each step in units of its
@@ -16,7 +16,10 @@ from typing import Any
 import numpy as np
 from numba import from_dtype, types
 
-from lossary.kernels.cpu import compiling, ctc_loops, row_loops, scalar
+from lossary.kernels.cpu import math as scalar
+from lossary.kernels.cpu.runtime import compile as compiling
+from lossary.kernels.cpu.sequence import ctc_loops
+from lossary.kernels.cpu.softmax import loops as row_loops
 
 load: Any = scalar.load
 store: Any = scalar.store

@@ -3,7 +3,7 @@
 A call to the C library stops a loop from being vectorised; these are polynomials, selects and shifts without a branch.
 Each has a stated bound on its error in units in the last place (`ULPS`), over its whole range, held in the tests.
 Infinities, NaN, signed zeros and results below the smallest normal number come out as in the C library. Where a kernel
-knows more of an argument (`lossary.kernels.ranges`), it calls a function of part of the numbers, of fewer operations.
+knows more of an argument (`kernels.ir.ranges`), it calls a function of part of the numbers, of fewer operations.
 
 The functions come in two modules' worth of names, ``exp_f32`` and ``exp_f64``; a generated kernel imports those of its
 type under their plain names. They are meant to be called from compiled code only.
@@ -21,7 +21,7 @@ from numba import float32, float64, int32, int64, njit, types
 from numba.extending import intrinsic as _intrinsic
 
 from lossary.kernels import gamma
-from lossary.kernels.cpu.compiling import Part
+from lossary.kernels.cpu.runtime.compile import Part
 
 # Elements of a piece of a block: what a generated kernel works on before it adds their values up.
 PIECE = 512

@@ -1,6 +1,6 @@
 """The transducer on the CPU: value and gradient of every sequence, log-softmax included.
 
-Here is what is asked of the kernel and where its memory lies; the loops are those of `lossary.kernels.cpu.rnnt_loops`,
+Here is what is asked of the kernel and where its memory lies; the loops are those of `sequence.rnnt_loops`,
 which is imported only when a kernel is compiled. Nothing of the size of the logits is made but their gradient: a thread
 holds the lattice of one sequence, a few numbers for each place.
 """
@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from lossary.kernels.cpu import memory, threads
-from lossary.kernels.cpu.ctc import PIECE
-from lossary.kernels.cpu.layouts import dense
-from lossary.kernels.cpu.sequences import dealt, factors, kernel, outcome
+from lossary.kernels.cpu.runtime import memory, threads
+from lossary.kernels.cpu.runtime.layouts import dense
+from lossary.kernels.cpu.sequence.common import dealt, factors, kernel, outcome
+from lossary.kernels.cpu.sequence.ctc import PIECE
 from lossary.kernels.table import Outcome, Wanted, least
 
 KEPT = 5  # numbers for each place of a lattice
@@ -37,11 +37,13 @@ def _compiled(variant: Variant) -> Callable[..., int]:
     """Return the kernel of a variant as a function of C."""
 
     def make() -> bytes:
-        from lossary.kernels.cpu import rnnt_loops
+        from lossary.kernels.cpu.sequence import rnnt_loops
 
         return rnnt_loops.object_file(variant)
 
-    return kernel("rnnt", ("rnnt_loops.py", "ctc_loops.py", "row_loops.py"), (variant, KEPT, PIECE), make, 9)
+    return kernel(
+        "rnnt", ("sequence/rnnt_loops.py", "sequence/ctc_loops.py", "softmax/loops.py"), (variant, KEPT, PIECE), make, 9
+    )
 
 
 def evaluate(call: Any, wanted: Wanted) -> Outcome | None:

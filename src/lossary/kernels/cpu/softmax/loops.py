@@ -1,4 +1,4 @@
-"""The loops of the row kernel, in the compiler's Python; `lossary.kernels.cpu.rows` says what is asked of them.
+"""The loops of the row kernel, in the compiler's Python; `softmax.host` says what is asked of them.
 
 A row of logits is read from memory once. Its scores (scaled, capped, shifted, with a margin on the label's) go into a
 piece of scratch that stays in the cache; there the exponentials replace them, and from there the gradient is written.
@@ -28,8 +28,9 @@ from llvmlite import ir
 from numba import extending, from_dtype, njit, types
 from numba.np import arrayobj
 
-from lossary.kernels.cpu import compiling, scalar
-from lossary.kernels.cpu.rows import FIELDS, FOCAL, LIKELIHOOD, PIECE, POLY, POWER, STRIPS, SUMS, Variant
+from lossary.kernels.cpu import math as scalar
+from lossary.kernels.cpu.runtime import compile as compiling
+from lossary.kernels.cpu.softmax.host import FIELDS, FOCAL, LIKELIHOOD, PIECE, POLY, POWER, STRIPS, SUMS, Variant
 
 _Decorator = Callable[[Any], Any]
 intrinsic: _Decorator = extending.intrinsic

@@ -25,7 +25,7 @@ from typing import Any, Literal
 from lossary import tolerances
 from lossary.catalogue import Loss
 from lossary.catalogue.domains import Domain
-from lossary.kernels import ranges
+from lossary.kernels.ir import ranges
 
 Kind = Literal["number", "truth", "uniform"]
 
@@ -267,7 +267,7 @@ def _call(name: str, count: int) -> Callable[..., Node]:
     return function
 
 
-# What generated source may call: each a function of `lossary.kernels.cpu.scalar` or its like for another device.
+# What generated source may call: each a function of `lossary.kernels.cpu.math` or its like for another device.
 FUNCTIONS = {"exp": 1, "expm1": 1, "log": 1, "log1p": 1, "tanh": 1, "sqrt": 1, "sign": 1, "maximum": 2, "minimum": 2}
 FUNCTIONS |= {"lgamma": 1, "digamma": 1, "trigamma": 1}
 for _name, _count in FUNCTIONS.items():

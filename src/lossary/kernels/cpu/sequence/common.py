@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lossary.kernels.cpu import store
+from lossary.kernels.cpu.runtime import cache as store
 from lossary.kernels.table import Outcome, Wanted
 
 
@@ -20,7 +20,7 @@ def kernel(
 
     `loops` are the files its code is made of, `variant` what else it depends on.
     """
-    here = Path(__file__).parent
+    here = Path(__file__).parents[1]
     made_of = repr((*((here / file).read_text() for file in loops), variant))
     pointers, integers = [ctypes.c_void_p] * arrays, [ctypes.c_ssize_t] * 2
     return ctypes.CFUNCTYPE(ctypes.c_int32, *pointers, *integers)(store.function(name, made_of, make))

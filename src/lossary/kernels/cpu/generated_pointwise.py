@@ -18,13 +18,15 @@ from typing import Any
 import numpy as np
 
 from lossary.catalogue import Loss
-from lossary.kernels import codegen
-from lossary.kernels.cpu import memory, store, threads, totals
-from lossary.kernels.cpu.store import COMPILING
+from lossary.kernels.cpu.runtime import cache as store
+from lossary.kernels.cpu.runtime import memory, threads
+from lossary.kernels.cpu.runtime import sums as totals
+from lossary.kernels.cpu.runtime.cache import COMPILING
+from lossary.kernels.ir import graph as codegen
 from lossary.kernels.table import HALVES, LEAST, Outcome, Wanted, least
 
 BLOCK = 4096  # elements whose values have a sum of their own
-PIECE = 512  # as in `lossary.kernels.cpu.scalar`, which this module does not import: it needs the compiler
+PIECE = 512  # as in `lossary.kernels.cpu.math`, which this module does not import: it needs the compiler
 _BUFFERED = 8 * BLOCK  # elements that pass through a buffer at a time
 LEAST_SHARED = 65536  # elements from which threads are used: their start costs some tens of microseconds
 
@@ -68,7 +70,7 @@ Generated from {where} by lossary; the folder may be deleted at any time.
 
 from numba import njit, types
 from numba import {dtype} as T
-from lossary.kernels.cpu.compiling import entry
+from lossary.kernels.cpu.runtime.compile import entry
 {imports}
 INF, NAN = T(float("inf")), T(float("nan"))
 BLOCK, PIECE = {block}, {piece}
@@ -199,7 +201,7 @@ _OF_ANY_TYPE = {
 
 def import_lines(used: Iterable[str], dtype: str) -> str:
     """Return the imports of a generated source, by the names it uses."""
-    lines = ["from lossary.kernels.cpu.scalar import ("]
+    lines = ["from lossary.kernels.cpu.math import ("]
     for name in sorted(used):
         own = _RENAMED.get(name, name) if name in _OF_ANY_TYPE else f"{name}_{TYPES[dtype][0]}"
         lines.append(f"    {own}{'' if own == name else f' as {name}'},")

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lossary.catalogue import Loss
-from lossary.kernels import codegen
-from lossary.kernels.codegen import Graph, Node, Regions, UnsupportedError
+from lossary.kernels.ir import graph as codegen
+from lossary.kernels.ir.graph import Graph, Node, Regions, UnsupportedError
 
 _WORDLESS = {"constant", "uniform", "filled"}
 _GIVEN = _WORDLESS | {"argument", "entry"}

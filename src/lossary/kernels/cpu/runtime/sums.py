@@ -7,14 +7,14 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from lossary.kernels.cpu import store
-from lossary.kernels.cpu.store import COMPILING
+from lossary.kernels.cpu.runtime import cache as store
+from lossary.kernels.cpu.runtime.cache import COMPILING
 
 _ADDED = '''"""The sums of the first and of the last column of a table of float64."""
 
 from numba import types
-from lossary.kernels.cpu.compiling import entry
-from lossary.kernels.cpu.scalar import load, store
+from lossary.kernels.cpu.runtime.compile import entry
+from lossary.kernels.cpu.math import load, store
 
 
 @entry(types.int32(types.CPointer(types.float64), types.intp, types.intp, types.CPointer(types.float64)))

@@ -1,7 +1,7 @@
 """Losses on rows, on the CPU: loops generated from the definition, over tiles of rows that lie side by side.
 
 Every loss on one row of scores, or on rows of one length, has such a kernel; the softmax family has a better one for
-long rows in `lossary.kernels.cpu.rows`. A tile's rows are turned into columns and worked through together, entry by
+long rows in `softmax.host`. A tile's rows are turned into columns and worked through together, entry by
 entry, with what is needed again in scratch memory; its values are added in their order, so a result does not depend on
 the number of threads.
 """
@@ -18,14 +18,18 @@ from typing import Any
 import numpy as np
 
 from lossary.catalogue import Loss
-from lossary.kernels import codegen, rowgen
-from lossary.kernels.cpu import layouts, pointwise, store, threads, totals
-from lossary.kernels.cpu.pointwise import TYPES, import_lines
-from lossary.kernels.cpu.store import COMPILING
+from lossary.kernels.cpu import generated_pointwise as pointwise
+from lossary.kernels.cpu.generated_pointwise import TYPES, import_lines
+from lossary.kernels.cpu.runtime import cache as store
+from lossary.kernels.cpu.runtime import layouts, threads
+from lossary.kernels.cpu.runtime import sums as totals
+from lossary.kernels.cpu.runtime.cache import COMPILING
+from lossary.kernels.ir import graph as codegen
+from lossary.kernels.ir import rows as rowgen
 from lossary.kernels.table import Outcome, Wanted, least
 
 NO_LABEL = -(2**62)  # stands for a label to ignore where there is none
-LANES = 64  # rows of a tile, as in `lossary.kernels.cpu.scalar`
+LANES = 64  # rows of a tile, as in `lossary.kernels.cpu.math`
 _FAR, _ROOM = 256, 32768  # rows whose entries are far apart, and entries, that are brought side by side
 _LEAST = 16384  # entries from which the kernel is used; below, NumPy is as fast
 LEAST_SHARED = 65536  # entries from which threads are used: their start costs some tens of microseconds
@@ -89,7 +93,7 @@ Generated from {where} by lossary; the folder may be deleted at any time.
 
 from numba import njit, types
 from numba import {dtype} as T
-from lossary.kernels.cpu.compiling import entry
+from lossary.kernels.cpu.runtime.compile import entry
 {imports}
 INF, NAN = T(float("inf")), T(float("nan"))
 
@@ -165,7 +169,7 @@ def write(variant: Variant) -> tuple[str, rowgen.RowProgram]:
     functions = {*program.functions, "load", "store", "plus", "lanes", "Unaliased", "whole_registers"}
     functions |= {"where"} if variant.weighing else set()
     imports = import_lines(functions, variant.dtype)
-    imports += f"\nfrom lossary.kernels.cpu.turning import cleared, moved\n\nLANES = {variant.height}"
+    imports += f"\nfrom lossary.kernels.cpu.transpose import cleared, moved\n\nLANES = {variant.height}"
     source = _HEADER.format(
         name=loss.name,
         what=" and ".join(
@@ -403,8 +407,8 @@ def _is_free(loss: Loss, name: str, held: Any) -> bool:
 _SURVEY = '''"""How many labels are not to be ignored; -1 if one of these names no class."""
 
 from numba import types
-from lossary.kernels.cpu.compiling import entry
-from lossary.kernels.cpu.scalar import load
+from lossary.kernels.cpu.runtime.compile import entry
+from lossary.kernels.cpu.math import load
 
 
 @entry(types.int32(types.intp, types.intp, types.intp, types.CPointer(types.intp)))
@@ -434,8 +438,8 @@ _WEIGHED = '''"""The sum of the weights of labels that are not to be ignored; 1 
 
 from numba import types
 from numba import {dtype} as T
-from lossary.kernels.cpu.compiling import entry
-from lossary.kernels.cpu.scalar import load, store
+from lossary.kernels.cpu.runtime.compile import entry
+from lossary.kernels.cpu.math import load, store
 
 
 @entry(
@@ -471,8 +475,8 @@ _LISTED = '''"""How often each class is listed in rows of labels that end at the
 
 from numba import types
 from numba import {dtype} as T
-from lossary.kernels.cpu.compiling import entry
-from lossary.kernels.cpu.scalar import load, store
+from lossary.kernels.cpu.runtime.compile import entry
+from lossary.kernels.cpu.math import load, store
 
 
 @entry(types.int32(types.intp, types.intp, types.CPointer(types.intp), types.CPointer(T)))

@@ -12,7 +12,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from lossary.kernels.cpu.scalar import _compiled, intrinsic, load, store
+from lossary.kernels.cpu.math import _compiled, intrinsic, load, store
 
 # By stage, the masks that make the lower and the upper half of two vectors: pairs of numbers, pairs of pairs, and so on
 # change places. In this order every shuffle but the last stays within a quarter of a register, where it is cheapest.

@@ -18,7 +18,7 @@ from numba import njit
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 
-from lossary.kernels.cpu import store
+from lossary.kernels.cpu.runtime import cache as store
 
 # Kernels allocate nothing, so no counting of references is compiled into them.
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}

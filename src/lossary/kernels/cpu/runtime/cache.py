@@ -70,8 +70,8 @@ def _ground() -> str:
     """What compiled code depends on besides its own source: the compiler, the processor, the functions it calls."""
     from importlib.metadata import version
 
-    files = ("scalar.py", "turning.py", "compiling.py", "../gamma.py")
-    own = b"".join((Path(__file__).parent / name).read_bytes() for name in files)
+    files = ("cpu/math.py", "cpu/transpose.py", "cpu/runtime/compile.py", "gamma.py")
+    own = b"".join((Path(__file__).parents[2] / name).read_bytes() for name in files)
     made_of = (version(_COMPILER), version("llvmlite"), sys.version, binding.get_host_cpu_name(), str(sys.flags))
     features = binding.get_host_cpu_features().flatten()
     settings = sorted(item for item in os.environ.items() if item[0].startswith("NUMBA_") and item[0] not in _IDLE)
@@ -108,7 +108,7 @@ def module(name: str, source: str) -> Any:
     """Return the functions of a generated source: the address of its kernel, and what in it is plain Python."""
 
     def make() -> bytes:
-        from lossary.kernels.cpu import compiling
+        from lossary.kernels.cpu.runtime import compile as compiling
 
         return compiling.source(name, source)
 

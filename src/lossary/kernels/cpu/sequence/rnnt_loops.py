@@ -1,4 +1,4 @@
-"""The loops of the transducer's kernel, in the compiler's Python; `lossary.kernels.cpu.rnnt` says what is asked of it.
+"""The loops of the transducer's kernel, in the compiler's Python; `sequence.rnnt` says what is asked of it.
 
 Each row of logits is read twice: for its sum of exponentials, and, once the alignments are known, for its gradient,
 which is written in the same pass. Between lies the lattice of one sequence, a few numbers for each place: the recursion
@@ -15,9 +15,12 @@ from typing import Any
 import numpy as np
 from numba import from_dtype, types
 
-from lossary.kernels.cpu import compiling, ctc_loops, row_loops, scalar
-from lossary.kernels.cpu.ctc import PIECE
-from lossary.kernels.cpu.rnnt import KEPT, Variant
+from lossary.kernels.cpu import math as scalar
+from lossary.kernels.cpu.runtime import compile as compiling
+from lossary.kernels.cpu.sequence import ctc_loops
+from lossary.kernels.cpu.sequence.ctc import PIECE
+from lossary.kernels.cpu.sequence.rnnt import KEPT, Variant
+from lossary.kernels.cpu.softmax import loops as row_loops
 
 load: Any = scalar.load
 store: Any = scalar.store

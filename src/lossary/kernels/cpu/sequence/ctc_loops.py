@@ -1,4 +1,4 @@
-"""The loops of the CTC kernel, in the compiler's Python; `lossary.kernels.cpu.ctc` says what is asked of them.
+"""The loops of the CTC kernel, in the compiler's Python; `sequence.ctc` says what is asked of them.
 
 The probability of a thousand frames is far below the smallest number of the machine. It is held as a *scaled number*: a
 mantissa near 1 and a power of two, each a double. Sums and products of probabilities are then what they are on paper, a
@@ -19,8 +19,10 @@ from typing import Any
 import numpy as np
 from numba import from_dtype, njit, types
 
-from lossary.kernels.cpu import compiling, row_loops, scalar
-from lossary.kernels.cpu.ctc import LATTICES, PIECE, Variant
+from lossary.kernels.cpu import math as scalar
+from lossary.kernels.cpu.runtime import compile as compiling
+from lossary.kernels.cpu.sequence.ctc import LATTICES, PIECE, Variant
+from lossary.kernels.cpu.softmax import loops as row_loops
 
 load: Any = scalar.load
 store: Any = scalar.store

@@ -2,7 +2,7 @@
 
 A call is plain if its arrays are whole blocks of memory of one float type (and labels), its parameters are numbers, and
 every example counts, but for labels to be ignored. Then shapes, types and parameters decide everything: `plan` says
-once what the fast paths of the backends do for every call that is like it.
+once what `backends.torch.fast` (tensors) and `backends.numpy.fast` (NumPy arrays) do for every call that is like it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ import numpy as np
 from lossary.catalogue import Loss
 from lossary.errors import DomainError
 from lossary.kernels import table
-from lossary.kernels.cpu import lanes, pointwise, rows, threads, totals
+from lossary.kernels.cpu import generated_pointwise as pointwise
+from lossary.kernels.cpu import generated_rows as lanes
+from lossary.kernels.cpu.runtime import sums as totals
+from lossary.kernels.cpu.runtime import threads
+from lossary.kernels.cpu.softmax import host as rows
 from lossary.kernels.table import Wanted
 
 How = Literal["none", "mean", "sum"]

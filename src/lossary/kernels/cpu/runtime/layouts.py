@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lossary.kernels.cpu import memory
+from lossary.kernels.cpu.runtime import memory
 
 LEAST_LANES = 16  # rows side by side that repay going through an array across its rows: a register of float32
 

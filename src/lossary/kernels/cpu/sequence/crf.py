@@ -1,6 +1,6 @@
 """The chain of tags on the CPU: value and gradients of every sequence.
 
-Here is what is asked of the kernel and where its memory lies; the loops are those of `lossary.kernels.cpu.crf_loops`,
+Here is what is asked of the kernel and where its memory lies; the loops are those of `sequence.crf_loops`,
 which is imported only when a kernel is compiled. A thread holds the lattice of one sequence; the slopes of the moves
 are given for each sequence apart, to be added by the caller, so that no sum depends on the number of threads.
 """
@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from lossary.kernels.cpu import memory, threads
-from lossary.kernels.cpu.layouts import dense
-from lossary.kernels.cpu.sequences import dealt, factors, kernel, outcome
+from lossary.kernels.cpu.runtime import memory, threads
+from lossary.kernels.cpu.runtime.layouts import dense
+from lossary.kernels.cpu.sequence.common import dealt, factors, kernel, outcome
 from lossary.kernels.table import Outcome, Wanted, least
 
 LEAST = 256  # entries of emissions from which the kernel is used
@@ -27,11 +27,11 @@ def _compiled(stored: str) -> Callable[..., int]:
     """Return the kernel for emissions of a type as a function of C."""
 
     def make() -> bytes:
-        from lossary.kernels.cpu import crf_loops
+        from lossary.kernels.cpu.sequence import crf_loops
 
         return crf_loops.object_file(stored)
 
-    return kernel("crf", ("crf_loops.py", "ctc_loops.py", "row_loops.py"), stored, make, 11)
+    return kernel("crf", ("sequence/crf_loops.py", "sequence/ctc_loops.py", "softmax/loops.py"), stored, make, 11)
 
 
 def evaluate(call: Any, wanted: Wanted) -> Outcome | None:

@@ -1,0 +1,1 @@
+"""Hand-written kernels of the softmax family: cross-entropy, focal, margins, soft labels."""

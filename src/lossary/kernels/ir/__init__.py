@@ -1,0 +1,1 @@
+"""The graph of operations that a definition describes: traced once, lowered by an emitter for each device."""
