@@ -21,6 +21,7 @@ from lossary.kernels.cpu import generated_pointwise as pointwise
 from lossary.kernels.cpu import generated_rows as lanes
 from lossary.kernels.cpu.runtime import sums as totals
 from lossary.kernels.cpu.runtime import threads
+from lossary.kernels.cpu.sizes import BLOCK
 from lossary.kernels.cpu.softmax import host as rows
 from lossary.kernels.table import Wanted
 
@@ -125,7 +126,7 @@ class Numbers(_Generated):
 
     def __init__(
         self,
-        found: pointwise.Compiled,
+        found: pointwise.PointwiseKernel,
         loss: Loss,
         params: Mapping[str, Any],
         how: How,
@@ -133,7 +134,7 @@ class Numbers(_Generated):
         length: int,
         count: float,
     ) -> None:
-        super().__init__(-(-length // pointwise.BLOCK), 1, 0)
+        super().__init__(-(-length // BLOCK), 1, 0)
         self.function, self.length, self.count = found.function, length, count
         self.inputs = tuple(loss.arguments.index(name) for name in found.arguments)
         self.scaled, self.divides = bool(order), how == "mean"
@@ -157,7 +158,7 @@ class Rows(_Generated):
 
     def __init__(
         self,
-        found: lanes.Compiled,
+        found: lanes.RowsKernel,
         names: Sequence[str],
         shared: Sequence[str],
         params: Mapping[str, Any],

@@ -1,9 +1,8 @@
-"""Losses on rows, on the CPU: loops generated from the definition, over tiles of rows that lie side by side.
+"""Losses on rows on the CPU: finds and calls the generated kernel, which works on tiles of rows side by side.
 
 Every loss on one row of scores, or on rows of one length, has such a kernel; the softmax family has a better one for
-long rows in `softmax.host`. A tile's rows are turned into columns and worked through together, entry by
-entry, with what is needed again in scratch memory; its values are added in their order, so a result does not depend on
-the number of threads.
+long rows in `softmax.host`. The values of a tile are added in their order, so a result does not depend on the number
+of threads.
 """
 
 from __future__ import annotations
@@ -18,42 +17,27 @@ from typing import Any
 import numpy as np
 
 from lossary.catalogue import Loss
-from lossary.kernels.cpu import generated_pointwise as pointwise
-from lossary.kernels.cpu.generated_pointwise import TYPES, import_lines
-from lossary.kernels.cpu.runtime import cache as store
-from lossary.kernels.cpu.runtime import layouts, threads
-from lossary.kernels.cpu.runtime import sums as totals
+from lossary.kernels.cpu import generated_pointwise
+from lossary.kernels.cpu.emit import TYPES
+from lossary.kernels.cpu.row_source import RowVariant, write
+from lossary.kernels.cpu.runtime import cache as machine_code
+from lossary.kernels.cpu.runtime import layouts, sums, threads
 from lossary.kernels.cpu.runtime.cache import COMPILING
-from lossary.kernels.ir import graph as codegen
-from lossary.kernels.ir import rows as rowgen
+from lossary.kernels.cpu.sizes import LANES
+from lossary.kernels.ir import trace
+from lossary.kernels.ir.graph import Graph, Regions, UnsupportedError
+from lossary.kernels.ir.row_program import Argument
+from lossary.kernels.ir.rows import traced_rows
 from lossary.kernels.table import Outcome, Wanted, least
 
 NO_LABEL = -(2**62)  # stands for a label to ignore where there is none
-LANES = 64  # rows of a tile, as in `lossary.kernels.cpu.math`
 _FAR, _ROOM = 256, 32768  # rows whose entries are far apart, and entries, that are brought side by side
 _LEAST = 16384  # entries from which the kernel is used; below, NumPy is as fast
 LEAST_SHARED = 65536  # entries from which threads are used: their start costs some tens of microseconds
 
 
 @dataclass(frozen=True)
-class Variant:
-    """All that the source of a kernel depends on."""
-
-    loss: Loss
-    alternative: int
-    dtype: str
-    static: tuple[tuple[str, Any], ...]
-    uniform: tuple[str, ...]
-    arrays: tuple[str, ...]  # parameters with one number per entry
-    order: int
-    value: str | None
-    weighing: str  # "" (all rows count), "weight" (by a number each) or "ignore" (but those of one label)
-    height: int  # rows of a tile
-    regions: codegen.Regions = ()  # of uniform parameters that choose the formula
-
-
-@dataclass(frozen=True)
-class Compiled:
+class RowsKernel:
     """A kernel ready to be called, and the meaning of its arguments.
 
     The function takes the first tile and the one after the last, the addresses of `settings` and `numbers`, those of
@@ -62,7 +46,7 @@ class Compiled:
     """
 
     function: Callable[..., int]
-    arguments: tuple[rowgen.Argument, ...]
+    arguments: tuple[Argument, ...]
     tables: tuple[str, ...]  # arrays and derivatives of which rows are brought side by side
     uniforms: Callable[..., tuple[float, ...]]
     uniform_names: tuple[str, ...]
@@ -86,132 +70,6 @@ class Compiled:
         return np.array([*self.uniforms(width, **given), *scale], self.dtype)
 
 
-_HEADER = '''"""{name}: {what}, in {dtype}.
-
-Generated from {where} by lossary; the folder may be deleted at any time.
-"""
-
-from numba import njit, types
-from numba import {dtype} as T
-from lossary.kernels.cpu.runtime.compile import entry
-{imports}
-INF, NAN = T(float("inf")), T(float("nan"))
-
-
-def uniforms({parameters}):
-    """What is the same for all rows, computed once."""
-    return ({uniforms})
-
-
-# No contraction: what two passes compute must be the same number in both, or no entry is the largest of its row.
-@njit(error_model="numpy", pipeline_class=Unaliased)
-def tiles(block, low, begin, many, span, width, {names}, scratch):
-    """Rows side by side: the sum of their values, how many count, and whether a label is outside its row."""
-    whole_registers()
-    suspect = types.int32(0)
-    values = lanes(T(0.0))
-    total, counting = 0.0, 0.0
-{before}
-    for part in range(0, many, LANES):
-        start, rows = begin + part, min(LANES, many - part)
-{body}
-{after}
-    return total, counting, suspect
-
-
-@entry(types.int32(types.intp, types.intp, types.CPointer(types.intp), types.CPointer(T), {types}))
-def run(first, last, settings, numbers, {pointers}scratch, sums):
-    """The spans from `first` up to `last`; each leaves its sum, and the count of its rows, in `sums`."""
-    whole_registers()
-    suspect = types.int32(0)
-{read}
-    along = (inner + span - 1) // span
-    for number in range(first, last):
-        block, low = number // along, number % along * span
-        many = min(span, inner - low)
-        total, count, found = tiles(block, low, block * inner + low, many, span, width, {names}, scratch)
-        store(sums, 2 * number, total)
-        store(sums, 2 * number + 1, count)
-        suspect |= found
-    return suspect
-'''
-
-
-def write(variant: Variant) -> tuple[str, rowgen.RowProgram]:
-    """Return the source of a kernel, and the program it holds."""
-    loss, order = variant.loss, variant.order
-    orders = rowgen.trace(
-        loss, variant.alternative, dict(variant.static), variant.uniform, variant.arrays, order, variant.regions
-    )
-    program = rowgen.RowWriter(
-        loss, variant.alternative, orders, variant.value is not None, order, bool(variant.weighing)
-    ).tile()
-    body = [*_weights(variant, program), *program.lines]
-    if variant.value == "each":
-        body += ["for r in range(rows):", "    store(value_out, start + r, load(values, r))"]
-    if variant.value == "sum":
-        body += ["for r in range(rows):", "    total = plus(total, types.float64(load(values, r)))"]
-    if not variant.weighing:
-        body.append("counting += float(rows)")
-    pointers = {f"{a.name}_at": "types.intp" if a.kind == "label" else "T" for a in program.arguments}
-    if variant.weighing == "weight":
-        pointers["example_weight_at"] = "T"
-    outputs = ["value_out"] if variant.value == "each" else []
-    outputs += [f"derivative_{k}_out" for k in range(len(loss.wrt) if order else 0)]
-    pointers |= dict.fromkeys(outputs, "T")
-    steps = [name for table in program.tables for name in (f"{table}_outer", f"{table}_row", f"{table}_entry")]
-    steps += [f"{a.name}_step" for a in program.arguments if a.kind != "row"]
-    more = ["ignored"] if variant.weighing == "ignore" else []
-    settings = ["span", "width", "inner", *steps, *more]
-    uniforms = [name for name, _ in program.uniforms] + (["derivative_scale"] if order else [])
-    read = [f"{name} = load(settings, {at})" for at, name in enumerate(settings)]
-    read += [f"{name} = load(numbers, {at})" for at, name in enumerate(uniforms)]
-    functions = {*program.functions, "load", "store", "plus", "lanes", "Unaliased", "whole_registers"}
-    functions |= {"where"} if variant.weighing else set()
-    imports = import_lines(functions, variant.dtype)
-    imports += f"\nfrom lossary.kernels.cpu.transpose import cleared, moved\n\nLANES = {variant.height}"
-    source = _HEADER.format(
-        name=loss.name,
-        what=" and ".join(
-            filter(None, [{"each": "values", "sum": "their sum"}.get(variant.value or ""), *_ORDERS[order]])
-        ),
-        dtype=variant.dtype,
-        where=f"{loss.define.__module__}.{loss.define.__qualname__}",
-        imports=imports,
-        parameters=", ".join(("row_length", *variant.uniform)),
-        uniforms="".join(f"{expression}, " for _, expression in program.uniforms),
-        names=", ".join([*steps, *more, *pointers, *uniforms]),
-        pointers="".join(f"{name}, " for name in pointers),
-        types=", ".join(f"types.CPointer({kind})" for kind in (*pointers.values(), "T", "types.float64")),
-        read="\n".join(f"    {line}" for line in read),
-        before="\n".join(f"    {line}" for line in program.before),
-        body="\n".join(f"        {line}" for line in body),
-        after="\n".join(f"    {line}" for line in program.after),
-    )
-    return source, program
-
-
-_ORDERS: tuple[tuple[str, ...], ...] = ((), ("gradient",), ("diagonal of the Hessian",))
-
-
-def _weights(variant: Variant, program: rowgen.RowProgram) -> list[str]:
-    if not variant.weighing:
-        return []
-    label = next((a.name for a in program.arguments if a.kind == "label"), "")
-    if variant.weighing == "weight":
-        weight = "load(example_weight_at, start + r)"
-    elif label:
-        weight = f"where(load({label}_at, (start + r) * {label}_step) == ignored, T(0.0), T(1.0))"
-    else:
-        raise codegen.UnsupportedError("only a label can be one to ignore")
-    return [
-        "weights = lanes(T(0.0))",
-        "for r in range(rows):",
-        f"    store(weights, r, {weight})",
-        "    counting = plus(counting, where(load(weights, r) == T(0.0), 0.0, 1.0))",
-    ]
-
-
 @cache
 def _graph(
     loss: Loss,
@@ -219,34 +77,34 @@ def _graph(
     static: tuple[tuple[str, Any], ...],
     uniform: tuple[str, ...],
     arrays: tuple[str, ...],
-    regions: codegen.Regions,
-) -> codegen.Graph | None:
+    regions: Regions,
+) -> Graph | None:
     try:
-        orders = rowgen.trace(loss, alternative, dict(static), uniform, arrays, loss.derivatives, regions)
-    except codegen.UnsupportedError:
+        orders = traced_rows(loss, alternative, dict(static), uniform, arrays, loss.derivatives, regions)
+    except UnsupportedError:
         return None
     return orders[0][0].graph
 
 
 @cache
-def _compile(variant: Variant) -> Compiled | None:
+def _compile(variant: RowVariant) -> RowsKernel | None:
     with COMPILING:
         try:
-            source, program = write(variant)
-        except codegen.UnsupportedError:
+            source, program, scratch = write(variant)
+        except UnsupportedError:
             return None
-        made = store.module(variant.loss.name, source)
+        made = machine_code.module(variant.loss.name, source)
         outputs = (variant.value == "each") + (len(variant.loss.wrt) if variant.order else 0)
         pointers = 2 + len(program.arguments) + (variant.weighing == "weight") + outputs + 2
         prototype = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_ssize_t] * 2, *[ctypes.c_void_p] * pointers)
         function = prototype(made.run.address)
-        return Compiled(
+        return RowsKernel(
             function,
             program.arguments,
             program.tables,
             made.uniforms,
             variant.uniform,
-            program.scratch,
+            scratch,
             variant.dtype,
         )
 
@@ -257,7 +115,7 @@ def _compile(variant: Variant) -> Compiled | None:
 def evaluate(call: Any, wanted: Wanted, smallest: int = _LEAST) -> Outcome | None:
     """Compute a call on NumPy arrays, or return None if it is not for a kernel: of fewer entries than the smallest."""
     if not call.signature.rank:
-        return pointwise.evaluate(call, wanted)
+        return generated_pointwise.evaluate(call, wanted)
     row = next(x for x, core in zip(call.arrays, call.signature.inputs, strict=True) if core)
     width, length = row.shape[-1], math.prod(call.batch)
     if width * length < max(least(smallest), 1):
@@ -283,7 +141,7 @@ def evaluate(call: Any, wanted: Wanted, smallest: int = _LEAST) -> Outcome | Non
     known = all(allowed.kind == "index" or not allowed.bounded for allowed in call.domains)
     if not known:
         call.check_values()
-    given = [_Rows(arrays[a.name], a.kind, call.batch, dtype) for a in compiled.arguments]
+    given = [_RowInput(arrays[a.name], a.kind, call.batch, dtype) for a in compiled.arguments]
     dense = layouts.Layout(1, length, (0, 1, width), 0, length * width)  # a curvature of 0 reads no row
     like = next((x.place for x in given if x.place is not None), dense)
     steps = {a.name: x.steps(like) for a, x in zip(compiled.arguments, given, strict=True)}
@@ -308,7 +166,7 @@ def evaluate(call: Any, wanted: Wanted, smallest: int = _LEAST) -> Outcome | Non
     return Outcome(total if wanted.value == "sum" else values, tuple(slopes))
 
 
-class _Rows:
+class _RowInput:
     """An array as it lies in memory for the loops: where that is not possible, a copy."""
 
     def __init__(self, x: Any, kind: str, batch: tuple[int, ...], dtype: Any) -> None:
@@ -343,7 +201,7 @@ class _Rows:
 
 
 def _run(
-    compiled: Compiled,
+    compiled: RowsKernel,
     memory: Sequence[Any],
     steps: Mapping[str, Any],
     like: layouts.Layout,
@@ -353,19 +211,19 @@ def _run(
 ) -> tuple[float, int]:
     rows = span(width, like.steps[1] == 1 or width == 1)
     parts = like.outer * -(-like.inner // rows)
-    sums = np.empty((parts, 2))
+    tile_sums = np.empty((parts, 2))
     settings = compiled.settings(rows, width, like.inner, steps)
     numbers = compiled.numbers(width, params, [wanted.scale] if wanted.order else [])
     pointers = [x.ctypes.data for x in (settings, numbers, *memory)]
 
     def run(first: int, last: int) -> int:
         scratch = np.empty(compiled.scratch * width * rows, compiled.dtype)
-        return compiled.function(first, last, *pointers, scratch.ctypes.data, sums.ctypes.data)
+        return compiled.function(first, last, *pointers, scratch.ctypes.data, tile_sums.ctypes.data)
 
     entries = like.outer * like.inner * width
     spread = 1 if entries < LEAST_SHARED else (wanted.threads or threads.default_count())
     suspect = threads.share(run, parts, spread)
-    return totals.total(sums), suspect
+    return sums.total(tile_sums), suspect
 
 
 def find(
@@ -377,7 +235,7 @@ def find(
     wanted: Wanted,
     weighing: str,
     width: int,
-) -> Compiled | None:
+) -> RowsKernel | None:
     """Return the kernel for what is wanted of a loss on rows of a width, or None if there is none.
 
     `params` are the parameters that are the same for all entries; `arrays` names those with one number for each entry.
@@ -388,12 +246,14 @@ def find(
     # An option at its default, mostly off, and a choice between forms are settled before anything is compiled.
     free = tuple(name for name, held in params.items() if _is_free(loss, name, held))
     fixed = tuple((name, held) for name, held in params.items() if name not in free)
-    regions = codegen.regions_of(loss, params, free)
-    uniform, regions = codegen.settled(_graph(loss, alternative, fixed, free, arrays, regions), params, free, regions)
+    regions = trace.regions_of(loss, params, free)
+    uniform, regions = trace.settled(_graph(loss, alternative, fixed, free, arrays, regions), params, free, regions)
     static = tuple((name, held) for name, held in params.items() if name not in uniform)
     rows = height(width)
     return _compile(
-        Variant(loss, alternative, dtype, static, uniform, arrays, wanted.order, wanted.value, weighing, rows, regions)
+        RowVariant(
+            loss, alternative, dtype, static, uniform, arrays, wanted.order, wanted.value, weighing, rows, regions
+        )
     )
 
 
@@ -428,7 +288,7 @@ def run(length, classes, ignored, labels):
 def survey() -> Callable[[int, int, int, int], int]:
     """Return the function of length, classes, ignored label and address that counts labels."""
     with COMPILING:
-        made = store.module("survey", _SURVEY)
+        made = machine_code.module("survey", _SURVEY)
         prototype = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_ssize_t] * 3, ctypes.c_void_p)
         return prototype(made.run.address)
 
@@ -466,7 +326,7 @@ def run(length, classes, ignored, labels, weights, total):
 def weighed_survey(dtype: str) -> Callable[..., int]:
     """Return the function of length, classes, ignored label, and addresses of labels, weights and their sum."""
     with COMPILING:
-        made = store.module("weighed_survey", _WEIGHED.format(dtype=dtype))
+        made = machine_code.module("weighed_survey", _WEIGHED.format(dtype=dtype))
         return ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_ssize_t] * 3, *[ctypes.c_void_p] * 3)(made.run.address)
 
 
@@ -501,7 +361,7 @@ def run(length, width, labels, out):
 def listed(dtype: str) -> Callable[[int, int, int, int], int]:
     """Return the function of rows, their length, and the addresses of labels and of counts that counts labels."""
     with COMPILING:
-        made = store.module("listed", _LISTED.format(dtype=dtype))
+        made = machine_code.module("listed", _LISTED.format(dtype=dtype))
         return ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_ssize_t] * 2, *[ctypes.c_void_p] * 2)(made.run.address)
 
 

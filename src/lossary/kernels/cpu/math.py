@@ -22,11 +22,7 @@ from numba.extending import intrinsic as _intrinsic
 
 from lossary.kernels import gamma
 from lossary.kernels.cpu.runtime.compile import Part
-
-# Elements of a piece of a block: what a generated kernel works on before it adds their values up.
-PIECE = 512
-# Rows of a tile: what a kernel on rows works on side by side.
-LANES = 64
+from lossary.kernels.cpu.sizes import LANES, PIECE
 
 # Contraction (a * b + c in one rounding) never hurts a polynomial. No other fast-math flag is set: `nnan` and `ninf`
 # would lose NaN and infinity, `reassoc` the argument reductions below.

@@ -70,7 +70,7 @@ def _ground() -> str:
     """What compiled code depends on besides its own source: the compiler, the processor, the functions it calls."""
     from importlib.metadata import version
 
-    files = ("cpu/math.py", "cpu/transpose.py", "cpu/runtime/compile.py", "gamma.py")
+    files = ("cpu/math.py", "cpu/sizes.py", "cpu/transpose.py", "cpu/runtime/compile.py", "gamma.py")
     own = b"".join((Path(__file__).parents[2] / name).read_bytes() for name in files)
     made_of = (version(_COMPILER), version("llvmlite"), sys.version, binding.get_host_cpu_name(), str(sys.flags))
     features = binding.get_host_cpu_features().flatten()
