@@ -24,10 +24,14 @@ from lossary.evaluate import transforms  # noqa: E402
 from lossary.kernels import table  # noqa: E402
 from lossary.kernels.cpu import generated_pointwise as pointwise  # noqa: E402
 from lossary.kernels.cpu import math as scalar  # noqa: E402
-from lossary.kernels.cpu.runtime import cache as store  # noqa: E402
 from lossary.kernels.cpu.runtime import compile as compiling  # noqa: E402
-from lossary.kernels.cpu.runtime import threads  # noqa: E402
+from lossary.kernels.cpu.runtime import (  # noqa: E402
+    objects,
+    threads,
+)
+from lossary.kernels.cpu.sizes import BLOCK  # noqa: E402
 from lossary.kernels.cpu.softmax import host as rows  # noqa: E402
+from lossary.kernels.cpu.softmax import losses  # noqa: E402
 from lossary.nn import functional  # noqa: E402
 from lossary.testing import random_arrays  # noqa: E402
 
@@ -36,11 +40,11 @@ POINTWISE = [
     for loss in map(lossary.get, lossary.names())
     if loss.kernel and not loss.coupling and any(s.rank == 0 for s in loss.signatures)
 ]
-FAMILY = [lossary.get(loss) for (loss, _), (module, _) in table.TABLE.items() if module == rows.__name__]
+FAMILY = [lossary.get(loss) for (loss, _), (module, _) in table.TABLE.items() if module == losses.__name__]
 HALVES = [torch.bfloat16, torch.float16]
 both_halves = pytest.mark.parametrize("half", HALVES, ids=["bfloat16", "float16"])
 HELD = {torch.bfloat16: "uint16", torch.float16: "int16"}
-MANY = 3 * pointwise.BLOCK + 77
+MANY = 3 * BLOCK + 77
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +53,7 @@ def for_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lossary.backends.torch.fast.MOST", 0)  # small calls in float32 have a path of their own
     monkeypatch.setattr("lossary.backends.torch.fast._kinds", {})
     monkeypatch.setattr("lossary.backends.torch.fast._latest", {})
-    monkeypatch.setattr(rows, "SIDE_BY_SIDE", 0)  # and so have short rows
+    monkeypatch.setattr(losses, "SIDE_BY_SIDE_CLASSES", 0)  # and so have short rows
 
 
 @pytest.fixture
@@ -128,8 +132,8 @@ def rows_of(loss: Loss, half: Any, shape: tuple[int, ...], seed: int = 0) -> lis
 
 CONVERSION = """
 from numba import types
-from lossary.kernels.cpu.runtime.compile import entry  # noqa: E402
-from lossary.kernels.cpu.math import load, store  # noqa: E402
+from lossary.kernels.cpu.runtime.compile import entry
+from lossary.kernels.cpu.math import load, store
 
 @entry(types.int32(types.intp, types.CPointer(types.{source}), types.CPointer(types.{target})))
 def run(length, source, target):
@@ -142,7 +146,7 @@ def run(length, source, target):
 def converted(x: Any, target: str) -> Any:
     """What compiled code makes of numbers; compiled here and now, past the cache."""
     made = np.empty(x.shape, target)
-    address = store._load(compiling.source("conversion", CONVERSION.format(source=x.dtype.name, target=target)))
+    address = objects.load(compiling.source("conversion", CONVERSION.format(source=x.dtype.name, target=target)))
     prototype = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_ssize_t, ctypes.c_void_p, ctypes.c_void_p)
     prototype(address)(x.size, x.ctypes.data, made.ctypes.data)
     return made
@@ -403,7 +407,7 @@ def test_second_derivatives_and_graphs_walked_twice(name: str, half: Any) -> Non
 @both_halves
 def test_results_are_the_same_bits_for_any_number_of_threads(half: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    pred, target = (torch.randn(40 * pointwise.BLOCK + 3).to(half) for _ in range(2))
+    pred, target = (torch.randn(40 * BLOCK + 3).to(half) for _ in range(2))
     share, results = threads.share, []
     for count in (1, 2, 5):
         monkeypatch.setattr(threads, "share", lambda run, blocks, _, count=count: share(run, blocks, count))

@@ -21,7 +21,7 @@ TYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32
 
 @pytest.fixture(autouse=True)
 def for_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crf, "LEAST", 0)
+    monkeypatch.setattr(crf, "CRF_ELEMENTS", 0)
 
 
 def kernel(arrays: Any, weight: Any = None, scale: float = 1.0, count: int = 0, **params: Any) -> tuple[Any, ...]:

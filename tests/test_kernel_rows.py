@@ -23,6 +23,8 @@ from lossary.kernels import table
 pytest.importorskip("numba", reason="kernels need the fast extra")
 from lossary.kernels.cpu.runtime import threads
 from lossary.kernels.cpu.softmax import host as rows
+from lossary.kernels.cpu.softmax import losses
+from lossary.kernels.cpu.softmax.spec import SoftmaxSpec
 
 INF, NAN = np.inf, np.nan
 TYPES = [np.float32, np.float64]
@@ -30,13 +32,13 @@ BOTH = pytest.mark.parametrize("dtype", TYPES, ids=["float32", "float64"])
 WIDER = {np.dtype(np.float16): np.float64, np.dtype(np.float32): np.float64, np.dtype(np.float64): np.longdouble}
 EPSILONS = 16.0  # what a result may be off, in units of the type's resolution and of the terms that make it
 
-FAMILY = [loss for (loss, _), (module, _) in table.TABLE.items() if module == rows.__name__]
+FAMILY = [loss for (loss, _), (module, _) in table.TABLE.items() if module == losses.__name__]
 
 
 @pytest.fixture(autouse=True)
 def for_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "LEAST_ROWS", 0)
-    monkeypatch.setattr(rows, "SIDE_BY_SIDE", 0)  # the kernel written by hand takes short rows as well
+    monkeypatch.setattr(losses, "SOFTMAX_ELEMENTS", 0)
+    monkeypatch.setattr(losses, "SIDE_BY_SIDE_CLASSES", 0)  # the kernel written by hand takes short rows as well
     if importlib.util.find_spec("torch"):  # small calls from torch have a path of their own
         monkeypatch.setattr("lossary.backends.torch.fast.MOST", 0)
         monkeypatch.setattr("lossary.backends.torch.fast._kinds", {})
@@ -129,7 +131,7 @@ def test_every_combination_of_options(names: tuple[str, ...], soft: bool, classe
 def test_short_rows_are_for_the_loops_made_of_the_definition(
     names: tuple[str, ...], soft: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rows, "SIDE_BY_SIDE", 64)
+    monkeypatch.setattr(losses, "SIDE_BY_SIDE_CLASSES", 64)
     monkeypatch.setattr(rows, "softmax_rows", None)
     logits, labels, distributions = made(np.float32, (133, 7))
     logits[:, ::3] = -INF
@@ -227,7 +229,7 @@ def test_one_target_or_one_row_of_logits_repeated(classes: int) -> None:
     logits, _, soft = made(np.float32, (20, classes))
     repeated = np.broadcast_to(soft[3], soft.shape)
     found, expected = (
-        rows.softmax_rows(logits, target, rows.Plan(), dtype=np.float32) for target in (repeated, repeated.copy())
+        rows.softmax_rows(logits, target, SoftmaxSpec(), dtype=np.float32) for target in (repeated, repeated.copy())
     )
     np.testing.assert_array_equal(found.values, expected.values)
     np.testing.assert_array_equal(found.grad, expected.grad)
@@ -244,8 +246,8 @@ def test_no_rows(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("classes", [10, 200])
 def test_half_precision_is_computed_in_float32_and_rounded_once(classes: int) -> None:
     logits, labels, _ = made(np.float16, (33, classes))
-    plan = rows.Plan(smoothing=0.1, soft_cap=5.0)
-    for each in (plan, rows.Plan()):
+    plan = SoftmaxSpec(smoothing=0.1, soft_cap=5.0)
+    for each in (plan, SoftmaxSpec()):
         narrow = rows.softmax_rows(logits, labels, each, dtype=np.float32)
         wide = rows.softmax_rows(logits.astype(np.float32), labels, each, dtype=np.float32)
         np.testing.assert_array_equal(narrow.values, wide.values)
@@ -258,8 +260,8 @@ def test_bfloat16_is_read_and_written_as_its_bits(classes: int) -> None:
     logits, labels, _ = made(np.float32, (33, classes))
     brain = torch.from_numpy(logits).bfloat16()
     brain[3, 1] = NAN
-    narrow = rows.softmax_rows(brain.view(torch.uint16).numpy(), labels, rows.Plan(), dtype=np.float32)
-    wide = rows.softmax_rows(brain.float().numpy(), labels, rows.Plan(), dtype=np.float32)
+    narrow = rows.softmax_rows(brain.view(torch.uint16).numpy(), labels, SoftmaxSpec(), dtype=np.float32)
+    wide = rows.softmax_rows(brain.float().numpy(), labels, SoftmaxSpec(), dtype=np.float32)
     np.testing.assert_array_equal(narrow.values, wide.values)
     found = torch.from_numpy(narrow.grad.view(np.int16)).view(torch.bfloat16)
     torch.testing.assert_close(found, torch.from_numpy(wide.grad).bfloat16(), rtol=0, atol=0, equal_nan=True)
@@ -376,7 +378,7 @@ def test_normaliser_entropy_and_hits(classes: int) -> None:
     logits[5] = 1.0
     labels[5], labels[6] = 3, np.argmax(logits[6])
     done = rows.softmax_rows(
-        logits, labels, rows.Plan(), dtype=np.float32, gradient=False, outputs=("lse", "entropy", "correct")
+        logits, labels, SoftmaxSpec(), dtype=np.float32, gradient=False, outputs=("lse", "entropy", "correct")
     )
     wide = logits.astype(np.float64)
     top = wide.max(axis=-1)
@@ -395,12 +397,12 @@ def test_normaliser_entropy_and_hits(classes: int) -> None:
 def test_the_same_bits_for_any_number_of_threads(
     shape: tuple[int, ...], smoothing: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rows, "LEAST_SHARED", 0)
+    monkeypatch.setattr(rows, "SHARED_ELEMENTS", 0)
     logits, labels, _ = made(np.float32, shape)
     if len(shape) == 3:
         logits = np.moveaxis(np.ascontiguousarray(np.moveaxis(logits, -1, 1)), 1, -1)
     results = [
-        rows.softmax_rows(logits, labels, rows.Plan(smoothing=smoothing), dtype=np.float32, count=count)
+        rows.softmax_rows(logits, labels, SoftmaxSpec(smoothing=smoothing), dtype=np.float32, count=count)
         for count in (1, 2, 3, 7)
     ]
     for other in results[1:]:
@@ -441,20 +443,10 @@ def test_later_processes_load_the_kernel_without_the_compiler(tmp_path: Path) ->
     assert [path.name for path in tmp_path.rglob("*.kernel")] == ["softmax_rows.kernel"], "one layout, one type"
 
 
-def test_an_edit_of_the_loops_makes_another_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[str] = []
-    monkeypatch.setattr(rows.store, "function", lambda name, made_of, make: made.append(made_of) or 1)
-    variant = rows.Variant("float32", "float32", "float32", False, False, False, rows.LIKELIHOOD, False, False)
-    for text in (rows._source(), rows._source() + "# edited"):
-        monkeypatch.setattr(rows, "_source", lambda text=text: text)
-        rows._compiled.__wrapped__(variant)
-    assert len(set(made)) == 2
-
-
 def test_a_distribution_has_no_one_label_to_be_right_about() -> None:
     logits, _, soft = made(np.float32, (9, 70))
     with pytest.raises(lossary.errors.ArgumentError, match="correct: a distribution"):
-        rows.softmax_rows(logits, soft, rows.Plan(), dtype=np.float32, outputs=("correct",))
+        rows.softmax_rows(logits, soft, SoftmaxSpec(), dtype=np.float32, outputs=("correct",))
 
 
 # --- tensors --------------------------------------------------------------------------------------------------------

@@ -34,11 +34,12 @@ from numba import njit
 from lossary.kernels import table
 from lossary.kernels.cpu import generated_pointwise as pointwise
 from lossary.kernels.cpu import math as scalar
+from lossary.kernels.cpu.pointwise_source import PointwiseVariant, write
 from lossary.kernels.cpu.runtime import cache as store
 from lossary.kernels.cpu.runtime import compile as compiling
 from lossary.kernels.cpu.runtime import threads
-from lossary.kernels.ir import graph as codegen
-from lossary.kernels.ir import ranges
+from lossary.kernels.cpu.sizes import BLOCK, PIECE
+from lossary.kernels.ir import graph, program, ranges, trace
 
 POINTWISE = [
     loss
@@ -47,7 +48,7 @@ POINTWISE = [
 ]
 every_pointwise = pytest.mark.parametrize("loss", POINTWISE, ids=lambda loss: loss.name)
 every_type = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
-MANY = 2 * pointwise.BLOCK + 77  # more than one block, and not a whole number of vectors
+MANY = 2 * BLOCK + 77  # more than one block, and not a whole number of vectors
 
 
 def drawn(loss: Loss, dtype: Any, seed: int = 0, count: int = MANY) -> list[Any]:
@@ -201,7 +202,7 @@ def test_any_layout_gives_the_same_numbers(rows: int, columns: int, layouts: tup
 @every_type
 def test_results_are_the_same_bits_for_any_number_of_threads(dtype: Any) -> None:
     loss = lossary.binary_cross_entropy_with_logits
-    arrays = drawn(loss, dtype, 6, 50 * pointwise.BLOCK + 3)
+    arrays = drawn(loss, dtype, 6, 50 * BLOCK + 3)
     weights = np.random.default_rng(1).random(len(arrays[0])).astype(dtype)
     runs = [by_kernel(loss, arrays, {}, "sum", 1, weights=weights, threads=count) for count in (1, 2, 3, 7)]
     for run in runs[1:]:
@@ -224,7 +225,7 @@ def test_a_value_outside_the_domain_is_named_as_without_a_kernel() -> None:
 
 def test_threads_may_call_at_once() -> None:
     loss = lossary.huber
-    arrays = drawn(loss, np.float32, 7, 40 * pointwise.BLOCK)
+    arrays = drawn(loss, np.float32, 7, 40 * BLOCK)
     expected = by_kernel(loss, arrays, {}, "sum", 1, threads=2)
     wrong: list[Any] = []
 
@@ -248,7 +249,7 @@ def _in_child(queue: Any, arrays: Any) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_fork_after_use_starts_threads_of_its_own() -> None:
-    arrays = drawn(lossary.huber, np.float32, 8, 40 * pointwise.BLOCK)
+    arrays = drawn(lossary.huber, np.float32, 8, 40 * BLOCK)
     expected = float(by_kernel(lossary.huber, arrays, {}, "sum", 1, threads=2).value)
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
@@ -273,35 +274,37 @@ def test_the_number_of_threads_is_numbas(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_the_generated_source_reads_like_the_definition() -> None:
-    variant = pointwise.Variant(lossary.huber, "float32", (), ("delta",), (), 1, "sum", False, True)
-    source, program = pointwise.write(variant)
-    assert program.lines == (
+    variant = PointwiseVariant(lossary.huber, "float32", (), ("delta",), (), 1, "sum", False, True)
+    source, _ = write(variant)
+    for line in (
         "residual = pred - target",
         "size = abs(residual)",
         "clipped = minimum(size, delta)",
         "value = clipped * (size - T(0.5) * clipped)",
         "slope = sign(residual) * clipped",
-    )
+    ):
+        assert f"        {line}\n" in source
     assert source.startswith('"""huber: their sum and gradient, in float32.')
     assert "block_sum = plus(block_sum, types.float64(value))" in source
     compile(source, "huber.py", "exec")
 
 
 def test_what_depends_on_parameters_alone_is_computed_once_in_double_precision() -> None:
-    program = codegen.trace(lossary.pinball, {}, ("quantile",), (), 1, {1})
-    assert ("(1 - quantile)" in {expression for _, expression in program.uniforms}) and "value" not in program.lines
+    found = program.pointwise(lossary.pinball, {}, ("quantile",), (), 1, {1})
+    assert "(1 - quantile)" in {expression for _, expression in found.uniforms}
+    assert "value" not in {name for name, _ in found.steps}
     arrays = [np.array([2.0], np.float32), np.array([1.0], np.float32)]
     found = by_kernel(lossary.pinball, arrays, {"quantile": 0.999}, None, 1)
     assert found.derivatives[0][0] == np.float32(1 - 0.999)
 
 
 def test_an_if_on_data_and_an_unknown_operation_have_no_kernel() -> None:
-    graph = codegen.Graph()
-    x = graph.node("argument", ("x",), "number")
-    with pytest.raises(codegen.UnsupportedError, match="if"):
+    symbols = graph.Graph()
+    x = symbols.node("argument", ("x",), "number")
+    with pytest.raises(graph.UnsupportedError, match="if"):
         bool(x > 0)
-    with pytest.raises(codegen.UnsupportedError, match="matmul"):
-        codegen.Namespace(graph).matmul(x, x)
+    with pytest.raises(graph.UnsupportedError, match="matmul"):
+        trace.Namespace(symbols).matmul(x, x)
 
 
 def bent(xp: Any, pred: Any, target: Any, *, alpha: float = 0.5) -> Any:
@@ -389,7 +392,7 @@ def test_processes_that_start_at_once_share_a_cache_and_later_ones_find_it(tmp_p
     kept = sorted(tmp_path.rglob("huber.py"))
     assert len(kept) == 1 and not list(tmp_path.rglob("*.draft"))  # a mean and a sum are one kernel
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.kernel")}
-    assert {path.stem for path in written} == {"huber", "totals"}, "the loss, and what adds up its pieces"
+    assert {path.stem for path in written} == {"huber", "block_sums"}, "the loss, and what adds up its pieces"
     assert answer(start(tmp_path)) == {**together[0], "numba": False}, "the compiler is not even imported"
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.kernel")} == written, "compiled again"
 
@@ -405,20 +408,32 @@ def test_a_damaged_file_of_the_cache_is_made_anew(damage: Any, tmp_path: Path) -
     assert answer(start(tmp_path))["numba"] is False
 
 
-def test_what_every_kernel_calls_is_part_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+EVERYWHERE = "from lossary.kernels.cpu.math import exp_f32\nfrom lossary.kernels.cpu.transpose import moved\n"
+LOOPS = "from lossary.kernels.cpu.softmax import loops\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "edited"),
+    [
+        (EVERYWHERE, "kernels/cpu/math.py"),
+        (EVERYWHERE, "kernels/cpu/transpose.py"),
+        (EVERYWHERE, "kernels/cpu/sizes.py"),
+        (EVERYWHERE, "kernels/gamma.py"),  # which `math` imports
+        (EVERYWHERE, "kernels/cpu/runtime/compile.py"),
+        (LOOPS, "kernels/cpu/softmax/loops.py"),
+        (LOOPS, "kernels/cpu/softmax/spec.py"),
+        ("from lossary.kernels.cpu.sequence import (\n    rnnt_loops,\n)\n", "kernels/cpu/sequence/rnnt_spec.py"),
+    ],
+)
+def test_whatever_a_kernel_is_made_of_is_part_of_its_name(
+    source: str, edited: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An edit of an elementary function makes other files: none compiled of the old one is found again."""
-    monkeypatch.setenv("LOSSARY_CACHE", str(tmp_path))
-    made: list[Path] = []
-    monkeypatch.setattr(store, "_opened", lambda shelf, name: made.append(shelf.path / name) or b"")
-    monkeypatch.setattr(store, "_load", lambda held: 1)
-    read = Path.read_bytes
-    for edit in (b"", b"# another constant"):
-        edited = {"math.py": edit}
-        monkeypatch.setattr(Path, "read_bytes", lambda path, edited=edited: read(path) + edited.get(path.name, b""))
-        store._ground.cache_clear()
-        store.function("huber", "source", lambda: b"")
-    store._ground.cache_clear()
-    assert len(set(made)) == 2
+    before, read = store.sources(source), store._read.__wrapped__
+    monkeypatch.setattr(
+        store, "_read", lambda path: read(path) + "# edited" * path.as_posix().endswith(f"lossary/{edited}")
+    )
+    assert len(store.sources(source)) == len(before) + len("# edited")
 
 
 def test_a_cache_that_cannot_be_written_costs_one_warning(tmp_path: Path) -> None:
@@ -523,10 +538,10 @@ def test_an_elementary_function_keeps_its_bound(name: str, dtype: Any) -> None:
 
 
 @every_type
-@pytest.mark.parametrize("whole", list(codegen.SPECIAL))
+@pytest.mark.parametrize("whole", list(graph.SPECIAL))
 def test_a_function_of_part_of_the_numbers_keeps_its_bound_and_its_range_there(whole: str, dtype: Any) -> None:
     suffix, column = ("f32", 1) if dtype is np.float32 else ("f64", 0)
-    name, (low, high) = codegen.SPECIAL[whole]
+    name, (low, high) = graph.SPECIAL[whole]
     near = np.nextafter(np.array([low, high], dtype), dtype(0.5 * max(low, -1)))  # just inside
     ends = np.array([low, high, *near, 0.0, math.nan], dtype)
     powers = np.ldexp(1.0, np.arange(-1074 if dtype is np.float64 else -149, 10))
@@ -564,14 +579,14 @@ def test_a_power_keeps_its_bound(dtype: Any) -> None:
         np.testing.assert_array_equal(out, edges**powers)
 
 
-def test_a_kernel_and_the_functions_it_calls_agree_on_the_size_of_a_piece() -> None:
-    assert pointwise.PIECE == scalar.PIECE and pointwise.BLOCK % pointwise.PIECE == 0
+def test_a_block_is_a_whole_number_of_pieces() -> None:
+    assert BLOCK % PIECE == 0
 
 
 def test_the_loop_is_vectorised() -> None:
     """The hot loop of a kernel with an exponential and a logarithm works on whole registers."""
-    source, _ = pointwise.write(
-        pointwise.Variant(
+    source, _ = write(
+        PointwiseVariant(
             lossary.binary_cross_entropy_with_logits,
             "float32",
             (),

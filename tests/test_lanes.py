@@ -19,9 +19,10 @@ pytest.importorskip("numba")
 
 from lossary.kernels import table
 from lossary.kernels.cpu import generated_rows as lanes
-from lossary.kernels.cpu.runtime import sums as totals
-from lossary.kernels.ir import graph as codegen
-from lossary.kernels.ir import rows as rowgen
+from lossary.kernels.cpu.row_source import RowVariant, write
+from lossary.kernels.cpu.runtime import sums
+from lossary.kernels.ir.graph import UnsupportedError
+from lossary.kernels.ir.rows import traced_rows
 
 # Those for which no loops can be generated, and why.
 WITHOUT = {
@@ -145,14 +146,14 @@ def test_the_whole_call_agrees_under_weights_masks_ignored_labels_and_reductions
         options: dict[str, Any] = {"reduction": how, "weight": weight, "mask": mask, "ignore_index": -100}
         fast = value_and_grad(lossary.multiclass_hinge, scores, labels, **options)
         with monkeypatch.context() as off:
-            off.setattr(lanes, "_LEAST", 10**9)
+            off.setattr(lanes, "ROW_ELEMENTS", 10**9)
             slow = value_and_grad(lossary.multiclass_hinge, scores, labels, **options)
         np.testing.assert_allclose(fast[0], slow[0], rtol=1e-12)
         np.testing.assert_allclose(fast[1], slow[1], rtol=1e-12, atol=1e-15)
 
 
 def test_any_number_of_threads_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes, "LEAST_SHARED", 0)
+    monkeypatch.setattr(lanes, "SHARED_ELEMENTS", 0)
     rng = np.random.default_rng(0)
     call = prepare(lossary.multiclass_hinge, (rng.standard_normal((1000, 12)), rng.integers(0, 12, 1000)), {})
     results = [lanes.evaluate(call, table.Wanted("sum", 1, threads=n)) for n in (1, 2, 3, 7)]
@@ -178,13 +179,13 @@ def test_a_label_out_of_range_is_refused_on_the_way() -> None:
 def test_what_cannot_be_generated_is_known(name: str) -> None:
     loss = lossary.get(name)
     held = {k: v for k, v in loss.defaults.items() if k != "ignore_index"}
-    with pytest.raises(codegen.UnsupportedError):
-        rowgen.trace(loss, 0, held, (), (), 1)
+    with pytest.raises(UnsupportedError):
+        traced_rows(loss, 0, held, (), (), 1)
 
 
 def test_generated_source_reads_like_the_definition() -> None:
     loss = lossary.multiclass_hinge
-    source, _ = lanes.write(lanes.Variant(loss, 0, "float32", (), ("margin",), (), 1, "sum", "", 64))
+    source, *_ = write(RowVariant(loss, 0, "float32", (), ("margin",), (), 1, "sum", "", 64))
     assert "violation = margin + (rival - score)" in source
     assert "for j in range(width):" in source
 
@@ -209,7 +210,7 @@ def test_the_largest_of_a_row_is_the_largest_also_where_it_is_computed_anew() ->
 def test_what_is_multiplied_by_a_one_hot_row_is_computed_at_the_label_alone() -> None:
     loss = lossary.softmax_cross_entropy
     held = tuple((name, value) for name, value in loss.defaults.items() if name != "ignore_index")
-    source, _ = lanes.write(lanes.Variant(loss, 0, "float32", held, (), (), 1, "sum", "", 64))
+    source, *_ = write(RowVariant(loss, 0, "float32", held, (), (), 1, "sum", "", 64))
     loops = source.split("for j in range(width):")[1:]
     entries = [re.split(r"\n {8}(?=\S)", loop)[0] for loop in loops]
     assert "expm1(" in source
@@ -219,7 +220,7 @@ def test_what_is_multiplied_by_a_one_hot_row_is_computed_at_the_label_alone() ->
 
 def source_of(loss: Loss, order: int, value: str | None = "sum") -> str:
     held = tuple((name, held) for name, held in loss.defaults.items() if name != "ignore_index")
-    return lanes.write(lanes.Variant(loss, 0, "float32", held, (), (), order, value, "", 64))[0]
+    return write(RowVariant(loss, 0, "float32", held, (), (), order, value, "", 64))[0]
 
 
 def test_a_loss_that_reads_rows_at_their_labels_alone_does_not_go_through_them() -> None:
@@ -267,7 +268,7 @@ def test_pieces_are_added_one_after_the_other() -> None:
             expected = 0.0
             for x in numbers[:count, 0].tolist():
                 expected += x
-            assert totals.total(np.ascontiguousarray(table_)) == expected
+            assert sums.total(np.ascontiguousarray(table_)) == expected
 
 
 @pytest.mark.parametrize("label", [-5, -1, 7, 2**32 + 3, -(2**32) + 2])

@@ -15,7 +15,9 @@ import pytest
 
 import lossary
 from lossary.kernels.cpu.runtime import memory
-from lossary.kernels.cpu.runtime.memory import LEAST, Pool
+from lossary.kernels.cpu.runtime.memory import Pool
+from lossary.kernels.thresholds import POOL_LIMIT_BYTES
+from lossary.kernels.thresholds import POOLED_BYTES as LEAST
 
 SHAPE = (LEAST // 4,)
 
@@ -171,5 +173,5 @@ def test_gradients_of_successive_calls_share_memory_only_in_turn(name: str) -> N
     assert not np.shares_memory(first, second)
     del first
     third = loss.grad(x, y)
-    assert place(third) == at and memory.POOL.limit == memory.LIMIT
+    assert place(third) == at and memory.POOL.limit == POOL_LIMIT_BYTES
     np.testing.assert_array_equal(third, before)

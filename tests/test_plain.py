@@ -120,8 +120,8 @@ def test_what_lies_outside_a_domain_is_refused_in_the_same_words(name: str, arra
 
 @pytest.mark.parametrize("name", ["huber", "softmax_cross_entropy", "multiclass_hinge"])
 def test_the_number_of_threads_does_not_enter_a_result(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pointwise, "LEAST_SHARED", 0)
-    monkeypatch.setattr(lanes, "LEAST_SHARED", 0)
+    monkeypatch.setattr(pointwise, "SHARED_ELEMENTS", 0)
+    monkeypatch.setattr(lanes, "SHARED_ELEMENTS", 0)
     rng, loss = np.random.default_rng(1), lossary.get(name)
     x = rng.standard_normal((3000, 9)).astype(np.float32)
     y = rng.standard_normal((3000, 9)).astype(np.float32) if name == "huber" else rng.integers(0, 9, 3000)

@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 
 import lossary
 from lossary.catalogue import Loss
-from lossary.kernels.ir import graph as codegen
-from lossary.kernels.ir import ranges
+from lossary.kernels.ir import graph as operations
+from lossary.kernels.ir import program, ranges, trace
 from lossary.testing import random_arrays, random_params
 
 pytest.importorskip("numba")
 
 from numba import njit
 
+from lossary.kernels.cpu import emit
 from lossary.kernels.cpu import math as scalar
 
 INF = math.inf
@@ -33,8 +34,8 @@ POINTWISE = [
 
 def symbols(count: int = 1) -> Any:
     """A graph's namespace, and arguments of which nothing is known."""
-    graph = codegen.Graph()
-    return codegen.Namespace(graph), *(graph.node("argument", (name,), "number") for name in "xyz"[:count])
+    graph = operations.Graph()
+    return trace.Namespace(graph), *(graph.node("argument", (name,), "number") for name in "xyz"[:count])
 
 
 # --- what is known ---------------------------------------------------------------------------------------------------
@@ -96,7 +97,8 @@ def test_constants_that_are_no_numbers_of_float32_lie_between_two_that_are() -> 
 
 def lines(name: str, order: int = 1) -> str:
     loss = lossary.get(name)
-    return "\n".join(codegen.trace(loss, dict(loss.defaults), (), (), order, {0, order}).lines)
+    steps = program.pointwise(loss, dict(loss.defaults), (), (), order, {0, order}).steps
+    return "\n".join(emit.assignments(steps)[0])
 
 
 def test_a_softplus_needs_only_part_of_its_functions() -> None:
@@ -175,7 +177,7 @@ _ARRAYS = {
 }
 
 
-def computed(graph: codegen.Graph, arguments: dict[str, Any]) -> dict[int, Any]:
+def computed(graph: operations.Graph, arguments: dict[str, Any]) -> dict[int, Any]:
     """Every number and truth value of a graph on arrays, in their type."""
     like = next(iter(arguments.values()))
     found: dict[int, Any] = {}
@@ -189,11 +191,11 @@ def computed(graph: codegen.Graph, arguments: dict[str, Any]) -> dict[int, Any]:
         else:
             parts = [found[part.at] for part in node.parts]
             by_array = _ARRAYS.get(node.operation)
-            found[node.at] = by_array(*parts) if by_array else by_scalar(codegen.called(node), parts[0])
+            found[node.at] = by_array(*parts) if by_array else by_scalar(operations.called(node), parts[0])
     return found
 
 
-def assert_within(graph: codegen.Graph, arguments: dict[str, Any]) -> None:
+def assert_within(graph: operations.Graph, arguments: dict[str, Any]) -> None:
     with np.errstate(all="ignore"):
         found = computed(graph, arguments)
     for node in graph.nodes.values():
@@ -217,8 +219,8 @@ def test_no_number_of_a_definition_leaves_its_range(loss: Loss, dtype: Any) -> N
         if any(isinstance(value, np.ndarray) for value in params.values()):
             continue
         try:
-            graph, _ = codegen._run(loss, params, (), (), loss.derivatives)
-        except codegen.UnsupportedError:
+            graph, _ = trace.traced(loss, params, (), (), loss.derivatives)
+        except operations.UnsupportedError:
             continue
         drawn = [np.asarray(a, dtype) for a in random_arrays(loss, rng, 200, alternative=alternative)]
         pairs = np.stack([a.ravel() for a in np.meshgrid(*[EXTREMES] * len(drawn))]) if len(drawn) < 4 else None

@@ -13,20 +13,20 @@ pytest.importorskip("numba")
 
 from numba import types
 
-from lossary.kernels.cpu import transpose as turning
-from lossary.kernels.cpu.runtime import cache as store
+from lossary.kernels.cpu import transpose
 from lossary.kernels.cpu.runtime import compile as compiling
+from lossary.kernels.cpu.runtime import objects
 
 
 @cache
 def compiled(dtype: str) -> Callable[..., int]:
     def run(source, at, step, rows, columns, out, out_at, out_step):
-        turning.turned(source, at, step, rows, columns, out, out_at, out_step)
+        transpose.turned(source, at, step, rows, columns, out, out_at, out_step)
         return types.int32(0)
 
     whole, pointer = types.intp, types.CPointer(getattr(types, dtype))
     signature = types.int32(pointer, whole, whole, whole, whole, pointer, whole, whole)
-    address = store._load(compiling.object_file(run, signature))
+    address = objects.load(compiling.object_file(run, signature))
     size = ctypes.c_ssize_t
     return ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, *[size] * 4, ctypes.c_void_p, *[size] * 2)(address)
 

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from lossary.kernels import thresholds
+
 if TYPE_CHECKING:
     from lossary.catalogue import Loss
     from lossary.catalogue.signatures import Signature
@@ -50,7 +52,7 @@ class Outcome:
 Kernel = Callable[[Any, Wanted], "Outcome | None"]
 
 # Hand-written kernels: (loss, device) to the module and function that computes it.
-_ROWS = "lossary.kernels.cpu.softmax.host"
+_ROWS = "lossary.kernels.cpu.softmax.losses"
 TABLE: dict[tuple[str, str], tuple[str, str]] = {
     ("softmax_cross_entropy", "cpu"): (_ROWS, "cross_entropy"),
     ("softmax_focal", "cpu"): (_ROWS, "focal"),
@@ -65,11 +67,8 @@ TABLE: dict[tuple[str, str], tuple[str, str]] = {
     ("linear_chain_crf", "cpu"): ("lossary.kernels.cpu.sequence.crf", "evaluate"),
 }
 
-# Elements from which a pointwise kernel is used; below, NumPy is as fast and needs no compiler.
-LEAST = 16384
-LEAST_ROWS = 2048  # the same for the softmax family, of which the definition takes several passes
-# Rows of the family up to this length go to the loops made of the definition, longer ones to those written by hand.
-SIDE_BY_SIDE = 128
+LEAST, LEAST_ROWS = thresholds.POINTWISE_ELEMENTS, thresholds.SOFTMAX_ELEMENTS
+SIDE_BY_SIDE = thresholds.SIDE_BY_SIDE_CLASSES
 
 # Half precision as kernels hold it. NumPy has no bfloat16: an array of uint16 holds the bits of such numbers.
 HALVES = {np.dtype(np.float16): np.dtype(np.int16), np.dtype(np.uint16): np.dtype(np.uint16)}

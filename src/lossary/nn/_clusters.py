@@ -27,14 +27,14 @@ def sort(labels: Tensor, ends: Sequence[int]) -> Sorted | None:
     """Return the labels by clusters, which end at given classes; None if they are not plain, or one names no class."""
     if not small.possible() or not small.plain(labels) or labels.dtype is not torch.int64 or not labels.is_contiguous():
         return None
-    from lossary.kernels.cpu import clusters as kernel
+    from lossary.kernels.cpu.labels import cluster_labels
 
     at_end = (ctypes.c_int64 * len(ends))(*ends)
     counts = (ctypes.c_int64 * len(ends))()
     in_head, order, inside = torch.empty_like(labels), torch.empty_like(labels), torch.empty_like(labels)
     written = [x.data_ptr() for x in (in_head, order, inside)]
     addresses = labels.data_ptr(), ctypes.addressof(at_end), *written, ctypes.addressof(counts)
-    if kernel.sort()(len(labels), len(ends), *addresses):
+    if cluster_labels()(len(labels), len(ends), *addresses):
         return None
     _, *outside = counts
     many = sum(outside)
@@ -58,10 +58,10 @@ def costs(
 
 @lru_cache(4096)
 def _compiled(shape: torch.Size, dtype: torch.dtype, gradient: bool) -> Callable[..., float]:
-    from lossary.kernels.cpu.softmax import host as rows
+    from lossary.kernels.cpu.softmax.host import DenseCrossEntropy
 
     count, classes = shape
-    return rows.Labelled(count, classes, lean.FLOATS[dtype], 0.0, False, gradient)
+    return DenseCrossEntropy(count, classes, lean.FLOATS[dtype], 0.0, False, gradient)
 
 
 class _Clusters(small.SmallCall):

@@ -224,11 +224,13 @@ def _kind(sizes: torch.Size, steps: tuple[int, ...], dtype: torch.dtype) -> _Kin
     if like.ndim not in (2, 3) or steps[-1] != 1 or torch.empty_like(like).stride() != steps:
         return None  # the gradient lies in memory as they do
     from lossary.kernels.cpu.sequence import ctc
+    from lossary.kernels.cpu.sequence.ctc_spec import CtcVariant
 
     name = lean.FLOATS[dtype]
     frames, batch, classes = sizes if like.ndim == 3 else (sizes[0], 1, sizes[1])
     along = (steps[1] if like.ndim == 3 else 0, steps[0])
-    return _Kind(ctc.compiled(ctc.Variant(name, name, False)), ctc.survey(), (batch, frames, classes), along * 2)
+    kernel = ctc.compiled(CtcVariant(name, name, False))
+    return _Kind(kernel, ctc.checked_targets(), (batch, frames, classes), along * 2)
 
 
 def _by_kernel(

@@ -96,13 +96,17 @@ def _kind(
     held, alternative, batch, like = found
     width = like.size // math.prod(batch)
     by_hand = like.ndim > len(batch) and bool(table.by_hand(loss)[0])  # for long rows, and for fewer entries
-    from lossary.kernels.cpu import bound as plans
+    from lossary.kernels.cpu.bound import BoundCrossEntropy, bind
 
     if like.size < table.least(table.LEAST_ROWS if by_hand else table.LEAST):
         return None
-    if by_hand and width > table.SIDE_BY_SIDE and not plans.Labelled.suits(loss, alternative, held, like.size, width):
+    if (
+        by_hand
+        and width > table.SIDE_BY_SIDE
+        and not BoundCrossEntropy.suits(loss, alternative, held, like.size, width)
+    ):
         return None
-    plan = plans.plan(loss, alternative, held, batch, width, like.dtype.name, how, order, check)
+    plan = bind(loss, alternative, held, batch, width, like.dtype.name, how, order, check)
     return None if plan is None else _Kind(loss, plan, batch, like.dtype, how, order)
 
 

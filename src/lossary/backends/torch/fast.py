@@ -274,17 +274,17 @@ class _Planned(_Kind):
     def ready(self) -> bool:
         if not table.available():
             return False
-        from lossary.kernels.cpu import bound as plans
+        from lossary.kernels.cpu import bound
         from lossary.kernels.cpu.runtime import memory
 
         call = (self.loss, self.alternative, self.params, tuple(self.batch), self.width, FLOATS[self.dtype])
         how: Any = self.how
         count = None if self.count == self.length else self.count
-        plan = plans.plan(*call, how, int(self.tracked), self.check, count, self.weighed)
+        plan = bound.bind(*call, how, int(self.tracked), self.check, count, self.weighed)
         if plan is None:
             return False
         if self.listed:
-            plan = plans.Listed(plan, 1, (self.length, self.width), FLOATS[self.dtype])
+            plan = bound.BoundClassLists(plan, 1, (self.length, self.width), FLOATS[self.dtype])
         self.compute, self.inputs, self.memory = plan.compute, plan.inputs, memory
         self.in_order = plan.inputs == tuple(range(len(self.loss.arguments) + self.weighed))
         self.ignored = self.params.get("ignore_index")
@@ -363,12 +363,12 @@ def times_listed(labels: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _weight_of(labels: Tensor, class_weight: Tensor, ignored: int | None, how: str) -> float:
     """Return the sum of the weights of labels; a DomainError if one names no class, or a mean is one of nothing."""
-    from lossary.kernels.cpu import generated_rows as lanes
+    from lossary.kernels.cpu import labels as passes
 
     total = ctypes.c_double()
-    looked_at = (labels.numel(), class_weight.numel(), lanes.NO_LABEL if ignored is None else ignored)
+    looked_at = (labels.numel(), class_weight.numel(), passes.NO_LABEL if ignored is None else ignored)
     addresses = (labels.data_ptr(), class_weight.data_ptr(), ctypes.addressof(total))
-    wrong = lanes.weighed_survey(FLOATS[class_weight.dtype])(*looked_at, *addresses)
+    wrong = passes.kept_weight(FLOATS[class_weight.dtype])(*looked_at, *addresses)
     if wrong or (total.value == 0 and how == "mean"):
         raise DomainError
     return total.value
@@ -403,10 +403,10 @@ class _Large(_Kind):
 
     def _kept(self, labels: Tensor) -> int:
         """How many labels count; a DomainError if one names no class, or a mean is one of nothing."""
-        from lossary.kernels.cpu import generated_rows as lanes
+        from lossary.kernels.cpu import labels as passes
 
-        ignored = lanes.NO_LABEL if self.ignored is None else self.ignored
-        kept = lanes.survey()(labels.numel(), self.width, ignored, labels.data_ptr())
+        ignored = passes.NO_LABEL if self.ignored is None else self.ignored
+        kept = passes.kept_labels()(labels.numel(), self.width, ignored, labels.data_ptr())
         if kept < 0 or (kept == 0 and self.how == "mean"):
             raise DomainError
         return kept

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from lossary import tolerances
 from lossary.catalogue.domains import Domain
 from lossary.kernels.ir.graph import UnsupportedError
-from lossary.kernels.ir.program import Apply, Cell, Constant, Expression, RowNumber, Variable
+from lossary.kernels.ir.program import Apply, Constant, Expression, RowCell, RowNumber, Variable
 from lossary.kernels.ir.row_program import (
     Accumulate,
     AddToCell,
@@ -63,7 +63,7 @@ class Emitter:
             return x.name, _ATOM
         if isinstance(x, Constant):
             return literal(x.value), _ATOM
-        if isinstance(x, (RowNumber, Cell)):
+        if isinstance(x, (RowNumber, RowCell)):
             return self.held(x), _ATOM
         return self._applied(x)
 
@@ -81,7 +81,7 @@ class Emitter:
         self.functions.add(x.function)
         return f"{x.function}({', '.join(map(self.text, parts))})", _ATOM
 
-    def held(self, x: RowNumber | Cell) -> str:
+    def held(self, x: RowNumber | RowCell) -> str:
         """Return how to read what is kept between the loops of a row program."""
         raise UnsupportedError("only programs on rows have numbers of a row")
 
@@ -218,7 +218,7 @@ class RowEmitter(Emitter):
                 return [f"store(values, r, {self._weighted(value)})"]
             case StoreDerivative(derivative, value):
                 name = derivative_name(derivative)
-                place = self._place(Cell(name)) if loop.over == "entries" else f"{name}_out, start + r"
+                place = self._place(RowCell(name)) if loop.over == "entries" else f"{name}_out, start + r"
                 return [f"store({place}, {self._weighted(value, 'derivative_scale')})"]
             case StoreAtLabel(derivative, label, value):
                 name = derivative_name(derivative)
@@ -237,15 +237,15 @@ class RowEmitter(Emitter):
         weight = "load(weights, r)"
         return f"where({weight} == T(0.0), T(0.0), {' * '.join([text, weight, *factors])})"
 
-    def _place(self, cell: Cell) -> str:
+    def _place(self, cell: RowCell) -> str:
         piece = cell.row if isinstance(cell.row, int) else self._column(cell.row)
         return f"scratch, ({piece} * width + {cell.index}) * span + part + r"
 
     # -- expressions
 
-    def held(self, x: RowNumber | Cell) -> str:
+    def held(self, x: RowNumber | RowCell) -> str:
         """Return how to read a number of the row, or an entry of a row."""
-        if isinstance(x, Cell):
+        if isinstance(x, RowCell):
             return f"load({self._place(x)})"
         return f"load({x.name}_of_rows, r){' != T(0.0)' if x.truth else ''}"
 

@@ -25,10 +25,8 @@ from lossary.kernels.cpu.runtime.cache import COMPILING
 from lossary.kernels.cpu.sizes import BLOCK
 from lossary.kernels.ir import trace
 from lossary.kernels.ir.graph import Graph, Regions, UnsupportedError
-from lossary.kernels.table import HALVES, LEAST, Outcome, Wanted, least
-
-_BUFFERED = 8 * BLOCK  # elements that pass through a buffer at a time
-LEAST_SHARED = 65536  # elements from which threads are used: their start costs some tens of microseconds
+from lossary.kernels.table import HALVES, Outcome, Wanted, least
+from lossary.kernels.thresholds import BUFFERED_BLOCKS, POINTWISE_ELEMENTS, SHARED_ELEMENTS
 
 TYPES = {"float32": ctypes.c_float, "float64": ctypes.c_double}
 
@@ -83,7 +81,7 @@ def _compile(variant: PointwiseVariant) -> PointwiseKernel | None:
 
 def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
     """Compute a call on NumPy arrays, or return None if it is not for a kernel."""
-    if call.signature.rank or math.prod(call.batch) < least(LEAST):
+    if call.signature.rank or math.prod(call.batch) < least(POINTWISE_ELEMENTS):
         return None
     if any(x.ndim < len(call.batch) for name, x in _named(call.loss, call.given) if name in call.loss.wrt):
         return None  # one example repeated over the batch: its shares add up
@@ -117,11 +115,11 @@ def compute(
     check: bool,
     room: Sequence[Any] = (),
 ) -> tuple[Outcome, int] | None:
-    """Return what is wanted, and whether a value lies outside its domain; None if there is no kernel.
+    """Return the results asked for, and whether a value lies outside its domain; None if there is no kernel.
 
     `arrays` are those of the loss and the parameters that differ from example to example; `numbers` are the others.
     Under float32 those of the loss may be in half precision, and their derivatives then are too (`table.HALVES`).
-    Derivatives are written to `room` where that has arrays that lie as the kernel writes.
+    Derivatives are written to the output buffers `room` where these have the layout in which the kernel writes.
     """
     narrow = tuple((name, HALVES[x.dtype].name) for name, x in arrays.items() if _held(x, dtype) != dtype)
     compiled = find(loss, numbers, arrays, dtype.name, wanted, check, narrow)
@@ -137,7 +135,7 @@ def find(
     check: bool,
     narrow: tuple[tuple[str, str], ...] = (),
 ) -> PointwiseKernel | None:
-    """Return the kernel for what is wanted of a loss under its parameters, or None if there is none.
+    """Return the kernel that computes a request for a loss under its parameters, or None if there is none.
 
     `narrow` are the arrays in half precision, by name, and how they are held.
     """
@@ -182,8 +180,8 @@ def _run(
     sources = [_Source(x, shape, axes, dtype) for x in inputs]
     outputs = [memory.empty(shape, dtype)] if wanted.value == "each" else []
     if wanted.order:
-        slopes = zip(room or [None] * len(loss.wrt), loss.wrt, strict=True)
-        outputs += [_place(x, shape, axes, _held(arrays[name], dtype)) for x, name in slopes]
+        derivatives = zip(room or [None] * len(loss.wrt), loss.wrt, strict=True)
+        outputs += [_place(x, shape, axes, _held(arrays[name], dtype)) for x, name in derivatives]
     blocks = -(-length // BLOCK)
     block_sums = np.empty(blocks)
     out = [x.ctypes.data for x in outputs]
@@ -201,8 +199,8 @@ def _run(
         def run(first: int, last: int) -> int:
             buffers = [None if source.direct else source.buffer() for source in sources]
             found = 0
-            for start in range(first, last, _BUFFERED // BLOCK):
-                stop = min(start + _BUFFERED // BLOCK, last)
+            for start in range(first, last, BUFFERED_BLOCKS):
+                stop = min(start + BUFFERED_BLOCKS, last)
                 begin, end = start * BLOCK, min(stop * BLOCK, length)
                 read = [
                     source.address if buffer is None else source.fill(buffer, begin, end) - begin * buffer.itemsize
@@ -211,7 +209,7 @@ def _run(
                 found |= function(start, stop, length, *read, *out, *scalars, sums_at)
             return found
 
-    spread = 1 if length < LEAST_SHARED else (wanted.threads or threads.default_count())
+    spread = 1 if length < SHARED_ELEMENTS else (wanted.threads or threads.default_count())
     suspect = threads.share(run, blocks, spread)
     if axes != tuple(range(len(axes))):
         back = np.argsort(axes)
@@ -264,11 +262,11 @@ class _Source:
         self.constant = not any(self.array.strides)
 
     def buffer(self) -> Any:
-        """Return room for a part of the row; an input that is the same throughout fills it for good."""
-        room = np.empty(_BUFFERED, self.dtype)
+        """Return a buffer for a part of the row; an input that is the same throughout fills it for good."""
+        buffer = np.empty(BUFFERED_BLOCKS * BLOCK, self.dtype)
         if self.constant:
-            room[:] = self.array[(0,) * self.array.ndim]
-        return room
+            buffer[:] = self.array[(0,) * self.array.ndim]
+        return buffer
 
     def fill(self, buffer: Any, begin: int, end: int) -> int:
         """Copy a range of the row into the buffer, in its type, and return the buffer's address."""
@@ -279,7 +277,7 @@ class _Source:
         else:
             at = 0
             flags: Any = ["external_loop", "buffered", "ranged"]
-            walk: Any = np.nditer(self.array, flags=flags, order="C", buffersize=_BUFFERED)
+            walk: Any = np.nditer(self.array, flags=flags, order="C", buffersize=BUFFERED_BLOCKS * BLOCK)
             with walk as pieces:
                 pieces.iterrange = (begin, end)
                 for piece in pieces:

@@ -29,11 +29,7 @@ from lossary.kernels.ir.graph import Graph, Regions, UnsupportedError
 from lossary.kernels.ir.row_program import Argument
 from lossary.kernels.ir.rows import traced_rows
 from lossary.kernels.table import Outcome, Wanted, least
-
-NO_LABEL = -(2**62)  # stands for a label to ignore where there is none
-_FAR, _ROOM = 256, 32768  # rows whose entries are far apart, and entries, that are brought side by side
-_LEAST = 16384  # entries from which the kernel is used; below, NumPy is as fast
-LEAST_SHARED = 65536  # entries from which threads are used: their start costs some tens of microseconds
+from lossary.kernels.thresholds import FAR_ENTRIES, FAR_ROWS, ROW_ELEMENTS, SHARED_ELEMENTS
 
 
 @dataclass(frozen=True)
@@ -112,7 +108,7 @@ def _compile(variant: RowVariant) -> RowsKernel | None:
 # --- a call ---------------------------------------------------------------------------------------------------------
 
 
-def evaluate(call: Any, wanted: Wanted, smallest: int = _LEAST) -> Outcome | None:
+def evaluate(call: Any, wanted: Wanted, smallest: int = ROW_ELEMENTS) -> Outcome | None:
     """Compute a call on NumPy arrays, or return None if it is not for a kernel: of fewer entries than the smallest."""
     if not call.signature.rank:
         return generated_pointwise.evaluate(call, wanted)
@@ -146,24 +142,24 @@ def evaluate(call: Any, wanted: Wanted, smallest: int = _LEAST) -> Outcome | Non
     like = next((x.place for x in given if x.place is not None), dense)
     steps = {a.name: x.steps(like) for a, x in zip(compiled.arguments, given, strict=True)}
     values = np.empty(call.batch, dtype) if wanted.value == "each" else None
-    slopes = []
+    derivatives = []
     if wanted.order:
         places = call.out or [None] * len(call.loss.wrt)
         for number, (name, place) in enumerate(zip(call.loss.wrt, places, strict=True)):
             if f"derivative_{number}" in compiled.tables:
-                slope, (outer, entry, row) = like.room(arrays[name].shape, dtype, place)
+                derivative, (outer, entry, row) = like.output(arrays[name].shape, dtype, place)
                 steps[f"derivative_{number}"] = outer, row, entry
             else:
-                slope = np.empty(call.batch, dtype)  # in a number of each row
-            slopes.append(slope)
+                derivative = np.empty(call.batch, dtype)  # in a number of each row
+            derivatives.append(derivative)
     memory = [x.array for x in given]
     if wanted.weights is not None:
         memory.append(layouts.dense(np.broadcast_to(wanted.weights, call.batch), dtype))
-    memory += [*([] if values is None else [values]), *slopes]
+    memory += [*([] if values is None else [values]), *derivatives]
     total, suspect = _run(compiled, memory, steps, like, width, numbers, wanted)
     if suspect and known:
         call.check_values()
-    return Outcome(total if wanted.value == "sum" else values, tuple(slopes))
+    return Outcome(total if wanted.value == "sum" else values, tuple(derivatives))
 
 
 class _RowInput:
@@ -221,7 +217,7 @@ def _run(
         return compiled.function(first, last, *pointers, scratch.ctypes.data, tile_sums.ctypes.data)
 
     entries = like.outer * like.inner * width
-    spread = 1 if entries < LEAST_SHARED else (wanted.threads or threads.default_count())
+    spread = 1 if entries < SHARED_ELEMENTS else (wanted.threads or threads.default_count())
     suspect = threads.share(run, parts, spread)
     return sums.total(tile_sums), suspect
 
@@ -236,7 +232,7 @@ def find(
     weighing: str,
     width: int,
 ) -> RowsKernel | None:
-    """Return the kernel for what is wanted of a loss on rows of a width, or None if there is none.
+    """Return the kernel that computes a request for a loss on rows of a width, or None if there is none.
 
     `params` are the parameters that are the same for all entries; `arrays` names those with one number for each entry.
     """
@@ -263,108 +259,6 @@ def _is_free(loss: Loss, name: str, held: Any) -> bool:
     )
 
 
-# A survey of labels: how many rows count, or -1 if one that counts names no class.
-_SURVEY = '''"""How many labels are not to be ignored; -1 if one of these names no class."""
-
-from numba import types
-from lossary.kernels.cpu.runtime.compile import entry
-from lossary.kernels.cpu.math import load
-
-
-@entry(types.int32(types.intp, types.intp, types.intp, types.CPointer(types.intp)))
-def run(length, classes, ignored, labels):
-    kept = types.int32(0)
-    wrong = types.int32(0)
-    for i in range(length):
-        label = load(labels, i)
-        counts = types.int32(label != ignored)
-        kept += counts
-        wrong |= counts & types.int32((label < 0) | (label >= classes))
-    return types.int32(-1) if wrong else kept
-'''
-
-
-@cache
-def survey() -> Callable[[int, int, int, int], int]:
-    """Return the function of length, classes, ignored label and address that counts labels."""
-    with COMPILING:
-        made = machine_code.module("survey", _SURVEY)
-        prototype = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_ssize_t] * 3, ctypes.c_void_p)
-        return prototype(made.run.address)
-
-
-# The same under class weights, whose sum over the labels that count is written down.
-_WEIGHED = '''"""The sum of the weights of labels that are not to be ignored; 1 if one of these names no class."""
-
-from numba import types
-from numba import {dtype} as T
-from lossary.kernels.cpu.runtime.compile import entry
-from lossary.kernels.cpu.math import load, store
-
-
-@entry(
-    types.int32(
-        types.intp, types.intp, types.intp, types.CPointer(types.intp), types.CPointer(T), types.CPointer(types.float64)
-    )
-)
-def run(length, classes, ignored, labels, weights, total):
-    found = 0.0
-    wrong = types.int32(0)
-    for i in range(length):
-        label = load(labels, i)
-        if label != ignored:
-            if label < 0 or label >= classes:
-                wrong = types.int32(1)
-            else:
-                found += types.float64(load(weights, label))
-    store(total, 0, found)
-    return wrong
-'''
-
-
-@cache
-def weighed_survey(dtype: str) -> Callable[..., int]:
-    """Return the function of length, classes, ignored label, and addresses of labels, weights and their sum."""
-    with COMPILING:
-        made = machine_code.module("weighed_survey", _WEIGHED.format(dtype=dtype))
-        return ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_ssize_t] * 3, *[ctypes.c_void_p] * 3)(made.run.address)
-
-
-# Rows of labels, each ended by the first below 0, as how often each class is listed; 1 if one of them names no class.
-_LISTED = '''"""How often each class is listed in rows of labels that end at the first below 0; 1 for a wrong one."""
-
-from numba import types
-from numba import {dtype} as T
-from lossary.kernels.cpu.runtime.compile import entry
-from lossary.kernels.cpu.math import load, store
-
-
-@entry(types.int32(types.intp, types.intp, types.CPointer(types.intp), types.CPointer(T)))
-def run(length, width, labels, out):
-    wrong = types.int32(0)
-    for i in range(length):
-        listed = True
-        for j in range(width):
-            store(out, i * width + j, T(0.0))
-        for j in range(width):
-            label = load(labels, i * width + j)
-            wrong |= types.int32((label < -1) | (label >= width))
-            listed = listed and label >= 0
-            if listed and label < width:
-                at = i * width + label
-                store(out, at, load(out, at) + T(1.0))
-    return wrong
-'''
-
-
-@cache
-def listed(dtype: str) -> Callable[[int, int, int, int], int]:
-    """Return the function of rows, their length, and the addresses of labels and of counts that counts labels."""
-    with COMPILING:
-        made = machine_code.module("listed", _LISTED.format(dtype=dtype))
-        return ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_ssize_t] * 2, *[ctypes.c_void_p] * 2)(made.run.address)
-
-
 def height(width: int) -> int:
     """How many rows make a tile: short rows in whole registers, long ones so that their scratch stays in the cache."""
     return LANES if width <= LANES else LANES // 4
@@ -376,4 +270,4 @@ def span(width: int, along: bool) -> int:
     If their entries are far apart, as many as are worth going to each, and stay in the cache.
     """
     rows = height(width)
-    return rows if along else max(rows, min(_FAR, _ROOM // width) // rows * rows)
+    return rows if along else max(rows, min(FAR_ROWS, FAR_ENTRIES // width) // rows * rows)

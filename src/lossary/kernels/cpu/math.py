@@ -1,11 +1,11 @@
-"""The elementary functions of one number, in float32 and float64, written so that LLVM makes SIMD of a loop over them.
+"""Elementary functions of one number, in float32 and float64, that LLVM vectorises in a loop.
 
 A call to the C library stops a loop from being vectorised; these are polynomials, selects and shifts without a branch.
 Each has a stated bound on its error in units in the last place (`ULPS`), over its whole range, held in the tests.
 Infinities, NaN, signed zeros and results below the smallest normal number come out as in the C library. Where a kernel
 knows more of an argument (`kernels.ir.ranges`), it calls a function of part of the numbers, of fewer operations.
 
-The functions come in two modules' worth of names, ``exp_f32`` and ``exp_f64``; a generated kernel imports those of its
+The functions come in two sets of names, ``exp_f32`` and ``exp_f64``; a generated kernel imports those of its
 type under their plain names. They are meant to be called from compiled code only.
 """
 
@@ -30,6 +30,7 @@ _compiled: Callable[[Any], Any] = njit(fastmath={"contract"}, error_model="numpy
 
 
 intrinsic: Callable[[Any], Any] = _intrinsic
+pointer_to: Callable[[Any], Any] = types.CPointer
 
 
 class Unaliased(Part):
@@ -222,7 +223,7 @@ def either(_typing: Any, flag: Any, condition: Any) -> Any:
     return types.boolean(types.boolean, types.boolean), generate
 
 
-def _on_the_stack(count: int, told: str) -> Any:
+def _on_the_stack(count: int, description: str) -> Any:
     @intrinsic
     def array(_typing: Any, like: Any) -> Any:
         def generate(context: Any, builder: Any, _signature: Any, _args: Any) -> Any:
@@ -234,7 +235,7 @@ def _on_the_stack(count: int, told: str) -> Any:
 
         return types.CPointer(like)(like), generate
 
-    array.__doc__ = told
+    array.__doc__ = description
     return array
 
 

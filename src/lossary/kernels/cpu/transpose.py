@@ -1,4 +1,4 @@
-"""Rows brought side by side: the transpose of a small table, eight by eight numbers at a time, in registers.
+"""Transposes small tables in registers, eight by eight numbers at a time: brings rows side by side.
 
 A kernel works on rows side by side, so that short ones fill registers too; memory has them one after the other. To
 gather a column number by number, or to leave that to the processor's gather instructions, costs more than the

@@ -51,14 +51,14 @@ class RowNumber:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class RowCell:
     """The entry of a row at a loop's index: of an array of the call, or of a row that is kept between loops."""
 
     row: str | int  # an array's name, or the number of a kept row
     index: str = "j"  # "k" is the inner index of a loop over pairs of entries
 
 
-Expression = Constant | Variable | Apply | RowNumber | Cell
+Expression = Constant | Variable | Apply | RowNumber | RowCell
 
 
 @dataclass(frozen=True)

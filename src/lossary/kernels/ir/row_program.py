@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from lossary.catalogue import Loss
 from lossary.kernels.ir.graph import Node, Regions, UnsupportedError
-from lossary.kernels.ir.program import Apply, Cell, Constant, Expression, Lowering, RowNumber
+from lossary.kernels.ir.program import Apply, Constant, Expression, Lowering, RowCell, RowNumber
 from lossary.kernels.ir.rows import AXES, PAIR_SUMS, REDUCTIONS, parts_of, traced_rows
 
 _UNNAMED = {"constant", "uniform", "filled"}
@@ -63,7 +63,7 @@ class Accumulate:
 class SetCell:
     """Set an entry of a row that is kept between loops."""
 
-    cell: Cell
+    cell: RowCell
     value: Expression
 
 
@@ -71,7 +71,7 @@ class SetCell:
 class AddToCell:
     """Add to an entry of a row that is kept between loops."""
 
-    cell: Cell
+    cell: RowCell
     value: Expression
 
 
@@ -114,7 +114,7 @@ class Loop:
 
     over: Literal["rows", "entries", "pairs", "results"]
     body: tuple[Statement, ...]
-    cell: Cell | None = None
+    cell: RowCell | None = None
 
 
 @dataclass(frozen=True)
@@ -393,11 +393,11 @@ class RowLowering(Lowering):
     def _number(self, node: Any) -> RowNumber:
         return RowNumber(self._name(node), node.kind == "truth")
 
-    def _cell(self, node: Any, index: str = "j") -> Cell:
+    def _cell(self, node: Any, index: str = "j") -> RowCell:
         if node.operation == "argument" and node.at not in self.kept:
             self._argument(node)
-            return Cell(self._column(node.parts[0]), index)
-        return Cell(list(self.kept).index(node.at), index)
+            return RowCell(self._column(node.parts[0]), index)
+        return RowCell(list(self.kept).index(node.at), index)
 
     def _argument(self, node: Any) -> Argument:
         name = node.parts[0]

@@ -1,7 +1,7 @@
 """Tracing a definition on rows: the graph whose symbols are entries of a row, or numbers of the row as a whole.
 
 As in `lossary.kernels.ir.trace` the definition is run on symbols. A sum or a maximum over the row ends a *pass*: what
-depends on it waits for the next loop over the row (`Entry.level`). What is multiplied by a row that is 1 at the label
+depends on it waits for the next loop over the row (`RowNode.level`). What is multiplied by a row that is 1 at the label
 and 0 elsewhere is computed at the label alone. `lossary.kernels.ir.row_program` makes loops of the graph.
 """
 
@@ -27,7 +27,7 @@ AXES = ("first", "second")
 PAIR_SUMS = ("sum_over_first", "sum_over_second")
 
 
-class Entry(Node):
+class RowNode(Node):
     """An operation that gives one number for each entry of the row (`wide`), or one for the row."""
 
     __slots__ = ("level", "pair", "wide")
@@ -55,7 +55,7 @@ class Entry(Node):
 
 
 class _Shape:
-    def __init__(self, owner: Entry) -> None:
+    def __init__(self, owner: RowNode) -> None:
         self.owner = owner
 
     def __getitem__(self, at: Any) -> Node:
@@ -75,8 +75,8 @@ class RowGraph(Graph):
     def node(self, operation: str, parts: tuple[Any, ...], kind: Any, wide: bool | None = None) -> Node:
         key = (operation, *(p.at if isinstance(p, Node) else repr(p) for p in parts), kind, wide)
         if key not in self.nodes:
-            made = Entry(self, operation, parts, kind, len(self.nodes))
-            inner = [p for p in parts if isinstance(p, Entry)] if kind != "uniform" and operation != "uniform" else []
+            made = RowNode(self, operation, parts, kind, len(self.nodes))
+            inner = [p for p in parts if isinstance(p, RowNode)] if kind != "uniform" and operation != "uniform" else []
             reduction = operation in REDUCTIONS
             made.wide = (not reduction and any(p.wide for p in inner)) if wide is None else wide
             made.level = max((p.level for p in inner), default=0) + (reduction or operation in PAIR_SUMS)
@@ -96,7 +96,7 @@ class RowGraph(Graph):
         """Apply an operator. What is multiplied by a row that is 1 at the label is computed there alone."""
         if symbol == "*":
             for hot, other in ((a, b), (b, a)):
-                if getattr(hot, "operation", "") == "one_hot" and isinstance(other, Entry) and other.wide:
+                if getattr(hot, "operation", "") == "one_hot" and isinstance(other, RowNode) and other.wide:
                     there = self.seen(other, hot.parts[0], True)
                     if isinstance(there, Node):
                         nothing = self.number(0.0)
@@ -108,7 +108,7 @@ class RowGraph(Graph):
 
         None where that is not straight-line code, or differs from entry to entry.
         """
-        if not isinstance(x, Entry) or x.kind == "uniform" or not x.wide:
+        if not isinstance(x, RowNode) or x.kind == "uniform" or not x.wide:
             return x
         if x.pair:
             return None
@@ -156,7 +156,7 @@ class RowGraph(Graph):
         seen = set()
         while stack:
             node = stack.pop()
-            if isinstance(node, Entry) and node.wide and node.at not in seen:
+            if isinstance(node, RowNode) and node.wide and node.at not in seen:
                 seen.add(node.at)
                 if node.operation == "one_hot":
                     labels[node.parts[0].at] = node.parts[0]
@@ -182,7 +182,7 @@ class RowNamespace(Namespace):
 
     def sum(self, x: Any, axis: int = -1) -> Any:
         """Over the row, or over one axis of a table of pairs."""
-        if isinstance(x, Entry) and x.kind != "uniform" and x.pair:
+        if isinstance(x, RowNode) and x.kind != "uniform" and x.pair:
             return self.graph.node(
                 {-1: "sum_over_second", -2: "sum_over_first"}[axis], (self.graph.number(x),), "number"
             )
@@ -222,7 +222,7 @@ class RowNamespace(Namespace):
 
     def _filled(self, value: float, like: Any) -> Any:
         graph: Any = self.graph
-        wide = isinstance(like, Entry) and like.kind != "uniform" and like.wide
+        wide = isinstance(like, RowNode) and like.kind != "uniform" and like.wide
         return graph.node("filled", (value,), "number", True) if wide else graph.number(value)
 
 

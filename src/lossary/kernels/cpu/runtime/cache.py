@@ -1,13 +1,13 @@
-"""Where compiled kernels live: a folder of this user, by content, safe for many processes at once.
+"""Cache of compiled kernels: a folder of this user, addressed by content, safe for many processes at once.
 
-A file's name holds a hash of all that it is made of, so a file that is there is right and is never written again. It
-holds machine code, which `llvmlite` loads by itself in a few milliseconds: a process that finds its kernels never
-imports the compiler. The folder is ``LOSSARY_CACHE``, or ``lossary`` in the system's place for caches.
+A file's name holds a hash of all that it is made of (`sources`), so a file that is there is right and is never written
+again. It holds machine code (`objects`): a process that finds its kernels never imports the compiler. The folder is
+``LOSSARY_CACHE``, or ``lossary`` in the system's place for caches.
 
 Whoever can write to the cache can have code run as this user. So the folder, those inside it and every file must belong
 to this user or to root and be writable by nobody else; links inside the folder are not followed. If that is not so, if
-the folder cannot be written, or if there is none, kernels are compiled in memory, once per process, and a warning says
-so once.
+the folder cannot be written, or if there is none, kernels are compiled in memory, once per process, and one warning
+says so.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from __future__ import annotations
 import ast
 import errno
 import hashlib
-import json
 import os
+import re
 import stat
 import sys
 import threading
@@ -31,9 +31,8 @@ from typing import Any
 from llvmlite import binding
 
 from lossary._files import replace_file
+from lossary.kernels.cpu.runtime.objects import COMPILER, load
 
-ENTRY = "lossary_run"  # what the one function of an object file is called
-_COMPILER = "numba"
 _using_llvm = threading.RLock()
 COMPILING = threading.Lock()  # of whoever makes a kernel: threads that want the same wait for the first
 
@@ -66,29 +65,54 @@ def folder() -> Path | None:
 
 
 @cache
-def _ground() -> str:
-    """What compiled code depends on besides its own source: the compiler, the processor, the functions it calls."""
+def _toolchain() -> str:
+    """What compiled code depends on besides its source: the compiler, its settings, and the processor."""
     from importlib.metadata import version
 
-    files = ("cpu/math.py", "cpu/sizes.py", "cpu/transpose.py", "cpu/runtime/compile.py", "gamma.py")
-    own = b"".join((Path(__file__).parents[2] / name).read_bytes() for name in files)
-    made_of = (version(_COMPILER), version("llvmlite"), sys.version, binding.get_host_cpu_name(), str(sys.flags))
+    made_of = (version(COMPILER), version("llvmlite"), sys.version, binding.get_host_cpu_name(), str(sys.flags))
     features = binding.get_host_cpu_features().flatten()
     settings = sorted(item for item in os.environ.items() if item[0].startswith("NUMBA_") and item[0] not in _IDLE)
-    return hashlib.sha256(repr((made_of, features, settings)).encode() + own).hexdigest()
+    return repr((made_of, features, settings))
 
 
 # Settings of the compiler that change nothing about the code.
 _IDLE = {"NUMBA_NUM_THREADS", "NUMBA_CACHE_DIR", "NUMBA_THREADING_LAYER"}
 
 
+# The modules of the package that some source imports, each with the names in brackets or on the line.
+_IMPORTS = re.compile(r"^from (lossary[\w.]*) import (\([^)]*\)|[^\n#]*)", re.MULTILINE)
+_PACKAGE = Path(__file__).parents[3]
+
+
+def sources(text: str) -> str:
+    """Return a source with those of all modules of the package that it imports, directly or through others.
+
+    Compiled code holds what it calls, so an edit of any of these makes another kernel.
+    """
+    found: dict[Path, str] = {}
+    texts = [text]
+    while texts:
+        for module, names in _IMPORTS.findall(texts.pop()):
+            for name in ("", *re.findall(r"(\w+)(?: as \w+)?", names)):
+                path = _PACKAGE.joinpath(*f"{module}.{name}".split(".")[1:]).with_suffix(".py")
+                if path not in found and path.is_file():
+                    found[path] = _read(path)
+                    texts.append(found[path])
+    return "".join([text, *(found[path] for path in sorted(found))])
+
+
+@cache
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
 def function(name: str, made_of: str, make: Callable[[], bytes], source: str = "") -> int:
     """Return the address of a kernel, from the cache or made and put there; it stays good for the process's life.
 
-    `made_of` says all that the machine code depends on, besides what every kernel does, and `make` gives the object
-    file. `source` is for people: it is written beside it.
+    `made_of` says all that the machine code depends on, besides the toolchain, and `make` gives the object file.
+    `source` is for people: it is written beside it.
     """
-    digest = hashlib.sha256((_ground() + made_of).encode()).hexdigest()[:20]
+    digest = hashlib.sha256((_toolchain() + made_of).encode()).hexdigest()[:20]
     with _using_llvm:
         shelf = _shelf(f"{name}-{digest}")
         try:
@@ -101,22 +125,35 @@ def function(name: str, made_of: str, make: Callable[[], bytes], source: str = "
         finally:
             if shelf is not None:
                 shelf.close()
-        return _load(held)
+        return load(held)
 
 
 def module(name: str, source: str) -> Any:
     """Return the functions of a generated source: the address of its kernel, and what in it is plain Python."""
 
     def make() -> bytes:
-        from lossary.kernels.cpu.runtime import compile as compiling
+        from lossary.kernels.cpu.runtime import compile as compiler
 
-        return compiling.source(name, source)
+        return compiler.source(name, source)
 
     plain = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and not node.decorator_list]
     held: dict[str, Any] = {}
     exec(compile(ast.Module([*plain], []), f"<lossary kernel {name}>", "exec"), held)
-    address = function(name, source, make, source)
+    address = function(name, sources(source), make, source)
     return SimpleNamespace(run=SimpleNamespace(address=address), **{node.name: held[node.name] for node in plain})
+
+
+def written_by_hand(
+    name: str, loops: str, variant: Any, make: Callable[[], bytes], prototype: Callable[[int], Any]
+) -> Any:
+    """Return a hand-written kernel as a C function of a prototype.
+
+    `loops` is the module that holds it, `variant` what else it depends on. The module imports the compiler, so only
+    `make` imports it, to compile.
+    """
+    package, _, module_name = loops.rpartition(".")
+    made_of = repr((sources(f"from {package} import {module_name}"), variant))
+    return prototype(function(name, made_of, make))
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
@@ -136,7 +173,7 @@ class _UntrustedError(OSError):
 class _Folder:
     """A folder that is this user's alone.
 
-    Where the system can, it is held open and everything inside is reached from there: what has been looked at cannot be
+    Where the system can, it is held open and everything inside is reached from there: what has been checked cannot be
     exchanged for something else before it is used.
     """
 
@@ -222,7 +259,7 @@ def _shelf(name: str) -> _Folder | None:
 
 
 def _sealed(code: bytes) -> bytes:
-    """Put a hash before the code, by which a file that was cut short or changed is told."""
+    """Put a hash before the code, by which a file that was cut short or changed is recognised."""
     return hashlib.sha256(code).digest() + code
 
 
@@ -260,43 +297,4 @@ def _say_once(place: Path | None, failure: Exception) -> None:
         f"lossary: the kernel cache{'' if place is None else f' {place}'} cannot be used ({reason}): kernels are "
         "compiled anew in every process; set LOSSARY_CACHE to a folder of yours that nobody else can write to",
         stacklevel=2,
-    )
-
-
-# --- machine code ---------------------------------------------------------------------------------------------------
-
-_engines: list[Any] = []  # the code lives as long as what loaded it
-
-
-def packed(code: bytes, needs: list[str]) -> bytes:
-    """Return an object file with the names of what it calls outside itself."""
-    return json.dumps(needs).encode() + b"\n" + code
-
-
-def _load(held: bytes) -> int:
-    """Bring an object file into the process and return the address of its function."""
-    needs, _, code = held.partition(b"\n")
-    binding.initialize_native_target()
-    binding.initialize_native_asmprinter()
-    if any(binding.address_of_symbol(name) is None for name in json.loads(needs)):
-        __import__(_COMPILER)  # brings helpers for what the C library of this platform lacks
-    engine = binding.create_mcjit_compiler(binding.parse_assembly(""), machine())
-    engine.add_object_file(binding.ObjectFileRef.from_data(code))
-    engine.finalize_object()
-    _engines.append(engine)
-    address = engine.get_function_address(ENTRY)
-    assert address, "an object file of the kernel cache has no entry"
-    return int(address)
-
-
-def machine() -> Any:
-    """A code generator for this processor, set up as the compiler sets up its own."""
-    x86 = binding.get_process_triple().startswith(("x86", "i"))
-    return binding.Target.from_triple(binding.get_process_triple()).create_target_machine(
-        cpu=binding.get_host_cpu_name(),
-        features=binding.get_host_cpu_features().flatten(),
-        opt=3,
-        reloc="static" if x86 else "default",
-        codemodel="jitdefault",
-        jit=True,
     )

@@ -1,4 +1,4 @@
-"""From a function in the compiler's Python to an object file: the only place that runs the compiler.
+"""Compiles a function in Numba's Python to an object file: the only place that runs the compiler.
 
 The compiler's own calling convention reports errors on the side; a kernel raises none, so a plain C function is put
 around it, which Python calls through `ctypes` whether the compiler is there or not.
@@ -18,7 +18,7 @@ from numba import njit
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 
-from lossary.kernels.cpu.runtime import cache as store
+from lossary.kernels.cpu.runtime import objects
 
 # Kernels allocate nothing, so no counting of references is compiled into them.
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
@@ -79,7 +79,7 @@ def object_file(function: Callable[..., Any], signature: Any) -> bytes:
     kind = {"int32": "i32", "int64": "i64"}[str(signature.return_type)]
     listed = ", ".join(f"{t} %a{k}" for k, t in enumerate(given))
     wrapper = f"""
-define {kind} @{store.ENTRY}({listed}) {{
+define {kind} @{objects.ENTRY}({listed}) {{
   %result = alloca {kind}
   %status = call i32 @"{name}"({result} %result, {failure} null, {listed})
   %value = load {kind}, {result} %result
@@ -89,20 +89,24 @@ define {kind} @{store.ENTRY}({listed}) {{
     module = binding.parse_assembly(text + wrapper)
     module.verify()
     needs = [f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")]
-    return store.packed(store.machine().emit_object(module), needs)
+    return objects.packed(objects.machine().emit_object(module), needs)
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A function of a generated source that Python calls, and its signature."""
+class EntryPoint:
+    """A function that Python calls by its address, and its signature."""
 
     function: Callable[..., Any]
     signature: Any
 
+    def object_file(self) -> bytes:
+        """Compile the function."""
+        return object_file(self.function, self.signature)
 
-def entry(signature: Any) -> Callable[[Callable[..., Any]], Entry]:
-    """Mark the kernel of a generated source."""
-    return lambda function: Entry(function, signature)
+
+def entry(signature: Any) -> Callable[[Callable[..., Any]], EntryPoint]:
+    """Mark a function that Python calls."""
+    return lambda function: EntryPoint(function, signature)
 
 
 def source(name: str, text: str) -> bytes:
@@ -111,6 +115,6 @@ def source(name: str, text: str) -> bytes:
     sys.modules[made.__name__] = made
     try:
         exec(compile(text, f"<lossary kernel {name}>", "exec"), made.__dict__)
-        return object_file(made.run.function, made.run.signature)
+        return bytes(made.run.object_file())
     finally:
         del sys.modules[made.__name__]

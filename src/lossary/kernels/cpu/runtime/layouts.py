@@ -1,4 +1,4 @@
-"""How rows lie in memory: one after the other, or with their entries far apart, as the classes of images do."""
+"""Layouts of rows in memory: contiguous, or with strided entries, as the classes of images have."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from lossary.kernels.cpu.runtime import memory
-
-LEAST_LANES = 16  # rows side by side that repay going through an array across its rows: a register of float32
+from lossary.kernels.thresholds import LEAST_LANES
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,8 @@ class Layout:
             return dense(array)
         return np.moveaxis(dense(np.moveaxis(array, -1, self.split)), self.split, -1)
 
-    def room(self, shape: tuple[int, ...], dtype: Any, given: Any = None) -> tuple[Any, tuple[int, int, int]]:
-        """Return room for results of rows in the order of memory that these have, and its steps.
+    def output(self, shape: tuple[int, ...], dtype: Any, given: Any = None) -> tuple[Any, tuple[int, int, int]]:
+        """Return an array for results of rows in the order of memory that these have, and its steps.
 
         It is that of the array given, if that is of this order.
         """

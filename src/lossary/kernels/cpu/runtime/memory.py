@@ -1,12 +1,12 @@
-"""Memory for large results, used again once nobody can see what was in it.
+"""Pool of memory for large results, reused once no array lives on it.
 
 The first touch of fresh memory costs the operating system more than a kernel's whole pass over it. So a large result
 is laid into memory of an earlier one that has been garbage-collected with all its views, if there is some of its size.
 Nothing else changes for whoever holds a result: it is theirs alone for as long as any array, tensor or buffer on it
 lives.
 
-Free memory is kept up to `LIMIT` bytes, what was freed first given back first; ``LOSSARY_POOL`` sets another limit in
-MiB, and 0 keeps none.
+Free memory is kept up to `POOL_LIMIT_BYTES`, what was freed first given back first; ``LOSSARY_POOL`` sets another limit
+in MiB, and 0 keeps none.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-LEAST = 4 << 20  # bytes from which memory is kept; below, the C library does so itself
-LIMIT = 512 << 20
+from lossary.kernels.thresholds import POOL_LIMIT_BYTES, POOLED_BYTES
+
 _ALIGNED = 64  # to the beginning of a line of the cache
 
 
@@ -39,7 +39,7 @@ class Pool:
         """Return an array in C order whose entries may be anything, as `numpy.empty` does."""
         dtype = np.dtype(dtype)
         size = math.prod(shape) * dtype.itemsize
-        if not LEAST <= size <= self.limit:
+        if not POOLED_BYTES <= size <= self.limit:
             return np.empty(shape, dtype)
         block = self._taken(size + _ALIGNED)
         if block is None:
@@ -85,7 +85,7 @@ class _Lease:
 
 def _limit() -> int:
     given = os.environ.get("LOSSARY_POOL", "")
-    return int(given) << 20 if given.isdecimal() else LIMIT
+    return int(given) << 20 if given.isdecimal() else POOL_LIMIT_BYTES
 
 
 POOL = Pool(_limit())

@@ -1,4 +1,4 @@
-"""A few threads that share out a kernel's blocks.
+"""Thread pool that shares out the blocks of a kernel.
 
 They are Python threads: compiled code holds no lock, and starting a share costs some tens of microseconds. In exchange
 the pool may be used by several threads at once, survives a fork (the child starts its own), and does not depend on

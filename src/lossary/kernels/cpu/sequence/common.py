@@ -1,29 +1,25 @@
-"""What the kernels of sequences share: who works on what, how the code is kept, weights and results."""
+"""Shared by the sequence kernels: loading the code, the order of sequences for threads, weights, results."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lossary.kernels.cpu.runtime import cache as store
+from lossary.kernels.cpu.runtime.cache import written_by_hand
 from lossary.kernels.table import Outcome, Wanted
 
 
-def kernel(
-    name: str, loops: tuple[str, ...], variant: Any, make: Callable[[], bytes], arrays: int
-) -> Callable[..., int]:
-    """Return a kernel as a function of C: of so many arrays, and of the first and last sequence of a share.
+def kernel(name: str, loops: str, variant: Any, make: Callable[[], bytes], arrays: int) -> Callable[..., int]:
+    """Return a kernel as a C function: of so many arrays, and of the first and last sequence of a share.
 
-    `loops` are the files its code is made of, `variant` what else it depends on.
+    `loops` is the module that holds it, `variant` what else it depends on, and `make` compiles it.
     """
-    here = Path(__file__).parents[1]
-    made_of = repr((*((here / file).read_text() for file in loops), variant))
-    pointers, integers = [ctypes.c_void_p] * arrays, [ctypes.c_ssize_t] * 2
-    return ctypes.CFUNCTYPE(ctypes.c_int32, *pointers, *integers)(store.function(name, made_of, make))
+    prototype = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * arrays, *[ctypes.c_ssize_t] * 2)
+    found: Callable[..., int] = written_by_hand(name, loops, variant, make, prototype)
+    return found
 
 
 def dealt(work: Any, workers: int) -> Any:
@@ -39,9 +35,9 @@ def factors(wanted: Wanted, batch: tuple[int, ...]) -> Any:
 
 
 def outcome(values: Any, batch: tuple[int, ...], dtype: Any, wanted: Wanted, derivatives: tuple[Any, ...]) -> Outcome:
-    """Return what is wanted of the values of all sequences, and the derivatives.
+    """Return the result of a request, of the values of all sequences and the derivatives.
 
-    A sequence whose factor is 0 was not looked at, and its value is 0 already. What is certain costs 0, and not -0.
+    A sequence whose factor is 0 was skipped, and its value is 0 already. What is certain costs 0, and not -0.
     """
     values = values.reshape(batch) + 0.0
     if wanted.weights is not None:

@@ -1,8 +1,8 @@
-"""The chain of tags on the CPU: value and gradients of every sequence.
+"""The linear-chain CRF on the CPU: calls the kernel for value and gradients of every sequence.
 
-Here is what is asked of the kernel and where its memory lies; the loops are those of `sequence.crf_loops`,
-which is imported only when a kernel is compiled. A thread holds the lattice of one sequence; the slopes of the moves
-are given for each sequence apart, to be added by the caller, so that no sum depends on the number of threads.
+The loops are those of `sequence.crf_loops`, which is imported only when a kernel is compiled. A thread holds the
+lattice of one sequence; the gradients in the transitions are returned for each sequence apart, to be added by the
+caller, so that no sum depends on the number of threads.
 """
 
 from __future__ import annotations
@@ -17,9 +17,7 @@ from lossary.kernels.cpu.runtime import memory, threads
 from lossary.kernels.cpu.runtime.layouts import dense
 from lossary.kernels.cpu.sequence.common import dealt, factors, kernel, outcome
 from lossary.kernels.table import Outcome, Wanted, least
-
-LEAST = 256  # entries of emissions from which the kernel is used
-MOST = 1 << 25  # numbers that slopes of moves may take: beyond, the definition adds them as it goes
+from lossary.kernels.thresholds import CRF_ELEMENTS, CRF_MOST_PAIRS
 
 
 @cache
@@ -31,7 +29,7 @@ def _compiled(stored: str) -> Callable[..., int]:
 
         return crf_loops.object_file(stored)
 
-    return kernel("crf", ("sequence/crf_loops.py", "sequence/ctc_loops.py", "softmax/loops.py"), stored, make, 11)
+    return kernel("crf", "lossary.kernels.cpu.sequence.crf_loops", stored, make, 11)
 
 
 def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
@@ -40,10 +38,15 @@ def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
     dtype, batch = np.dtype(call.dtype), call.batch
     steps, classes = emissions.shape[-2:]
     rows = int(np.prod(batch))
-    if wanted.order > 1 or dtype.name not in ("float32", "float64") or emissions.size < least(LEAST):
+    if wanted.order > 1 or dtype.name not in ("float32", "float64") or emissions.size < least(CRF_ELEMENTS):
         return None
     # Emissions of one sequence repeated, or moves for each sequence; those of all are one matrix seen many times.
-    if call.given[0].ndim != len(batch) + 2 or call.given[1].ndim != 2 or rows * classes * classes > MOST or not rows:
+    if (
+        call.given[0].ndim != len(batch) + 2
+        or call.given[1].ndim != 2
+        or rows * classes * classes > CRF_MOST_PAIRS
+        or not rows
+    ):
         return None
     call.check_values()
     tags = np.broadcast_to(tags[..., 0], (*batch, steps)).reshape(rows, steps)
@@ -75,5 +78,5 @@ def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
         return run_sequences(*addresses, wide.ctypes.data, sizes.ctypes.data, begin, end)
 
     threads.share(run, rows, workers)
-    slopes = () if grad is None or pairs is None else (grad, pairs.reshape(*batch, classes, classes))
-    return outcome(values, batch, dtype, wanted, slopes)
+    derivatives = () if grad is None or pairs is None else (grad, pairs.reshape(*batch, classes, classes))
+    return outcome(values, batch, dtype, wanted, derivatives)

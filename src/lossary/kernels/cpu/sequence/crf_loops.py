@@ -1,4 +1,4 @@
-"""The loops of the chain's kernel, in the compiler's Python; `sequence.crf` says what is asked of it.
+"""The loops of the linear-chain CRF kernel, in Numba's Python; `sequence.crf` calls them.
 
 The recursion of the definition, from the end to the beginning and back, in double precision. A step of it is a product
 of the exponentials of the transitions, made once, with those of the scores, each row and each step in units of its
@@ -111,7 +111,7 @@ def _sequences(stored_name: str) -> Callable[..., int]:
         start: int,
         stop: int,
     ) -> int:
-        steps, tags, wanted = load(sizes, 0), load(sizes, 1), load(sizes, 2)
+        steps, tags, gradient = load(sizes, 0), load(sizes, 1), load(sizes, 2)
         whole, square = steps * tags, tags * tags
         # Scores of moves, their exponentials in units of the largest of each row, those units, scores of the ends.
         weights, tops = past(moves, square), past(moves, 2 * square)
@@ -131,7 +131,7 @@ def _sequences(stored_name: str) -> Callable[..., int]:
             grad, pairs = past(grad_at, n * whole), past(pairs_at, n * square)
             if factor == 0.0:
                 here = 0
-            if wanted:
+            if gradient:
                 ctc_loops._fill(row(past(grad, here * tags), (steps - here) * tags), zero)
                 ctc_loops._fill(row(pairs, square), 0.0)
             if here == 0:
@@ -198,7 +198,7 @@ def _sequences(stored_name: str) -> Callable[..., int]:
                 store(line, place, -math.inf)
                 value += (top - chosen) + scalar.log1p_f64(_exponentials(tags, line, top, terms))
             store(values_at, n, math.nan if broken else value)
-            if not wanted:
+            if not gradient:
                 continue
             if broken:
                 ctc_loops._fill(row(grad, here * tags), number(math.nan))

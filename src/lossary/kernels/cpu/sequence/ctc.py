@@ -1,44 +1,32 @@
-"""Connectionist temporal classification on the CPU: value and gradient of every sequence, log-softmax included.
+"""CTC on the CPU: calls the kernel for value and gradient of every sequence, log-softmax included.
 
-Here is what is asked of the kernel and where its memory lies; the loops are those of `sequence.ctc_loops`,
-which is imported only when a kernel is compiled. A thread holds the lattice of one sequence at a time, so memory does
-not grow with the batch. Logits may be frames first or batch first: the gradient has their layout.
+The loops are those of `sequence.ctc_loops`, which is imported only when a kernel is compiled. A thread holds the
+lattice of one sequence at a time, so memory does not grow with the batch. Logits may be frames first or batch first:
+the gradient has their layout.
 """
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from lossary.kernels.cpu.runtime import cache as store
 from lossary.kernels.cpu.runtime import memory, threads
-from lossary.kernels.cpu.runtime.cache import COMPILING
+from lossary.kernels.cpu.runtime.cache import written_by_hand
 from lossary.kernels.cpu.runtime.layouts import dense, in_numbers
 from lossary.kernels.cpu.sequence.common import dealt, factors, kernel, outcome
+from lossary.kernels.cpu.sequence.ctc_spec import LATTICES, CtcVariant
 from lossary.kernels.table import Outcome, Wanted, least
+from lossary.kernels.thresholds import CTC_ELEMENTS
 
-LATTICES = 4  # numbers per state and frame: mantissa and power, of a blank and of a label
-PIECE = 1024  # classes whose exponentials are added before the sum goes on in double precision
 _DOORS = 3  # states of a lattice that are no label: before the first, the blank at the start, after the last
-LEAST = 256  # entries of logits from which the kernel is used
-
-
-@dataclass(frozen=True)
-class Variant:
-    """What a compiled kernel can do."""
-
-    number: str  # the type to compute exponentials in; all else is double precision
-    stored: str  # that of logits and their gradient: the same, uint16 (bfloat16) or int16 (float16)
-    softmax: bool  # whether the scores are logits
 
 
 @cache
-def compiled(variant: Variant) -> Callable[..., int]:
+def compiled(variant: CtcVariant) -> Callable[..., int]:
     """Return the kernel of a variant as a function of C."""
 
     def make() -> bytes:
@@ -46,13 +34,13 @@ def compiled(variant: Variant) -> Callable[..., int]:
 
         return ctc_loops.object_file(variant)
 
-    return kernel("ctc", ("sequence/ctc_loops.py", "softmax/loops.py"), (variant, LATTICES, PIECE), make, 10)
+    return kernel("ctc", "lossary.kernels.cpu.sequence.ctc_loops", variant, make, 10)
 
 
 def measured(
     shape: tuple[int, int, int], symbols: int, steps: Sequence[int], blank: int, gradient: bool
 ) -> tuple[int, ...]:
-    """Return what the kernel is told of a batch of sequences, of frames and of classes.
+    """Return the `sizes` of a batch of sequences, as the kernel takes them.
 
     `symbols` are the labels in a row of targets. The steps are those of logits and gradient along the first two axes.
     """
@@ -87,7 +75,7 @@ def sequences(
     logits: (b, t, c) in float32, float64, float16, or in bfloat16 held as uint16; any layout.
     labels: (b, s) classes; lengths: (b,), within the array.
     dtype: the type to compute exponentials in.
-    factor: (b,) of each sequence's gradient; one with 0 is not looked at: its value and gradient are 0.
+    factor: (b,) of each sequence's gradient; one with 0 is skipped: its value and gradient are 0.
     count: threads; 0 leaves it to the kernel.
     """
     read = in_numbers(logits)
@@ -106,19 +94,19 @@ def sequences(
         impossible = lengths[1] > 0
         return np.where(impossible & (factor != 0), np.inf, 0.0), grad
     kind = np.dtype(np.int16) if logits.dtype == np.float16 else logits.dtype
-    run_sequences = compiled(Variant(np.dtype(dtype).name, kind.name, softmax))
+    run_sequences = compiled(CtcVariant(np.dtype(dtype).name, kind.name, softmax))
     workers = max(1, min(count or threads.default_count(), batch))
     order = dealt(lengths[0] * (2 * lengths[1] + 1 + classes), workers)
     written = read if grad is None else in_numbers(grad)
     assert written is not None
     steps = [*read[:2], *written[:2]]
     sizes = np.array(measured((batch, frames, classes), symbols, steps, blank, gradient), np.int64)
-    room, places = scratch(frames, classes, symbols, gradient)
+    doubles, places = scratch(frames, classes, symbols, gradient)
     arrays = (logits, labels, lengths, factor, order, values, grad)
     addresses = [None if array is None else array.ctypes.data for array in arrays]
 
     def run(begin: int, end: int) -> int:
-        wide, marks = np.empty(room), np.empty(places, np.int64)
+        wide, marks = np.empty(doubles), np.empty(places, np.int64)
         return run_sequences(*addresses, wide.ctypes.data, marks.ctypes.data, sizes.ctypes.data, begin, end)
 
     threads.share(run, batch, workers)
@@ -137,7 +125,7 @@ def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
     """Compute a call on NumPy arrays, or return None if it is not for this kernel."""
     logits, labels, input_lengths, target_lengths = call.arrays
     dtype = np.dtype(call.dtype)
-    if wanted.order > 1 or dtype.name not in ("float32", "float64") or logits.size < least(LEAST):
+    if wanted.order > 1 or dtype.name not in ("float32", "float64") or logits.size < least(CTC_ELEMENTS):
         return None
     given = call.given[0]
     if given.ndim != len(call.batch) + 2:  # one sequence repeated over the batch: its gradients add up
@@ -167,51 +155,24 @@ def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
     return outcome(values, batch, dtype, wanted, (grad.reshape(logits.shape),) if grad is not None else ())
 
 
-# What a small call is told of its labels and lengths, before anything is read from where they point.
-_SURVEY = '''"""The longest target of a batch, -1 if a length or a label is out of range; what the kernel is given."""
-
-from numba import types
-from lossary.kernels.cpu.runtime.compile import entry
-from lossary.kernels.cpu.math import load, store
-
-I, P, W = types.intp, types.CPointer(types.intp), types.CPointer(types.float64)
-
-
-@entry(types.int64(I, I, I, I, I, I, P, P, P, P, P, W, P))
-def run(batch, frames, classes, columns, total, mean, targets, frames_at, lengths_at, lengths, order, shares, labels):
-    longest, spoken, wrong = 0, 0, False
-    most = total if columns < 0 else columns
-    for n in range(batch):
-        here, goal = load(frames_at, n), load(lengths_at, n)
-        wrong |= here < 0 or here > frames or goal < 0 or goal > most
-        longest = max(longest, goal)
-        spoken += goal
-        store(lengths, n, here)
-        store(lengths, batch + n, goal)
-        store(order, n, n)
-        store(shares, n, 1.0 / (max(goal, 1) * batch) if mean else 1.0)
-    if wrong or (columns < 0 and spoken != total):
-        return -1
-    start = 0
-    for n in range(batch):
-        goal = load(lengths, batch + n)
-        for j in range(goal):
-            label = load(targets, start + j)
-            wrong |= label < 0 or label >= classes
-            store(labels, n * longest + j, label)
-        start += goal if columns < 0 else columns
-    return -1 if wrong else longest
-'''
+_TARGETS = "lossary.kernels.cpu.sequence.targets_loops"
 
 
 @cache
-def survey() -> Callable[..., int]:
-    """Return the function that looks at labels and lengths, and writes them down as the kernel takes them.
+def checked_targets() -> Callable[..., int]:
+    """Return the function that checks labels and lengths, and writes them as the kernel takes them.
 
-    It takes the numbers of sequences, frames and classes, of labels in a row (-1: all targets in one) and in all, and
-    whether a mean is wanted; the addresses of targets and of both lengths; and those to write to: both lengths one
-    after the other, the order of the sequences, by what each is multiplied, and labels, in rows as long as the longest.
+    It takes the numbers of sequences, frames and classes, of labels in a row (-1: all targets in one row) and in all,
+    and whether the reduction is a mean; the addresses of targets and of both lengths; and those to write to: both
+    lengths one after the other, the order of the sequences, the factor of each, and labels, in rows as long as the
+    longest. It returns the longest target, or -1 if a length or a label is out of range.
     """
-    with COMPILING:
-        made = store.module("ctc_survey", _SURVEY)
-        return ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_ssize_t] * 6, *[ctypes.c_void_p] * 7)(made.run.address)
+
+    def make() -> bytes:
+        from lossary.kernels.cpu.sequence import targets_loops
+
+        return targets_loops.checked_targets.object_file()
+
+    prototype = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_ssize_t] * 6, *[ctypes.c_void_p] * 7)
+    found: Callable[..., int] = written_by_hand("checked_targets", _TARGETS, None, make, prototype)
+    return found

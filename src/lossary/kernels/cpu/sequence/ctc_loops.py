@@ -1,4 +1,4 @@
-"""The loops of the CTC kernel, in the compiler's Python; `sequence.ctc` says what is asked of them.
+"""The loops of the CTC kernel, in Numba's Python; `sequence.ctc` calls them.
 
 The probability of a thousand frames is far below the smallest number of the machine. It is held as a *scaled number*: a
 mantissa near 1 and a power of two, each a double. Sums and products of probabilities are then what they are on paper, a
@@ -21,7 +21,8 @@ from numba import from_dtype, njit, types
 
 from lossary.kernels.cpu import math as scalar
 from lossary.kernels.cpu.runtime import compile as compiling
-from lossary.kernels.cpu.sequence.ctc import LATTICES, PIECE, Variant
+from lossary.kernels.cpu.sequence.ctc_spec import LATTICES, CtcVariant
+from lossary.kernels.cpu.sizes import CLASSES
 from lossary.kernels.cpu.softmax import loops as row_loops
 
 load: Any = scalar.load
@@ -209,7 +210,7 @@ def _fill(out: Any, number: Any) -> None:
 # --- the kernel -----------------------------------------------------------------------------------------------------
 
 
-def object_file(variant: Variant) -> bytes:
+def object_file(variant: CtcVariant) -> bytes:
     """Compile the kernel of a variant."""
     stored, pointer = from_dtype(np.dtype(variant.stored)), row_loops.pointer_to
     logits, whole, wide = pointer(stored), pointer(types.int64), pointer(types.float64)
@@ -218,7 +219,7 @@ def object_file(variant: Variant) -> bytes:
     return compiling.object_file(_sequences(variant), signature)
 
 
-def _sequences(variant: Variant) -> Callable[..., int]:
+def _sequences(variant: CtcVariant) -> Callable[..., int]:
     """Evaluate sequences one after the other, in the order given."""
     normalised, double = variant.softmax, variant.number == "float64"
     number = np.dtype(variant.number).type
@@ -240,7 +241,7 @@ def _sequences(variant: Variant) -> Callable[..., int]:
     ) -> int:
         batch, frames, symbols, classes = load(sizes, 0), load(sizes, 1), load(sizes, 2), load(sizes, 3)
         x_batch, x_frame, g_batch, g_frame = load(sizes, 4), load(sizes, 5), load(sizes, 6), load(sizes, 7)
-        blank, wanted, width = load(sizes, 8), load(sizes, 9), load(sizes, 10)
+        blank, gradient, width = load(sizes, 8), load(sizes, 9), load(sizes, 10)
 
         # The memory of this thread. A lattice of one frame has a place before its first state and one after its last.
         bases, totals, inverses = wide_at, past(wide_at, frames), past(wide_at, 2 * frames)
@@ -262,7 +263,7 @@ def _sequences(variant: Variant) -> Callable[..., int]:
             x, grad = past(x_at, n * x_batch), past(grad_at, n * g_batch)
             if factor == 0.0:
                 store(values_at, n, 0.0)
-                if wanted:
+                if gradient:
                     for t in range(frames):
                         _fill(row(past(grad, t * g_frame), classes), zero)
                 continue
@@ -291,12 +292,12 @@ def _sequences(variant: Variant) -> Callable[..., int]:
                 base, log_total, inverse = zero, 0.0, 1.0
                 if normalised:
                     top = lowest
-                    for low in range(0, classes, PIECE):
-                        top = _largest(source[low : min(low + PIECE, classes)], top)
+                    for low in range(0, classes, CLASSES):
+                        top = _largest(source[low : min(low + CLASSES, classes)], top)
                     base = zero if top == lowest else top
                     others, tops = 0.0, 0.0
-                    for low in range(0, classes, PIECE):
-                        found = _sum_of_exponentials(source[low : min(low + PIECE, classes)], base)
+                    for low in range(0, classes, CLASSES):
+                        found = _sum_of_exponentials(source[low : min(low + CLASSES, classes)], base)
                         others, tops = others + found[0], tops + found[1]
                     log_total = scalar.log1p_f64(others + (tops - 1.0))
                     inverse = 1.0 / (others + tops)
@@ -321,7 +322,7 @@ def _sequences(variant: Variant) -> Callable[..., int]:
                         store(past(begun, lattice * size), k * width + j, -math.inf if k % 2 else 1.0)
             store(at, width + 1, 0.0)
             for t in range(here):
-                there = past(begun, (t + 1) * size if wanted else (t + 1) % 2 * size)
+                there = past(begun, (t + 1) * size if gradient else (t + 1) % 2 * size)
                 _forward(
                     count,
                     past(at, 1),
@@ -352,7 +353,7 @@ def _sequences(variant: Variant) -> Callable[..., int]:
             elif possible:
                 value = 0.0 - (scalar.log_f64(whole) + unit * _LN2_HIGH + unit * _LN2_LOW)
             store(values_at, n, value)
-            if not wanted:
+            if not gradient:
                 continue
             unit = unit + _exponent(whole)
 
@@ -401,14 +402,14 @@ def _sequences(variant: Variant) -> Callable[..., int]:
                     if load(first, j) == j:
                         c = load(spelled, j)
                         occupancy = load(share, j) / total
-                        slope = -occupancy
+                        derivative = -occupancy
                         if normalised:
                             p = load(emit_m, t * width + j) * _power(load(emit_e, t * width + j))
-                            slope = p - occupancy
+                            derivative = p - occupancy
                             if double and p > 0.0:
                                 log_p = (types.float64(read(source[c])) - load(bases, t)) - load(totals, t)
-                                slope = (1.0 - occupancy) * p + occupancy * scalar.expm1_f64(log_p)
-                        out[c] = narrow(number(slope * factor), out)
+                                derivative = (1.0 - occupancy) * p + occupancy * scalar.expm1_f64(log_p)
+                        out[c] = narrow(number(derivative * factor), out)
                 if t:
                     _backward(
                         count,

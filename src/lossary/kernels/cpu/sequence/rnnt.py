@@ -1,14 +1,12 @@
-"""The transducer on the CPU: value and gradient of every sequence, log-softmax included.
+"""The RNN transducer on the CPU: calls the kernel for value and gradient of every sequence, log-softmax included.
 
-Here is what is asked of the kernel and where its memory lies; the loops are those of `sequence.rnnt_loops`,
-which is imported only when a kernel is compiled. Nothing of the size of the logits is made but their gradient: a thread
-holds the lattice of one sequence, a few numbers for each place.
+The loops are those of `sequence.rnnt_loops`, which is imported only when a kernel is compiled. Nothing of the size of
+the logits is made but their gradient: a thread holds the lattice of one sequence, a few numbers for each place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -17,23 +15,13 @@ import numpy as np
 from lossary.kernels.cpu.runtime import memory, threads
 from lossary.kernels.cpu.runtime.layouts import dense
 from lossary.kernels.cpu.sequence.common import dealt, factors, kernel, outcome
-from lossary.kernels.cpu.sequence.ctc import PIECE
+from lossary.kernels.cpu.sequence.rnnt_spec import KEPT, RnntVariant
 from lossary.kernels.table import Outcome, Wanted, least
-
-KEPT = 5  # numbers for each place of a lattice
-LEAST = 4096  # entries of logits from which the kernel is used
-
-
-@dataclass(frozen=True)
-class Variant:
-    """What a compiled kernel can do."""
-
-    number: str  # the type to compute exponentials in; the lattice is double precision
-    stored: str  # that of logits and their gradient: the same, or int16 (float16)
+from lossary.kernels.thresholds import RNNT_ELEMENTS
 
 
 @cache
-def _compiled(variant: Variant) -> Callable[..., int]:
+def _compiled(variant: RnntVariant) -> Callable[..., int]:
     """Return the kernel of a variant as a function of C."""
 
     def make() -> bytes:
@@ -41,16 +29,14 @@ def _compiled(variant: Variant) -> Callable[..., int]:
 
         return rnnt_loops.object_file(variant)
 
-    return kernel(
-        "rnnt", ("sequence/rnnt_loops.py", "sequence/ctc_loops.py", "softmax/loops.py"), (variant, KEPT, PIECE), make, 9
-    )
+    return kernel("rnnt", "lossary.kernels.cpu.sequence.rnnt_loops", variant, make, 9)
 
 
 def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
     """Compute a call on NumPy arrays, or return None if it is not for this kernel."""
     logits, labels, input_lengths, target_lengths = call.arrays
     dtype = np.dtype(call.dtype)
-    if wanted.order > 1 or dtype.name not in ("float32", "float64") or logits.size < least(LEAST):
+    if wanted.order > 1 or dtype.name not in ("float32", "float64") or logits.size < least(RNNT_ELEMENTS):
         return None
     given = call.given[0]
     if given.ndim != len(call.batch) + 3:  # one sequence repeated over the batch: its gradients add up
@@ -71,7 +57,7 @@ def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
     logits, labels, lengths = dense(logits), dense(labels, np.int64), dense(lengths, np.int64)
     values, grad = np.zeros(rows), memory.empty(logits.shape, logits.dtype) if wanted.order else None
     kind = np.dtype(np.int16) if logits.dtype == np.float16 else logits.dtype
-    run_sequences = _compiled(Variant(dtype.name, kind.name))
+    run_sequences = _compiled(RnntVariant(dtype.name, kind.name))
     workers = max(1, min(wanted.threads or threads.default_count(), rows))
     order = dealt(lengths[0] * (lengths[1] + 1), workers)
     sizes = np.array((rows, frames, places, classes, call.params["blank"], wanted.order), np.int64)

@@ -1,4 +1,4 @@
-"""The loops of the transducer's kernel, in the compiler's Python; `sequence.rnnt` says what is asked of it.
+"""The loops of the transducer kernel, in Numba's Python; `sequence.rnnt` calls them.
 
 Each row of logits is read twice: for its sum of exponentials, and, once the alignments are known, for its gradient,
 which is written in the same pass. Between lies the lattice of one sequence, a few numbers for each place: the recursion
@@ -18,8 +18,8 @@ from numba import from_dtype, types
 from lossary.kernels.cpu import math as scalar
 from lossary.kernels.cpu.runtime import compile as compiling
 from lossary.kernels.cpu.sequence import ctc_loops
-from lossary.kernels.cpu.sequence.ctc import PIECE
-from lossary.kernels.cpu.sequence.rnnt import KEPT, Variant
+from lossary.kernels.cpu.sequence.rnnt_spec import KEPT, RnntVariant
+from lossary.kernels.cpu.sizes import CLASSES
 from lossary.kernels.cpu.softmax import loops as row_loops
 
 load: Any = scalar.load
@@ -30,7 +30,7 @@ narrow: Any = scalar.narrowed
 read: Any = scalar.widened
 
 
-def object_file(variant: Variant) -> bytes:
+def object_file(variant: RnntVariant) -> bytes:
     """Compile the kernel of a variant."""
     stored, pointer = from_dtype(np.dtype(variant.stored)), row_loops.pointer_to
     logits, whole, wide = pointer(stored), pointer(types.int64), pointer(types.float64)
@@ -39,7 +39,7 @@ def object_file(variant: Variant) -> bytes:
     return compiling.object_file(_sequences(variant), signature)
 
 
-def _sequences(variant: Variant) -> Callable[..., int]:
+def _sequences(variant: RnntVariant) -> Callable[..., int]:
     """Evaluate sequences one after the other, in the order given."""
     number = np.dtype(variant.number).type
     lowest, zero = number(-np.inf), number(0)
@@ -82,12 +82,12 @@ def _sequences(variant: Variant) -> Callable[..., int]:
                     place = t * places + u
                     source = row(past(x, place * classes), classes)
                     top = lowest
-                    for low in range(0, classes, PIECE):
-                        top = ctc_loops._largest(source[low : min(low + PIECE, classes)], top)
+                    for low in range(0, classes, CLASSES):
+                        top = ctc_loops._largest(source[low : min(low + CLASSES, classes)], top)
                     base = zero if top == lowest else top
                     others, tops = 0.0, 0.0
-                    for low in range(0, classes, PIECE):
-                        found = ctc_loops._sum_of_exponentials(source[low : min(low + PIECE, classes)], base)
+                    for low in range(0, classes, CLASSES):
+                        found = ctc_loops._sum_of_exponentials(source[low : min(low + CLASSES, classes)], base)
                         others, tops = others + found[0], tops + found[1]
                     log_total, inverse = 0.0, 0.0
                     if top != lowest:
@@ -169,13 +169,13 @@ def _sequences(variant: Variant) -> Callable[..., int]:
                     weight = being * factor
                     ctc_loops._softmax(source, number(base), number(load(kept, 2) * weight), out)
                     log_p = (types.float64(read(source[blank])) - base) - log_total
-                    slope = blank_share * scalar.expm1_f64(log_p) + label_share * scalar.exp_f64(log_p)
-                    out[blank] = narrow(number(slope * weight), out)
+                    derivative = blank_share * scalar.expm1_f64(log_p) + label_share * scalar.exp_f64(log_p)
+                    out[blank] = narrow(number(derivative * weight), out)
                     if u < goal:
                         c = load(labels, u)
                         log_p = (types.float64(read(source[c])) - base) - log_total
-                        slope = label_share * scalar.expm1_f64(log_p) + blank_share * scalar.exp_f64(log_p)
-                        out[c] = narrow(number(slope * weight), out)
+                        derivative = label_share * scalar.expm1_f64(log_p) + blank_share * scalar.exp_f64(log_p)
+                        out[c] = narrow(number(derivative * weight), out)
         return 0
 
     return run

@@ -1,4 +1,4 @@
-"""The loops of the row kernel, in the compiler's Python; `softmax.host` says what is asked of them.
+"""The loops of the softmax kernel, in Numba's Python; `softmax.host` calls them.
 
 A row of logits is read from memory once. Its scores (scaled, capped, shifted, with a margin on the label's) go into a
 piece of scratch that stays in the cache; there the exponentials replace them, and from there the gradient is written.
@@ -11,10 +11,10 @@ row's result depends on that row alone, so it is the same for any number of thre
 
 Accuracy is that of the definitions in `lossary.numerics`: the log-normaliser is taken by `log1p` of everything but the
 largest term, and ``1 - p`` of the largest class as what the others leave of it. NaN stays in its row, a logit of -inf
-is a class that is masked out, and a row whose factor is 0 is not looked at.
+is a class that is masked out, and a row whose factor is 0 is skipped.
 
-What a kernel can do is fixed when it is made (`Variant`): code that a loss has no use for is not compiled. This module
-is imported only to compile.
+What a kernel can do is fixed when it is made (`SoftmaxVariant`): code that a loss has no use for is not compiled. This
+module is imported only to compile.
 """
 
 from __future__ import annotations
@@ -30,7 +30,23 @@ from numba.np import arrayobj
 
 from lossary.kernels.cpu import math as scalar
 from lossary.kernels.cpu.runtime import compile as compiling
-from lossary.kernels.cpu.softmax.host import FIELDS, FOCAL, LIKELIHOOD, PIECE, POLY, POWER, STRIPS, SUMS, Variant
+from lossary.kernels.cpu.sizes import CLASSES, STRIPS
+from lossary.kernels.cpu.softmax.spec import (
+    CLASSES_AT,
+    FIELDS,
+    FOCAL,
+    GRAD_STEPS,
+    INNER_AT,
+    LIKELIHOOD,
+    LOGIT_STEPS,
+    POLY,
+    POWER,
+    SUMS,
+    TARGET_STEPS,
+    WEIGHTED_AT,
+    WIDTH_AT,
+    SoftmaxVariant,
+)
 
 _Decorator = Callable[[Any], Any]
 intrinsic: _Decorator = extending.intrinsic
@@ -48,6 +64,7 @@ narrowed: Any = scalar.narrowed
 plain: _Decorator = njit(**compiling.OPTIONS, fastmath={"contract"})
 # The same expressions give the same bits wherever they stand: an index and its one-hot row agree exactly.
 strict: _Decorator = njit(**compiling.OPTIONS)
+inlined: _Decorator = njit(**compiling.OPTIONS, forceinline=True)  # what only names the arguments of a kernel
 
 
 # --- bits -----------------------------------------------------------------------------------------------------------
@@ -384,7 +401,7 @@ def _normalise(lanes: Any, sums: Any, count: int) -> None:
 def _at_label(lanes: Any, count: int) -> None:
     """Find the label's exponential, probability, 1 less that, and log-probability.
 
-    Of a label outside the row nothing is wanted: it is as if it were certain.
+    A label out of range costs nothing: it is as if it were certain.
     """
     score, base, inverse, rest = lanes[SCORE, :count], lanes[BASE, :count], lanes[INVERSE, :count], lanes[REST, :count]
     present, log_total, term = lanes[PRESENT, :count], lanes[LOG_TOTAL, :count], lanes[TERM, :count]
@@ -653,7 +670,7 @@ def _rows(typing: Any, pointer: Any, count: Any, size: Any) -> Any:
 # --- kernels --------------------------------------------------------------------------------------------------------
 
 
-def object_file(variant: Variant) -> bytes:
+def object_file(variant: SoftmaxVariant) -> bytes:
     """Compile the kernel of a variant."""
     numbers, logits, targets = (
         pointer_to(from_dtype(np.dtype(kind))) for kind in (variant.number, variant.stored, variant.soft)
@@ -666,8 +683,75 @@ def object_file(variant: Variant) -> bytes:
     return compiling.object_file((_tiled if variant.tiled else _long)(variant), signature)
 
 
-def _long(variant: Variant) -> Callable[..., int]:
-    """Evaluate rows whose classes are contiguous, one after the other; tell whether a label was outside its row."""
+# `_long` and `_tiled` take the same 18 arguments. Arrays are pointers, absent ones of length 0 (`_arrays`).
+#
+# | argument          | what it points to                                                                              |
+# |-------------------|------------------------------------------------------------------------------------------------|
+# | `x_at`            | logits as stored, (outer, classes, inner) with the steps `LOGIT_STEPS`                         |
+# | `labels_at`       | a class index for each row, or absent                                                          |
+# | `targets_at`      | soft targets as stored, with the steps `TARGET_STEPS`, or absent                               |
+# | `class_weight_at` | a number for each class, or absent                                                             |
+# | `shift_at`        | a number for each class that is added to the scores, or absent                                 |
+# | `factor_at`       | the weight of each row's gradient, or one for all; a row with 0 has value and gradient 0       |
+# | `values_at`       | out: the value of each row                                                                     |
+# | `grad_at`         | out: the gradient as the logits are stored, with the steps `GRAD_STEPS`, or absent             |
+# | `lse_at`          | out: the log-normaliser of each row, or absent                                                 |
+# | `entropy_at`      | out: the entropy of each row's softmax, or absent                                              |
+# | `correct_at`      | out: whether the label is the first of the largest scores, or absent                           |
+# | `strips_at`       | scratch: `STRIP_ROOM` numbers for each class and lane: scores, costs, logits as they came      |
+# | `lanes_at`        | scratch: `FIELDS` numbers for each lane, and the partial sums of a tile                        |
+# | `sums_at`         | scratch: `SUMS` sums over the classes for each lane, in double precision                       |
+# | `numbers`         | scale, soft cap, smoothing, z_loss, parameter, scale of all gradients, four of the margin      |
+# | `sizes`           | the whole numbers of the call, by the places that `softmax.spec` names                         |
+# | `start`, `stop`   | the first row (`_long`) or tile (`_tiled`) of this share, and the one after the last           |
+
+
+@inlined
+def _arrays(
+    x_at: Any,
+    labels_at: Any,
+    targets_at: Any,
+    class_weight_at: Any,
+    shift_at: Any,
+    factor_at: Any,
+    values_at: Any,
+    grad_at: Any,
+    lse_at: Any,
+    entropy_at: Any,
+    correct_at: Any,
+    sizes: Any,
+) -> Any:
+    """The arrays of a call, of the lengths that stand first in `sizes`."""
+    return (
+        _row(x_at, load(sizes, 0)),
+        _row(labels_at, load(sizes, 1)),
+        _row(targets_at, load(sizes, 2)),
+        _row(class_weight_at, load(sizes, 3)),
+        _row(shift_at, load(sizes, 4)),
+        _row(factor_at, load(sizes, 5)),
+        _row(values_at, load(sizes, 6)),
+        _row(grad_at, load(sizes, 7)),
+        _row(lse_at, load(sizes, 8)),
+        _row(entropy_at, load(sizes, 9)),
+        _row(correct_at, load(sizes, 10)),
+    )
+
+
+@inlined
+def _scalars(numbers: Any) -> Any:
+    """Scale, cap, smoothing, z_loss, the cost's parameter, the scale of all gradients, and the margin."""
+    margin = load(numbers, 6), load(numbers, 7), load(numbers, 8), load(numbers, 9)
+    scale, cap, smoothing, z_loss = load(numbers, 0), load(numbers, 1), load(numbers, 2), load(numbers, 3)
+    return scale, cap, smoothing, z_loss, load(numbers, 4), load(numbers, 5), margin
+
+
+@inlined
+def _three(sizes: Any, at: int) -> Any:
+    return load(sizes, at), load(sizes, at + 1), load(sizes, at + 2)
+
+
+def _long(variant: SoftmaxVariant) -> Callable[..., int]:
+    """Evaluate rows whose classes are contiguous, one after the other; return whether a label is out of range."""
     labelled, costly, capped = not variant.costs, variant.costs, variant.capped
     with_margin, further, cost_of_label = variant.margin, variant.further, _COST_OF_LABEL[variant.kind]
 
@@ -691,27 +775,23 @@ def _long(variant: Variant) -> Callable[..., int]:
         start: int,
         stop: int,
     ) -> int:
-        x, labels, targets = (
-            _row(x_at, load(sizes, 0)),
-            _row(labels_at, load(sizes, 1)),
-            _row(targets_at, load(sizes, 2)),
+        x, labels, targets, class_weight, shift, factor, values, grad, lse, entropy, correct = _arrays(
+            x_at,
+            labels_at,
+            targets_at,
+            class_weight_at,
+            shift_at,
+            factor_at,
+            values_at,
+            grad_at,
+            lse_at,
+            entropy_at,
+            correct_at,
+            sizes,
         )
-        class_weight, shift = _row(class_weight_at, load(sizes, 3)), _row(shift_at, load(sizes, 4))
-        factor, values, grad = (
-            _row(factor_at, load(sizes, 5)),
-            _row(values_at, load(sizes, 6)),
-            _row(grad_at, load(sizes, 7)),
-        )
-        lse, entropy, correct = (
-            _row(lse_at, load(sizes, 8)),
-            _row(entropy_at, load(sizes, 9)),
-            _row(correct_at, load(sizes, 10)),
-        )
-        scale, cap, smoothing, z_loss = load(numbers, 0), load(numbers, 1), load(numbers, 2), load(numbers, 3)
-        parameter, common = load(numbers, 4), load(numbers, 5)
-        margin = load(numbers, 6), load(numbers, 7), load(numbers, 8), load(numbers, 9)
-        classes, x_step, target_step = load(sizes, 11), load(sizes, 16), load(sizes, 19)
-        factor_step = load(sizes, 23)
+        scale, cap, smoothing, z_loss, parameter, common, margin = _scalars(numbers)
+        classes, factor_step = load(sizes, CLASSES_AT), load(sizes, WEIGHTED_AT)
+        x_step, target_step = load(sizes, LOGIT_STEPS + 2), load(sizes, TARGET_STEPS + 2)
         scores, costs = _row(strips_at, classes), _row(past(strips_at, classes), classes)
         lanes, sums = _rows(lanes_at, FIELDS, 1), _rows(sums_at, SUMS, 1)
         suspect = 0
@@ -728,8 +808,8 @@ def _long(variant: Variant) -> Callable[..., int]:
                 suspect = 1
 
             top = values.dtype.type(-np.inf)
-            for low in range(0, classes, PIECE):
-                high = min(low + PIECE, classes)
+            for low in range(0, classes, CLASSES):
+                high = min(low + CLASSES, classes)
                 piece = scores[low:high]
                 _take(source[low:high], piece)
                 if capped:
@@ -763,8 +843,8 @@ def _long(variant: Variant) -> Callable[..., int]:
                 if class_weight.size:
                     _multiply(costs, class_weight)
                 total, live, apart = 0.0, 0.0, 0.0
-                for low in range(0, classes, PIECE):
-                    high = min(low + PIECE, classes)
+                for low in range(0, classes, CLASSES):
+                    high = min(low + CLASSES, classes)
                     found = _cost_of(scores[low:high], costs[low:high], base)
                     total, live, apart = total + found[0], live + found[1], apart + found[2]
                 sums[COSTS, 0], sums[LIVE, 0], sums[APART, 0] = total, live, apart
@@ -777,12 +857,12 @@ def _long(variant: Variant) -> Callable[..., int]:
                         right = not _holds(scores[:k], top)
                     correct[row] = right
                 if entropy.size:
-                    for low in range(0, classes, PIECE):
-                        spread += _spread_of(scores[low : min(low + PIECE, classes)], base)
+                    for low in range(0, classes, CLASSES):
+                        spread += _spread_of(scores[low : min(low + CLASSES, classes)], base)
 
             others, tops = 0.0, 0.0
-            for low in range(0, classes, PIECE):
-                part = _exponentials(scores[low : min(low + PIECE, classes)], base)
+            for low in range(0, classes, CLASSES):
+                part = _exponentials(scores[low : min(low + CLASSES, classes)], base)
                 others, tops = others + part[0], tops + part[1]
             sums[OTHERS, 0], sums[TOPS, 0] = others, tops
             _normalise(lanes, sums, 1)
@@ -806,8 +886,8 @@ def _long(variant: Variant) -> Callable[..., int]:
                 k = -1
                 if labelled:
                     k = labels[row] if lanes[PRESENT, 0] != nothing else -1
-                for low in range(0, classes, PIECE):
-                    high = min(low + PIECE, classes)
+                for low in range(0, classes, CLASSES):
+                    high = min(low + CLASSES, classes)
                     piece = scores[low:high]
                     if labelled:
                         if not capped:
@@ -836,8 +916,8 @@ def _long(variant: Variant) -> Callable[..., int]:
     return run
 
 
-def _tiled(variant: Variant) -> Callable[..., int]:
-    """Evaluate rows side by side; tell whether a label was outside its row.
+def _tiled(variant: SoftmaxVariant) -> Callable[..., int]:
+    """Evaluate rows side by side; return whether a label is out of range.
 
     An array of shape (outer, classes, inner) has a step for each of these axes.
     """
@@ -865,29 +945,25 @@ def _tiled(variant: Variant) -> Callable[..., int]:
         start: int,
         stop: int,
     ) -> int:
-        x, labels, targets = (
-            _row(x_at, load(sizes, 0)),
-            _row(labels_at, load(sizes, 1)),
-            _row(targets_at, load(sizes, 2)),
+        x, labels, targets, class_weight, shift, factor, values, grad, lse, entropy, correct = _arrays(
+            x_at,
+            labels_at,
+            targets_at,
+            class_weight_at,
+            shift_at,
+            factor_at,
+            values_at,
+            grad_at,
+            lse_at,
+            entropy_at,
+            correct_at,
+            sizes,
         )
-        class_weight, shift = _row(class_weight_at, load(sizes, 3)), _row(shift_at, load(sizes, 4))
-        factor, values, grad = (
-            _row(factor_at, load(sizes, 5)),
-            _row(values_at, load(sizes, 6)),
-            _row(grad_at, load(sizes, 7)),
-        )
-        lse, entropy, correct = (
-            _row(lse_at, load(sizes, 8)),
-            _row(entropy_at, load(sizes, 9)),
-            _row(correct_at, load(sizes, 10)),
-        )
-        scale, cap, smoothing, z_loss = load(numbers, 0), load(numbers, 1), load(numbers, 2), load(numbers, 3)
-        parameter, common = load(numbers, 4), load(numbers, 5)
-        margin = load(numbers, 6), load(numbers, 7), load(numbers, 8), load(numbers, 9)
-        classes, inner, width, factor_step = load(sizes, 11), load(sizes, 12), load(sizes, 13), load(sizes, 23)
-        x_steps = load(sizes, 14), load(sizes, 15), load(sizes, 16)
-        target_steps = load(sizes, 17), load(sizes, 18), load(sizes, 19)
-        grad_steps = load(sizes, 20), load(sizes, 21), load(sizes, 22)
+        scale, cap, smoothing, z_loss, parameter, common, margin = _scalars(numbers)
+        classes, inner, width = load(sizes, CLASSES_AT), load(sizes, INNER_AT), load(sizes, WIDTH_AT)
+        factor_step = load(sizes, WEIGHTED_AT)
+        x_steps, target_steps = _three(sizes, LOGIT_STEPS), _three(sizes, TARGET_STEPS)
+        grad_steps = _three(sizes, GRAD_STEPS)
         area = classes * width
         scores, costs = _row(strips_at, area), _row(past(strips_at, area), area)
         logits = _row(past(strips_at, 2 * area), area if keeps and (capped or smoothing != 0) else 0)
