@@ -402,7 +402,7 @@ def test_every_module_is_importable_and_has_the_names_it_lists(name: str) -> Non
 
 
 # Modules that another change still has to rename; the list has to be empty in the end.
-STILL_SHADOWED = {"lossary.linear"}
+STILL_SHADOWED = {"lossary.catalogue.search"}
 
 
 def public_members(package: str) -> dict[str, object]:

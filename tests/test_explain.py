@@ -1,4 +1,4 @@
-"""The blackboard: its numbers are those of the library, its steps those of the definition, its words complete."""
+"""Explanations: their numbers are those of the library, their steps those of the definition, their words complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arrays and parameters as they are written on a command line."""
+"""Parsing of arrays and parameters on the command line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 from lossary.catalogue import Loss
 from lossary.errors import ArgumentError, DataError, ParameterError, suggest
 
-# Words for an array that mean the first one or the target, whatever a loss calls them.
+# Names that mean the first array or the target, whatever their names are in a loss.
 _FIRST = ("pred", "prediction", "logits", "probs", "log_probs", "scores", "input")
 _TARGET = ("target", "targets", "labels", "label", "y")
 
@@ -32,12 +32,12 @@ def read_array(text: str, name: str) -> Any:
     """
     if text.startswith("@"):
         return _read_file(Path(os.path.expanduser(text[1:])), name)
-    plain = text.replace("，", ",").strip()  # the comma of a Chinese keyboard
+    stripped = text.replace("，", ",").strip()  # the comma of a Chinese keyboard
     shown = repr(text if len(text) <= 60 else text[:60] + "...")
     try:
-        if plain.startswith("["):
-            return _nested(plain)
-        numbers = [_number(word) for word in plain.replace(",", " ").split()]
+        if stripped.startswith("["):
+            return _nested(stripped)
+        numbers = [_number(word) for word in stripped.replace(",", " ").split()]
     except ValueError as wrong:
         raise ArgumentError(
             f"{name}: {shown} is not an array ({wrong}); write it as \"[1, 2, 3]\", '1 2 3' or @file.npy"
@@ -48,7 +48,7 @@ def read_array(text: str, name: str) -> Any:
 
 
 def _number(word: str) -> bool | int | float:
-    """Return the number of a word; a whole one stays whole while 64 bits hold it."""
+    """Return the number of a word; an integer stays one if it fits into 64 bits."""
     if word.lower() in ("true", "false"):
         return word.lower() == "true"
     return int(word) if re.fullmatch(r"[+-]?\d{1,18}", word) else float(word)
@@ -80,12 +80,14 @@ def _read_file(path: Path, name: str) -> Any:
     except OSError as wrong:
         raise DataError(f"{name}: cannot read {str(path)!r}: {wrong.strerror or 'no such file'}") from None
     except (ValueError, EOFError, UserWarning):
-        wanted = "an array of numbers written by numpy.save" if kind == ".npy" else "rows of numbers, without a header"
-        raise DataError(f"{name}: cannot read {str(path)!r}: expected {wanted}") from None
+        expected = (
+            "an array of numbers written by numpy.save" if kind == ".npy" else "rows of numbers, without a header"
+        )
+        raise DataError(f"{name}: cannot read {str(path)!r}: expected {expected}") from None
 
 
 def read_params(pairs: Iterable[str]) -> dict[str, Any]:
-    """Return parameters from ``name=value`` pairs; a value is read as Python writes it, or stays a word.
+    """Return parameters from ``name=value`` pairs; a value is a Python literal or a word.
 
     >>> read_params(["delta=2", "full=true", "reduction=[1, 2]", "power=sqrt"])
     {'delta': 2, 'full': True, 'reduction': [1, 2], 'power': 'sqrt'}
@@ -115,7 +117,7 @@ def _value(text: str, name: str) -> Any:
 
 
 def by_name(words: Iterable[str], declared: Iterable[str]) -> list[str]:
-    """Turn ``--name value value ...`` into one option each: ``--array "name=value value"`` where none is declared.
+    """Turn ``--name value value ...`` into one option each: ``--array "name=value value"`` unless it is declared.
 
     >>> by_name(["huber", "--pred", "-1", "2", "--weight", "1", "2"], {"--weight"})
     ['huber', '--array', 'pred=-1 2', '--weight', '1 2']
@@ -148,8 +150,8 @@ def _is_number(word: str) -> bool:
 def assign(loss: Loss, pairs: Iterable[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the arrays and parameters of a loss from ``name=value`` pairs.
 
-    A name that is not an array's own is understood where it can only mean one: `pred` for the first, `labels` for the
-    target.
+    Common names stand for arrays of other names where they are unambiguous: `pred` for the first array, `labels` for
+    the target.
     """
     arrays: dict[str, Any] = {}
     params: dict[str, Any] = {}
@@ -157,11 +159,11 @@ def assign(loss: Loss, pairs: Iterable[str]) -> tuple[dict[str, Any], dict[str, 
         name, _, text = pair.partition("=")
         if not text:
             raise ArgumentError(f'--{name}: nothing given; write --{name} "[1, 2, 3]"')
-        meant = array_name(loss, name)
-        if meant in arrays or name in params:
-            raise ArgumentError(f"{loss.name}: {meant or name} is given twice, the second time as --{name}")
-        if meant is not None:
-            arrays[meant] = read_array(text, meant)
+        argument = array_name(loss, name)
+        if argument in arrays or name in params:
+            raise ArgumentError(f"{loss.name}: {argument or name} is given twice, the second time as --{name}")
+        if argument is not None:
+            arrays[argument] = read_array(text, argument)
         elif name in loss.defaults:
             params[name] = _value(text, name)
         else:
@@ -176,7 +178,7 @@ def assign(loss: Loss, pairs: Iterable[str]) -> tuple[dict[str, Any], dict[str, 
 
 
 def array_name(loss: Loss, name: str) -> str | None:
-    """Return which array of a loss a name on the command line means."""
+    """Return the array of a loss that a name on the command line stands for; None if there is none."""
     if name in loss.arguments:
         return name
     if name in _FIRST:

@@ -54,7 +54,7 @@ def register(app: typer.Typer) -> None:
 
 
 def language(lang: str) -> Lang:
-    """Return the language asked for, or say which there are."""
+    """Return a language, or raise `ParameterError` with those that exist."""
     if lang not in LANGS:
         raise ParameterError(f"--lang: got {lang!r}, expected one of {', '.join(LANGS)}{suggest(lang, LANGS)}")
     return "zh" if lang == "zh" else "en"
@@ -72,8 +72,7 @@ def list_losses(
 ) -> None:
     """List the losses, best match first if searched.
 
-    Other names of a loss stand behind its summary. In a terminal each loss is one line, cut to fit; in a pipe the lines
-    are whole.
+    Aliases of a loss follow its summary. In a terminal each loss is one line, cut to fit; in a pipe lines are not cut.
 
     Examples:
 
@@ -90,8 +89,8 @@ def list_losses(
     facts = ("name", "family", "input", "target", "summary") if console.width >= 110 else ("name", "input", "summary")
     rows = [[phrase(heading, tongue) for heading in facts]]
     for loss in found:
-        told = _facts(loss, tongue)
-        rows.append([_words(told[f] or "-", tongue) if f in _WORDS else told[f] for f in facts])
+        facts_of = _facts(loss, tongue)
+        rows.append([_words(facts_of[f] or "-", tongue) if f in _WORDS else facts_of[f] for f in facts])
         if loss.aliases:
             rows[-1][-1] += f" ({', '.join(loss.aliases)})"
     widths = [max(width(row[i]) for row in rows) for i in range(len(facts) - 1)]
@@ -117,22 +116,26 @@ def _words(text: str, lang: Lang) -> str:
 
 def _selected(family: str | None, task: str | None, words: str | None) -> list[str]:
     families = list(dict.fromkeys(get(name).family for name in names()))
-    family, task = _understood("family", family, families), _understood("task", task, list(TASKS))
+    family, task = _parsed_word("family", family, families), _parsed_word("task", task, list(TASKS))
     found = names() if not words else ranked(words, texts) if is_chinese(words) else search(words)
     kept = [n for n in found if family in (None, get(n).family) and (task is None or task in get(n).tasks)]
     if not kept:
         vocabulary = {word for n in names() for word in (n, *get(n).aliases, *n.split("_"))}
         asked = {"family": family, "task": task, "search": words}
-        said = ", ".join(f"{k} {v!r}" for k, v in asked.items() if v)
-        raise UnknownLossError(f"no loss with {said}{suggest(words or '', vocabulary) or '; leave one of them out'}")
+        criteria = ", ".join(f"{k} {v!r}" for k, v in asked.items() if v)
+        raise UnknownLossError(
+            f"no loss with {criteria}{suggest(words or '', vocabulary) or '; leave one of them out'}"
+        )
     return kept
 
 
-def _understood(what: str, given: str | None, known: Sequence[str]) -> str | None:
-    """Return a family or a task that was given as the tables print it, in either language."""
+def _parsed_word(what: str, given: str | None, known: Sequence[str]) -> str | None:
+    """Return a family or a task from its word in either language; None for none."""
+    if given is None or given in known:
+        return given
     printed = {fact(word, "zh"): word for word in known} | {word: word for word in known}
-    if given is None or given in printed:
-        return printed.get(given or "")
+    if given in printed:
+        return printed[given]
     hint = suggest(given, printed) or f"; there are {', '.join(known)}"
     raise UnknownLossError(f'unknown {what} "{given}"{hint}')
 
@@ -191,19 +194,19 @@ def show(
     loss = loss.bind(**params) if params else loss
     console = output()
     drawing = _drawing(console, loss, plot, tongue) if plot is not None or not no_plot else ""
-    _say(console, Text.assemble((loss.name, "bold cyan"), f"  {summary(loss, tongue)}"))
+    _print(console, Text.assemble((loss.name, "bold cyan"), f"  {summary(loss, tongue)}"))
     for heading, lines in _page(loss, tongue):
         if lines:
             console.print(Text(f"\n{phrase(heading, tongue)}", style="bold"))
             for line in lines:
                 text = line.lstrip()
-                _say(console, Text(text), indent=2 + len(line) - len(text))
+                _print(console, Text(text), indent=2 + len(line) - len(text))
     if drawing:
         console.print(Text.from_ansi(f"\n{drawing}"), soft_wrap=True)
 
 
-def _say(console: Console, text: Text, indent: int = 0) -> None:
-    """Print a paragraph with every line of it indented, and none longer than its words."""
+def _print(console: Console, text: Text, indent: int = 0) -> None:
+    """Print a wrapped paragraph with every line indented."""
     for line in text.wrap(console, max(console.width - indent, 10)):
         line.rstrip()
         console.print(Text(" " * indent) + line, soft_wrap=True)
@@ -220,7 +223,7 @@ def _drawing(console: Console, loss: Loss, file: str | None, lang: Lang) -> str:
             raise ArgumentError(f"--plot: cannot write {file!r}: {wrong.strerror}") from None
     try:
         return plots.plot(loss, width=min(console.width, 88), colour=console.color_system is not None, lang=lang)
-    except LossaryError as refusal:  # a page is still a page without its curve
+    except LossaryError as refusal:  # the page is printed without its curve
         return str(refusal)
 
 
@@ -242,13 +245,13 @@ def _page(loss: Loss, lang: Lang) -> Iterable[tuple[str, list[str]]]:
 
 
 def _definition(loss: Loss) -> list[str]:
-    """Return the expressions of the definition, as it computes them for usual arguments."""
+    """Return the expressions of the definition, as it computes them on random arguments."""
     classes = next((len(v) for k, v in loss.bound.items() if np.ndim(v) and loss.parameter_domains[k][1]), 4)
     arrays = random_arrays(loss, np.random.default_rng(0), sizes={"c": classes})
-    with lossary.checks("shapes"):  # the example is ours, drawn for its shapes, and is no batch to learn from
-        board = lossary.explain(loss, *arrays, reduction="none")
+    with lossary.checks("shapes"):  # random arrays are no misuse
+        explanation = lossary.explain(loss, *arrays, reduction="none")
     lines: list[str] = []
-    for section in board.sections:
+    for section in explanation.sections:
         if section.key in ("coupling", "steps", "value", "gradient", "hessian"):
             lines += [line for step in section.steps for line in _expressions(step)]
     return lines
@@ -301,7 +304,7 @@ def _notes(loss: Loss) -> list[str]:
 
 
 def related(loss: Loss, most: int = 6) -> list[str]:
-    """Return losses a reader of this one may want: those its text names, then those like it."""
+    """Return related losses: those that the docstring names, then those of the same family and signature."""
     everything = [n for n in names() if n != loss.name]
     named = [n for n in everything if re.search(rf"`{n}\b", loss.doc)]
     alike = [n for n in everything if (get(n).family, get(n).signature) == (loss.family, loss.signature)]
@@ -312,10 +315,10 @@ def related(loss: Loss, most: int = 6) -> list[str]:
 
 
 class ArraysByName(TyperCommand):
-    """A command that takes any ``--name`` with an array behind it, quoted or not."""
+    """A command with an option ``--name`` for every array, whose numbers need no quotes."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read ``--pred 1 2 3`` as ``--array "pred=1 2 3"`` before the declared options are looked for."""
+        """Parse ``--pred 1 2 3`` as ``--array "pred=1 2 3"``."""
         declared = {option for param in self.params for option in param.opts} | set(ctx.help_option_names)
         return super().parse_args(ctx, by_name(args, declared))
 
@@ -327,15 +330,15 @@ def explain(
     ] = None,
     param: Annotated[list[str] | None, _PARAM] = None,
     weight: Annotated[str | None, typer.Option(metavar="ARRAY", help="Numbers >= 0, one per example.")] = None,
-    mask: Annotated[str | None, typer.Option(metavar="ARRAY", help="True (or 1) where an example counts.")] = None,
+    mask: Annotated[str | None, typer.Option(metavar="ARRAY", help="True (or 1) for examples that are kept.")] = None,
     reduction: Annotated[str, typer.Option(metavar="mean|sum|none", help="How examples become one number.")] = "mean",
     denominator: Annotated[float | None, typer.Option(help="What a mean divides by, if not the weights.")] = None,
     lang: Annotated[str, _LANG] = "en",
 ) -> None:
-    """Work a loss out on the blackboard: every quantity with its name, its expression and its numbers.
+    """Work out a loss step by step: every quantity with its name, its expression and its numbers.
 
-    The arrays are given under their names: --pred, --logits, --target, --labels ... as JSON, as numbers, or as
-    @file.npy or @file.csv. `lossary show NAME` lists the names a loss knows.
+    Arrays are named options: --pred, --logits, --target, --labels ... as JSON, as numbers, or as @file.npy or
+    @file.csv. `lossary show NAME` lists the arguments of a loss.
 
     Examples:
 
@@ -354,8 +357,8 @@ def explain(
         if key not in loss.defaults and (key in _OPTIONS or key in loss.arguments):
             raise ArgumentError(f"--param: {key} is no parameter of {loss.name}; write --{key} instead")
     loss = loss.bind(**params, **fixed) if params or fixed else loss
-    with np.errstate(all="ignore"):  # what became infinite stands on the board
-        board = lossary.explain(
+    with np.errstate(all="ignore"):  # infinities are shown
+        explanation = lossary.explain(
             loss,
             **arrays,
             weight=None if weight is None else read_array(weight, "weight"),
@@ -365,8 +368,8 @@ def explain(
             lang=tongue,
         )
     console = output()
-    headings = {section.title for section in board.sections}
-    for line in str(board).splitlines():
+    headings = {section.title for section in explanation.sections}
+    for line in str(explanation).splitlines():
         console.print(Text(line, style="bold" if line in headings else ""), soft_wrap=True)
 
 
@@ -381,10 +384,10 @@ def check(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random inputs.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print the outcomes as JSON.")] = False,
 ) -> None:
-    """Hold gradients and Hessians against finite differences, on random inputs drawn from each loss's domains.
+    """Check gradients and Hessians against finite differences, on random inputs from each loss's domains.
 
-    Parameters are at their defaults, at the ends of their ranges and at their special values, and drawn. A line of a
-    definition that none of this runs is told, too. Leaves with exit code 1 if any derivative is wrong.
+    Parameters are at their defaults, at the ends of their ranges, at their special values, and random. Lines of a
+    definition that none of this executes are listed. The exit code is 1 if any derivative is wrong.
 
     Examples:
 

@@ -1,4 +1,4 @@
-"""The command ``diagnose``: what is wrong with arrays that a loss was, or will be, called on."""
+"""The command ``diagnose``: findings about the arrays of one call of a loss."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ def diagnose(
     ] = None,
     param: Annotated[list[str] | None, _PARAM] = None,
     weight: Annotated[str | None, typer.Option(metavar="ARRAY", help="Numbers >= 0, one per example.")] = None,
-    mask: Annotated[str | None, typer.Option(metavar="ARRAY", help="True (or 1) where an example counts.")] = None,
+    mask: Annotated[str | None, typer.Option(metavar="ARRAY", help="True (or 1) for examples that are kept.")] = None,
     save: Annotated[str | None, typer.Option(metavar="FILE", help="Write a page (.html) or the data (.json).")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the data as JSON.")] = False,
     lang: Annotated[str, _LANG] = "en",
 ) -> None:
-    """Tell what is wrong with a call of a loss, or what is known about it if nothing is.
+    """Show what is wrong with a call of a loss, or its main statistics if nothing is.
 
-    Findings (probabilities for logits, labels that count from 1, ...); the first quantity that became infinite or NaN,
-    in which example and from which numbers; the largest values; gradients that are dead; classes and their weights; and
-    what a constant would score. Arrays are given as files in the order of the definition, or under their names as for
-    `lossary explain`. Leaves with exit code 1 if anything is wrong.
+    Findings (probabilities for logits, labels that start at 1, ...); the first quantity that became infinite or NaN,
+    with its example and numbers; the largest values; dead gradients; classes and their weights; and the score of a
+    constant. Arrays are files in the order of the definition, or named as for `lossary explain`. The exit code is 1 if
+    anything is wrong.
 
     Examples:
 

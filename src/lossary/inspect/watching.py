@@ -1,8 +1,8 @@
-"""Following a training run: what a loss did step by step, what went wrong, and the batch with which it went wrong.
+"""Monitoring of a training run: the loss by step, events such as NaN or a plateau, and the batch that caused a NaN.
 
-A `Watch` is told of each step and keeps little: numbers of the loss and its terms, the length of the gradient every so
-often, and what happened. Numbers on a device are not waited for; they are read together, once in an interval. A watch
-never ends the run that it follows: what it cannot keep is reported once, as an event and a warning, and left out.
+A `Watch` gets each step and keeps little: the loss and its terms, the norm of the gradient every few steps, and
+events. It does not synchronise with a device at each step; numbers on a device are read together, once per interval. A
+watch never ends the run that it monitors: what it cannot keep is reported once, as an event and a warning.
 
 >>> import math, lossary
 >>> w = lossary.watch()
@@ -33,17 +33,17 @@ from lossary.backends.registry import differentiates, namespace, to_numpy
 from lossary.errors import ArgumentError, ParameterError
 from lossary.toolkit.sum_result import WeightedSum
 
-_POINTS = 4096  # of a series that is drawn; older steps are thinned out
+_POINTS = 4096  # at most so many points of a series are kept; older steps are thinned out
 _KEPT_EVENTS = 200
 
 
 @dataclass(frozen=True, eq=False)
 class Event:
-    """Something that happened at a step.
+    """An event at a step.
 
-    `kind` is ``"not finite"``, ``"plateau"``, ``"divergence"`` or ``"collapse"``, or ``"skipped"`` for what the watch
-    was given and could not keep. `batch` is the batch of a step that was not finite, as it was given, for replay;
-    `file` is where it was written.
+    `kind` is ``"not finite"``, ``"plateau"``, ``"divergence"`` or ``"collapse"``, or ``"skipped"`` for an argument that
+    the watch could not keep. `batch` is the batch of a step that was not finite, as it was passed, for replay; `file`
+    is the file it was written to.
     """
 
     kind: str
@@ -58,7 +58,7 @@ class Event:
 
 @dataclass
 class _Series:
-    """Numbers by step, thinned to at most so many: every second one goes when there are too many."""
+    """Numbers by step; every second one is dropped when there are more than `_POINTS`."""
 
     steps: list[int] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
@@ -67,7 +67,7 @@ class _Series:
 
     def add(self, step: int, value: float) -> None:
         self.latest = value
-        # What is not finite is an event, and stays however thin the series gets.
+        # A number that is not finite belongs to an event and is never dropped.
         if step % self.every and math.isfinite(value):
             return
         self.steps.append(step)
@@ -85,10 +85,10 @@ class _Series:
 
 
 class Watch:
-    """Follows a training run; made by `lossary.watch`, which says what its settings are.
+    """Monitors a training run; made by `lossary.watch`, which documents the settings.
 
-    Call `step` once for each step; leave the ``with`` block, or call `close`, to write the page. As a callback it is
-    called by `lossary.training.fit` with each epoch, and by trainers of Lightning's kind through their hooks.
+    Call `step` once for each step; leave the ``with`` block, or call `close`, to write the page. It is also a callback
+    for `lossary.training.fit`, and for trainers with Lightning's hooks.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Watch:
         self.count = 0
         self.seconds = 0.0
         self._series: dict[str, _Series] = {}
-        self._waiting: list[tuple[int, str, Any]] = []  # numbers on a device, not read yet
+        self._pending: list[tuple[int, str, Any]] = []  # numbers on a device, not read yet
         self._batches: deque[tuple[int, Any]] = deque(maxlen=max(interval, 1))
         self._trend = _Trend(plateau)
         self._idle = 0
@@ -112,18 +112,18 @@ class Watch:
 
     @contextmanager
     def _guard(self, what: str) -> Iterator[None]:
-        """Let no failure inside end the run: say once what is left out, and go on. An interrupt passes."""
+        """Report a failure inside once, and go on with the run; interrupts are not caught."""
         try:
             yield
         except Exception as failure:
             if what not in self._skipped:
                 self._skipped.add(what)
-                with suppress(Exception):  # an exception may fail to say what it is, a warning may be made an error
+                with suppress(Exception):  # the text of an exception may fail, a warning may be an error
                     sentence = f"{what} was left out: {_reason(failure)}"
                     self.events.append(Event("skipped", max(self.count - 1, 0), sentence))
                     warnings.warn(f"lossary.watch: {sentence}", RuntimeWarning, stacklevel=4)
 
-    # -- a plain loop
+    # -- a training loop
 
     def step(
         self,
@@ -137,7 +137,7 @@ class Watch:
         batch: Any = None,
         active: Any = None,
     ) -> None:
-        """Take note of one step, after its backward pass and before the optimiser moves anything.
+        """Record one step, after its backward pass and before the optimiser's step.
 
         Parameters
         ----------
@@ -146,75 +146,75 @@ class Watch:
         model: a module whose parameters' gradients are measured (anything with `parameters`).
         params: instead, the parameters themselves (anything with `grad`).
         grads: instead, the gradients themselves.
-        grad_norm: instead, the Euclidean length of the whole gradient, such as `clip_grad_norm_` returns.
-        batch: what went into the step, kept where a number is not finite; it is not copied.
-        active: the share of examples, or triplets, that still have a loss above 0; or their losses.
+        grad_norm: instead, the Euclidean norm of all gradients, such as `clip_grad_norm_` returns.
+        batch: the inputs of the step, kept if a number is not finite; it is not copied.
+        active: the share of examples, or triplets, with a loss above 0; or their losses.
         """
         began = time.perf_counter()
         number = self.count
         self.count += 1
         if batch is not None:
             self._batches.append((number, batch))
-        self._note(number, "loss", lambda: loss)
+        self._record(number, "loss", lambda: loss)
         with self._guard("terms"):
             for name, value in (terms or {}).items():
-                self._note(number, f"term {name}", lambda value=value: value)  # type: ignore[misc]
+                self._record(number, f"term {name}", lambda value=value: value)  # type: ignore[misc]
         if active is not None:
-            self._note(number, "active", lambda: _share(active))
+            self._record(number, "active", lambda: _share(active))
         if grad_norm is not None:
-            self._note(number, "gradient", lambda: grad_norm)
+            self._record(number, "gradient", lambda: grad_norm)
         elif number % self.gradients == 0:
-            self._note(number, "gradient", lambda: _length(_gradients(model, params, grads)), optional=True)
-        if self._waiting and number - self._waiting[0][0] >= self.interval - 1:
+            self._record(number, "gradient", lambda: _norm_of(_gradients(model, params, grads)), optional=True)
+        if self._pending and number - self._pending[0][0] >= self.interval - 1:
             self._read()
         self.seconds += time.perf_counter() - began
 
-    def _note(self, number: int, name: str, given: Callable[[], Any], optional: bool = False) -> None:
-        """Take a number now where that is free, later where it is on a device."""
+    def _record(self, number: int, name: str, get: Callable[[], Any], optional: bool = False) -> None:
+        """Record a number: now if reading it is free, at the end of the interval if it is on a device."""
         with self._guard(name):
-            value = given()
+            value = get()
             value = value.total if isinstance(value, WeightedSum) else value
             if value is None and optional:
                 return
             if _on_device(value):
-                self._waiting.append((number, name, _single(value.detach())))
+                self._pending.append((number, name, _single(value.detach())))
             else:
                 self._take(number, name, _number(value))
 
     def _read(self) -> None:
-        """Read what is waiting on a device, in one transfer."""
-        waiting, self._waiting = self._waiting, []
-        if not waiting:
+        """Read the pending numbers, with one transfer per device."""
+        pending, self._pending = self._pending, []
+        if not pending:
             return
         with self._guard("numbers on a device"):
             by_device: dict[Any, list[int]] = {}
-            for at, (_, _, value) in enumerate(waiting):
+            for at, (_, _, value) in enumerate(pending):
                 by_device.setdefault(value.device, []).append(at)
             read: dict[int, float] = {}
             for entries in by_device.values():
-                held = [waiting[at][2].reshape(1) for at in entries]
+                held = [pending[at][2].reshape(1) for at in entries]
                 read |= zip(entries, map(float, to_numpy(namespace(held[0]).concat(held, axis=0))), strict=True)
-            for at, (number, name, _) in enumerate(waiting):
+            for at, (number, name, _) in enumerate(pending):
                 self._take(number, name, read[at])
 
     def _take(self, number: int, name: str, value: float) -> None:
         self._series.setdefault(name, _Series()).add(number, value)
         if not math.isfinite(value):
-            self._lost(number, name, value)
+            self._not_finite(number, name, value)
         elif name == "loss":
-            said = self._trend.add(value)
-            if said:
-                self._happened(Event(said[0], number, said[1]))
+            found = self._trend.add(value)
+            if found:
+                self._add_event(Event(found[0], number, found[1]))
         elif name == "active":
             self._idle = 0 if value > 0 else self._idle + 1
             if self._idle == 50:
                 what = "no example has had a loss above 0 for 50 steps: all is learned, or the examples are too easy"
-                self._happened(Event("collapse", number, what))
+                self._add_event(Event("collapse", number, what))
 
-    def _lost(self, number: int, name: str, value: float) -> None:
-        """A number is not finite: keep the batch of its step, once for each run of bad steps."""
-        goes_on, self._bad = number - self._bad <= 1, number
-        if goes_on:
+    def _not_finite(self, number: int, name: str, value: float) -> None:
+        """Record that a number is not finite, with the batch of its step, once for consecutive such steps."""
+        continues, self._bad = number - self._bad <= 1, number
+        if continues:
             return
         batch = next((b for at, b in self._batches if at == number), None)
         what = {"loss": "the loss", "gradient": "the gradient"}.get(name, name)
@@ -225,10 +225,10 @@ class Watch:
             file = self._write(number, batch)
         else:
             batch = None
-        self._happened(Event("not finite", number, sentence, batch, file))
+        self._add_event(Event("not finite", number, sentence, batch, file))
 
     def _write(self, number: int, batch: Any) -> str | None:
-        """Write a batch of arrays beside the page, ready for ``lossary diagnose``; None where there is no page."""
+        """Write a batch of arrays next to the page, for ``lossary diagnose``; return None if there is no page."""
         if self.path is None:
             return None
         arrays: dict[str, Any] = {}
@@ -243,14 +243,14 @@ class Watch:
                 return str(file)
         return None
 
-    def _happened(self, event: Event) -> None:
+    def _add_event(self, event: Event) -> None:
         if len(self.events) < _KEPT_EVENTS:
             self.events.append(event)
 
     # -- reading it
 
     def history(self, name: str = "loss") -> tuple[list[int], list[float]]:
-        """Return steps and numbers of ``"loss"``, ``"gradient"``, ``"active"`` or ``"term NAME"``, as they are kept."""
+        """Return the recorded steps and numbers of ``"loss"``, ``"gradient"``, ``"active"`` or ``"term NAME"``."""
         self._read()
         found = self._series.get(name, _Series())
         return list(found.steps), list(found.values)
@@ -262,13 +262,13 @@ class Watch:
         return list(self._series)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the run as plain data; numbers that are not finite are given as text."""
-        told = {}
+        """Return the run as plain data; numbers that are not finite become text."""
+        series = {}
         for name in self.names:
             steps, values = self.history(name)
-            told[name] = {"steps": steps, "values": [v if math.isfinite(v) else str(v) for v in values]}
-        happened = [{"kind": e.kind, "step": e.step, "sentence": e.sentence, "file": e.file} for e in self.events]
-        return {"title": self.title, "steps": self.count, "events": happened, "series": told}
+            series[name] = {"steps": steps, "values": [v if math.isfinite(v) else str(v) for v in values]}
+        events = [{"kind": e.kind, "step": e.step, "sentence": e.sentence, "file": e.file} for e in self.events]
+        return {"title": self.title, "steps": self.count, "events": events, "series": series}
 
     def to_html(self) -> str:
         """Return the run as one page that needs nothing else, not even a network. Needs the app extra."""
@@ -300,9 +300,9 @@ class Watch:
         save_text(path, json.dumps(self.to_dict()) if Path(path).suffix == ".json" else self.to_html())
 
     def close(self) -> None:
-        """Read what is still on a device, and write the page if there is a path.
+        """Read the pending numbers, and write the page if there is a path.
 
-        A page that cannot be written is reported as everything else is; `save` raises instead.
+        A page that cannot be written is reported as an event; `save` raises instead.
         """
         self._read()
         with self._guard("the page"):
@@ -318,30 +318,30 @@ class Watch:
     # -- the callback of `lossary.training.fit`
 
     def __call__(self, epoch: Any) -> None:
-        """Take note of an `Epoch`: its loss, validation loss and penalty as terms, and the length of its gradient."""
+        """Record an `Epoch`: its loss, validation loss and penalty as terms, and the norm of its gradient."""
         with self._guard("the epoch"):
             terms = {name: v for name in ("validation", "penalty") if (v := getattr(epoch, name, None)) is not None}
             self.step(loss=epoch.loss, terms=terms, grad_norm=epoch.gradient_norm)
 
-    # -- hooks as Lightning's trainers call them: by name, whatever the class
+    # -- hooks that Lightning's trainers call by name
 
     state_key = "lossary.watch"
 
     def on_after_backward(self, trainer: Any, module: Any) -> None:
-        """Measure the gradients, where this step is one at which they are measured."""
+        """Measure the gradients, if they are measured at this step."""
         if self.count % self.gradients == 0:
             with self._guard("gradient"):
-                self._norm = _length(_gradients(module, None, None))
+                self._norm = _norm_of(_gradients(module, None, None))
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int = 0) -> None:
-        """Take note of a step: `outputs` is the loss, or a mapping with ``"loss"`` and perhaps its terms."""
+        """Record a step: `outputs` is the loss, or a mapping with ``"loss"`` and perhaps its terms."""
         norm, self._norm = self._norm, None
         with self._guard("the outputs"):
             loss, terms = outputs, {}
             if isinstance(outputs, Mapping):
                 loss = outputs.get("loss")
                 terms = {k: v for k, v in outputs.items() if k != "loss" and _scalar(v)}
-            if loss is not None:  # the trainer skips a batch so
+            if loss is not None:  # None means that the trainer skips the batch
                 self.step(loss=loss, terms=terms, grad_norm=norm, batch=batch)
 
     def on_train_end(self, trainer: Any, module: Any) -> None:
@@ -349,18 +349,18 @@ class Watch:
         self.close()
 
     def on_exception(self, trainer: Any, module: Any, exception: BaseException) -> None:
-        """Write the page: a run that breaks off is the one to look at."""
+        """Write the page of a run that failed."""
         self.close()
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing to carry on with."""
+        """Return nothing: a watch does not continue over a checkpoint."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing to carry on with."""
+        """Ignore the state of a checkpoint."""
 
     def __getattr__(self, name: str) -> Callable[..., None]:
-        # A trainer calls every hook of a callback; those that say nothing here do nothing.
+        # A trainer calls every hook of a callback; those that are not defined here do nothing.
         if name.startswith("on_") or name in ("setup", "teardown"):
             return lambda *args, **kwargs: None
         raise AttributeError(f"a watch has no attribute {name!r}")
@@ -375,20 +375,21 @@ def watch(
     keep: int = 4,
     title: str = "Training run",
 ) -> Watch:
-    """Return a `Watch`: it follows a training run and writes one page about it that needs no network.
+    """Return a `Watch`: it monitors a training run and writes one page about it that needs no network.
 
-    Told are the loss and its terms by step, the length of the gradient, every step at which a number was not finite,
-    with its batch, a loss that no longer falls or rises beyond where it began, and triplets that are all inactive.
+    The page shows the loss and its terms by step, the norm of the gradient, every step at which a number was not
+    finite, with its batch, a loss that no longer falls or rises above its start, and triplets that are all inactive.
 
     Parameters
     ----------
-    path: the page that is written at the end (``.html``, or ``.json`` for the data), batches beside it; None for none.
-    interval: numbers on a device are read together, once in so many steps; never more often is a device waited for. The
-        batches of so many steps are held on to, for the one among them that went wrong.
-    gradients: the length of the gradient is measured once in so many steps.
-    plateau: steps without progress after which a plateau is told.
-    keep: how many batches of steps that were not finite are kept, and written as ``.npz`` where there is a path. Such a
-        file goes into ``lossary diagnose LOSS FILE``.
+    path: the page that is written at the end (``.html``, or ``.json`` for the data), with batches next to it; None for
+        no page.
+    interval: number of steps after which pending numbers on a device are read together; the watch synchronises with a
+        device no more often. The batches of so many steps are held, in case a number of theirs is not finite.
+    gradients: number of steps after which the norm of the gradient is measured.
+    plateau: number of steps without progress that make a plateau.
+    keep: how many batches of steps that were not finite are kept, and written as ``.npz`` if there is a path. Such a
+        file is an argument of ``lossary diagnose LOSS FILE``.
     title: the heading of the page.
 
     >>> import numpy as np, lossary
@@ -401,9 +402,9 @@ def watch(
     """
     for name, given in (("interval", interval), ("gradients", gradients), ("plateau", plateau)):
         if not (isinstance(given, int) and given >= 1):
-            raise ParameterError(f"{name}: got {given!r}, expected a whole number of steps >= 1")
+            raise ParameterError(f"{name}: got {given!r}, expected an integer >= 1, in steps")
     if not (isinstance(keep, int) and keep >= 0):
-        raise ParameterError(f"keep: got {keep!r}, expected a whole number of batches >= 0")
+        raise ParameterError(f"keep: got {keep!r}, expected an integer >= 0")
     return Watch(path, interval, gradients, plateau, keep, title)
 
 
@@ -411,13 +412,13 @@ def watch(
 
 
 class _Trend:
-    """Whether a loss still falls, by a running mean; told once for each plateau and each divergence."""
+    """Detects, by a running mean, that a loss no longer falls or diverges; once for each plateau and divergence."""
 
     def __init__(self, patience: int) -> None:
         self._patience = patience
         self._mean = self._first = self._best = math.nan
         self._count = self._since = self._above = 0
-        self._told_plateau = self._told_divergence = False
+        self._reported_plateau = self._reported_divergence = False
 
     def add(self, value: float) -> tuple[str, str] | None:
         """Take the next loss; return the kind of an event and its sentence, or None."""
@@ -431,37 +432,37 @@ class _Trend:
         gained = self._first - self._best
         if self._mean < self._best - max(1e-3 * abs(self._best), 1e-2 * gained / max(self._patience, 1)):
             self._best, self._since = self._mean, 0
-            self._told_plateau = self._told_divergence = False
+            self._reported_plateau = self._reported_divergence = False
         else:
             self._since += 1
-        return self._diverging() or self._resting()
+        return self._divergence() or self._stagnation()
 
-    def _diverging(self) -> tuple[str, str] | None:
+    def _divergence(self) -> tuple[str, str] | None:
         reach = self._first + 0.5 * abs(self._first) + 1e-9
         self._above = self._above + 1 if self._mean > reach else 0
-        if self._above != 20 or self._told_divergence:
+        if self._above != 20 or self._reported_divergence:
             return None
-        self._told_divergence = True
+        self._reported_divergence = True
         return "divergence", (
-            f"the loss has risen to {self._mean:.4g} (running mean), beyond the {self._first:.4g} it began with; its "
-            f"best was {self._best:.4g}. Lower the learning rate, or look at the last batches"
+            f"the loss has risen to {self._mean:.4g} (running mean), above its start of {self._first:.4g}; its "
+            f"best was {self._best:.4g}. Lower the learning rate, or inspect the last batches"
         )
 
-    def _resting(self) -> tuple[str, str] | None:
-        if self._since < self._patience or self._told_plateau:
+    def _stagnation(self) -> tuple[str, str] | None:
+        if self._since < self._patience or self._reported_plateau:
             return None
-        self._told_plateau = True
+        self._reported_plateau = True
         return "plateau", (
-            f"the loss has not fallen below {self._best:.4g} (running mean) for {self._patience} steps. Compare it "
-            "with what trivial predictors score and with the least its targets allow: lossary.diagnose tells both"
+            f"the loss has not fallen below {self._best:.4g} (running mean) for {self._patience} steps. "
+            "lossary.diagnose compares it with trivial predictors and with the least that its targets allow"
         )
 
 
-# --- what a step is given -------------------------------------------------------------------------------------------
+# --- the arguments of a step ----------------------------------------------------------------------------------------
 
 
 def _reason(failure: Exception) -> str:
-    """Return the first line of what an exception says, and its kind where it is not one of ours."""
+    """Return the first line of an exception's text, with its type unless it is an error of this package."""
     text = str(failure).split("\n", 1)[0] or "no reason given"
     return text if isinstance(failure, ArgumentError) else f"{type(failure).__name__}: {text}"
 
@@ -472,7 +473,7 @@ def _on_device(value: Any) -> bool:
 
 
 def _single(value: Any) -> Any:
-    """Return an array of one number as it is; what is no such array is refused, without reading it."""
+    """Return an array of one number as it is; raise `ArgumentError` for any other, without reading it."""
     if math.prod(value.shape) != 1:
         raise ArgumentError(f"got shape {tuple(value.shape)}, expected one number, such as the mean")
     if "complex" in str(value.dtype):
@@ -481,7 +482,7 @@ def _single(value: Any) -> Any:
 
 
 def _number(value: Any) -> float:
-    """Return what was given as a number, NaN and infinities included."""
+    """Return an argument as a number, NaN and infinities included."""
     if value is None:
         raise ArgumentError("got None, expected a number")
     read = to_numpy(value)
@@ -497,30 +498,30 @@ def _scalar(value: Any) -> bool:
 
 
 def _share(active: Any) -> Any:
-    """Return the share of losses above 0, or the share that was given."""
+    """Return the share of losses above 0, or a share as it is."""
     size = math.prod(getattr(active, "shape", ()))
     return (active > 0).sum() / size if size > 1 else active
 
 
 def _gradients(model: Any, params: Iterable[Any] | None, grads: Iterable[Any] | None) -> list[Any]:
-    """Return the gradients there are."""
+    """Return the gradients that exist."""
     if grads is not None:
         return [g for g in grads if g is not None]
     if params is None and model is not None:
-        held = getattr(model, "parameters", None)
-        if held is None:
+        parameters = getattr(model, "parameters", None)
+        if parameters is None:
             raise ArgumentError(f"model: got {type(model).__name__}, expected something with parameters")
-        params = held() if callable(held) else held
+        params = parameters() if callable(parameters) else parameters
     return [g for p in params or () if (g := getattr(p, "grad", None)) is not None]
 
 
-def _length(grads: list[Any]) -> Any:
-    """Return the Euclidean length of all gradients together, on the device they are on; None where there are none."""
+def _norm_of(grads: list[Any]) -> Any:
+    """Return the Euclidean norm of all gradients together, on their device; None if there are none."""
     return namespace(*grads).total_norm(grads) if grads else None
 
 
 def _named(batch: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what a batch consists of, with names: its own, or their order. No name comes twice."""
+    """Yield the arrays of a batch with unique names: its keys, or numbers."""
     if isinstance(batch, Mapping):
         known: set[str] = set()
         for at, (key, x) in enumerate(batch.items()):
@@ -542,7 +543,7 @@ def _array(x: Any) -> Any:
 
 
 def _write_arrays(file: Path, arrays: Mapping[str, Any]) -> None:
-    """Write arrays as `numpy.savez` does, whatever their names, whole or not at all."""
+    """Write arrays as `numpy.savez` does, under any names, completely or not at all."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for name, array in arrays.items():

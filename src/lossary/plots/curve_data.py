@@ -1,15 +1,15 @@
 """Curves as numbers: a loss, its gradient and its curvature sampled along the axis that is natural to it.
 
 The axis follows from the record: the residual for a regression, the margin or the logit for two classes, the
-probability of what happened, the logit of the true class of a row, the angle between embeddings. A kink or a jump is
-located to the last digit, so that a drawing shows it as what it is, not as a steep slope.
+probability of the outcome, the logit of the true class of a row, the angle between embeddings. Kinks and jumps are
+located by bisection, so that a drawing shows a jump and not a steep line.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,10 +24,10 @@ QUANTITIES = ("value", "gradient", "curvature")
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Numbers of one loss along one axis. Where a quantity jumps there is a NaN, so that a drawn line breaks.
+    """One loss sampled along one axis. A quantity is NaN where it jumps, which breaks the line of a drawing.
 
-    `gradient` is the derivative along the axis; `curvature` the second one, or None where the definition does not
-    give it. `kinks` are the places where any of them jumps.
+    `gradient` is the derivative along the axis; `curvature` the second derivative, or None if the definition has none.
+    `kinks` are the points at which any of them jumps.
     """
 
     loss: str
@@ -49,24 +49,24 @@ class Curve:
 
 @dataclass(frozen=True)
 class _Sweep:
-    """A path through the arguments: the arrays of a whole batch of examples, one for each point of the axis."""
+    """A path through the arguments: `arrays` returns a batch with one example for each point of the axis."""
 
     axis: str
     span: tuple[float, float]
     arrays: Callable[[Any], list[Any]]
-    straight: bool = True  # whether the arguments are linear in the axis
+    linear: bool = True  # whether the arguments are linear in the axis
     one_by_one: bool = False  # whether an example is a batch of its own
 
 
 def _target_at(loss: Loss) -> int | None:
-    """Return the place of the target among the arguments."""
+    """Return the position of the target among the arguments."""
     if loss.target is None or loss.coupling:
         return None
     return loss.arguments.index("target") if "target" in loss.arguments else len(loss.arguments) - 1
 
 
 def targets(loss: Loss | str) -> tuple[float | None, ...]:
-    """Return the targets worth a curve each: both classes where the axis is not their margin."""
+    """Return the targets that have a curve each: both classes if the axis is not their margin."""
     loss = get(loss)
     at = _target_at(loss)
     if at is None or loss.signatures[0].inputs[at]:
@@ -80,7 +80,7 @@ def targets(loss: Loss | str) -> tuple[float | None, ...]:
 
 
 def _typical(allowed: Domain) -> float:
-    """Return a number to hold an argument at that is not the axis."""
+    """Return a number to fix an argument at that is not the axis."""
     if allowed.kind == "set":
         return max(allowed.values)
     if allowed.kind == "count":
@@ -119,12 +119,12 @@ def _pointwise_sweep(loss: Loss, held: list[float], target: float | None) -> _Sw
     span = _span(allowed)
     shown = loss.wrt[0]
     truth = _target_at(loss)
-    sort = "" if truth is None else loss.domain(loss.arguments[truth]).text
-    if truth is not None and sort == "real" and held[truth] == 0:
+    domain = "" if truth is None else loss.domain(loss.arguments[truth]).text
+    if truth is not None and domain == "real" and held[truth] == 0:
         shown = "residual"
-    elif sort == "{-1, 1}" and target is None:
+    elif domain == "{-1, 1}" and target is None:
         shown = "margin"
-    elif truth is not None and sort not in ("{0, 1}", "[0, 1]", "{-1, 1}"):
+    elif truth is not None and domain not in ("{0, 1}", "[0, 1]", "{-1, 1}"):
         shown = f"{loss.wrt[0]} (target {held[truth]:g})"
     elif loss.input in ("logit", "probability", "distance", "parameter"):
         shown = loss.input
@@ -148,11 +148,11 @@ def _span(allowed: Domain) -> tuple[float, float]:
 
 
 def _class_sweep(loss: Loss, held: list[float], classes: int = 3) -> _Sweep:
-    """A row of classes: its first class is the true one, and the only one that moves."""
+    """A row of classes: the first class is the true one, and its entry alone varies."""
     kinds = [loss.domain(name) for name in loss.arguments]
     first = np.eye(classes)[0]
 
-    def whole(i: int, t: Any) -> Any:
+    def argument(i: int, t: Any) -> Any:
         core, kind = loss.signatures[0].inputs[i], kinds[i]
         if i == 0 and kind.kind in ("simplex", "log-simplex"):
             rows = t[:, None] * first + ((1 - t) / (classes - 1))[:, None] * (1 - first)
@@ -161,7 +161,7 @@ def _class_sweep(loss: Loss, held: list[float], classes: int = 3) -> _Sweep:
             return t[:, None] * first
         if kind.kind == "index":
             return np.zeros(len(t), dtype=int)
-        if core and kind.kind in ("simplex", "log-simplex"):  # nearly certain: certainty would cost infinity to some
+        if core and kind.kind in ("simplex", "log-simplex"):  # near certainty: certainty may have an infinite cost
             rows = np.broadcast_to(0.9 * first + 0.05 * (1 - first), (len(t), classes))
             return np.log(rows) if kind.kind == "log-simplex" else rows
         if core and i == _target_at(loss):
@@ -175,13 +175,13 @@ def _class_sweep(loss: Loss, held: list[float], classes: int = 3) -> _Sweep:
     return _Sweep(
         f"{kind} of the {truth} class",
         span,
-        lambda t: [whole(i, t) for i in range(len(kinds))],
+        lambda t: [argument(i, t) for i in range(len(kinds))],
         kinds[0].kind != "log-simplex",
     )
 
 
 def _region_sweep(loss: Loss) -> _Sweep:
-    """Rows that are compared entry by entry: every entry gives the truth the same share."""
+    """Rows that are compared entry by entry: every entry has the same agreement with the target."""
     ranks = [len(core) for core in loss.signatures[0].inputs]
     truth = np.array([1.0, 1.0, 0.0, 0.0])
     if ranks[0] == 2:
@@ -198,7 +198,7 @@ def _region_sweep(loss: Loss) -> _Sweep:
 
 
 def _sequence_sweep(loss: Loss) -> _Sweep:
-    """A short sequence that says one class throughout: its score is the same at every step, and moves."""
+    """A short sequence of one class: its score is the same at every step, and varies."""
     sizes = {"t": 3, "s": 1, "c": 3}
     true = 1  # class 0 may be the blank
 
@@ -225,35 +225,35 @@ def _around(angle: Any) -> Any:
 
 
 def _rival_sweep(loss: Loss, held: list[float]) -> _Sweep:
-    """A number that competes with a row of others: it alone moves, and the row stays as it is."""
+    """A score that competes with a row of others: it alone varies."""
     cores = loss.signatures[0].inputs
 
     def arrays(t: Any) -> list[Any]:
-        still = [np.full((len(t), 2) if core else len(t), h) for core, h in zip(cores[1:], held[1:], strict=True)]
-        return [t, *still]
+        fixed = [np.full((len(t), 2) if core else len(t), h) for core, h in zip(cores[1:], held[1:], strict=True)]
+        return [t, *fixed]
 
     return _Sweep(loss.input, _span(loss.domain(loss.arguments[0])), arrays)
 
 
 def _embedding_sweep(loss: Loss, held: list[float]) -> _Sweep:
-    """Unit vectors in the plane: the first at an angle from the second; a third, if any, opposite the second."""
+    """Unit vectors in the plane: the first at an angle from the second; a third, if any, opposite to the second."""
 
     def arrays(t: Any) -> list[Any]:
-        places = iter([_around(t), _around(0 * t), _around(0 * t + math.pi)])
+        points = iter([_around(t), _around(0 * t), _around(0 * t + math.pi)])
         cores = loss.signatures[0].inputs
-        return [next(places) if core else np.full(len(t), h) for core, h in zip(cores, held, strict=True)]
+        return [next(points) if core else np.full(len(t), h) for core, h in zip(cores, held, strict=True)]
 
-    return _Sweep("angle", (0.01, math.pi - 0.01), arrays, straight=False)
+    return _Sweep("angle", (0.01, math.pi - 0.01), arrays, linear=False)
 
 
 def _batch_sweep(loss: Loss) -> _Sweep:
-    """Two pairs on the unit circle; the first example moves from its partner to the other pair."""
+    """Two pairs on the unit circle; the first example varies from its partner to the other pair."""
 
     def arrays(t: Any) -> list[Any]:
-        still = [_around(np.full_like(t, a)) for a in (0.0, 0.9 * math.pi, 1.1 * math.pi)]
-        return [np.stack([_around(t), *still], axis=1), np.array([[0, 0, 1, 1]] * len(t))]
+        fixed = [_around(np.full_like(t, a)) for a in (0.0, 0.9 * math.pi, 1.1 * math.pi)]
+        return [np.stack([_around(t), *fixed], axis=1), np.array([[0, 0, 1, 1]] * len(t))]
 
-    return _Sweep("angle", (0.01, math.pi - 0.01), arrays, straight=False, one_by_one=True)
+    return _Sweep("angle", (0.01, math.pi - 0.01), arrays, linear=False, one_by_one=True)
 
 
 # --- the numbers ----------------------------------------------------------------------------------------------------
@@ -269,7 +269,7 @@ def curve(
 ) -> Curve:
     """Return value, gradient and curvature of a loss along its natural axis.
 
-    `target` is the target to hold, where the axis leaves one open; `span` the range of the axis, if not the usual one.
+    `target` is the target to fix, if the axis leaves one open; `span` the range of the axis, if not the default.
     """
     record = get(loss)
     if points < 8:
@@ -282,11 +282,11 @@ def curve(
     def sample(t: Any) -> list[Any]:
         return _along(record, sweep, t, params, 1e-6 * (high - low))
 
-    # An even number of points keeps round numbers, where kinks like to sit, between two of them.
+    # With an even number of points, round numbers, where many kinks are, lie between two of them.
     x = np.linspace(low, high, points + points % 2)
     found = sample(x)
     if target is None and sweep.axis == "residual" and _extent(found[0]) > 1e4:
-        return curve(loss, target=1.0, span=span, points=points, **params)  # an error relative to 0 has no size
+        return curve(loss, target=1.0, span=span, points=points, **params)  # a relative error has no scale at target 0
     kinks: list[float] = []
     for number, numbers in enumerate(found):
         for at in _jumps(numbers):
@@ -305,24 +305,24 @@ def _along(loss: Loss, sweep: _Sweep, t: Any, params: Mapping[str, Any], step: f
     arrays = sweep.arrays(t)
     behind, ahead = sweep.arrays(t - step), sweep.arrays(t + step)
     with np.errstate(all="ignore"):
-        moves = [(b - a) / (2 * step) for a, b in zip(behind, ahead, strict=True)]
+        tangents = [(b - a) / (2 * step) for a, b in zip(behind, ahead, strict=True)]
     if sweep.one_by_one:
         each = [loss.value_and_grad(*(a[i] for a in arrays), reduction="sum", **params) for i in range(len(t))]
         value, grads = np.array([float(v) for v, _ in each]), (np.stack([g for _, g in each]),)
     else:
         value, found = loss.value_and_grad(*arrays, **params)
         grads = found if isinstance(found, tuple) else (found,)
-    directions = [moves[loss.arguments.index(name)] for name in loss.wrt]
+    directions = [tangents[loss.arguments.index(name)] for name in loss.wrt]
     flat = [(_flat(g), _flat(d)) for g, d in zip(grads, directions, strict=True)]
-    slope = sum(np.where(d == 0, 0.0, g * d).sum(axis=1) for g, d in flat)
-    bend = np.full(len(t), np.nan)
+    gradient = sum(np.where(d == 0, 0.0, g * d).sum(axis=1) for g, d in flat)
+    curvature = np.full(len(t), np.nan)
     alone = sum((d != 0).sum(axis=1) for _, d in flat).max() == 1
-    if alone and sweep.straight and loss.derivatives > 1 and not sweep.one_by_one:
+    if alone and sweep.linear and loss.derivatives > 1 and not sweep.one_by_one:
         second = loss.hess(*arrays, **params)
         diagonals = second if isinstance(second, tuple) else (second,)
         parts = [(_flat(h), d) for h, (_, d) in zip(diagonals, flat, strict=True)]
-        bend = sum(np.where(d == 0, 0.0, h * d * d).sum(axis=1) for h, d in parts)
-    return [np.asarray(value, dtype=float), np.asarray(slope, dtype=float), np.asarray(bend, dtype=float)]
+        curvature = sum(np.where(d == 0, 0.0, h * d * d).sum(axis=1) for h, d in parts)
+    return [np.asarray(x, dtype=float) for x in (value, gradient, curvature)]
 
 
 def _flat(x: Any) -> Any:
@@ -347,7 +347,7 @@ def _extent(numbers: Any) -> float:
 
 
 def _located(sample: Callable[[Any], list[Any]], number: int, left: float, right: float) -> float:
-    """Return the place where a quantity jumps between two points, by halving towards the larger difference."""
+    """Return the point at which a quantity jumps, by bisection towards the larger difference."""
     for _ in range(60):
         middle = 0.5 * (left + right)
         a, m, b = sample(np.array([left, middle, right]))[number]
@@ -358,7 +358,7 @@ def _located(sample: Callable[[Any], list[Any]], number: int, left: float, right
 def _broken(
     x: Any, found: list[Any], kinks: Sequence[float], sample: Callable[[Any], list[Any]], low: float, high: float
 ) -> tuple[Any, list[Any]]:
-    """Put both sides of every kink among the points, and a NaN between them for the quantities that jump there."""
+    """Insert both sides of every kink among the points, and a NaN between them in quantities that jump there."""
     for kink in kinks:
         side = 1e-7 * (high - low)
         near = np.array([kink - side, kink, kink + side])
@@ -372,19 +372,19 @@ def _broken(
 
 
 def curves(losses: Loss | str | Sequence[Loss | str], **options: Any) -> list[Curve]:
-    """Return the curves to be drawn together: for one loss one of each target worth it, for several one each.
+    """Return the curves to be drawn together: of one loss a curve for each of `targets`, of several one each.
 
-    Losses that have different axes cannot share a drawing: `ArgumentError` says which.
+    Raises `ArgumentError` for losses with different axes.
     """
     records = [get(loss) for loss in several(losses)]
     if not records:
         raise ArgumentError("plot: no loss given")
     if len(records) == 1:
-        wanted = targets(records[0]) if options.get("target") is None else (options["target"],)
-        found = [curve(records[0], **{**options, "target": t}) for t in wanted]
+        fixed = targets(records[0]) if options.get("target") is None else (options["target"],)
+        found = [curve(records[0], **{**options, "target": t}) for t in fixed]
         if len(found) == 1:
             return found
-        return [_named(c, f"{c.label}, target {t:g}") for c, t in zip(found, wanted, strict=True)]
+        return [replace(c, label=f"{c.label}, target {t:g}") for c, t in zip(found, fixed, strict=True)]
     found = []
     for record in records:
         held = options.get("target")
@@ -397,7 +397,3 @@ def curves(losses: Loss | str | Sequence[Loss | str], **options: Any) -> list[Cu
             "draw them apart"
         )
     return found
-
-
-def _named(line: Curve, label: str) -> Curve:
-    return Curve(line.loss, label, line.axis, line.x, line.value, line.gradient, line.curvature, line.kinks)

@@ -15,10 +15,10 @@ from lossary.errors import ArgumentError, MissingExtraError
 from lossary.plots.curve_data import QUANTITIES, Curve, curves
 from lossary.text.phrases import Lang, fact, phrase
 
-# Okabe and Ito's colours, told apart with any colour vision; dashes tell them apart in print.
+# Okabe and Ito's colours, distinguishable with any colour vision, and dashes, distinguishable in print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
-_INK = "#123456"  # replaced by the reader's own text colour
+_INK = "#123456"  # replaced by the text colour of the viewer
 _CHINESE_FONTS = ("Noto Sans CJK SC", "Source Han Sans SC", "Microsoft YaHei", "PingFang SC", "WenQuanYi Micro Hei")
 _FORMATS = (".png", ".svg", ".html")
 
@@ -66,7 +66,7 @@ _AXES = ("residual", "margin", "angle")
 def drawn(
     kind: str, size: tuple[float, float], fill: Callable[[Any, str], None], fonts: Sequence[str] = ("DejaVu Sans",)
 ) -> bytes:
-    """Return a drawing as ``.png`` or ``.svg``, in the looks of all drawings here.
+    """Return a drawing as ``.png`` or ``.svg``, in the style of this package.
 
     `fill` is given the empty figure, of that size in inches, and the colour of text. Raises `MissingExtraError` where
     matplotlib is missing.
@@ -84,13 +84,13 @@ def drawn(
         "font.sans-serif": list(fonts),
     }  # fmt: skip
     with rc_context(style), warnings.catch_warnings():
-        # An SVG's letters are drawn by its reader, who has the font even if this machine has not.
+        # The letters of an SVG are drawn by its viewer, which may have a font that this machine has not.
         warnings.filterwarnings("ignore", "Glyph")
         figure = Figure(figsize=size, layout="constrained")
         fill(figure, ink)
         out = io.BytesIO()
-        plain: Any = {"Date": None, "Creator": None} if kind == ".svg" else {}
-        figure.savefig(out, format=kind[1:], dpi=160, transparent=kind == ".svg", metadata=plain)
+        metadata: Any = {"Date": None, "Creator": None} if kind == ".svg" else {}
+        figure.savefig(out, format=kind[1:], dpi=160, transparent=kind == ".svg", metadata=metadata)
     return _adaptive(out.getvalue()) if kind == ".svg" else out.getvalue()
 
 
@@ -98,7 +98,7 @@ def _picture(lines: Sequence[Curve], kind: str, lang: Lang) -> bytes:
     """Draw one panel above another for value, gradient and curvature."""
     panels = [q for q in QUANTITIES if any(line.quantity(q) is not None for line in lines)]
     fonts = _fonts(kind) if lang == "zh" else []
-    if not fonts:  # no font here has the Chinese letters
+    if not fonts:  # no installed font has Chinese characters
         lang = "en"
 
     def fill(figure: Any, ink: str) -> None:
@@ -120,17 +120,17 @@ def _picture(lines: Sequence[Curve], kind: str, lang: Lang) -> bytes:
 
 
 def _fonts(kind: str) -> list[str]:
-    """Return the fonts with Chinese letters: those that are here, or any, if the reader of the file draws them."""
+    """Return the fonts with Chinese characters: the installed ones, or any if the viewer of the file draws them."""
     try:
         from matplotlib.font_manager import fontManager
-    except ImportError:  # said by whoever draws
+    except ImportError:  # `drawn` raises the error
         return []
     installed = {font.name for font in fontManager.ttflist}
     return [font for font in _CHINESE_FONTS if font in installed or kind == ".svg"]
 
 
 def _adaptive(svg: bytes) -> bytes:
-    """Give an SVG the text colour of its surroundings, light or dark."""
+    """Make the text colour of an SVG follow the light or dark scheme of its viewer."""
     css = b"<style>svg{color:#222}@media(prefers-color-scheme:dark){svg{color:#ddd}}</style>"
     text = svg.replace(_INK.encode(), b"currentColor")
     head, tag, rest = text.partition(b"<defs>")
@@ -138,7 +138,7 @@ def _adaptive(svg: bytes) -> bytes:
 
 
 def _page(lines: Sequence[Curve], lang: Lang) -> bytes:
-    """Put the drawing into a page that needs nothing else."""
+    """Return an HTML page with the drawing inside."""
     picture = _picture(lines, ".svg", lang).decode()
     title = ", ".join(dict.fromkeys(line.loss for line in lines))
     return (
@@ -170,7 +170,7 @@ def _terminal(lines: Sequence[Curve], lang: Lang, width: int, colour: bool) -> s
     figure.plot_size(max(width, 30), max(min(width // 4, 24), 12))
     for number, (label, x, numbers) in enumerate(drawn):
         marker = "braille" if number == 0 else "xo+*#@"[(number - 1) % 6]
-        for part, (at, found) in enumerate(_pieces(x, numbers)):
+        for part, (at, found) in enumerate(_segments(x, numbers)):
             signal = figure.signal(at.tolist(), found.tolist(), marker=marker).lines()
             figure.draw(signal.label(label) if part == 0 else signal)
     text = str(figure.build())
@@ -189,8 +189,8 @@ def _title(lines: Sequence[Curve], lang: Lang) -> str:
     return phrase("{loss}: value against the {axis}", lang, loss=losses, axis=axis)
 
 
-def _pieces(x: Any, numbers: Any) -> list[tuple[Any, Any]]:
-    """Cut a curve at its NaNs and infinities."""
+def _segments(x: Any, numbers: Any) -> list[tuple[Any, Any]]:
+    """Split a curve at its NaNs and infinities."""
     good = np.isfinite(numbers)
     edges = np.flatnonzero(np.diff(good.astype(int))) + 1
     return [
