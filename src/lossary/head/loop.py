@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from lossary.catalogue import links
 from lossary.head.problem import LinearHead, LinearProblem, is_one, row_kernel
 
 
@@ -137,7 +138,11 @@ def evaluate_chunks(
 def _overwrites_logits(problem: LinearProblem) -> bool:
     """Whether a kernel writes the gradient over the logits, so that a chunk needs no memory beside them."""
     rows = problem.rows
-    return not rows.link and problem.xp.readable(problem.weight) is not None and row_kernel(rows.loss) is not None
+    return (
+        rows.activation is links.IDENTITY
+        and problem.xp.readable(problem.weight) is not None
+        and row_kernel(rows.loss) is not None
+    )
 
 
 def free_memory() -> float:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lossary import numerics
-from lossary.catalogue import Loss
-from lossary.catalogue.domains import Domain
+from lossary.catalogue import Loss, links
+from lossary.catalogue.domains import Domain, admits
 from lossary.errors import ArgumentError, DomainError
 from lossary.evaluate import checks, reduction
 from lossary.evaluate.call import Call, prepare
@@ -47,13 +47,6 @@ def off_target(loss: Loss) -> float:
 
 # --- a loss on rows of logits ----------------------------------------------------------------------------------------
 
-_LINKS = {
-    "probability": "softmax",
-    "log-probability": "log_softmax",
-    "simplex": "softmax",
-    "log-simplex": "log_softmax",
-}
-
 
 @dataclass(frozen=True)
 class RowLoss:
@@ -69,17 +62,17 @@ class RowLoss:
     outputs = 1  # numbers per row
 
     @property
-    def link(self) -> str:
-        """The function of the logits that the loss takes: ``softmax``, ``log_softmax``, or empty for the logits."""
-        return _LINKS.get(self.loss.input, "") if takes_whole_rows(self.loss) else ""
+    def activation(self) -> links.Link:
+        """The link whose inverse makes the loss's input of a row of logits: a softmax for a loss of probabilities."""
+        return _over_classes(admits(self.loss.input, ("c",))) if takes_whole_rows(self.loss) else links.IDENTITY
 
     @property
-    def teacher_link(self) -> str:
-        """The function of a teacher's logits that the loss takes as its second array."""
+    def teacher_activation(self) -> links.Link:
+        """The same for a teacher's logits and the loss's second array."""
         for alternative, signature in enumerate(self.loss.signatures):
             if signature.inputs[1] == signature.inputs[0]:
-                return _LINKS.get(self.loss.domain(self.loss.arguments[1], alternative).kind, "")
-        return ""
+                return _over_classes(self.loss.domain(self.loss.arguments[1], alternative))
+        return links.IDENTITY
 
     def arguments(self, xp: Any, logits: Any, part: LinearProblem) -> list[Any]:
         """Return the loss's arrays for some rows, all but the first."""
@@ -87,7 +80,7 @@ class RowLoss:
         for name in self.loss.arguments[1:]:
             array = part.arrays.get(f"row:{name}", part.arrays.get(f"all:{name}"))
             if array is None and part.teacher is not None:
-                array = _linked(xp, self.teacher_link, part.teacher.logits(xp, logits.dtype))
+                array = self.teacher_activation.inverse(xp, part.teacher.logits(xp, logits.dtype))
             elif not takes_whole_rows(self.loss) and array.ndim == logits.ndim - 1:
                 hit, low = xp.one_hot(xp.as_index(array)[..., None], logits), off_target(self.loss)
                 array = hit if low == 0 else hit + low * (1 - hit)
@@ -96,7 +89,7 @@ class RowLoss:
 
     def call(self, xp: Any, logits: Any, part: LinearProblem, factor: Any) -> Call:
         """Return the loss's call on rows of logits, weighted by a factor per row."""
-        given = (_linked(xp, self.link, logits), *self.arguments(xp, logits, part))
+        given = (self.activation.inverse(xp, logits), *self.arguments(xp, logits, part))
         call = prepare(self.loss, given, part.params, check=False, defer_checks=True)
         if factor is not None and not takes_whole_rows(self.loss):
             factor = xp.broadcast_to(factor[..., None], logits.shape)
@@ -105,7 +98,8 @@ class RowLoss:
     def check(self, xp: Any, logits: Any, part: LinearProblem, start: int) -> None:
         """Raise `DomainError` if logits, or targets that are whole rows, have values outside their domain."""
         for name, allowed in zip(self.loss.arguments, self.checked, strict=False):
-            array = part.arrays.get(f"row:{name}") if name != self.loss.arguments[0] else None if self.link else logits
+            own = logits if self.activation is links.IDENTITY else None
+            array = own if name == self.loss.arguments[0] else part.arrays.get(f"row:{name}")
             if array is None or array.ndim != logits.ndim:
                 continue
             try:
@@ -141,7 +135,7 @@ class RowLoss:
         (factor,) = factors
         order, whole_rows = int(gradient), takes_whole_rows(self.loss)
         call = self.call(xp, logits, part, factor)
-        if threads is not None and whole_rows and not self.link:
+        if threads is not None and whole_rows and self.activation is links.IDENTITY:
             done = _over_logits(self.loss, xp, logits, call, scale, gradient, threads)
             if done is not None:
                 values = done.values if factor is None else reduction.weigh(xp, done.values, factor)
@@ -154,8 +148,7 @@ class RowLoss:
             value, derivatives, _ = call.pull(order)
             each = reduction.weigh(xp, call.values(value), call.weights)
             derivative = call.restore(derivatives[0], _product(call.weights, scale))[at] if gradient else None
-        through_link = _gradient_through_link(xp, self.link, logits, derivative) if gradient else None
-        return (self._sum_of_row(each),), through_link
+        return (self._sum_of_row(each),), self.activation.pullback(xp, logits, derivative) if gradient else None
 
 
 @dataclass(frozen=True)
@@ -226,22 +219,9 @@ def _product(factor: Any, scale: Any) -> Any:
     return scale if factor is None else factor if is_one(scale) else factor * scale
 
 
-def _linked(xp: Any, link: str, logits: Any) -> Any:
-    """Return the link's function of logits."""
-    if not link:
-        return logits
-    log_probabilities, probabilities, _ = numerics.log_softmax(xp, logits)
-    return log_probabilities if link == "log_softmax" else probabilities
-
-
-def _gradient_through_link(xp: Any, link: str, logits: Any, grad: Any) -> Any:
-    """Return the gradient in the logits, given that in the link's function of them."""
-    if not link:
-        return grad
-    probabilities = numerics.log_softmax(xp, logits)[1]
-    if link == "log_softmax":
-        return grad - probabilities * xp.sum(grad)
-    return probabilities * (grad - xp.sum(probabilities * grad))
+def _over_classes(allowed: Domain) -> links.Link:
+    """Return the activation for an array that holds a distribution over classes in each row, else the identity."""
+    return links.activation(allowed) if allowed.kind in ("simplex", "log-simplex") else links.IDENTITY
 
 
 # --- the row kernel --------------------------------------------------------------------------------------------------
