@@ -11,19 +11,33 @@ build of a wheel, of a source archive and of an editable installation writes the
 from __future__ import annotations
 
 import ast
+import importlib.util
 import inspect
 import sys
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 
 SOURCES = Path(__file__).resolve().parent.parent / "src"
 sys.path.insert(0, str(SOURCES))  # the build runs this before the package is installed
 
 import lossary  # noqa: E402
 from lossary._files import write_atomic  # noqa: E402
-from lossary.catalogue import Loss, aliases, modules  # noqa: E402
+from lossary.catalogue import Loss, aliases  # noqa: E402
 from lossary.catalogue.domains import annotation  # noqa: E402
+
+
+def naming() -> ModuleType:
+    """Return `lossary.nn.naming`, which needs no torch, without importing `lossary.nn`, which does."""
+    spec = importlib.util.spec_from_file_location("naming", SOURCES / "lossary" / "nn" / "naming.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+NAMING = naming()
 
 # --- lossary.nn.catalogue -------------------------------------------------------------------------------------------
 
@@ -59,7 +73,7 @@ def from_record(loss: Loss | str, /, *constants: Any, **params: Any) -> RecordLo
 def module_stub() -> str:
     """Return the text of the stub of `lossary.nn.catalogue`."""
     reproduced = ast.literal_eval(assigned(parsed("modules"), "__all__"))
-    classes, second_names = modules.modules(reproduced), modules.module_aliases()
+    classes, second_names = NAMING.classes(reproduced), NAMING.class_aliases()
     names = sorted(["from_record", *classes, *second_names])
     words = (ast.get_docstring(parsed("catalogue")) or "").partition("\n")[0]
     parts = [MODULE_HEADER.format(words=words, names="\n".join(f'    "{name}",' for name in names))]
@@ -97,9 +111,9 @@ def signature(base: str, method: str) -> inspect.Signature:
 
 def module_class(name: str, loss: Loss) -> str:
     """Return the class of a module as a stub has it."""
-    base = modules.base_name(loss)
-    made = modules.signature_of_constructor(signature(base, "__init__"), loss)
-    called = modules.signature_of_call(signature(base, "forward"), loss)
+    base = NAMING.base_name(loss)
+    made = NAMING.signature_of_constructor(signature(base, "__init__"), loss)
+    called = NAMING.signature_of_call(signature(base, "forward"), loss)
     lines = [f"class {name}({base}):", *docstring(loss.summary), ""]
     lines += method("__init__", made, "self")
     lines += method("forward", called)

@@ -124,6 +124,9 @@ def test_private_names_and_probes_are_refused_shortly() -> None:
 # --- names are accepted wherever losses are --------------------------------------------------------------------------
 
 
+ANY = inspect.signature(lambda self, loss, *arrays, **params: None)
+
+
 def torch_module(name: str) -> Any:
     pytest.importorskip("torch")
     return importlib.import_module(name)
@@ -176,8 +179,15 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     ),
     "lossary.nn.from_record": lambda loss: repr(torch_module("lossary.nn").from_record(loss)),
     "lossary.nn.records.RecordLoss": lambda loss: repr(torch_module("lossary.nn.records").RecordLoss(loss)),
-    "lossary.nn.records.module_name": lambda loss: torch_module("lossary.nn.records").module_name(loss),
-    "lossary.nn.records.constants": lambda loss: torch_module("lossary.nn.records").constants(loss),
+    "lossary.nn.naming.module_name": lambda loss: torch_module("lossary.nn.naming").module_name(loss),
+    "lossary.nn.naming.base_name": lambda loss: torch_module("lossary.nn.naming").base_name(loss),
+    "lossary.nn.naming.constants": lambda loss: torch_module("lossary.nn.naming").constants(loss),
+    "lossary.nn.naming.signature_of_call": lambda loss: str(
+        torch_module("lossary.nn.naming").signature_of_call(ANY, loss)
+    ),
+    "lossary.nn.naming.signature_of_constructor": lambda loss: str(
+        torch_module("lossary.nn.naming").signature_of_constructor(ANY, loss)
+    ),
     "lossary.nn.records.module_class": lambda loss: repr(
         torch_module("lossary.nn.records").module_class(
             loss, torch_module("lossary.nn.records").RecordLoss, "somewhere"
@@ -218,8 +228,8 @@ EVERY = {name: ("mse", call) for name, call in CALLS.items()} | OTHERS
 def public_functions() -> set[str]:
     """Every public function or class of the documented modules that takes a loss."""
     pytest.importorskip("torch")
-    places = ["lossary.nn", "lossary.nn.catalogue", "lossary.nn.records", "lossary.nn.penalties"]
-    places = ["lossary", "lossary.testing", "lossary.plots", "lossary.training", "lossary.compare", *places]
+    places = ["lossary", "lossary.testing", "lossary.plots", "lossary.training", "lossary.compare", "lossary.nn"]
+    places += [f"lossary.nn.{name}" for name in ("catalogue", "naming", "records", "penalties")]
     found: dict[int, str] = {}
     for place in places:
         module = importlib.import_module(place)

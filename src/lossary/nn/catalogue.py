@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 from lossary.catalogue import Loss, get
-from lossary.catalogue.modules import ALSO_KNOWN_AS as ALSO_KNOWN_AS
-from lossary.catalogue.modules import base_name, module_aliases, module_name, modules
 from lossary.nn.modules import __all__ as reproduced
+from lossary.nn.naming import ALSO_KNOWN_AS as ALSO_KNOWN_AS
+from lossary.nn.naming import base_name, class_aliases, classes, module_name
 from lossary.nn.penalties import ParameterPenalty
 from lossary.nn.records import ClassifierLoss, RecordLoss, module_class
 
@@ -45,9 +45,9 @@ def from_record(loss: Loss | str, /, *constants: Any, **params: Any) -> RecordLo
 
 
 __all__ = ["from_record"]
-for _name, _loss in modules(reproduced).items():
+for _name, _loss in classes(reproduced).items():
     globals()[_name] = module_class(_loss, base_of(_loss), __name__)
-for _name, _module in module_aliases().items():
+for _name, _module in class_aliases().items():
     globals()[_name] = globals()[_module]
-__all__ += [*modules(reproduced), *module_aliases()]
+__all__ += [*classes(reproduced), *class_aliases()]
 __all__.sort()

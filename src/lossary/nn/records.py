@@ -17,10 +17,10 @@ from lossary import numerics
 from lossary.backends.torch import namespace as xp
 from lossary.backends.torch.tensors import need_elements
 from lossary.catalogue import Loss, get
-from lossary.catalogue.modules import class_name, constants, module_name, signature_of_call, signature_of_constructor
 from lossary.errors import ArgumentError, ParameterError, ShapeError, suggest
 from lossary.evaluate import checks, transforms
 from lossary.evaluate.reduction import Reduction, coefficients, scale
+from lossary.nn.naming import class_name, constants, module_name, signature_of_call, signature_of_constructor
 
 Tensor = torch.Tensor
 

@@ -1,7 +1,7 @@
-"""The PyTorch module of a loss as its record describes it: name, base class and signatures, without importing torch.
+"""The names, base classes and signatures of the PyTorch modules that are made from records.
 
-`lossary.nn.catalogue` makes the classes; ``docs/make_stubs.py``, which runs where a wheel is built and there is no
-torch, writes their types.
+`lossary.nn.catalogue` makes the classes. ``docs/make_stubs.py`` writes their types where a wheel is built and there is
+no torch, so this file imports none and is read there by its path.
 """
 
 from __future__ import annotations
@@ -113,28 +113,30 @@ def base_name(loss: Loss | str) -> str:
     return "RecordLoss"
 
 
-def modules(reproduced: Collection[str]) -> dict[str, Loss]:
-    """Return every module by name with its loss, but those that `lossary.nn` reproduces from torch."""
+def classes(reproduced: Collection[str]) -> dict[str, Loss]:
+    """Return the loss of every class by name, except names that `lossary.nn` reproduces from torch."""
     taken = {name.lower() for name in reproduced}
     named = {module_name(name): get(name) for name in names()}
     return {name: loss for name, loss in named.items() if name.lower() not in taken}
 
 
-def module_aliases() -> dict[str, str]:
-    """Return the second names of modules, each with the first."""
+def class_aliases() -> dict[str, str]:
+    """Return the second names of classes, each with the first."""
     return {class_name(name): module_name(get(name)) for name in ALSO_KNOWN_AS}
 
 
 # --- signatures -----------------------------------------------------------------------------------------------------
 
 
-def signature_of_constructor(base: inspect.Signature, loss: Loss) -> inspect.Signature:
+def signature_of_constructor(base: inspect.Signature, loss: Loss | str) -> inspect.Signature:
     """Return how the module of a loss is made, given the signature of its base's ``__init__``; without ``self``."""
+    loss = get(loss)
     return _expanded(base, constants(loss), loss, skip=2)
 
 
-def signature_of_call(base: inspect.Signature, loss: Loss) -> inspect.Signature:
+def signature_of_call(base: inspect.Signature, loss: Loss | str) -> inspect.Signature:
     """Return how the module of a loss is called, given the signature of its base's ``forward``; with ``self``."""
+    loss = get(loss)
     arrays = [name for name in loss.arguments if name not in constants(loss)]
     return _expanded(base, arrays, None, skip=0, optional=loss.optional)
 
