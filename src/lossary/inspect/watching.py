@@ -192,8 +192,8 @@ class Watch:
                 by_device.setdefault(value.device, []).append(at)
             read: dict[int, float] = {}
             for entries in by_device.values():
-                held = [waiting[at][2].reshape(()) for at in entries]
-                read |= zip(entries, map(float, to_numpy(namespace(held[0]).stack_rows(held))), strict=True)
+                held = [waiting[at][2].reshape(1) for at in entries]
+                read |= zip(entries, map(float, to_numpy(namespace(held[0]).join_rows(held))), strict=True)
             for at, (number, name, _) in enumerate(waiting):
                 self._take(number, name, read[at])
 
