@@ -139,9 +139,14 @@ class Notation(ast.NodeTransformer):
         if name == "where":
             return ast.IfExp(*arguments)
         if name == "scan":  # the step is shown applied to what it runs over
-            step, *given = arguments
-            over = [part for group in given for part in (group.elts if isinstance(group, ast.Tuple) else [group])]
-            return ast.Call(node.func, [ast.Call(step, over, [])], node.keywords)
+            over = [part for group in arguments[1:] for part in getattr(group, "elts", [group])]
+            return ast.Call(node.func, [ast.Call(arguments[0], over, [])], node.keywords)
+        if name == "map_rows":  # so is the function, to all rows at once
+            function, over = arguments[0], getattr(arguments[1], "elts", [])
+            if not isinstance(function, ast.Lambda):
+                return ast.Call(function, over, [])
+            names = [argument.arg for argument in function.args.args]
+            return Notation(dict(zip(names, over, strict=True)), {}).visit(function.body)  # type: ignore[no-any-return]
         if name in ("minimum", "maximum") and len({ast.dump(a) for a in arguments}) == 1:
             return arguments[0]
         reading = docstring_formula(name)

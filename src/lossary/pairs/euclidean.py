@@ -39,14 +39,10 @@ def hardest_pairs(
 def _distances(xp: Namespace, anchors: Any, embeddings: Any) -> Any:
     """Euclidean distances of all pairs: the expanded square loses all digits for near points, so it is not used."""
     return xp.map_rows(
-        lambda some: numerics.norm(xp, some[:, None] - embeddings)[..., 0], (anchors,), _entries(embeddings)
+        lambda some: numerics.norm(xp, some[:, None] - embeddings)[..., 0],
+        (anchors,),
+        embeddings.shape[0] * embeddings.shape[1],
     )
-
-
-def _entries(partners: Any) -> int:
-    """Return how many numbers the differences of one point from all its partners are."""
-    count, dimensions = partners.shape
-    return int(count * dimensions)
 
 
 def _distances_pullback(xp: Namespace, anchors: Any, embeddings: Any, distances: Any, grad: Any) -> tuple[Any, Any]:
@@ -66,5 +62,5 @@ def _pulled(xp: Namespace, points: Any, partners: Any, strengths: Any) -> Any:
     return xp.map_rows(
         lambda some, weights: xp.sum(weights[..., None] * (some[:, None] - partners), axis=-2)[:, 0],
         (points, strengths),
-        _entries(partners),
+        partners.shape[0] * partners.shape[1],
     )
