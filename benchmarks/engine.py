@@ -98,9 +98,9 @@ def _remembers(suite: Suite) -> bool:
 
 
 def _kernels_note() -> str:
-    from lossary.kernels import table
+    from lossary.kernels import registry as kernels
 
-    return "" if table.available() else "Lossary computes without kernels: pip install 'lossary[fast]'"
+    return "" if kernels.available() else "Lossary computes without kernels: pip install 'lossary[fast]'"
 
 
 def _rows(case: Case, keys: Sequence[str], seconds: float) -> list[Row]:

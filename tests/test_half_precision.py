@@ -21,7 +21,7 @@ from benchmarks.memory import measurable  # noqa: E402
 import lossary  # noqa: E402
 from lossary.catalogue import Loss  # noqa: E402
 from lossary.evaluate import transforms  # noqa: E402
-from lossary.kernels import table  # noqa: E402
+from lossary.kernels import registry as kernels  # noqa: E402
 from lossary.kernels.cpu import generated_pointwise as pointwise  # noqa: E402
 from lossary.kernels.cpu import math as scalar  # noqa: E402
 from lossary.kernels.cpu.runtime import compile as compiling  # noqa: E402
@@ -40,7 +40,7 @@ POINTWISE = [
     for loss in map(lossary.get, lossary.names())
     if loss.kernel and not loss.coupling and any(s.rank == 0 for s in loss.signatures)
 ]
-FAMILY = [lossary.get(loss) for (loss, _), (module, _) in table.TABLE.items() if module == losses.__name__]
+FAMILY = [lossary.get(loss) for (loss, _), (module, _) in kernels.TABLE.items() if module == losses.__name__]
 HALVES = [torch.bfloat16, torch.float16]
 both_halves = pytest.mark.parametrize("half", HALVES, ids=["bfloat16", "float16"])
 HELD = {torch.bfloat16: "uint16", torch.float16: "int16"}
@@ -201,7 +201,7 @@ def test_a_kernel_on_half_precision_computes_what_the_definition_computes_of_the
             arrays[0][at :: 2 * len(EDGES)] = edge
     call, ((value,), slopes, *curves) = by_definition(loss, arrays)
     named = dict(zip(loss.arguments, map(memory, arrays), strict=True))
-    done = pointwise.compute(loss, named, call.params, call.batch, call.dtype, table.Wanted("each", 1), check=False)
+    done = pointwise.compute(loss, named, call.params, call.batch, call.dtype, kernels.Request("each", 1), check=False)
     assert done is not None, f"{loss.name} has no kernel: if none is wanted, its record says kernel=False"
 
     def total(order: Any) -> Any:
@@ -364,7 +364,7 @@ def test_weights_may_be_of_any_type() -> None:
     params, single = {"delta": 1.0}, np.dtype(np.float32)
     weights = np.linspace(0, 1, 1000, dtype=np.float16)
     found, expected = (
-        pointwise.compute(lossary.huber, named, params, (1000,), single, table.Wanted("each", 1, w), check=False)[0]
+        pointwise.compute(lossary.huber, named, params, (1000,), single, kernels.Request("each", 1, w), check=False)[0]
         for w in (weights, weights.astype(np.float32))
     )
     np.testing.assert_array_equal(found.value, expected.value)

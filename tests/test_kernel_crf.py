@@ -9,7 +9,7 @@ import pytest
 
 import lossary
 from lossary.evaluate import transforms
-from lossary.kernels import table
+from lossary.kernels import registry as kernels
 
 pytest.importorskip("numba", reason="kernels need the fast extra")
 from lossary.kernels.cpu.runtime import threads
@@ -26,7 +26,7 @@ def for_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def kernel(arrays: Any, weight: Any = None, scale: float = 1.0, count: int = 0, **params: Any) -> tuple[Any, ...]:
     call = transforms.prepare(lossary.linear_chain_crf, arrays, params, weight, check=False)
-    done = table.find(lossary.linear_chain_crf)(call, table.Wanted("each", 1, call.weights, scale, count))
+    done = kernels.find(lossary.linear_chain_crf)(call, kernels.Request("each", 1, call.weights, scale, count))
     assert done is not None, "the kernel is for this call"
     slope, pairs = done.derivatives
     return done.value, slope, pairs.sum(axis=tuple(range(len(call.batch))))
@@ -150,7 +150,7 @@ def test_calls_that_are_not_for_it() -> None:
 
     def asked(*arrays: Any) -> Any:
         call = transforms.prepare(lossary.linear_chain_crf, arrays, {}, check=False)
-        return table.find(lossary.linear_chain_crf)(call, table.Wanted("each", 1))
+        return kernels.find(lossary.linear_chain_crf)(call, kernels.Request("each", 1))
 
     assert asked(emissions[0], moves, tags[0]) is not None
     assert asked(emissions, moves, tags + 3) is None, "a tag that is none is the definition's"

@@ -9,7 +9,7 @@ import pytest
 
 import lossary
 from lossary.evaluate import transforms
-from lossary.kernels import table
+from lossary.kernels import registry as kernels
 
 pytest.importorskip("numba", reason="kernels need the fast extra")
 from lossary.kernels.cpu.runtime import threads
@@ -26,7 +26,7 @@ def for_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def kernel(arrays: Any, weight: Any = None, scale: float = 1.0, count: int = 0, **params: Any) -> tuple[Any, Any]:
     call = transforms.prepare(lossary.rnnt, arrays, params, weight, check=False)
-    done = table.find(lossary.rnnt)(call, table.Wanted("each", 1, call.weights, scale, count))
+    done = kernels.find(lossary.rnnt)(call, kernels.Request("each", 1, call.weights, scale, count))
     assert done is not None, "the kernel is for this call"
     return done.value, done.derivatives[0]
 
@@ -149,7 +149,7 @@ def test_calls_that_are_not_for_it() -> None:
 
     def asked(*arrays: Any, order: int = 1, **params: Any) -> Any:
         call = transforms.prepare(lossary.rnnt, arrays, params, check=False)
-        return table.find(lossary.rnnt)(call, table.Wanted("each", order))
+        return kernels.find(lossary.rnnt)(call, kernels.Request("each", order))
 
     assert asked(logits, labels[0, :1], order=1) is not None
     assert asked(logits[None], [[5]]) is None, "a label that is no class is the definition's"

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import lossary
 from lossary.evaluate import transforms
-from lossary.kernels import table
+from lossary.kernels import registry as kernels
 
 pytest.importorskip("numba", reason="kernels need the fast extra")
 from lossary.kernels.cpu.runtime import threads
@@ -32,7 +32,7 @@ BOTH = pytest.mark.parametrize("dtype", TYPES, ids=["float32", "float64"])
 WIDER = {np.dtype(np.float16): np.float64, np.dtype(np.float32): np.float64, np.dtype(np.float64): np.longdouble}
 EPSILONS = 16.0  # what a result may be off, in units of the type's resolution and of the terms that make it
 
-FAMILY = [loss for (loss, _), (module, _) in table.TABLE.items() if module == losses.__name__]
+FAMILY = [loss for (loss, _), (module, _) in kernels.TABLE.items() if module == losses.__name__]
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +48,7 @@ def for_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
 def kernel(loss: Any, arrays: list[Any], weight: Any = None, **params: Any) -> Any:
     """Value and gradient of each row from the kernel."""
     call = transforms.prepare(loss, arrays, params, weight, check=False)
-    done = table.find(loss)(call, table.Wanted("each", 1, call.weights))
+    done = kernels.find(loss)(call, kernels.Request("each", 1, call.weights))
     assert done is not None, "the kernel is for this call"
     return done.value, done.derivatives[0]
 

@@ -31,7 +31,7 @@ pytest.importorskip("numba")
 
 from numba import njit
 
-from lossary.kernels import table
+from lossary.kernels import registry as kernels
 from lossary.kernels.cpu import generated_pointwise as pointwise
 from lossary.kernels.cpu import math as scalar
 from lossary.kernels.cpu.pointwise_source import PointwiseVariant, write
@@ -60,7 +60,7 @@ def drawn(loss: Loss, dtype: Any, seed: int = 0, count: int = MANY) -> list[Any]
 def by_kernel(loss: Loss, arrays: Any, params: Any, value: Any = None, order: int = 0, **options: Any) -> Any:
     """What the kernel itself returns, whatever the size."""
     call = prepare(loss, arrays, params)
-    wanted = table.Wanted(value, order, **options)
+    wanted = kernels.Request(value, order, **options)
     named = dict(zip(loss.arguments, call.arrays, strict=True))
     extra = {name: held for name, held in call.params.items() if isinstance(held, np.ndarray)}
     numbers = {name: held for name, held in call.params.items() if name not in extra}
@@ -146,9 +146,9 @@ def test_a_parameter_may_differ_from_example_to_example(name: str) -> None:
 
 @every_pointwise
 def test_the_whole_call_reduces_as_without_a_kernel(loss: Loss, monkeypatch: pytest.MonkeyPatch) -> None:
-    arrays = drawn(loss, np.float32, 5, table.LEAST)
+    arrays = drawn(loss, np.float32, 5, kernels.LEAST)
     rng = np.random.default_rng(0)
-    weight = rng.random(table.LEAST).astype(np.float32) * (rng.random(table.LEAST) < 0.9)
+    weight = rng.random(kernels.LEAST).astype(np.float32) * (rng.random(kernels.LEAST) < 0.9)
     for a in arrays:
         a[weight == 0] = np.nan  # nothing beneath a weight of 0 is looked at
     options = {"weight": weight, "reduction": "mean"}
@@ -211,12 +211,12 @@ def test_results_are_the_same_bits_for_any_number_of_threads(dtype: Any) -> None
 
 
 def test_a_value_outside_the_domain_is_named_as_without_a_kernel() -> None:
-    logits = np.zeros(table.LEAST, np.float32)
-    target = np.zeros(table.LEAST, np.float32)
+    logits = np.zeros(kernels.LEAST, np.float32)
+    target = np.zeros(kernels.LEAST, np.float32)
     target[12345] = 1.5
     with pytest.raises(lossary.errors.DomainError, match=r"target: got 1.5 at index 12345, expected .*\[0, 1\]"):
         lossary.binary_cross_entropy_with_logits.grad(logits, target)
-    mask = np.arange(table.LEAST) != 12345
+    mask = np.arange(kernels.LEAST) != 12345
     value, _ = lossary.binary_cross_entropy_with_logits.value_and_grad(logits, target, mask=mask, reduction="mean")
     assert value == pytest.approx(np.log(2.0))
     unchecked = lossary.binary_cross_entropy_with_logits.grad(logits, target, check=False)
@@ -358,9 +358,9 @@ def test_without_a_kernel_the_definition_is_run(change: dict[str, Any]) -> None:
     loss = replace(BENT, **change)
     call = prepare(loss, (np.ones(3), np.zeros(3)), {"alpha": 2.0})
     named = dict(zip(loss.arguments, call.arrays, strict=True))
-    wanted = table.Wanted("each", 1)
+    wanted = kernels.Request("each", 1)
     assert pointwise.compute(loss, named, call.params, call.batch, call.dtype, wanted, check=True) is None
-    assert (loss(np.ones(table.LEAST), np.zeros(table.LEAST), alpha=2.0) == 11).all()
+    assert (loss(np.ones(kernels.LEAST), np.zeros(kernels.LEAST), alpha=2.0) == 11).all()
 
 
 PROBE = """
@@ -607,16 +607,16 @@ def test_the_loop_is_vectorised() -> None:
 
 def test_value_and_grad_of_a_bound_loss_uses_its_parameters() -> None:
     wide = lossary.huber.bind(delta=2.0)
-    x = np.full(table.LEAST, 3.0)
+    x = np.full(kernels.LEAST, 3.0)
     value, grad = value_and_grad(wide, x, np.zeros_like(x), reduction="mean")
-    assert value == 4.0 and (grad * table.LEAST == 2.0).all()
+    assert value == 4.0 and (grad * kernels.LEAST == 2.0).all()
 
 
 def test_a_parameter_may_be_called_like_an_operation() -> None:
     """Tweedie's `power` is an input of the kernel here, and the kernel raises to a power."""
     rng = np.random.default_rng(0)
-    log_mean, target = rng.standard_normal(table.LEAST), rng.gamma(2.0, 1.0, table.LEAST)
-    power = rng.uniform(1.2, 1.8, table.LEAST)
+    log_mean, target = rng.standard_normal(kernels.LEAST), rng.gamma(2.0, 1.0, kernels.LEAST)
+    power = rng.uniform(1.2, 1.8, kernels.LEAST)
     each = lossary.tweedie_deviance(log_mean, target, power=power)
     few = lossary.tweedie_deviance(log_mean[:9], target[:9], power=power[:9])
     np.testing.assert_allclose(each[:9], few, rtol=1e-12)

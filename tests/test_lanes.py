@@ -17,7 +17,7 @@ from lossary.testing import random_arrays, random_params
 
 pytest.importorskip("numba")
 
-from lossary.kernels import table
+from lossary.kernels import registry as kernels
 from lossary.kernels.cpu import generated_rows as lanes
 from lossary.kernels.cpu.row_source import RowVariant, write
 from lossary.kernels.cpu.runtime import sums
@@ -65,7 +65,7 @@ def drawn(loss: Loss, alternative: int, dtype: Any, seed: int, count: int) -> li
 def compare(loss: Loss, arrays: Any, params: Any, weights: Any = None, units: float = 128) -> None:
     """Hold value and gradient to the definition's: to some units of the result, and of the inputs as they move it."""
     call = prepare(loss, arrays, params)
-    found = lanes.evaluate(call, table.Wanted("each", 1, weights))
+    found = lanes.evaluate(call, kernels.Request("each", 1, weights))
     assert found is not None, f"{loss.name} has no kernel: if none is wanted, its record says kernel=False"
     value, derivatives, _ = call.pull(min(2, loss.derivatives))
     # A small temperature magnifies the roundings of what it divides.
@@ -156,7 +156,7 @@ def test_any_number_of_threads_gives_the_same_bits(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(lanes, "SHARED_ELEMENTS", 0)
     rng = np.random.default_rng(0)
     call = prepare(lossary.multiclass_hinge, (rng.standard_normal((1000, 12)), rng.integers(0, 12, 1000)), {})
-    results = [lanes.evaluate(call, table.Wanted("sum", 1, threads=n)) for n in (1, 2, 3, 7)]
+    results = [lanes.evaluate(call, kernels.Request("sum", 1, threads=n)) for n in (1, 2, 3, 7)]
     for other in results[1:]:
         assert other.value == results[0].value
         np.testing.assert_array_equal(other.derivatives[0], results[0].derivatives[0])
@@ -201,7 +201,7 @@ def test_the_largest_of_a_row_is_the_largest_also_where_it_is_computed_anew() ->
     cosines[np.arange(64), labels] = rng.uniform(0.8, 0.99, 64).astype(np.float32)
     for loss, params in ((lossary.info_nce, {"temperature": 0.03}), (lossary.cosface, {"scale": 37.0, "margin": 0.1})):
         call = prepare(loss, (cosines, labels), params)
-        found = lanes.evaluate(call, table.Wanted("each", 1))
+        found = lanes.evaluate(call, kernels.Request("each", 1))
         value, derivatives, _ = call.pull(1)
         np.testing.assert_allclose(found.value, value[:, 0], rtol=1e-4)
         np.testing.assert_allclose(found.derivatives[0], derivatives[0][0], rtol=1e-4)
@@ -239,7 +239,7 @@ def test_whatever_stands_beside_the_label_does_not_matter_where_it_is_not_read()
     apart = np.full_like(log_probs, np.nan)
     apart[np.arange(150), labels] = log_probs[np.arange(150), labels]
     calls = [prepare(lossary.nll, (x, labels), {}, check=False) for x in (log_probs, apart)]
-    whole, sparse = (lanes.evaluate(call, table.Wanted("each", 1)) for call in calls)
+    whole, sparse = (lanes.evaluate(call, kernels.Request("each", 1)) for call in calls)
     np.testing.assert_array_equal(whole.value, sparse.value)
     np.testing.assert_array_equal(sparse.derivatives[0], -np.eye(9)[labels])
 
@@ -277,13 +277,13 @@ def test_a_label_outside_its_row_is_told_and_no_other_class_is_taken_for_it(labe
     labels = np.arange(70) % 7
     labels[66] = label
     call = prepare(lossary.softmax_cross_entropy, (scores, labels), {}, check=False)
-    found = lanes.evaluate(call, table.Wanted("each", 1))
+    found = lanes.evaluate(call, kernels.Request("each", 1))
     assert found is not None
     assert found.value[66] == 0
     assert not found.derivatives[0][66].any()
     with pytest.raises(lossary.errors.DomainError):
         lanes.evaluate(
-            prepare(lossary.softmax_cross_entropy, (scores, labels), {}, defer_checks=True), table.Wanted("sum", 1)
+            prepare(lossary.softmax_cross_entropy, (scores, labels), {}, defer_checks=True), kernels.Request("sum", 1)
         )
 
 
@@ -296,7 +296,7 @@ def test_rows_whose_entries_are_far_apart_are_read_and_written_where_they_lie(sh
     target = rng.dirichlet(np.ones(classes), batch) if soft else rng.integers(0, classes, batch)
     weights = (rng.random(batch) < 0.7).astype(float)
     compare(lossary.softmax_cross_entropy, [scores, target], {"label_smoothing": 0.1}, weights)
-    found = lanes.evaluate(prepare(lossary.softmax_cross_entropy, [scores, target], {}), table.Wanted("each", 1))
+    found = lanes.evaluate(prepare(lossary.softmax_cross_entropy, [scores, target], {}), kernels.Request("each", 1))
     assert found is not None
     if math.prod(shape[2:]) > 16:
         assert found.derivatives[0][0].strides == scores[0].strides
@@ -334,6 +334,6 @@ def test_a_curvature_that_reads_no_row_has_the_shape_of_the_rows(name: str) -> N
     arrays = random_arrays(loss, rng, 70)
     call = prepare(loss, arrays, {})
     expected = call.restore(call.pull(2)[1][1], None)
-    found = lanes.evaluate(call, table.Wanted(None, 2))
+    found = lanes.evaluate(call, kernels.Request(None, 2))
     assert found is not None
     np.testing.assert_allclose(found.derivatives[0], expected[0], rtol=1e-12, atol=1e-14)

@@ -13,12 +13,12 @@ torch = pytest.importorskip("torch")
 import lossary  # noqa: E402
 from lossary import nn  # noqa: E402
 from lossary.backends.torch import fast as lean  # noqa: E402
-from lossary.kernels import table  # noqa: E402
+from lossary.kernels import registry as kernels  # noqa: E402
 from lossary.nn import _small as small  # noqa: E402
 from lossary.nn import functional as F  # noqa: E402, N812
 
 THEIRS = torch.nn.functional
-pytestmark = pytest.mark.skipif(not table.available(), reason="there is no lean path without kernels")
+pytestmark = pytest.mark.skipif(not kernels.available(), reason="there is no lean path without kernels")
 
 
 def close(got: Any, expected: Any) -> None:

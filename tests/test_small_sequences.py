@@ -10,10 +10,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from lossary.kernels import table  # noqa: E402
+from lossary.kernels import registry as kernels  # noqa: E402
 from lossary.nn import ctc  # noqa: E402
 
-pytestmark = pytest.mark.skipif(not table.available(), reason="there is no lean path without kernels")
+pytestmark = pytest.mark.skipif(not kernels.available(), reason="there is no lean path without kernels")
 
 FRAMES, CLASSES = 9, 5
 LABELS = torch.tensor([[1, 2, 3], [4, 4, 0], [2, 1, 4]])

@@ -25,6 +25,7 @@ from lossary.evaluate import hooks as _hooks
 from lossary.evaluate import transforms as _transforms
 from lossary.evaluate.reduction import mean as mean
 from lossary.evaluate.reduction import total as total
+from lossary.evaluate.transforms import grad_hess as grad_hess
 from lossary.evaluate.transforms import hess as hess
 from lossary.evaluate.transforms import value as value
 from lossary.evaluate.transforms import value_and_grad as value_and_grad

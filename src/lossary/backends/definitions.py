@@ -20,7 +20,7 @@ class DefinitionBackend:
         """Return a call's values as the definition yields them."""
         return call.evaluate()
 
-    def fused(self, call: Any, value: Any, order: int, scale: Any, finish: Any) -> None:
+    def by_kernel(self, call: Any, value: Any, orders: tuple[int, ...], scale: Any, finish: Any) -> None:
         """Return None: there is no kernel."""
 
     def stored_narrow(self, loss: Any, signature: Any, arrays: Any) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 Array = Any  # an array of the framework; what it must be able to do is said above
 DType = Any  # a floating-point type as the framework names it
@@ -321,11 +321,13 @@ class Backend(Protocol):
         In a framework with automatic differentiation they differentiate as the definition's own gradient says.
         """
 
-    def fused(self, call: Any, value: str | None, order: int, scale: Any, finish: Any) -> Any:
+    def by_kernel(
+        self, call: Any, value: Literal["each", "sum"] | None, orders: tuple[int, ...], scale: Any, finish: Any
+    ) -> Any:
         """Return value and derivatives of a call from a kernel, in one pass over its arrays; None without a kernel.
 
-        `value` is ``"each"``, ``"sum"`` or None, `order` that of the derivatives, which enter with the factor `scale`,
-        and `finish` makes the reduced value of a sum.
+        `value` is ``"each"``, ``"sum"`` or None, `orders` those of the derivatives, which enter with the factor
+        `scale`, and `finish` makes the reduced value of a sum.
         """
 
     def outputs(self, call: Any, out: Any) -> tuple[Array, ...]:

@@ -116,6 +116,16 @@ class Loss:
         """Return the gradient only. Options as in `value_and_grad`."""
         return self.engine.value_and_grad(self, *arrays, **options)[1]
 
+    def grad_hess(self, *arrays: Any, **options: Any) -> tuple[Any, Any]:
+        """Return the gradient and the diagonal of the Hessian from one pass. Options as in `value_and_grad`.
+
+        >>> import lossary
+        >>> grad, hess = lossary.huber.grad_hess([0.5, 3.0], [0.0, 0.0])
+        >>> grad, hess
+        (array([0.5, 1. ]), array([1., 0.]))
+        """
+        return self.engine.grad_hess(self, *arrays, **options)
+
     def hess(self, *arrays: Any, **options: Any) -> Any:
         """Return the diagonal of the Hessian with respect to `wrt`. Options as in `value_and_grad`.
 

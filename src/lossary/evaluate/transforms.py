@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from lossary.backends import registry
 from lossary.catalogue import Loss, dress, get
@@ -113,32 +113,41 @@ def value_and_grad(
             return value, grads if len(grads) > 1 else grads[0]
     call = prepare(loss, arrays, params, weight, mask, check, defer_checks=True)
     if out is None:
-        return _value_and_grad(call, reduction, denominator)
-    places = call.backend.outputs(call, out)
-    call = replace(call, out=[None if any(x is y for y in call.given) else x for x in places])
-    reduced, grads = _value_and_grad(call, reduction, denominator)
-    call.backend.deliver(grads if isinstance(grads, tuple) else (grads,), places)
+        reduced, (grads,) = _evaluated(call, True, (1,), reduction, denominator)
+        return reduced, _one_or_all(grads)
+    buffers = call.backend.outputs(call, out)
+    call = replace(call, out=[None if any(x is y for y in call.given) else x for x in buffers])
+    reduced, (grads,) = _evaluated(call, True, (1,), reduction, denominator)
+    call.backend.deliver(grads, buffers)
     return reduced, out
 
 
-def _value_and_grad(call: Call, reduction: Reduction, denominator: Any) -> tuple[Any, Any]:
-    done = _fused(call, "each" if reduction == "none" else "sum", 1, reduction, denominator)
-    if done is not None:
-        return done.value[()], done.derivatives if len(done.derivatives) > 1 else done.derivatives[0]
-    call.check_values()
-    xp, factor = call.xp, _factor(call, reduction, denominator)
-    if call.loss.coupling is not None:
+def grad_hess(
+    loss: Loss | str,
+    *arrays: Any,
+    weight: Any = None,
+    mask: Any = None,
+    reduction: Reduction = "none",
+    denominator: Any = None,
+    check: bool = True,
+    **params: Any,
+) -> tuple[Any, Any]:
+    """Return the gradient and the diagonal of the Hessian from one pass over memory: what a booster asks for.
 
-        def of_anchors(derivative: Any, some: slice) -> Any:
-            return scaled(xp, derivative, factor[some] if getattr(factor, "shape", ()) else factor, call.inner)
+    Options and shapes are those of `value_and_grad`; each of the two is a tuple if `wrt` names several arrays.
 
-        value, grad = call.through_coupling(of_anchors, xp.quiet)
-        reduced = _reduce(call, value, reduction, denominator)
-        return reduced, xp.cast(xp.own(grad, call.inputs()), xp.gradient_dtype(call.given[0], call.dtype))
-    value, derivatives, _ = call.pull(1)
-    reduced = _reduce(call, value, reduction, denominator)
-    grads = call.restore(derivatives[0], factor)
-    return reduced, grads if len(grads) > 1 else grads[0]
+    Raises `ArgumentError` for a loss whose definition gives no Hessian.
+
+    >>> import lossary
+    >>> grad, hess = grad_hess(lossary.squared_error, [1.0, 2.0], [0.0, 0.0])
+    >>> grad, hess
+    (array([2., 4.]), array([2., 2.]))
+    """
+    loss = _twice_differentiable(loss)
+    check = check and hooks.before_call(loss, arrays, params, weight, mask)
+    call = prepare(loss, arrays, params, weight, mask, check, defer_checks=True)
+    _, (grads, diagonal) = _evaluated(call, False, (1, 2), reduction, denominator)
+    return _one_or_all(grads), _one_or_all(diagonal)
 
 
 def hess(
@@ -157,18 +166,46 @@ def hess(
     >>> lossary.hess(lossary.log_cosh, [0.0], [0.0])
     array([1.])
     """
+    loss = _twice_differentiable(loss)
+    check = check and hooks.before_call(loss, arrays, params, weight, mask)
+    call = prepare(loss, arrays, params, weight, mask, check, defer_checks=True)
+    _, (diagonal,) = _evaluated(call, False, (2,), reduction, denominator)
+    return _one_or_all(diagonal)
+
+
+def _twice_differentiable(loss: Loss | str) -> Loss:
     loss = get(loss)
     if loss.derivatives < 2:
         raise ArgumentError(f"{loss.name}: has no Hessian: its definition gives value and gradient only")
-    check = check and hooks.before_call(loss, arrays, params, weight, mask)
-    call = prepare(loss, arrays, params, weight, mask, check, defer_checks=True)
-    done = _fused(call, None, 2, reduction, denominator)
+    return loss
+
+
+def _one_or_all(derivatives: tuple[Any, ...]) -> Any:
+    """Return the derivative of a loss that is differentiated in one argument, or the tuple of all."""
+    return derivatives if len(derivatives) > 1 else derivatives[0]
+
+
+def _evaluated(
+    call: Call, value: bool, orders: tuple[int, ...], how: Reduction, denominator: Any
+) -> tuple[Any, Sequence[tuple[Any, ...]]]:
+    """Return the reduced value, if asked for, and the derivatives of each order: by a kernel, or by the definition."""
+    asked: Literal["each", "sum"] | None = None if not value else "each" if how == "none" else "sum"
+    done = _by_kernel(call, asked, orders, how, denominator)
     if done is not None:
-        return done.derivatives if len(done.derivatives) > 1 else done.derivatives[0]
+        return done.value[()] if value else None, done.derivatives
     call.check_values()
-    _, derivatives, _ = call.pull(2)
-    diagonal = call.restore(derivatives[1], _factor(call, reduction, denominator))
-    return diagonal if len(diagonal) > 1 else diagonal[0]
+    xp, factor = call.xp, _factor(call, how, denominator)
+    if call.loss.coupling is not None:
+
+        def of_anchors(derivative: Any, some: slice) -> Any:
+            return scaled(xp, derivative, factor[some] if getattr(factor, "shape", ()) else factor, call.inner)
+
+        values, grad = call.through_coupling(of_anchors, xp.quiet)
+        owned = xp.cast(xp.own(grad, call.inputs()), xp.gradient_dtype(call.given[0], call.dtype))
+        return _reduce(call, values, how, denominator), ((owned,),)
+    values, derivatives, _ = call.pull(max(orders))
+    reduced = _reduce(call, values, how, denominator) if value else None
+    return reduced, [call.restore(derivatives[order - 1], factor) for order in orders]
 
 
 def _reduce(call: Call, value: Any, how: Reduction, denominator: Any) -> Any:
@@ -191,18 +228,20 @@ def _factor(call: Call, how: Reduction, denominator: Any) -> Any:
 
 
 def reduced_value(call: Call, how: Reduction, denominator: Any) -> Any:
-    """Return the reduced value, by a kernel where there is one."""
-    done = _fused(call, "each" if how == "none" else "sum", 0, how, denominator)
+    """Return the reduced value of a prepared call, differentiable, by a kernel where there is one."""
+    done = _by_kernel(call, "each" if how == "none" else "sum", (), how, denominator)
     if done is not None:
         return done.value[()]
     call.check_values()
     return _reduce(call, call.backend.evaluate(call), how, denominator)
 
 
-def _fused(call: Call, value: str | None, order: int, how: Reduction, denominator: Any) -> Any:
-    """Return the reduced value and the derivatives of one order from a kernel, or None if there is none for the call.
+def _by_kernel(
+    call: Call, value: Literal["each", "sum"] | None, orders: tuple[int, ...], how: Reduction, denominator: Any
+) -> Any:
+    """Return the reduced value and the derivatives of some orders from a kernel, or None if there is none for the call.
 
-    Under `how` ``"none"`` there is a value for each example, and where nobody asks for a value, none.
+    Under `how` ``"none"`` there is a value for each example.
     """
     xp = call.xp
     count = reduction.scale(xp, call.batch, call.dtype, call.weights, how, denominator)
@@ -211,16 +250,18 @@ def _fused(call: Call, value: str | None, order: int, how: Reduction, denominato
         summed = xp.scalar(summed, call.dtype)
         return reduction.average(summed, count) if how == "mean" else summed
 
-    done = call.backend.fused(call, value, order, reduction.average(1.0, count), finish)
+    done = call.backend.by_kernel(call, value, orders, reduction.average(1.0, count), finish)
     if done is None:
         return None
-    derivatives = []
-    for name, derivative in zip(call.loss.wrt, done.derivatives, strict=False):  # there may be none
+
+    def of_argument(name: str, derivative: Any) -> Any:
         given = call.given[call.loss.arguments.index(name)]
-        if derivative.ndim > given.ndim:  # one example was repeated over the batch: its shares add up
+        if derivative.ndim > given.ndim:  # one example was repeated over the batch: its gradients add up
             derivative = derivative.sum(axis=tuple(range(len(call.batch))))
-        derivatives.append(xp.cast(derivative, xp.gradient_dtype(given, call.dtype)))
-    return replace(done, derivatives=tuple(derivatives))
+        return xp.cast(derivative, xp.gradient_dtype(given, call.dtype))
+
+    shaped = tuple(tuple(map(of_argument, call.loss.wrt, derivatives)) for derivatives in done.derivatives)
+    return replace(done, derivatives=shaped)
 
 
 def bind(loss: Loss | str, params: Mapping[str, Any]) -> Loss:

@@ -140,10 +140,10 @@ class RowLoss:
             if done is not None:
                 values = done.values if factor is None else reduction.weigh(xp, done.values, factor)
                 return (values,), logits
-        done = None if threads is None else call.backend.fused(call, "each", order, scale, None)
+        done = None if threads is None else call.backend.by_kernel(call, "each", (1,) if gradient else (), scale, None)
         at = self.loss.wrt.index(self.loss.arguments[0])
         if done is not None:
-            each, derivative = done.value, done.derivatives[at] if gradient else None
+            each, derivative = done.value, done.derivatives[0][at] if gradient else None
         else:
             value, derivatives, _ = call.pull(order)
             each = reduction.weigh(xp, call.values(value), call.weights)
@@ -229,9 +229,9 @@ def _over_classes(allowed: Domain) -> links.Link:
 
 def row_kernel(loss: Loss) -> Any:
     """Return the kernel that can write a loss's gradient over the logits, or None if the loss has no such kernel."""
-    from lossary.kernels import table
+    from lossary.kernels import registry as kernels
 
-    kernel = table.find(loss)
+    kernel = kernels.find(loss)
     if kernel is None:
         return None
     from lossary.kernels.cpu.softmax.losses import SoftmaxKernel

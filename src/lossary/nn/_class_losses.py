@@ -122,7 +122,7 @@ def nll_loss(
     ignored = {"ignore_index": ignore_index}
     attend(_NLL, (input, target), ignored, wording=misuse.NLL)
     given = (input if input.ndim < 3 else classes_last(input), target)
-    done = small(_NLL, given, ignored, reduction, class_weight=weight, by_weight=weight is not None)
+    done = small(_NLL, given, ignored, reduction, class_weight=weight, by_class_weight=weight is not None)
     if done is not None:
         return done
     return _by_label(_NLL, "nll_loss", input, target, weight, ignore_index, reduction)
@@ -162,7 +162,7 @@ def cross_entropy(
             params["ignore_index"] = ignore_index
         given = (classes_last(input), target if labels else classes_last(target))
         by_weight = labels and weight is not None
-        done = small(_SOFTMAX, given, params, reduction, class_weight=weight, by_weight=by_weight)
+        done = small(_SOFTMAX, given, params, reduction, class_weight=weight, by_class_weight=by_weight)
         if done is not None:
             return done
     if labels:

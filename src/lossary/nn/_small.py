@@ -16,12 +16,12 @@ from torch import Tensor
 from lossary.backends.torch import fast as lean
 from lossary.backends.torch.autograd import Evaluation, evaluated, times
 from lossary.backends.torch.tensors import observed, ordinary
-from lossary.kernels import table
+from lossary.kernels import registry as kernels
 
 
 def possible() -> bool:
     """Whether kernels may compute what is called: there are some, and nobody traces or transforms operations."""
-    return table.available() and not torch.compiler.is_compiling() and not observed()
+    return kernels.available() and not torch.compiler.is_compiling() and not observed()
 
 
 def plain(*tensors: Any) -> bool:

@@ -679,7 +679,7 @@ def multilabel_margin_loss(
     reduction = chosen(size_average, reduce, reduction)
     attend(_MULTILABEL, (input, target), {}, wording=misuse.MULTILABEL)
     if input.ndim == 2:
-        done = small(_MULTILABEL, (input, target), {}, reduction, listed=True)
+        done = small(_MULTILABEL, (input, target), {}, reduction, class_lists=True)
         if done is not None:
             return done
     need_float(name, input=input)
@@ -690,7 +690,7 @@ def multilabel_margin_loss(
         refuse(f"{name}: target: got {target.dtype}, expected class indices as int64, ended by -1: target.long()")
     listed = target.reshape(rows.shape)
     good = in_range(name, listed, rows.shape[-1], low=-1)
-    times_listed = lean.times_listed(torch.where(good, listed, -1), rows.dtype)
+    times_listed = lean.class_counts(torch.where(good, listed, -1), rows.dtype)
     values = torch.where(good.all(-1), catalogue_values(_MULTILABEL, rows, times_listed), math.nan)
     return _of_rows(values.reshape(input.shape[:-1]), reduction, common_dtype(input))
 

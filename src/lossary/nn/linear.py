@@ -154,7 +154,7 @@ def _small(
     scores = theirs.linear(input, linear_weight, linear_bias)
     params = {"label_smoothing": label_smoothing, "ignore_index": ignored}
     by_weight = weight is not None
-    done = lean.reduced(_SOFTMAX, (scores, target), params, reduction, class_weight=weight, by_weight=by_weight)
+    done = lean.reduced(_SOFTMAX, (scores, target), params, reduction, class_weight=weight, by_class_weight=by_weight)
     if done is not None:
         attend(_SOFTMAX, (scores, target), {"ignore_index": ignored}, wording=misuse.CROSS_ENTROPY)
     return done

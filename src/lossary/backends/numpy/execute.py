@@ -13,7 +13,8 @@ from lossary.catalogue import Loss
 from lossary.catalogue.signatures import Signature
 from lossary.errors import ArgumentError, ShapeError
 from lossary.evaluate.call import Call
-from lossary.kernels import table
+from lossary.kernels import registry as kernels
+from lossary.kernels.request import Request, Result
 
 Array = Any
 
@@ -23,19 +24,21 @@ def evaluate(call: Call) -> Array:
     return call.evaluate()
 
 
-def fused(call: Call, value: Any, order: int, scale: Any, finish: Callable[[Any], Any]) -> Any:
+def by_kernel(
+    call: Call, value: Any, orders: tuple[int, ...], scale: Any, finish: Callable[[Any], Any]
+) -> Result | None:
     """Return what a kernel computes of a call in one pass over its arrays, or None where there is none for it.
 
     A sum is handed to `finish`, which makes the reduced value of it.
     """
-    kernel = table.find(call.loss)
-    done = None if kernel is None else kernel(call, table.Wanted(value, order, call.weights, float(scale)))
+    kernel = kernels.find(call.loss)
+    done = None if kernel is None else kernel.run(call, Request(value, orders, call.weights, float(scale)))
     return done if done is None or value != "sum" else replace(done, value=finish(done.value))
 
 
 def stored_narrow(loss: Loss, signature: Signature, arrays: Sequence[Array]) -> tuple[str, ...]:
     """Return which arrays of a call its kernel reads in half precision, as they are stored."""
-    return table.narrow(loss, signature)
+    return kernels.narrow(loss, signature)
 
 
 def outputs(call: Call, out: Any) -> tuple[Array, ...]:

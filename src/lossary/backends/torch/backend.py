@@ -6,17 +6,17 @@ from typing import Any, NoReturn
 
 from lossary.backends.torch import fast
 from lossary.backends.torch import namespace as xp
+from lossary.backends.torch.execute import by_kernel as by_kernel
 from lossary.backends.torch.execute import evaluate as evaluate
-from lossary.backends.torch.execute import fused as fused
 from lossary.backends.torch.execute import stored_narrow as stored_narrow
 from lossary.errors import ArgumentError
 
 __all__ = [
+    "by_kernel",
     "deliver",
     "evaluate",
     "fast_value",
     "fast_value_and_grad",
-    "fused",
     "observe_outside_graph",
     "outputs",
     "stored_narrow",

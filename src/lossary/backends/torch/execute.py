@@ -9,14 +9,14 @@ from typing import Any
 import torch
 
 from lossary.backends.torch.autograd import Eager, definition, differentiable_values
-from lossary.backends.torch.kernels import Kernel, run_kernel
+from lossary.backends.torch.kernels import KernelResult, run_kernel
 from lossary.backends.torch.operators import opaque
 from lossary.backends.torch.tensors import in_memory, observed, ordinary
 from lossary.catalogue import Loss
 from lossary.catalogue.signatures import Signature
 from lossary.evaluate.call import Call
-from lossary.kernels import table
-from lossary.kernels.table import Outcome
+from lossary.kernels import registry as kernels
+from lossary.kernels.request import Result
 
 Tensor = torch.Tensor
 
@@ -28,22 +28,22 @@ def evaluate(call: Call) -> Tensor:
 
 def stored_narrow(loss: Loss, signature: Signature, arrays: Sequence[Tensor]) -> tuple[str, ...]:
     """Return which arrays of a call its kernel reads in half precision, as they are stored."""
-    return table.narrow(loss, signature) if in_memory(arrays) else ()
+    return kernels.narrow(loss, signature) if in_memory(arrays) else ()
 
 
-def fused(call: Call, value: Any, order: int, scale: Any, finish: Callable[[Any], Any]) -> Any:
+def by_kernel(call: Call, value: Any, orders: tuple[int, ...], scale: Any, finish: Callable[[Any], Any]) -> Any:
     """Return what a kernel computes of a call in one pass over its tensors, or None where there is none for it.
 
     Values come with their gradient under autograd. Derivatives asked for by name are plain numbers, so where a tensor
     is being differentiated they are left to ordinary operations.
     """
     if torch.compiler.is_compiling():
-        return None if order else _compiled(call, value, finish)
+        return None if orders else _compiled(call, value, finish)
     evaluation, tensors = definition(call)
     factors = () if call.weights is None else (call.weights,)
     if observed() or not all(map(ordinary, (*tensors, *factors))):
         return None
-    kernel = table.find(call.loss)
+    kernel = kernels.find(call.loss)
     if kernel is None:
         return None
     tracked: list[int] = []
@@ -51,18 +51,18 @@ def fused(call: Call, value: Any, order: int, scale: Any, finish: Callable[[Any]
         tracked = [i for i, x in enumerate((*tensors, *factors)) if x.requires_grad]
         if isinstance(scale, Tensor) and scale.requires_grad:
             return None
-    if tracked and (order or any(i not in evaluation.wrt for i in tracked)):
+    if tracked and (orders or any(i not in evaluation.wrt for i in tracked)):
         return None
     if not tracked:
-        return run_kernel(kernel, call, value, order, call.weights, scale, finish)
+        return run_kernel(kernel, call, value, orders, call.weights, scale, finish)
     # The gradient is taken along where what comes back will be one number, which is nearly always 1.
-    done = run_kernel(kernel, call, value, int(value == "sum"), call.weights, scale, finish)
+    done = run_kernel(kernel, call, value, (1,) if value == "sum" else (), call.weights, scale, finish)
     if done is None:
         return None
-    return replace(done, value=Eager.apply(Kernel(evaluation, kernel, scale, done), *tensors), derivatives=())
+    return replace(done, value=Eager.apply(KernelResult(evaluation, kernel, scale, done), *tensors), derivatives=())
 
 
 def _compiled(call: Call, value: Any, finish: Callable[[Any], Any]) -> Any:
     """Return the values of a call through the operator that is opaque to the compiler, if it is for that."""
     done = opaque(call, value)
-    return None if done is None else Outcome(finish(done) if value == "sum" else done, ())
+    return None if done is None else Result(finish(done) if value == "sum" else done, ())

@@ -1,16 +1,14 @@
-"""Small calls from PyTorch: what was found out about a kind of call is remembered, and the next of its kind computes.
+"""Fast path of tensor calls: runs what the call cache has for (loss, shapes, dtypes, parameters, gradient mode).
 
-At a thousand elements a loss is a few microseconds of arithmetic; checking it, broadcasting, choosing types and kernels
-cost ten times that. All of this depends on shapes, types and parameters alone. So the first call of a kind goes the
-long way, and what comes of it is a `_Kind`: a kernel with its arguments in order, or else the definition itself. The
-gradient is taken along with the values and waits in the graph.
+At a thousand elements a loss is a few microseconds of arithmetic; checking it, broadcasting, choosing dtypes and
+kernels cost ten times that, and depend on shapes, dtypes and parameters alone. So the first call finds out what later
+ones like it need: a bound kernel with its arguments in order, or else the definition itself. The gradient is computed
+with the values and waits in the graph.
 
-Only plain calls are of a kind: dense tensors of one float type (and labels) on the CPU, nothing repeated, parameters
-that are numbers, no weights. All others return None here and go the long way every time.
-
-Large calls that are reduced go the same way, with several threads. Where tensors do not lie as one block, or another
-kernel is the better one, they go the long way, but to the reduced value: a kernel then adds the values up and takes the
-gradient along, where values that are reduced afterwards would have to be kept, and gone through again on the way back.
+Only contiguous tensors of one float dtype (and labels) on the CPU are cached, with parameters that are numbers and
+without weights. All other calls return None here and take the general path. Large calls that are reduced take the fast
+path with several threads; where their tensors are strided, or the softmax kernel is the better one, they take the
+general path to the reduced value, so that a kernel adds the values up and computes the gradient in the same pass.
 """
 
 from __future__ import annotations
@@ -23,17 +21,17 @@ from typing import Any, TypeAlias
 
 import torch
 
-from lossary.backends.numpy.fast import NUMBERS, form
+from lossary.backends import cache
 from lossary.backends.torch import namespace as xp
-from lossary.backends.torch import private_api as inner
-from lossary.backends.torch import tensors as kinds
+from lossary.backends.torch import private_api as private
+from lossary.backends.torch import tensors as tensors_of
 from lossary.backends.torch.autograd import Evaluation, apply_directly, gradients, times
 from lossary.catalogue import Loss
 from lossary.errors import DomainError
 from lossary.evaluate import checks, reduction
 from lossary.evaluate.call import prepare
 from lossary.evaluate.transforms import reduced_value
-from lossary.kernels import table
+from lossary.kernels import registry as kernels
 
 Tensor = torch.Tensor
 
@@ -43,32 +41,31 @@ FLOATS = {torch.float32: "float32", torch.float64: "float64"}
 # A freed storage begins at address 0, so an element in it seems to lie at its offset. Memory that is there lies higher
 # on most systems; where it does not, the storage is asked.
 _HIGH = 1 << 40
-_KEPT = 4096  # kinds remembered; a program that meets more (every batch of another length) starts over
 
-# What was found out, and PyTorch's guard, which says in one question of tensors whether all that a kind depends on (and
-# all that stands between a tensor and its memory) is as it was.
-_Known: TypeAlias = "tuple[inner.Guard, _Kind | None]"
-_kinds: dict[tuple[Any, ...], _Known] = {}  # by all of it
-_latest: dict[tuple[Any, ...], _Known] = {}  # what was met last, by all but the tensors
+# The last call of a loss, reduction and parameters, with PyTorch's guard, which answers in one question whether other
+# tensors are like those it was called with: in type, shape, strides, and all that stands between them and their memory.
+# What does not pass it is looked up in the call cache by a key of shapes and dtypes.
+_Guarded: TypeAlias = "tuple[private.Guard, CachedCall | None]"
+_latest: dict[tuple[Any, ...], _Guarded] = {}
 
 
 def reduced(
     loss: Loss,
     arrays: Sequence[Tensor],
     params: Mapping[str, Any],
-    how: str,
-    count: float | None = None,
+    reduction: str,
+    denominator: float | None = None,
     check: bool = False,
     class_weight: Tensor | None = None,
-    by_weight: bool = False,
-    listed: bool = False,
+    by_class_weight: bool = False,
+    class_lists: bool = False,
 ) -> Tensor | None:
-    """Return a loss under a reduction, differentiable; None if the call is not a small and plain one.
+    """Return a loss under a reduction, differentiable; None to take the general path.
 
-    A mean divides by `count`, or by the number of values; with `by_weight`, by the sum of the class weights of the
-    labels. With `listed`, the second array lists in each row the classes meant, up to the first -1, and the loss takes
-    how often each is. With `check`, None also means that a value lies outside its domain. The mean of nothing, which
-    is a question of conventions, is not for here either.
+    A mean divides by `denominator`, or by the number of values; with `by_class_weight`, by the sum of the class weights
+    of the labels. With `class_lists`, the second array lists class indices in each row, up to the first -1, and the
+    loss takes how often each is listed. With `check`, None also means that a value is out of domain. The mean over no
+    example, which is a question of conventions, takes the general path too.
     """
     if torch.compiler.is_compiling():
         return None
@@ -76,143 +73,136 @@ def reduced(
         arrays = (*arrays, class_weight)
     # The guard compares what a tensor asks for, not whether gradients are being recorded at all.
     recording = torch.is_grad_enabled()
-    asked = (loss, how, count, check, by_weight, listed, recording, len(arrays), *params, *params.values())
+    asked = (loss, reduction, denominator, check, by_class_weight, class_lists, recording, len(arrays))
+    asked += (*params, *params.values())
     known = False
     try:
-        guard, kind = _latest[asked]
+        guard, call = _latest[asked]
         for x in arrays:
             if x.is_nested:  # has no strides: asked for them, the guard would end the process
                 break
         else:
             # Nor does it see a tangent carried forward, or a mode that follows operations in a graph.
-            known = guard(*arrays) and not kinds.forward_mode() and not torch._C._len_torch_dispatch_stack()
-    except (KeyError, TypeError, AttributeError):  # not met before; a parameter that is no number, an array no tensor
+            known = guard(*arrays) and not tensors_of.forward_mode() and not torch._C._len_torch_dispatch_stack()
+    except (KeyError, TypeError, AttributeError):  # a first call; a parameter that is no number, an array no tensor
         pass
     if not known:
-        kind = _found(asked, arrays, params)
-    if kind is None:
+        call = _found(asked, arrays, params)
+    if call is None:
         return None
     try:
-        return kind.answer(*arrays)
+        return call.answer(*arrays)
     except DomainError:
         return None
 
 
-def _found(asked: tuple[Any, ...], arrays: Sequence[Tensor], params: Mapping[str, Any]) -> _Kind | None:
-    """Return the kind of a call, and remember it; None if it is of none."""
-    if kinds.observed() or any(type(value) not in NUMBERS for value in params.values()):
+def _found(asked: tuple[Any, ...], arrays: Sequence[Tensor], params: Mapping[str, Any]) -> CachedCall | None:
+    """Return what the call cache has for a call, found out now if it has nothing; None to take the general path."""
+    if tensors_of.observed() or any(type(value) not in cache.NUMBERS for value in params.values()):
         return None
-    loss, how, count, check, by_weight, listed, *_ = asked
-    watched = torch.is_grad_enabled()
+    loss, reduction, denominator, check, by_class_weight, class_lists, recording, *_ = asked
     key = list(asked)
     for at, x in enumerate(arrays):
-        if type(x) not in kinds.ORDINARY_TYPES:
+        if type(x) not in tensors_of.ORDINARY_TYPES:
             return None
-        if not kinds.ordinary(x):
-            kinds.need_elements(x, _title(loss, at))
+        if not tensors_of.ordinary(x):
+            tensors_of.need_elements(x, _title(loss, at))
             return None
-        key += x.shape, x.dtype, x.is_contiguous(), watched and x.requires_grad
+        key += x.shape, x.dtype, x.is_contiguous(), recording and x.requires_grad
     kept = tuple(key)
-    guard, kind = _kinds.get(kept, (None, None))
-    if guard is None:
-        if len(_kinds) >= _KEPT:
-            _kinds.clear()
-            _latest.clear()
-        kind = _kind(loss, arrays, params, how, count, check, by_weight, listed)
+    guard: private.Guard | None = None
+    try:
+        guard, call = cache.entry(kept)
+    except KeyError:
+        call = _cached_call(loss, arrays, params, reduction, denominator, check, by_class_weight, class_lists)
     if guard is None or not guard(*arrays):
-        guard = inner.guard(arrays)
-    _kinds[kept] = _latest[asked] = guard, kind
-    return kind
+        guard = private.guard(arrays)
+        cache.keep(kept, (guard, call))
+    _latest[asked] = guard, call
+    return call
 
 
 def _title(loss: Loss, at: int) -> str:
     return f"{loss.name}: {loss.arguments[at] if at < len(loss.arguments) else 'class_weight'}"
 
 
-def _kind(
+def _cached_call(
     loss: Loss,
     arrays: Sequence[Tensor],
     params: Mapping[str, Any],
-    how: str,
-    count: float | None,
+    reduction: Any,
+    denominator: float | None,
     check: bool,
-    by_weight: bool,
-    listed: bool,
-) -> _Kind | None:
+    by_class_weight: bool,
+    class_lists: bool,
+) -> CachedCall | None:
     arrays, class_weight = arrays[: len(loss.arguments)], arrays[len(loss.arguments) :]
-    watched = torch.is_grad_enabled()
-    tracked = [name for name, x in zip(loss.arguments, arrays, strict=False) if watched and x.requires_grad]
+    recording = torch.is_grad_enabled()
+    tracked = [name for name, x in zip(loss.arguments, arrays, strict=False) if recording and x.requires_grad]
     counted = arrays
-    if listed:
+    if class_lists:
         scores, lists = arrays
         if lists.dtype != torch.int64 or lists.shape != scores.shape:
             return None
         counted = (scores, scores)  # for how often a class is listed is a number for each score
-    found = form(loss, counted, params, FLOATS, torch.int64)
-    if found is None or any(name not in loss.wrt for name in tracked):
+    dense = cache.dense(loss, counted, params, FLOATS, torch.int64)
+    if dense is None or any(name not in loss.wrt for name in tracked):
         return None
-    held, alternative, batch, like = found
-    signature, dtype, size = loss.signatures[alternative], like.dtype, like.numel()
-    if size > MOST and (how == "none" or not MOST):
+    like, rank = dense.like, loss.signatures[dense.alternative].rank
+    size = like.numel()
+    if size > MOST and (reduction == "none" or not MOST):
         return None
     for x in class_weight:
-        if not signature.rank or x.shape != like.shape[-1:] or x.dtype != dtype or (watched and x.requires_grad):
+        if not rank or x.shape != like.shape[-1:] or x.dtype != like.dtype or (recording and x.requires_grad):
             return None
-    whole = all(x.is_contiguous() for x in (*arrays, *class_weight))
-    if not whole and size <= MOST:
+    contiguous = all(x.is_contiguous() for x in (*arrays, *class_weight))
+    if not contiguous and size <= MOST:
         return None
-    # Many long rows of the softmax family have a better kernel, which the long way knows.
-    long = signature.rank and like.shape[-1] > table.SIDE_BY_SIDE
-    better = size > MOST and long and table.by_hand(loss)[0]
-    ways: list[type[_Kind]] = [_Planned] if whole and not better else []
-    if not listed:
-        ways += [_Large] if size > MOST else [_Defined]
-    for way in ways:
-        kind = way(loss, alternative, batch, held, like, how, count, bool(tracked))
-        kind.shapes = [tuple(x.shape) for x in arrays]
-        kind.check, kind.by_weight, kind.weighed, kind.listed = check, by_weight, bool(class_weight), listed
-        kind.others += (None,) * kind.weighed
-        if kind.ready():
-            return kind
+    # Many long rows of the softmax family have a better kernel, which the general path uses.
+    long = rank and like.shape[-1] > kernels.SIDE_BY_SIDE
+    better = size > MOST and long and kernels.by_hand(loss)[0]
+    kinds: list[type[CachedCall]] = [BoundCall] if contiguous and not better else []
+    if not class_lists:
+        kinds += [GeneralCall] if size > MOST else [DefinedCall]
+    for kind in kinds:
+        call = kind(dense, reduction, denominator, bool(tracked))
+        call.shapes = [tuple(x.shape) for x in arrays]
+        call.check, call.by_class_weight = check, by_class_weight
+        call.weighted, call.class_lists = bool(class_weight), class_lists
+        call.others += (None,) * call.weighted
+        if call.ready():
+            return call
     return None
 
 
-class _Kind(Evaluation):
-    """A kind of call: how to compute it, and by what the derivatives it returns are still to be multiplied."""
+class CachedCall(Evaluation):
+    """What calls that share a key need; derivatives are returned but for a factor that the backward pass applies."""
 
     shapes: Sequence[tuple[int, ...]]  # of the arrays
     check = False
     factor = 1.0
-    ignored: int | None = None  # the label that does not count, if there is one
-    weighed = False  # whether the last array is one of class weights
-    by_weight = False  # whether a mean divides by those of the labels
-    listed = False  # whether the second array lists classes
+    ignored: int | None = None  # the label that is ignored
+    weighted = False  # whether the last array is one of class weights
+    by_class_weight = False  # whether a mean divides by those of the labels
+    class_lists = False  # whether the second array lists class indices
 
-    def __init__(
-        self,
-        loss: Loss,
-        alternative: int,
-        batch: tuple[int, ...],
-        params: dict[str, Any],
-        like: Tensor,
-        how: str,
-        count: float | None,
-        tracked: bool,
-    ) -> None:
-        self.loss, self.alternative, self.params, self.how, self.tracked = loss, alternative, params, how, tracked
+    def __init__(self, dense: cache.Dense, reduction: Any, denominator: float | None, tracked: bool) -> None:
+        loss = self.loss = dense.loss
+        self.dense, self.alternative, self.params = dense, dense.alternative, dense.params
+        self.reduction, self.tracked = reduction, tracked
         self.wrt = tuple(loss.arguments.index(name) for name in loss.wrt)
-        self.dtype, self.batch, self.length = like.dtype, torch.Size(batch), math.prod(batch)
-        self.width = like.numel() // self.length
-        self.count = self.length if count is None else count
-        labels = [at for at, name in enumerate(loss.arguments) if loss.domain(name, alternative).kind == "index"]
+        self.dtype, self.batch = dense.like.dtype, torch.Size(dense.batch)
+        self.length, self.width = math.prod(dense.batch), dense.width
+        self.denominator = self.length if denominator is None else denominator
+        labels = [at for at, name in enumerate(loss.arguments) if loss.domain(name, self.alternative).kind == "index"]
         self.labels = labels[0] if labels else -1  # which array holds labels
-        self.leading = self.wrt == tuple(range(len(self.wrt)))  # what is differentiated comes first
+        self.leading = self.wrt == tuple(range(len(self.wrt)))  # whether what is differentiated comes first
         self.others: tuple[None, ...] = (None,) * (len(loss.arguments) - len(self.wrt))  # have no gradient
-        # What answers a call, under autograd if that follows it.
+        # What computes a call, under autograd if that records it.
         self.answer: Callable[..., Tensor] = partial(apply_directly, self) if tracked else self.untracked
 
     def ready(self) -> bool:
-        """Prepare for calls; False if there is no lean path for them."""
+        """Prepare for calls; False if this kind of fast path does not take them."""
         raise NotImplementedError
 
     def untracked(self, *arrays: Tensor) -> Tensor:
@@ -222,7 +212,7 @@ class _Kind(Evaluation):
     def gradient(self, tensors: Sequence[Tensor], kept: Sequence[Tensor], upstream: Tensor) -> Sequence[Tensor | None]:
         """Return the gradient of every tensor."""
         kept = kept or self.forward(tensors)[1]
-        if self.how == "none":
+        if self.reduction == "none":
             grads = self.times(kept, upstream, tensors)
         else:
             try:
@@ -237,91 +227,94 @@ class _Kind(Evaluation):
             placed[at] = grad
         return placed
 
-    def times(self, slopes: Sequence[Tensor], upstream: Tensor, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    def times(self, derivatives: Sequence[Tensor], upstream: Tensor, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
         """Derivatives times what comes back for each value, exactly 0 where that is 0."""
         nothing = upstream == 0
         if self.ignored is not None:
             # The mean of nothing but ignored rows sends back infinity.
             nothing = nothing | (tensors[self.labels] == self.ignored)
         found = []
-        for slope in slopes:  # one number for each row, or one for each of its entries
-            wide = upstream.shape + (1,) * (slope.ndim - upstream.ndim)
-            found.append((slope * upstream.reshape(wide)).masked_fill_(nothing.reshape(wide), 0))
+        for derivative in derivatives:  # one number for each row, or one for each of its entries
+            wide = upstream.shape + (1,) * (derivative.ndim - upstream.ndim)
+            found.append((derivative * upstream.reshape(wide)).masked_fill_(nothing.reshape(wide), 0))
         return found
 
     def differentiable(self, tensors: Sequence[Tensor], upstream: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradient of every tensor, in operations that can be differentiated again."""
-        params = {**self.params, "class_weight": tensors[-1]} if self.weighed else self.params
+        params = {**self.params, "class_weight": tensors[-1]} if self.weighted else self.params
         arrays = tensors[: len(self.loss.arguments)]
-        if self.listed:
-            arrays = (arrays[0], times_listed(arrays[1], arrays[0].dtype))
+        if self.class_lists:
+            arrays = (arrays[0], class_counts(arrays[1], arrays[0].dtype))
         call = prepare(self.loss, arrays, params, check=False)
         spread = upstream
-        if self.how == "mean":
-            count: Any = self.count if call.weights is None else call.weights.sum()
-            if self.by_weight:
+        if self.reduction == "mean":
+            count: Any = self.denominator if call.weights is None else call.weights.sum()
+            if self.by_class_weight:
                 of_labels = tensors[-1][tensors[self.labels].clamp(0, self.width - 1)]
                 count = (of_labels if call.weights is None else of_labels * call.weights).sum()
             spread = upstream / count
         found = gradients(call, reduction.weigh(xp, spread.expand(self.batch), call.weights))
         grads = (None if grad is None else grad.reshape(x.shape) for grad, x in zip(found, tensors, strict=False))
-        return *grads, *[None] * self.weighed
+        return *grads, *[None] * self.weighted
 
 
-class _Planned(_Kind):
-    """Calls that a kernel computes."""
+class BoundCall(CachedCall):
+    """Calls that a bound kernel computes."""
 
     def ready(self) -> bool:
-        if not table.available():
+        kernel = kernels.find(self.loss)
+        if kernel is None:
             return False
-        from lossary.kernels.cpu import bound
+        from lossary.kernels.cpu.class_lists import BoundClassLists
         from lossary.kernels.cpu.runtime import memory
 
-        call = (self.loss, self.alternative, self.params, tuple(self.batch), self.width, FLOATS[self.dtype])
-        how: Any = self.how
-        count = None if self.count == self.length else self.count
-        plan = bound.bind(*call, how, int(self.tracked), self.check, count, self.weighed)
-        if plan is None:
+        dtype = FLOATS[self.dtype]
+        denominator = None if self.denominator == self.length else self.denominator
+        orders = (1,) if self.tracked else ()
+        bound = kernel.bind(self.dense.calls(dtype, self.reduction, orders, self.check, denominator, self.weighted))
+        if bound is None:
             return False
-        if self.listed:
-            plan = bound.BoundClassLists(plan, 1, (self.length, self.width), FLOATS[self.dtype])
-        self.compute, self.inputs, self.memory = plan.compute, plan.inputs, memory
-        self.in_order = plan.inputs == tuple(range(len(self.loss.arguments) + self.weighed))
+        if self.class_lists:
+            bound = BoundClassLists(bound, 1, (self.length, self.width), dtype)
+        self.compute, self.inputs, self.memory = bound.compute, bound.inputs, memory
+        self.in_order = bound.inputs == tuple(range(len(self.loss.arguments) + self.weighted))
         self.ignored = self.params.get("ignore_index")
-        self.many = self.length * self.width > MOST
-        self.divides, self.each = self.how == "mean", self.how == "none"
+        self.large = self.length * self.width > MOST
+        self.divides, self.each = self.reduction == "mean", self.reduction == "none"
         shapes = [tuple(self.batch)] if self.each else []
         shapes += [self.shapes[at] for at in self.wrt] if self.tracked else []
-        self.results = [(shape, torch.empty(shape, device="meta").stride(), self.dtype) for shape in shapes]
+        self.outputs = [(shape, torch.empty(shape, device="meta").stride(), self.dtype) for shape in shapes]
         return True
 
     def forward(self, arrays: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
-        given = arrays if self.in_order else [arrays[at] for at in self.inputs]
-        addresses = [x.data_ptr() for x in given]
+        inputs = arrays if self.in_order else [arrays[at] for at in self.inputs]
+        addresses = [x.data_ptr() for x in inputs]
         if min(addresses) < _HIGH:
             _refuse_freed(self.loss, arrays)
-        empty = self._pooled if self.many else inner.empty
-        room = []
-        for shape in self.results:
+        empty = self._pooled if self.large else private.empty
+        outputs = []
+        for shape in self.outputs:
             made = empty(*shape)
-            room.append(made)
+            outputs.append(made)
             addresses.append(made.data_ptr())
-        count = _weight_of(arrays[self.labels], arrays[-1], self.ignored, self.how) if self.by_weight else None
-        total, count = self.compute(addresses, count, torch.get_num_threads() if self.many else 1)
+        count = None
+        if self.by_class_weight:
+            count = _weight_of(arrays[self.labels], arrays[-1], self.ignored, self.reduction)
+        total, count = self.compute(addresses, count, torch.get_num_threads() if self.large else 1)
         if self.each:
-            return room[0], room[1:]
-        return inner.number(total / count if self.divides else total, self.dtype), room
+            return outputs[0], outputs[1:]
+        return private.number(total / count if self.divides else total, self.dtype), outputs
 
     def _pooled(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """Room where an earlier result was, which faults less often."""
+        """Return memory where an earlier result was, which faults less often."""
         return torch.from_numpy(self.memory.empty(shape, FLOATS[dtype]))
 
 
-class _Defined(_Kind):
-    """Small calls of a pointwise loss without a kernel; on rows arithmetic is the longer part then."""
+class DefinedCall(CachedCall):
+    """Small calls of a pointwise loss without a kernel; on rows, arithmetic would take longer than what is saved."""
 
     def ready(self) -> bool:
-        self.factor = 1 / self.count if self.how == "mean" else 1.0
+        self.factor = 1 / self.denominator if self.reduction == "mean" else 1.0
         ignored = self.params.pop("ignore_index", None)  # said of labels, of which there are none
         return ignored is None and not self.loss.signatures[self.alternative].rank
 
@@ -339,9 +332,9 @@ class _Defined(_Kind):
                 kept = (*kept, xp.own(derivative, (*arrays, *kept)))
         if value.shape != self.batch:
             value = value.expand(self.batch)
-        if self.how != "none":
+        if self.reduction != "none":
             value = value.sum()
-            value = value / self.count if self.how == "mean" else value
+            value = value / self.denominator if self.reduction == "mean" else value
         else:
             value = xp.own(value, arrays)
         return value, kept
@@ -350,11 +343,11 @@ class _Defined(_Kind):
 def _refuse_freed(loss: Loss, arrays: Sequence[Tensor]) -> None:
     """Refuse tensors without memory, which a guard does not tell from others: reading them would end the process."""
     for at, x in enumerate(arrays):
-        if kinds.freed(x):
-            kinds.need_elements(x, _title(loss, at))
+        if tensors_of.freed(x):
+            tensors_of.need_elements(x, _title(loss, at))
 
 
-def times_listed(labels: Tensor, dtype: torch.dtype) -> Tensor:
+def class_counts(labels: Tensor, dtype: torch.dtype) -> Tensor:
     """Return how often each class is listed in rows of class indices that end at the first below 0."""
     present = (labels < 0).cumsum(-1) == 0
     nothing = torch.zeros(labels.shape, dtype=dtype, device=labels.device)
@@ -374,30 +367,30 @@ def _weight_of(labels: Tensor, class_weight: Tensor, ignored: int | None, how: s
     return total.value
 
 
-class _Large(_Kind):
-    """Calls on many numbers or rows that have no plan: the long way, but for a sum that the kernel takes along."""
+class GeneralCall(CachedCall):
+    """Large calls without a bound kernel: the general path, to the reduced value."""
 
     def ready(self) -> bool:
         self.ignored = self.params.pop("ignore_index", None)
         self.answer = self.untracked
-        return table.available() and self.how != "none" and (self.ignored is None or self.labels >= 0)
+        return kernels.available() and self.reduction != "none" and (self.ignored is None or self.labels >= 0)
 
     def untracked(self, *arrays: Tensor) -> Tensor:
         """Return the reduced value, differentiable."""
         _refuse_freed(self.loss, arrays)
         params = dict(self.params)
-        if self.weighed:
+        if self.weighted:
             params["class_weight"] = arrays[-1]
             arrays = arrays[:-1]
-        denominator: Any = self.count if self.count != self.length else None
+        denominator: Any = self.denominator if self.denominator != self.length else None
         if self.labels >= 0:
             labels = arrays[self.labels].contiguous()
             if self._kept(labels) < self.length:
                 params["ignore_index"] = self.ignored
-            if self.by_weight:
-                denominator = _weight_of(labels, params["class_weight"].contiguous(), self.ignored, self.how)
+            if self.by_class_weight:
+                denominator = _weight_of(labels, params["class_weight"].contiguous(), self.ignored, self.reduction)
         call = prepare(self.loss, arrays, params, check=self.check, defer_checks=True)
-        how: Any = self.how
+        how: Any = self.reduction
         found: Tensor = reduced_value(call, how, denominator if how == "mean" else None)
         return found
 
@@ -407,6 +400,6 @@ class _Large(_Kind):
 
         ignored = passes.NO_LABEL if self.ignored is None else self.ignored
         kept = passes.kept_labels()(labels.numel(), self.width, ignored, labels.data_ptr())
-        if kept < 0 or (kept == 0 and self.how == "mean"):
+        if kept < 0 or (kept == 0 and self.reduction == "mean"):
             raise DomainError
         return kept

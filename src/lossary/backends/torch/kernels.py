@@ -11,21 +11,27 @@ import torch
 from lossary.backends.torch.autograd import Definition, Evaluation, times
 from lossary.backends.torch.tensors import NUMPY, memory, of_memory, ordinary
 from lossary.evaluate.call import Call
-from lossary.kernels.table import Outcome, Wanted
+from lossary.kernels.request import Kernel, Request, Result
 
 Tensor = torch.Tensor
 
 
 def run_kernel(
-    kernel: Any, call: Call, value: Any, order: int, weights: Any, scale: Any, finish: Callable[[Any], Any]
-) -> Any:
+    kernel: Kernel,
+    call: Call,
+    value: Any,
+    orders: tuple[int, ...],
+    weights: Any,
+    scale: Any,
+    finish: Callable[[Any], Any],
+) -> Result | None:
     """Run a kernel on the memory of tensors; its results are tensors on memory of NumPy's, which faults less often."""
     if call.dtype not in NUMPY:
         return None
     params = {name: memory(held) if isinstance(held, Tensor) else held for name, held in call.params.items()}
     on_memory = replace(call, arrays=[memory(x) for x in call.arrays], params=params, dtype=NUMPY[call.dtype])
     factors = None if weights is None else memory(weights)
-    done = kernel(on_memory, Wanted(value, order, factors, float(scale), torch.get_num_threads()))
+    done = kernel.run(on_memory, Request(value, orders, factors, float(scale), torch.get_num_threads()))
     if done is None:
         return None
     values = done.value
@@ -34,25 +40,28 @@ def run_kernel(
     elif value == "sum":
         values = finish(torch.tensor(values, dtype=torch.float64, device="cpu"))
     given = dict(zip(call.loss.arguments, call.arrays, strict=True))
-    derivatives = zip(done.derivatives, call.loss.wrt, strict=False)  # there may be none
-    return Outcome(values, tuple(of_memory(d, given[name].dtype) for d, name in derivatives))
+
+    def tensors(derivatives: Sequence[Any]) -> tuple[Tensor, ...]:
+        return tuple(of_memory(d, given[name].dtype) for d, name in zip(derivatives, call.loss.wrt, strict=True))
+
+    return Result(values, tuple(map(tensors, done.derivatives)))
 
 
 @dataclass(eq=False)
-class Kernel(Evaluation):
+class KernelResult(Evaluation):
     """What a kernel has computed of a prepared call, `done`; its gradient is a kernel's, its second derivative not."""
 
     definition: Definition
-    kernel: Any
+    kernel: Kernel
     scale: Any
-    done: Outcome | None
+    done: Result | None
 
     def forward(self, tensors: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
         """Return the value, and the derivatives if they were computed with it."""
         # Not held here: autograd copies a gradient to which anything else refers.
         done, self.done = self.done, None
         assert done is not None
-        return done.value, list(done.derivatives)
+        return done.value, [derivative for derivatives in done.derivatives for derivative in derivatives]
 
     def gradient(self, tensors: Sequence[Tensor], kept: Any, upstream: Tensor) -> Sequence[Tensor | None]:
         """Return the gradient of every tensor."""
@@ -70,8 +79,8 @@ class Kernel(Evaluation):
             factor = float(upstream[(0,) * upstream.ndim])
         weights = call.weights if alike and factor else _product(call.weights, upstream).expand(call.batch)
         by = (factor or 1.0) * float(self.scale)
-        done = run_kernel(self.kernel, replace(call, check=False), None, 1, weights, by, float)
-        return self.differentiable(tensors, upstream) if done is None else self._placed(tensors, done.derivatives)
+        done = run_kernel(self.kernel, replace(call, check=False), None, (1,), weights, by, float)
+        return self.differentiable(tensors, upstream) if done is None else self._placed(tensors, done.derivatives[0])
 
     def differentiable(self, tensors: Sequence[Tensor], upstream: Tensor) -> Sequence[Tensor | None]:
         """Return the definition's gradient of every tensor, in operations that can be differentiated again."""

@@ -25,7 +25,7 @@ from lossary.backends.torch.tensors import HALVES, NUMPY, ordinary
 from lossary.catalogue import Loss, recorded
 from lossary.evaluate import reduction
 from lossary.evaluate.call import WHOLE, Call, prepare
-from lossary.kernels import table
+from lossary.kernels import registry as kernels
 
 _OPTIONS = {"None": None, "True": True, "False": False}
 _INTEGERS = ("index", "count", "integer")  # kinds of parameters that are whole numbers
@@ -43,11 +43,11 @@ def is_opaque(call: Call) -> bool:
         return False
     if loss.optional:
         return True
-    if call.dtype not in NUMPY or any(x.device.type != "cpu" for x in (*call.given, *fixed)) or not table.available():
+    if call.dtype not in NUMPY or any(x.device.type != "cpu" for x in (*call.given, *fixed)) or not kernels.available():
         return False
     if not call.signature.rank:
-        return math.prod(call.batch) >= table.least(table.LEAST)
-    return bool(table.by_hand(loss)[0]) and first.numel() >= table.least(table.LEAST_ROWS)
+        return math.prod(call.batch) >= kernels.least(kernels.LEAST)
+    return bool(kernels.by_hand(loss)[0]) and first.numel() >= kernels.least(kernels.LEAST_ROWS)
 
 
 def opaque(call: Call, value: str) -> Tensor | None:
@@ -140,14 +140,16 @@ def evaluate(
 
 def _computed(call: Call, value: str, order: int) -> list[Tensor]:
     wide = _sum_dtype(call.dtype, call.given[0].device)
-    kernel = table.find(call.loss) if all(map(ordinary, call.given)) else None
+    kernel = kernels.find(call.loss) if all(map(ordinary, call.given)) else None
     result = None
     if kernel is not None:
-        result = run_kernel(kernel, call, value or None, order, call.weights, 1.0, lambda total: total)
+        result = run_kernel(
+            kernel, call, value or None, (order,) if order else (), call.weights, 1.0, lambda total: total
+        )
     if result is not None:
         return [
             *([] if not value else [result.value.to(wide) if value == "sum" else result.value]),
-            *result.derivatives,
+            *(d for derivatives in result.derivatives for d in derivatives),
         ]
     values, derivatives, _ = call.pull(order)
     found = []

@@ -282,6 +282,9 @@ def _over(count: str, body: Sequence[str]) -> list[str]:
 
 # --- imports --------------------------------------------------------------------------------------------------------
 
+# What a kernel computes of each order, in words.
+ORDERS = ("values", "gradient", "diagonal of the Hessian")
+
 TYPES = {"float32": "f32", "float64": "f64"}  # the types that kernels compute in, and how their functions end
 
 # What emitted source calls under another name than it has in `lossary.kernels.cpu.math`, and what is the same for both

@@ -18,14 +18,17 @@ from typing import Any
 import numpy as np
 
 from lossary.catalogue import Loss
+from lossary.errors import DomainError
+from lossary.kernels.cpu.blocks import Blocks
 from lossary.kernels.cpu.pointwise_source import PointwiseVariant, write
 from lossary.kernels.cpu.runtime import cache as machine_code
-from lossary.kernels.cpu.runtime import memory, sums, threads
+from lossary.kernels.cpu.runtime import memory, threads
 from lossary.kernels.cpu.runtime.cache import COMPILING
 from lossary.kernels.cpu.sizes import BLOCK
 from lossary.kernels.ir import trace
 from lossary.kernels.ir.graph import Graph, Regions, UnsupportedError
-from lossary.kernels.table import HALVES, Outcome, Wanted, least
+from lossary.kernels.registry import least
+from lossary.kernels.request import HALVES, DenseCalls, Request, Result
 from lossary.kernels.thresholds import BUFFERED_BLOCKS, POINTWISE_ELEMENTS, SHARED_ELEMENTS
 
 TYPES = {"float32": ctypes.c_float, "float64": ctypes.c_double}
@@ -61,9 +64,9 @@ def _compile(variant: PointwiseVariant) -> PointwiseKernel | None:
             return None
         made = machine_code.module(variant.loss.name, source)
         floating = TYPES[variant.dtype]
-        outputs = (variant.value == "each") + (len(variant.loss.wrt) if variant.order else 0)
+        outputs = (variant.value == "each") + len(variant.loss.wrt) * len(variant.orders)
         pointers = len(program.arguments) + variant.weighted + outputs
-        scalars = len(program.uniforms) + (variant.order > 0)
+        scalars = len(program.uniforms) + bool(variant.orders)
         prototype = ctypes.CFUNCTYPE(
             ctypes.c_int32,
             *[ctypes.c_ssize_t] * 3,
@@ -76,62 +79,12 @@ def _compile(variant: PointwiseVariant) -> PointwiseKernel | None:
         return PointwiseKernel(function, program.arguments, made.uniforms, variant.uniform)
 
 
-# --- a call ---------------------------------------------------------------------------------------------------------
-
-
-def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
-    """Compute a call on NumPy arrays, or return None if it is not for a kernel."""
-    if call.signature.rank or math.prod(call.batch) < least(POINTWISE_ELEMENTS):
-        return None
-    if any(x.ndim < len(call.batch) for name, x in _named(call.loss, call.given) if name in call.loss.wrt):
-        return None  # one example repeated over the batch: its shares add up
-    arrays = dict(_named(call.loss, call.arrays))
-    numbers = {}
-    for name, value in call.params.items():
-        if isinstance(value, np.ndarray):
-            arrays[name] = value
-        else:
-            numbers[name] = value
-    computed = compute(call.loss, arrays, numbers, call.batch, np.dtype(call.dtype), wanted, call.check, call.out)
-    if computed is None:
-        return None
-    outcome, suspect = computed
-    if suspect:
-        call.check_values()
-    return outcome
-
-
-def _named(loss: Loss, arrays: Sequence[Any]) -> Iterable[tuple[str, Any]]:
-    return zip(loss.arguments, arrays, strict=True)
-
-
-def compute(
-    loss: Loss,
-    arrays: Mapping[str, Any],
-    numbers: Mapping[str, Any],
-    batch: tuple[int, ...],
-    dtype: Any,
-    wanted: Wanted,
-    check: bool,
-    room: Sequence[Any] = (),
-) -> tuple[Outcome, int] | None:
-    """Return the results asked for, and whether a value lies outside its domain; None if there is no kernel.
-
-    `arrays` are those of the loss and the parameters that differ from example to example; `numbers` are the others.
-    Under float32 those of the loss may be in half precision, and their derivatives then are too (`table.HALVES`).
-    Derivatives are written to the output buffers `room` where these have the layout in which the kernel writes.
-    """
-    narrow = tuple((name, HALVES[x.dtype].name) for name, x in arrays.items() if _held(x, dtype) != dtype)
-    compiled = find(loss, numbers, arrays, dtype.name, wanted, check, narrow)
-    return None if compiled is None else _run(compiled, loss, arrays, numbers, batch, dtype, wanted, room)
-
-
 def find(
     loss: Loss,
     numbers: Mapping[str, Any],
     arrays: Iterable[str],
     dtype: str,
-    wanted: Wanted,
+    request: Request,
     check: bool,
     narrow: tuple[tuple[str, str], ...] = (),
 ) -> PointwiseKernel | None:
@@ -148,10 +101,10 @@ def find(
     uniform, regions = trace.settled(_graph(loss, fixed, free, regions), numbers, free, regions)
     static = tuple((name, value) for name, value in numbers.items() if name not in uniform)
     extra = tuple(name for name in arrays if name not in loss.arguments)
-    weighted = wanted.weights is not None
+    weighted = request.weights is not None
     return _compile(
         PointwiseVariant(
-            loss, dtype, static, uniform, extra, wanted.order, wanted.value, weighted, check, narrow, regions
+            loss, dtype, static, uniform, extra, request.orders, request.value, weighted, check, narrow, regions
         )
     )
 
@@ -160,66 +113,125 @@ def _is_number(x: Any) -> bool:
     return isinstance(x, (int, float)) and not isinstance(x, bool)
 
 
-def _run(
-    compiled: PointwiseKernel,
-    loss: Loss,
-    arrays: Mapping[str, Any],
-    numbers: Mapping[str, Any],
-    batch: tuple[int, ...],
-    dtype: Any,
-    wanted: Wanted,
-    room: Sequence[Any],
-) -> tuple[Outcome, int]:
-    length = math.prod(batch)
-    inputs = [arrays[name] for name in compiled.arguments]
-    if wanted.weights is not None:
-        inputs.append(wanted.weights.astype(dtype, copy=False))
+# --- bound ------------------------------------------------------------------------------------------------------------
+
+
+class BoundPointwise(Blocks):
+    """The kernel of a pointwise loss, bound to parameters and a length; `keep` keeps its workspaces for later runs."""
+
+    def __init__(
+        self, kernel: PointwiseKernel, params: Mapping[str, Any], orders: Sequence[int], length: int, keep: bool
+    ) -> None:
+        super().__init__(kernel.function, -(-length // BLOCK), 1, 0, keep)
+        self.length, self.scaled, self.shared = length, bool(orders), length >= SHARED_ELEMENTS
+        self.uniforms = tuple(map(float, kernel.uniforms(**{name: params[name] for name in kernel.uniform_names})))
+
+    def scalars(self, scale: float) -> tuple[float, ...]:
+        """What the kernel takes after lengths and addresses: uniform numbers, and the factor of derivatives if any."""
+        return (*self.uniforms, scale) if self.scaled else self.uniforms
+
+
+class DensePointwise(BoundPointwise):
+    """The same, bound to the denominator of a mean as well: what the call caches keep."""
+
+    def __init__(self, kernel: PointwiseKernel, calls: DenseCalls, params: Mapping[str, Any]) -> None:
+        length = math.prod(calls.batch)
+        super().__init__(kernel, params, calls.orders, length, keep=True)
+        self.inputs = tuple(calls.loss.arguments.index(name) for name in kernel.arguments)
+        self.divides = calls.reduction == "mean"
+        self.denominator = float(length if calls.denominator is None else calls.denominator)
+        self.usual = self.scalars(1 / self.denominator if self.divides else 1.0)
+
+    def compute(
+        self, addresses: Sequence[int], denominator: float | None = None, spread: int = 1
+    ) -> tuple[float, float]:
+        """Fill the outputs block by block."""
+        scalars = self.usual
+        if denominator is not None:
+            scalars = self.scalars(1 / denominator if self.divides else 1.0)
+        total, _, wrong = self.run((self.length, *addresses, *scalars), spread if self.shared else 1)
+        if wrong:
+            raise DomainError
+        return total, self.denominator if denominator is None else denominator
+
+
+def bind(calls: DenseCalls) -> DensePointwise | None:
+    """Return the kernel bound to what some calls share, or None if there is none."""
+    params = dict(calls.params)
+    if params.pop("ignore_index", None) is not None:
+        return None
+    request = Request("each" if calls.reduction == "none" else "sum", calls.orders)
+    kernel = find(calls.loss, params, (), calls.dtype, request, calls.check)
+    return None if kernel is None else DensePointwise(kernel, calls, params)
+
+
+# --- a prepared call --------------------------------------------------------------------------------------------------
+
+
+def run(call: Any, request: Request) -> Result | None:
+    """Compute a call on NumPy arrays, or return None if it is not for a kernel."""
+    if call.signature.rank or math.prod(call.batch) < least(POINTWISE_ELEMENTS):
+        return None
+    loss, batch, dtype = call.loss, call.batch, np.dtype(call.dtype)
+    given = dict(zip(loss.arguments, call.given, strict=True))
+    if any(given[name].ndim < len(batch) for name in loss.wrt):
+        return None  # one example repeated over the batch: its gradients add up
+    arrays = dict(zip(loss.arguments, call.arrays, strict=True))
+    arrays |= {name: held for name, held in call.params.items() if isinstance(held, np.ndarray)}
+    numbers = {name: held for name, held in call.params.items() if name not in arrays}
+    narrow = tuple((name, HALVES[x.dtype].name) for name, x in arrays.items() if _held(x, dtype) != dtype)
+    kernel = find(loss, numbers, arrays, dtype.name, request, call.check, narrow)
+    if kernel is None:
+        return None
+
+    inputs = [arrays[name] for name in kernel.arguments]
+    if request.weights is not None:
+        inputs.append(request.weights.astype(dtype, copy=False))
     # Axes in the order of memory, so that arrays in Fortran order are read as they lie.
     axes = _axes(inputs, len(batch))
     shape = tuple(batch[a] for a in axes)
     sources = [_Source(x, shape, axes, dtype) for x in inputs]
-    outputs = [memory.empty(shape, dtype)] if wanted.value == "each" else []
-    if wanted.order:
-        derivatives = zip(room or [None] * len(loss.wrt), loss.wrt, strict=True)
-        outputs += [_place(x, shape, axes, _held(arrays[name], dtype)) for x, name in derivatives]
-    blocks = -(-length // BLOCK)
-    block_sums = np.empty(blocks)
-    out = [x.ctypes.data for x in outputs]
-    uniforms = compiled.uniforms(**{name: numbers[name] for name in compiled.uniform_names})
-    scalars = (*map(float, uniforms), *((float(wanted.scale),) if wanted.order else ()))
-    function, sums_at = compiled.function, block_sums.ctypes.data
-
+    outputs = [memory.empty(shape, dtype)] if request.value == "each" else []
+    buffers = call.out or [None] * len(loss.wrt)
+    for _ in request.orders:
+        outputs += [
+            _output(x, shape, axes, _held(arrays[name], dtype)) for x, name in zip(buffers, loss.wrt, strict=True)
+        ]
+    bound = BoundPointwise(kernel, numbers, request.orders, math.prod(batch), keep=False)
+    written = (*(x.ctypes.data for x in outputs), *bound.scalars(float(request.scale)))
     if all(source.direct for source in sources):
-        pointers = [*(source.address for source in sources), *out, *scalars, sums_at]
-
-        def run(first: int, last: int) -> int:
-            return function(first, last, length, *pointers)
+        read = tuple(source.address for source in sources)
     else:
-
-        def run(first: int, last: int) -> int:
-            buffers = [None if source.direct else source.buffer() for source in sources]
-            found = 0
-            for start in range(first, last, BUFFERED_BLOCKS):
-                stop = min(start + BUFFERED_BLOCKS, last)
-                begin, end = start * BLOCK, min(stop * BLOCK, length)
-                read = [
-                    source.address if buffer is None else source.fill(buffer, begin, end) - begin * buffer.itemsize
-                    for source, buffer in zip(sources, buffers, strict=True)
-                ]
-                found |= function(start, stop, length, *read, *out, *scalars, sums_at)
-            return found
-
-    spread = 1 if length < SHARED_ELEMENTS else (wanted.threads or threads.default_count())
-    suspect = threads.share(run, blocks, spread)
+        bound.function, read = _buffered(bound.function, sources), ()
+    spread = (request.threads or threads.default_count()) if bound.shared else 1
+    total, _, wrong = bound.run((bound.length, *read, *written), spread)
+    if wrong:
+        call.check_values()
     if axes != tuple(range(len(axes))):
         back = np.argsort(axes)
         outputs = [x.transpose(back) for x in outputs]
-    value: Any = None
-    if wanted.value == "each":
-        value = outputs.pop(0)
-    elif wanted.value == "sum":
-        value = sums.total(block_sums)
-    return Outcome(value, tuple(outputs)), suspect
+    value = outputs.pop(0) if request.value == "each" else total if request.value == "sum" else None
+    count = len(loss.wrt)
+    return Result(value, tuple(tuple(outputs[at : at + count]) for at in range(0, len(outputs), count)))
+
+
+def _buffered(function: Callable[..., int], sources: Sequence[_Source]) -> Callable[..., int]:
+    """Return a function of blocks that reads its inputs through buffers which stay in the cache."""
+
+    def blocks(first: int, last: int, length: int, *others: Any) -> int:
+        buffers = [None if source.direct else source.buffer() for source in sources]
+        wrong = 0
+        for start in range(first, last, BUFFERED_BLOCKS):
+            stop = min(start + BUFFERED_BLOCKS, last)
+            begin, end = start * BLOCK, min(stop * BLOCK, length)
+            read = [
+                source.address if buffer is None else source.fill(buffer, begin, end) - begin * buffer.itemsize
+                for source, buffer in zip(sources, buffers, strict=True)
+            ]
+            wrong |= function(start, stop, length, *read, *others)
+        return wrong
+
+    return blocks
 
 
 def _held(x: Any, dtype: Any) -> Any:
@@ -227,8 +239,8 @@ def _held(x: Any, dtype: Any) -> Any:
     return x.dtype if x.dtype in HALVES and dtype == np.float32 else dtype
 
 
-def _place(given: Any, shape: tuple[int, ...], axes: tuple[int, ...], dtype: Any) -> Any:
-    """Return an array to write to, in the order of the inputs: the given one if it lies so."""
+def _output(given: Any, shape: tuple[int, ...], axes: tuple[int, ...], dtype: Any) -> Any:
+    """Return an array to write to, in the order of the inputs: the given one if its layout is that."""
     if given is not None and given.dtype == dtype and given.ndim == len(axes):
         turned = given.transpose(axes)
         if turned.shape == shape and turned.flags.c_contiguous and turned.flags.aligned:

@@ -17,18 +17,20 @@ from typing import Any
 import numpy as np
 
 from lossary.catalogue import Loss
-from lossary.kernels.cpu import generated_pointwise
+from lossary.errors import DomainError
+from lossary.kernels.cpu.blocks import Blocks
 from lossary.kernels.cpu.emit import TYPES
 from lossary.kernels.cpu.row_source import RowVariant, write
 from lossary.kernels.cpu.runtime import cache as machine_code
-from lossary.kernels.cpu.runtime import layouts, sums, threads
+from lossary.kernels.cpu.runtime import layouts, threads
 from lossary.kernels.cpu.runtime.cache import COMPILING
 from lossary.kernels.cpu.sizes import LANES
 from lossary.kernels.ir import trace
 from lossary.kernels.ir.graph import Graph, Regions, UnsupportedError
 from lossary.kernels.ir.row_program import Argument
 from lossary.kernels.ir.rows import traced_rows
-from lossary.kernels.table import Outcome, Wanted, least
+from lossary.kernels.registry import least
+from lossary.kernels.request import DenseCalls, Request, Result
 from lossary.kernels.thresholds import FAR_ENTRIES, FAR_ROWS, ROW_ELEMENTS, SHARED_ELEMENTS
 
 
@@ -90,7 +92,7 @@ def _compile(variant: RowVariant) -> RowsKernel | None:
         except UnsupportedError:
             return None
         made = machine_code.module(variant.loss.name, source)
-        outputs = (variant.value == "each") + (len(variant.loss.wrt) if variant.order else 0)
+        outputs = (variant.value == "each") + len(variant.loss.wrt) * len(variant.orders)
         pointers = 2 + len(program.arguments) + (variant.weighing == "weight") + outputs + 2
         prototype = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_ssize_t] * 2, *[ctypes.c_void_p] * pointers)
         function = prototype(made.run.address)
@@ -105,13 +107,142 @@ def _compile(variant: RowVariant) -> RowsKernel | None:
         )
 
 
-# --- a call ---------------------------------------------------------------------------------------------------------
+def find(
+    loss: Loss,
+    alternative: int,
+    params: Mapping[str, Any],
+    arrays: tuple[str, ...],
+    dtype: str,
+    request: Request,
+    weighing: str,
+    width: int,
+) -> RowsKernel | None:
+    """Return the kernel that computes a request for a loss on rows of a width, or None if there is none.
+
+    `params` are the parameters that are the same for all entries; `arrays` names those with one number for each entry.
+    """
+    if dtype not in TYPES or not loss.kernel:
+        return None
+    loss = loss.unbound
+    # An option at its default, mostly off, and a choice between forms are settled before anything is compiled.
+    free = tuple(name for name, held in params.items() if _is_free(loss, name, held))
+    fixed = tuple((name, held) for name, held in params.items() if name not in free)
+    regions = trace.regions_of(loss, params, free)
+    uniform, regions = trace.settled(_graph(loss, alternative, fixed, free, arrays, regions), params, free, regions)
+    static = tuple((name, held) for name, held in params.items() if name not in uniform)
+    rows = height(width)
+    return _compile(
+        RowVariant(
+            loss, alternative, dtype, static, uniform, arrays, request.orders, request.value, weighing, rows, regions
+        )
+    )
 
 
-def evaluate(call: Any, wanted: Wanted, smallest: int = ROW_ELEMENTS) -> Outcome | None:
+def _is_free(loss: Loss, name: str, held: Any) -> bool:
+    return (
+        isinstance(held, float) and held != loss.defaults[name] and loss.parameter_domains[name][0].kind == "interval"
+    )
+
+
+def height(width: int) -> int:
+    """How many rows make a tile: short rows in whole registers, long ones so that their scratch stays in the cache."""
+    return LANES if width <= LANES else LANES // 4
+
+
+def span(width: int, along: bool) -> int:
+    """How many rows are brought side by side at once: those of a tile if they lie one after the other.
+
+    If their entries are far apart, as many as are worth going to each, and stay in the cache.
+    """
+    rows = height(width)
+    return rows if along else max(rows, min(FAR_ROWS, FAR_ENTRIES // width) // rows * rows)
+
+
+# --- bound ------------------------------------------------------------------------------------------------------------
+
+
+class DenseRows(Blocks):
+    """The generated kernel of a loss on rows of one length, bound to contiguous arrays: what the call caches keep."""
+
+    def __init__(self, kernel: RowsKernel, calls: DenseCalls, params: Mapping[str, Any], ignored: int | None) -> None:
+        self.length, self.width = math.prod(calls.batch), calls.width
+        rows = height(self.width)
+        scratch = _scratch(kernel, self.width, rows)
+        super().__init__(kernel.function, -(-self.length // rows), 2, scratch, keep=True)
+        extra = ("class_weight",) if calls.class_weight else ()
+        names = [*calls.loss.arguments, *extra]
+        self.kernel, self.params, self.ignored = kernel, params, ignored
+        self.inputs = tuple(names.index(a.name) for a in kernel.arguments)
+        self.divides, self.scaled = calls.reduction == "mean", bool(calls.orders)
+        self.denominator = float(self.length if calls.denominator is None else calls.denominator)
+        along = (0, self.width, 1)
+        steps: dict[str, Any] = dict.fromkeys(kernel.tables, along)
+        steps |= {a.name: (0, 0, 1) if a.name in extra else along if a.kind == "row" else 1 for a in kernel.arguments}
+        self.settings = kernel.settings(rows, self.width, self.length, steps, ignored)
+        self.settings_at = self.settings.ctypes.data
+        self.usual = self._numbers(self.denominator)
+        self.usual_at = self.usual.ctypes.data
+        whole = kernel.scratch or self.scaled  # whether rows are read whole, rather than at a label alone
+        self.shared = self.length * (self.width if whole else 1) >= SHARED_ELEMENTS
+
+    def _numbers(self, denominator: float) -> Any:
+        """What the kernel takes beside shapes and addresses, derivatives to be divided by a denominator."""
+        return self.kernel.numbers(
+            self.width, self.params, [1 / denominator if self.divides else 1.0] if self.scaled else []
+        )
+
+    def compute(
+        self, addresses: Sequence[int], denominator: float | None = None, spread: int = 1
+    ) -> tuple[float, float]:
+        """Fill the outputs tile by tile, a second time if ignored labels change the denominator."""
+        spread = spread if self.shared else 1
+        if denominator is not None:
+            return self._scaled(addresses, denominator, spread), denominator
+        total, kept, wrong = self.run((self.settings_at, self.usual_at, *addresses), spread)
+        if wrong:
+            raise DomainError
+        if self.ignored is None or kept == self.length:
+            return total, self.denominator
+        if self.divides:  # labels to ignore are rare, and only now counted
+            if kept == 0:
+                raise DomainError
+            if self.scaled:
+                self._scaled(addresses, kept, spread)
+        return total, kept
+
+    def _scaled(self, addresses: Sequence[int], denominator: float, spread: int) -> float:
+        numbers = self._numbers(denominator)
+        total, _, wrong = self.run((self.settings_at, numbers.ctypes.data, *addresses), spread)
+        if wrong:
+            raise DomainError
+        return total
+
+
+def bind(calls: DenseCalls) -> DenseRows | None:
+    """Return the kernel bound to what some calls share, or None if there is none."""
+    domains = [calls.loss.domain(name, calls.alternative) for name in calls.loss.arguments]
+    if calls.check and any(allowed.bounded and allowed.kind != "index" for allowed in domains):
+        return None
+    params = dict(calls.params)
+    ignored = params.pop("ignore_index", None)
+    extra = ("class_weight",) if calls.class_weight else ()
+    numbers = {name: held for name, held in params.items() if name not in extra}
+    request = Request("each" if calls.reduction == "none" else "sum", calls.orders)
+    weighing = "" if ignored is None else "ignore"
+    kernel = find(calls.loss, calls.alternative, numbers, extra, calls.dtype, request, weighing, calls.width)
+    return None if kernel is None else DenseRows(kernel, calls, params, ignored)
+
+
+def _scratch(kernel: RowsKernel, width: int, rows: int) -> int:
+    """Return the bytes of scratch memory for a block of rows; at least 1, for the kernel takes an address."""
+    return 1 + kernel.scratch * width * rows * np.dtype(kernel.dtype).itemsize
+
+
+# --- a prepared call --------------------------------------------------------------------------------------------------
+
+
+def run(call: Any, request: Request, smallest: int = ROW_ELEMENTS) -> Result | None:
     """Compute a call on NumPy arrays, or return None if it is not for a kernel: of fewer entries than the smallest."""
-    if not call.signature.rank:
-        return generated_pointwise.evaluate(call, wanted)
     row = next(x for x, core in zip(call.arrays, call.signature.inputs, strict=True) if core)
     width, length = row.shape[-1], math.prod(call.batch)
     if width * length < max(least(smallest), 1):
@@ -119,47 +250,53 @@ def evaluate(call: Any, wanted: Wanted, smallest: int = ROW_ELEMENTS) -> Outcome
     arrays = dict(zip(call.loss.arguments, call.arrays, strict=True))
     if any(arrays[name].shape[:-1] != call.batch for name in call.loss.wrt):
         return None
-    numbers = {}
-    for name, held in call.params.items():
-        if isinstance(held, np.ndarray):
-            arrays[name] = held
-        else:
-            numbers[name] = held
+    arrays |= {name: held for name, held in call.params.items() if isinstance(held, np.ndarray)}
+    numbers = {name: held for name, held in call.params.items() if name not in arrays}
     extra = tuple(name for name in arrays if name not in call.loss.arguments)
-    alternative = call.loss.signatures.index(call.signature)
-    weighing = "" if wanted.weights is None else "weight"
+    weighing = "" if request.weights is None else "weight"
     dtype = np.dtype(call.dtype)
-    compiled = find(call.loss, alternative, numbers, extra, dtype.name, wanted, weighing, width)
-    if compiled is None:
+    kernel = find(call.loss, call.alternative, numbers, extra, dtype.name, request, weighing, width)
+    if kernel is None:
         return None
-    if any(a.kind == "row" and arrays[a.name].shape[:-1] not in (call.batch, ()) for a in compiled.arguments):
+    if any(a.kind == "row" and arrays[a.name].shape[:-1] not in (call.batch, ()) for a in kernel.arguments):
         return None
-    known = all(allowed.kind == "index" or not allowed.bounded for allowed in call.domains)
-    if not known:
+    checks_labels = all(allowed.kind == "index" or not allowed.bounded for allowed in call.domains)
+    if not checks_labels:
         call.check_values()
-    given = [_RowInput(arrays[a.name], a.kind, call.batch, dtype) for a in compiled.arguments]
+    given = [_RowInput(arrays[a.name], a.kind, call.batch, dtype) for a in kernel.arguments]
     dense = layouts.Layout(1, length, (0, 1, width), 0, length * width)  # a curvature of 0 reads no row
     like = next((x.place for x in given if x.place is not None), dense)
-    steps = {a.name: x.steps(like) for a, x in zip(compiled.arguments, given, strict=True)}
-    values = np.empty(call.batch, dtype) if wanted.value == "each" else None
-    derivatives = []
-    if wanted.order:
-        places = call.out or [None] * len(call.loss.wrt)
-        for number, (name, place) in enumerate(zip(call.loss.wrt, places, strict=True)):
-            if f"derivative_{number}" in compiled.tables:
-                derivative, (outer, entry, row) = like.output(arrays[name].shape, dtype, place)
-                steps[f"derivative_{number}"] = outer, row, entry
+    steps = {a.name: x.steps(like) for a, x in zip(kernel.arguments, given, strict=True)}
+    values = np.empty(call.batch, dtype) if request.value == "each" else None
+    derivatives: list[Any] = []
+    buffers = call.out or [None] * len(call.loss.wrt)
+    for _ in request.orders:
+        for name, buffer in zip(call.loss.wrt, buffers, strict=True):
+            table = f"derivative_{len(derivatives)}"
+            if table in kernel.tables:
+                derivative, (outer, entry, along) = like.output(arrays[name].shape, dtype, buffer)
+                steps[table] = outer, along, entry
             else:
                 derivative = np.empty(call.batch, dtype)  # in a number of each row
             derivatives.append(derivative)
     memory = [x.array for x in given]
-    if wanted.weights is not None:
-        memory.append(layouts.dense(np.broadcast_to(wanted.weights, call.batch), dtype))
+    if request.weights is not None:
+        memory.append(layouts.dense(np.broadcast_to(request.weights, call.batch), dtype))
     memory += [*([] if values is None else [values]), *derivatives]
-    total, suspect = _run(compiled, memory, steps, like, width, numbers, wanted)
-    if suspect and known:
+
+    rows = span(width, like.steps[1] == 1 or width == 1)
+    parts = like.outer * -(-like.inner // rows)
+    settings = kernel.settings(rows, width, like.inner, steps)
+    factors = kernel.numbers(width, numbers, [request.scale] if request.orders else [])
+    blocks = Blocks(kernel.function, parts, 2, _scratch(kernel, width, rows), keep=False)
+    shared = like.outer * like.inner * width >= SHARED_ELEMENTS
+    spread = (request.threads or threads.default_count()) if shared else 1
+    total, _, wrong = blocks.run(tuple(x.ctypes.data for x in (settings, factors, *memory)), spread)
+    if wrong and checks_labels:
         call.check_values()
-    return Outcome(total if wanted.value == "sum" else values, tuple(derivatives))
+    count = len(call.loss.wrt)
+    grouped = tuple(tuple(derivatives[at : at + count]) for at in range(0, len(derivatives), count))
+    return Result(total if request.value == "sum" else values, grouped)
 
 
 class _RowInput:
@@ -194,80 +331,3 @@ class _RowInput:
             assert found is not None
         outer, entry, row = found
         return outer, row, entry
-
-
-def _run(
-    compiled: RowsKernel,
-    memory: Sequence[Any],
-    steps: Mapping[str, Any],
-    like: layouts.Layout,
-    width: int,
-    params: Mapping[str, Any],
-    wanted: Wanted,
-) -> tuple[float, int]:
-    rows = span(width, like.steps[1] == 1 or width == 1)
-    parts = like.outer * -(-like.inner // rows)
-    tile_sums = np.empty((parts, 2))
-    settings = compiled.settings(rows, width, like.inner, steps)
-    numbers = compiled.numbers(width, params, [wanted.scale] if wanted.order else [])
-    pointers = [x.ctypes.data for x in (settings, numbers, *memory)]
-
-    def run(first: int, last: int) -> int:
-        scratch = np.empty(compiled.scratch * width * rows, compiled.dtype)
-        return compiled.function(first, last, *pointers, scratch.ctypes.data, tile_sums.ctypes.data)
-
-    entries = like.outer * like.inner * width
-    spread = 1 if entries < SHARED_ELEMENTS else (wanted.threads or threads.default_count())
-    suspect = threads.share(run, parts, spread)
-    return sums.total(tile_sums), suspect
-
-
-def find(
-    loss: Loss,
-    alternative: int,
-    params: Mapping[str, Any],
-    arrays: tuple[str, ...],
-    dtype: str,
-    wanted: Wanted,
-    weighing: str,
-    width: int,
-) -> RowsKernel | None:
-    """Return the kernel that computes a request for a loss on rows of a width, or None if there is none.
-
-    `params` are the parameters that are the same for all entries; `arrays` names those with one number for each entry.
-    """
-    if dtype not in TYPES or not loss.kernel:
-        return None
-    loss = loss.unbound
-    # An option at its default, mostly off, and a choice between forms are settled before anything is compiled.
-    free = tuple(name for name, held in params.items() if _is_free(loss, name, held))
-    fixed = tuple((name, held) for name, held in params.items() if name not in free)
-    regions = trace.regions_of(loss, params, free)
-    uniform, regions = trace.settled(_graph(loss, alternative, fixed, free, arrays, regions), params, free, regions)
-    static = tuple((name, held) for name, held in params.items() if name not in uniform)
-    rows = height(width)
-    return _compile(
-        RowVariant(
-            loss, alternative, dtype, static, uniform, arrays, wanted.order, wanted.value, weighing, rows, regions
-        )
-    )
-
-
-def _is_free(loss: Loss, name: str, held: Any) -> bool:
-    return (
-        isinstance(held, float) and held != loss.defaults[name] and loss.parameter_domains[name][0].kind == "interval"
-    )
-
-
-def height(width: int) -> int:
-    """How many rows make a tile: short rows in whole registers, long ones so that their scratch stays in the cache."""
-    return LANES if width <= LANES else LANES // 4
-
-
-def span(width: int, along: bool) -> int:
-    """How many rows are brought side by side at once: those of a tile if they lie one after the other.
-
-    If their entries are far apart, as many as are worth going to each, and stay in the cache.
-    """
-    rows = height(width)
-    return rows if along else max(rows, min(FAR_ROWS, FAR_ENTRIES // width) // rows * rows)

@@ -24,7 +24,7 @@ class PointwiseVariant:
     static: tuple[tuple[str, Any], ...]
     uniform: tuple[str, ...]
     arrays: tuple[str, ...]
-    order: int
+    orders: tuple[int, ...]  # of derivatives
     value: str | None
     weighted: bool
     checked: bool
@@ -91,10 +91,11 @@ _CHEAP = {"abs", "where", "maximum", "minimum", "sign"}
 
 def write(variant: PointwiseVariant) -> tuple[str, program.Program]:
     """Return the source of a kernel, and the program it holds."""
-    loss, order, weighted = variant.loss, variant.order, variant.weighted
-    orders = ({0} if variant.value else set()) | ({order} if order else set())
+    loss, weighted = variant.loss, variant.weighted
+    orders = ({0} if variant.value else set()) | set(variant.orders)
+    highest = max(variant.orders, default=0)
     computed = program.pointwise(
-        loss, dict(variant.static), variant.uniform, variant.arrays, order, orders, variant.regions, emit.RESERVED
+        loss, dict(variant.static), variant.uniform, variant.arrays, highest, orders, variant.regions, emit.RESERVED
     )
     lines, functions = emit.assignments(computed.steps)
     in_pieces = variant.value == "sum" and not _CHEAP.issuperset(functions)
@@ -120,16 +121,19 @@ def write(variant: PointwiseVariant) -> tuple[str, program.Program]:
             body.append(f"store(values, i - begin, {weighed})")
         else:
             body.append(f"block_sum = plus(block_sum, types.float64({weighed}))")
-    if order:
+    if variant.orders:
         body.append(f"factor = {'example_weight * ' if weighted else ''}derivative_scale")
-        for number, derivative in enumerate(computed.results[order]):
+        derivatives = [
+            (found, name) for k in variant.orders for found, name in zip(computed.results[k], loss.wrt, strict=True)
+        ]
+        for number, (derivative, name) in enumerate(derivatives):
             outputs.append(f"derivative_{number}_out")
-            kinds.append(narrow.get(loss.wrt[number], "T"))
+            kinds.append(narrow.get(name, "T"))
             scaled = by_weight(derivative, "factor") if weighted else f"{derivative} * factor"
             body.append(f"store(derivative_{number}_out, i, {scaled})")
 
     arguments = [f"{name}_at" for name in inputs] + outputs
-    uniforms = [name for name, _ in computed.uniforms] + (["derivative_scale"] if order else [])
+    uniforms = [name for name, _ in computed.uniforms] + (["derivative_scale"] if variant.orders else [])
     indent = " " * (12 if in_pieces else 8)
     loop = (_LOOP_IN_PIECES if in_pieces else _LOOP).format(body="\n".join(indent + line for line in body))
     source = _HEADER.format(
@@ -176,7 +180,7 @@ def _alternative(loss: Loss) -> int:
 
 def _what(variant: PointwiseVariant) -> str:
     values = {"each": "values", "sum": "their sum", None: ""}[variant.value]
-    orders = ("", "gradient", "diagonal of the Hessian")[variant.order]
+    orders = " and ".join(emit.ORDERS[order] for order in variant.orders)
     fixed = ", ".join(f"{name}={value!r}" for name, value in variant.static)
     named = " and ".join(text for text in (values, orders) if text)
     return named + (", weighted" if variant.weighted else "") + (f", with {fixed}" if fixed else "")

@@ -27,7 +27,7 @@ class RowVariant:
     static: tuple[tuple[str, Any], ...]
     uniform: tuple[str, ...]
     arrays: tuple[str, ...]  # parameters with one number per entry
-    order: int
+    orders: tuple[int, ...]  # of derivatives
     value: str | None
     weighing: str  # "" (all rows count), "weight" (by a number each) or "ignore" (but those of one label)
     height: int  # rows of a tile
@@ -87,14 +87,14 @@ def run(first, last, settings, numbers, {pointers}scratch, sums):
 
 def write(variant: RowVariant) -> tuple[str, RowProgram, int]:
     """Return the source of a kernel, the program it holds, and how many pieces of scratch memory it needs."""
-    loss, order = variant.loss, variant.order
+    loss, orders = variant.loss, variant.orders
     program = row_program(
         loss,
         variant.alternative,
         dict(variant.static),
         variant.uniform,
         variant.arrays,
-        order,
+        orders,
         variant.value is not None,
         variant.regions,
         emit.RESERVED,
@@ -111,13 +111,13 @@ def write(variant: RowVariant) -> tuple[str, RowProgram, int]:
     if variant.weighing == "weight":
         pointers["example_weight_at"] = "T"
     outputs = ["value_out"] if variant.value == "each" else []
-    outputs += [f"derivative_{k}_out" for k in range(len(loss.wrt) if order else 0)]
+    outputs += [f"derivative_{k}_out" for k in range(len(loss.wrt) * len(orders))]
     pointers |= dict.fromkeys(outputs, "T")
     steps = [name for table in program.tables for name in (f"{table}_outer", f"{table}_row", f"{table}_entry")]
     steps += [f"{a.name}_step" for a in program.arguments if a.kind != "row"]
     more = ["ignored"] if variant.weighing == "ignore" else []
     settings = ["span", "width", "inner", *steps, *more]
-    uniforms = [name for name, _ in program.uniforms] + (["derivative_scale"] if order else [])
+    uniforms = [name for name, _ in program.uniforms] + (["derivative_scale"] if orders else [])
     read = [f"{name} = load(settings, {at})" for at, name in enumerate(settings)]
     read += [f"{name} = load(numbers, {at})" for at, name in enumerate(uniforms)]
     functions = {*emitted.functions, "load", "store", "plus", "lanes", "Unaliased", "whole_registers"}
@@ -127,7 +127,10 @@ def write(variant: RowVariant) -> tuple[str, RowProgram, int]:
     source = _HEADER.format(
         name=loss.name,
         what=" and ".join(
-            filter(None, [{"each": "values", "sum": "their sum"}.get(variant.value or ""), *_ORDERS[order]])
+            filter(
+                None,
+                [{"each": "values", "sum": "their sum"}.get(variant.value or ""), *(emit.ORDERS[k] for k in orders)],
+            )
         ),
         dtype=variant.dtype,
         where=f"{loss.define.__module__}.{loss.define.__qualname__}",
@@ -143,9 +146,6 @@ def write(variant: RowVariant) -> tuple[str, RowProgram, int]:
         after="\n".join(f"    {line}" for line in emitted.after),
     )
     return source, program, emitted.scratch
-
-
-_ORDERS: tuple[tuple[str, ...], ...] = ((), ("gradient",), ("diagonal of the Hessian",))
 
 
 def _weights(variant: RowVariant, program: RowProgram) -> list[str]:

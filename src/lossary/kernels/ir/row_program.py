@@ -168,17 +168,17 @@ def row_program(
     static: Mapping[str, Any],
     uniform: Sequence[str],
     arrays: Sequence[str],
-    order: int,
+    orders: Sequence[int],
     value: bool,
     regions: Regions = (),
     reserved: Collection[str] = (),
 ) -> RowProgram:
     """Trace one alternative of a definition on rows, and return the program of its value, its derivatives, or both.
 
-    Arguments are as in `lossary.kernels.ir.program.pointwise`; an `order` of 0 asks for no derivatives.
+    Arguments are as in `lossary.kernels.ir.program.pointwise`; `orders` are those of the derivatives.
     """
-    nodes = traced_rows(loss, alternative, static, uniform, arrays, order, regions)
-    return RowLowering(loss, alternative, nodes, value, order, reserved).program()
+    nodes = traced_rows(loss, alternative, static, uniform, arrays, max(orders, default=0), regions)
+    return RowLowering(loss, alternative, nodes, value, orders, reserved).program()
 
 
 class RowLowering(Lowering):
@@ -190,15 +190,15 @@ class RowLowering(Lowering):
         alternative: int,
         nodes: list[tuple[Node, ...]],
         value: bool,
-        order: int,
+        orders: Sequence[int],
         reserved: Collection[str] = (),
     ) -> None:
         super().__init__(loss, reserved)
         self.value: Any = nodes[0][0] if value else None
-        self.derivatives: list[Any] = list(nodes[order]) if order else []
+        self.derivatives: list[Any] = [node for order in orders for node in nodes[order]]
         cores = dict(zip(loss.arguments, loss.signatures[alternative].inputs, strict=True))
         # Whether a derivative has an entry for each of the row, as the argument that it belongs to.
-        self.long = [bool(cores[name]) for name in loss.wrt] if order else []
+        self.long = [bool(cores[name]) for _ in orders for name in loss.wrt]
         if any(found.wide and not long for found, long in zip(self.derivatives, self.long, strict=True)):
             raise UnsupportedError("the derivative in a number is a row")
         # Derivatives that are 0 but at a label: which, and the number there.

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from lossary.kernels.cpu.runtime.cache import written_by_hand
-from lossary.kernels.table import Outcome, Wanted
+from lossary.kernels.request import DenseCalls, Request, Result
+
+
+@dataclass(frozen=True)
+class SequenceKernel:
+    """The kernel of a loss with lengths: a function of a prepared call and a request."""
+
+    run: Callable[[Any, Request], Result | None]
+
+    def bind(self, calls: DenseCalls) -> None:
+        """Return None: what such calls share does not decide how they are computed, their lengths do."""
 
 
 def kernel(name: str, loops: str, variant: Any, make: Callable[[], bytes], arrays: int) -> Callable[..., int]:
@@ -28,19 +39,19 @@ def dealt(work: Any, workers: int) -> Any:
     return np.concatenate([longest[k::workers] for k in range(workers)]).astype(np.int64)
 
 
-def factors(wanted: Wanted, batch: tuple[int, ...]) -> Any:
+def factors(request: Request, batch: tuple[int, ...]) -> Any:
     """Return by what the gradient of each sequence is multiplied."""
-    weights = 1.0 if wanted.weights is None else wanted.weights
-    return np.ascontiguousarray(np.broadcast_to(weights, batch).reshape(-1) * wanted.scale, np.float64)
+    weights = 1.0 if request.weights is None else request.weights
+    return np.ascontiguousarray(np.broadcast_to(weights, batch).reshape(-1) * request.scale, np.float64)
 
 
-def outcome(values: Any, batch: tuple[int, ...], dtype: Any, wanted: Wanted, derivatives: tuple[Any, ...]) -> Outcome:
+def result(values: Any, batch: tuple[int, ...], dtype: Any, request: Request, derivatives: tuple[Any, ...]) -> Result:
     """Return the result of a request, of the values of all sequences and the derivatives.
 
     A sequence whose factor is 0 was skipped, and its value is 0 already. What is certain costs 0, and not -0.
     """
     values = values.reshape(batch) + 0.0
-    if wanted.weights is not None:
-        values = values * wanted.weights
-    value = values.astype(dtype) if wanted.value == "each" else values.sum() if wanted.value == "sum" else None
-    return Outcome(value, derivatives)
+    if request.weights is not None:
+        values = values * request.weights
+    value = values.astype(dtype) if request.value == "each" else values.sum() if request.value == "sum" else None
+    return Result(value, (derivatives,) if request.orders else ())

@@ -15,8 +15,9 @@ import numpy as np
 
 from lossary.kernels.cpu.runtime import memory, threads
 from lossary.kernels.cpu.runtime.layouts import dense
-from lossary.kernels.cpu.sequence.common import dealt, factors, kernel, outcome
-from lossary.kernels.table import Outcome, Wanted, least
+from lossary.kernels.cpu.sequence.common import SequenceKernel, dealt, factors, kernel, result
+from lossary.kernels.registry import least
+from lossary.kernels.request import Request, Result
 from lossary.kernels.thresholds import CRF_ELEMENTS, CRF_MOST_PAIRS
 
 
@@ -32,13 +33,17 @@ def _compiled(stored: str) -> Callable[..., int]:
     return kernel("crf", "lossary.kernels.cpu.sequence.crf_loops", stored, make, 11)
 
 
-def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
+def _run(call: Any, request: Request) -> Result | None:
     """Compute a call on NumPy arrays, or return None if it is not for this kernel."""
     emissions, transitions, tags, lengths = call.arrays
     dtype, batch = np.dtype(call.dtype), call.batch
     steps, classes = emissions.shape[-2:]
     rows = int(np.prod(batch))
-    if wanted.order > 1 or dtype.name not in ("float32", "float64") or emissions.size < least(CRF_ELEMENTS):
+    if (
+        request.orders not in ((), (1,))
+        or dtype.name not in ("float32", "float64")
+        or emissions.size < least(CRF_ELEMENTS)
+    ):
         return None
     # Emissions of one sequence repeated, or moves for each sequence; those of all are one matrix seen many times.
     if (
@@ -62,16 +67,16 @@ def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
     tops[tops == -np.inf] = 0.0
     flat = [moves, np.exp(moves - tops[:, None]), tops, *(np.broadcast_to(end, classes) for end in ends)]
     scores = np.concatenate([np.ravel(part) for part in flat]).astype(np.float64, copy=False)
-    factor = factors(wanted, batch)
+    factor = factors(request, batch)
     emissions, tags = dense(emissions), dense(tags, np.int64)
     lengths, values = dense(lengths, np.int64), np.zeros(rows)
-    grad = memory.empty(emissions.shape, dtype) if wanted.order else None
-    pairs = np.empty((rows, classes, classes)) if wanted.order else None
+    grad = memory.empty(emissions.shape, dtype) if request.orders else None
+    pairs = np.empty((rows, classes, classes)) if request.orders else None
     run_sequences = _compiled(dtype.name)
-    workers = max(1, min(wanted.threads or threads.default_count(), rows))
+    workers = max(1, min(request.threads or threads.default_count(), rows))
     arrays = (emissions, tags, lengths, factor, dealt(lengths, workers), scores, values, grad, pairs)
     addresses = [None if array is None else array.ctypes.data for array in arrays]
-    sizes = np.array((steps, classes, wanted.order), np.int64)
+    sizes = np.array((steps, classes, len(request.orders)), np.int64)
 
     def run(begin: int, end: int) -> int:
         wide = np.empty((4 * steps + 5) * classes)
@@ -79,4 +84,7 @@ def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
 
     threads.share(run, rows, workers)
     derivatives = () if grad is None or pairs is None else (grad, pairs.reshape(*batch, classes, classes))
-    return outcome(values, batch, dtype, wanted, derivatives)
+    return result(values, batch, dtype, request, derivatives)
+
+
+KERNEL = SequenceKernel(_run)

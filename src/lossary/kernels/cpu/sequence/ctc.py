@@ -17,9 +17,10 @@ import numpy as np
 from lossary.kernels.cpu.runtime import memory, threads
 from lossary.kernels.cpu.runtime.cache import written_by_hand
 from lossary.kernels.cpu.runtime.layouts import dense, in_numbers
-from lossary.kernels.cpu.sequence.common import dealt, factors, kernel, outcome
+from lossary.kernels.cpu.sequence.common import SequenceKernel, dealt, factors, kernel, result
 from lossary.kernels.cpu.sequence.ctc_spec import LATTICES, CtcVariant
-from lossary.kernels.table import Outcome, Wanted, least
+from lossary.kernels.registry import least
+from lossary.kernels.request import Request, Result
 from lossary.kernels.thresholds import CTC_ELEMENTS
 
 _DOORS = 3  # states of a lattice that are no label: before the first, the blank at the start, after the last
@@ -121,11 +122,15 @@ def _like(logits: Any) -> Any:
     return memory.empty(logits.shape, logits.dtype)
 
 
-def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
+def _run(call: Any, request: Request) -> Result | None:
     """Compute a call on NumPy arrays, or return None if it is not for this kernel."""
     logits, labels, input_lengths, target_lengths = call.arrays
     dtype = np.dtype(call.dtype)
-    if wanted.order > 1 or dtype.name not in ("float32", "float64") or logits.size < least(CTC_ELEMENTS):
+    if (
+        request.orders not in ((), (1,))
+        or dtype.name not in ("float32", "float64")
+        or logits.size < least(CTC_ELEMENTS)
+    ):
         return None
     given = call.given[0]
     if given.ndim != len(call.batch) + 2:  # one sequence repeated over the batch: its gradients add up
@@ -148,11 +153,11 @@ def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
         blank=call.params["blank"],
         softmax=call.params["from_logits"],
         dtype=dtype,
-        factor=factors(wanted, batch),
-        gradient=wanted.order == 1,
-        count=wanted.threads,
+        factor=factors(request, batch),
+        gradient=bool(request.orders),
+        count=request.threads,
     )
-    return outcome(values, batch, dtype, wanted, (grad.reshape(logits.shape),) if grad is not None else ())
+    return result(values, batch, dtype, request, (grad.reshape(logits.shape),) if grad is not None else ())
 
 
 _TARGETS = "lossary.kernels.cpu.sequence.targets_loops"
@@ -176,3 +181,6 @@ def checked_targets() -> Callable[..., int]:
     prototype = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_ssize_t] * 6, *[ctypes.c_void_p] * 7)
     found: Callable[..., int] = written_by_hand("checked_targets", _TARGETS, None, make, prototype)
     return found
+
+
+KERNEL = SequenceKernel(_run)

@@ -14,9 +14,10 @@ import numpy as np
 
 from lossary.kernels.cpu.runtime import memory, threads
 from lossary.kernels.cpu.runtime.layouts import dense
-from lossary.kernels.cpu.sequence.common import dealt, factors, kernel, outcome
+from lossary.kernels.cpu.sequence.common import SequenceKernel, dealt, factors, kernel, result
 from lossary.kernels.cpu.sequence.rnnt_spec import KEPT, RnntVariant
-from lossary.kernels.table import Outcome, Wanted, least
+from lossary.kernels.registry import least
+from lossary.kernels.request import Request, Result
 from lossary.kernels.thresholds import RNNT_ELEMENTS
 
 
@@ -32,11 +33,15 @@ def _compiled(variant: RnntVariant) -> Callable[..., int]:
     return kernel("rnnt", "lossary.kernels.cpu.sequence.rnnt_loops", variant, make, 9)
 
 
-def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
+def _run(call: Any, request: Request) -> Result | None:
     """Compute a call on NumPy arrays, or return None if it is not for this kernel."""
     logits, labels, input_lengths, target_lengths = call.arrays
     dtype = np.dtype(call.dtype)
-    if wanted.order > 1 or dtype.name not in ("float32", "float64") or logits.size < least(RNNT_ELEMENTS):
+    if (
+        request.orders not in ((), (1,))
+        or dtype.name not in ("float32", "float64")
+        or logits.size < least(RNNT_ELEMENTS)
+    ):
         return None
     given = call.given[0]
     if given.ndim != len(call.batch) + 3:  # one sequence repeated over the batch: its gradients add up
@@ -53,14 +58,14 @@ def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
     fits = (lengths >= 0) & (lengths <= np.array([[frames], [places - 1]]))
     if not (known.all() and fits.all()):  # not checked, and the definition may make of it what it will
         return None
-    factor = factors(wanted, batch)
+    factor = factors(request, batch)
     logits, labels, lengths = dense(logits), dense(labels, np.int64), dense(lengths, np.int64)
-    values, grad = np.zeros(rows), memory.empty(logits.shape, logits.dtype) if wanted.order else None
+    values, grad = np.zeros(rows), memory.empty(logits.shape, logits.dtype) if request.orders else None
     kind = np.dtype(np.int16) if logits.dtype == np.float16 else logits.dtype
     run_sequences = _compiled(RnntVariant(dtype.name, kind.name))
-    workers = max(1, min(wanted.threads or threads.default_count(), rows))
+    workers = max(1, min(request.threads or threads.default_count(), rows))
     order = dealt(lengths[0] * (lengths[1] + 1), workers)
-    sizes = np.array((rows, frames, places, classes, call.params["blank"], wanted.order), np.int64)
+    sizes = np.array((rows, frames, places, classes, call.params["blank"], len(request.orders)), np.int64)
     arrays = (logits, labels, lengths, factor, order, values, grad)
     addresses = [None if array is None else array.ctypes.data for array in arrays]
 
@@ -69,4 +74,7 @@ def evaluate(call: Any, wanted: Wanted) -> Outcome | None:
         return run_sequences(*addresses, wide.ctypes.data, sizes.ctypes.data, begin, end)
 
     threads.share(run, rows, workers)
-    return outcome(values, batch, dtype, wanted, () if grad is None else (grad,))
+    return result(values, batch, dtype, request, () if grad is None else (grad,))
+
+
+KERNEL = SequenceKernel(_run)

@@ -21,7 +21,7 @@ from lossary.kernels.cpu.runtime import threads
 from lossary.kernels.cpu.runtime.cache import written_by_hand
 from lossary.kernels.cpu.runtime.layouts import Layout, dense, layout
 from lossary.kernels.cpu.softmax.spec import FIELDS, LIKELIHOOD, STRIP_ROOM, SUMS, SoftmaxSpec, SoftmaxVariant
-from lossary.kernels.table import HALVES
+from lossary.kernels.request import HALVES
 from lossary.kernels.thresholds import LEAST_LANES, MOST_LANES, SHARED_ELEMENTS, SHORT_CLASSES, TILE_ENTRIES
 
 _LOOPS = "lossary.kernels.cpu.softmax.loops"

@@ -8,57 +8,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from lossary import numerics
-from lossary.kernels.cpu import generated_rows
+from lossary.kernels.cpu.generated import KERNEL
 from lossary.kernels.cpu.softmax import host
+from lossary.kernels.cpu.softmax.bound import BoundCrossEntropy, takes_dense
 from lossary.kernels.cpu.softmax.spec import FOCAL, POLY, POWER, SoftmaxSpec
-from lossary.kernels.table import HALVES, Outcome, Wanted, least
-from lossary.kernels.thresholds import SIDE_BY_SIDE_CLASSES, SOFTMAX_ELEMENTS
-
-
-def _evaluate(make: Callable[[Any], SoftmaxSpec | None], call: Any, wanted: Wanted) -> Outcome | None:
-    dtype = np.dtype(call.dtype)
-    if wanted.order > 1 or dtype.name not in ("float32", "float64"):
-        return None
-    logits, target = call.arrays[0], call.arrays[1]
-    if call.given[0].ndim != len(call.batch) + 1:  # one row repeated over the batch: its gradients add up
-        return None
-    narrow = any(x.dtype in HALVES for x in (logits, target))  # widened in registers
-    if not narrow and logits.shape[-1] <= SIDE_BY_SIDE_CLASSES:
-        short = generated_rows.evaluate(call, wanted, SOFTMAX_ELEMENTS)
-        if short is not None:
-            return short
-    plan = make(call) if logits.size >= least(SOFTMAX_ELEMENTS) else None
-    if plan is None:  # a kernel made of the definition may do for what those written by hand do not know
-        long = not narrow and logits.shape[-1] > SIDE_BY_SIDE_CLASSES
-        return generated_rows.evaluate(call, wanted, SOFTMAX_ELEMENTS) if long else None
-    known = all(allowed.kind == "index" or not allowed.bounded for allowed in call.domains)
-    if not known:
-        call.check_values()
-    indexed = call.domains[1].kind == "index"
-    target = np.broadcast_to(target[..., 0], call.batch) if indexed else np.broadcast_to(target, logits.shape)
-    done = host.softmax_rows(
-        logits,
-        target,
-        plan,
-        dtype=dtype,
-        weights=wanted.weights,
-        scale=wanted.scale,
-        gradient=wanted.order == 1,
-        count=wanted.threads,
-        out=call.out[0] if call.out else None,
-    )
-    if done.suspect and known:
-        call.check_values()
-    values = done.values
-    if wanted.weights is not None and wanted.value is not None:
-        values = values * wanted.weights
-    value = values if wanted.value == "each" else values.sum(dtype=np.float64) if wanted.value == "sum" else None
-    return Outcome(value, (done.grad,) if wanted.order else ())
+from lossary.kernels.registry import least
+from lossary.kernels.request import HALVES, BoundKernel, DenseCalls, Request, Result
+from lossary.kernels.thresholds import SHARED_ELEMENTS, SIDE_BY_SIDE_CLASSES, SOFTMAX_ELEMENTS
 
 
 @dataclass(frozen=True)
@@ -66,10 +28,62 @@ class SoftmaxKernel:
     """The kernel of a loss of the family. `spec` writes a call in its terms; None where it cannot."""
 
     spec: Callable[[Any], SoftmaxSpec | None]
+    binds: bool = False  # whether it is cross-entropy itself, of which a bound kernel is made
 
-    def __call__(self, call: Any, wanted: Wanted) -> Outcome | None:
+    def bind(self, calls: DenseCalls) -> BoundKernel | None:
+        """Return the kernel bound to what some calls share; long rows, of which there are many, are not bound."""
+        if calls.width > SIDE_BY_SIDE_CLASSES:
+            if math.prod(calls.batch) * calls.width >= SHARED_ELEMENTS:
+                return None
+            if self.binds and takes_dense(calls):
+                return BoundCrossEntropy(calls)
+        return KERNEL.bind(calls)
+
+    def run(self, call: Any, request: Request) -> Result | None:
         """Compute a call on NumPy arrays, or return None if it is not for this kernel."""
-        return _evaluate(self.spec, call, wanted)
+        dtype = np.dtype(call.dtype)
+        if request.orders not in ((), (1,)) or dtype.name not in ("float32", "float64"):
+            return None
+        logits, target = call.arrays[0], call.arrays[1]
+        if call.given[0].ndim != len(call.batch) + 1:  # one row repeated over the batch: its gradients add up
+            return None
+        narrow = any(x.dtype in HALVES for x in (logits, target))  # widened in registers
+        if not narrow and logits.shape[-1] <= SIDE_BY_SIDE_CLASSES:
+            short = KERNEL.run(call, request, SOFTMAX_ELEMENTS)
+            if short is not None:
+                return short
+        spec = self.spec(call) if logits.size >= least(SOFTMAX_ELEMENTS) else None
+        if spec is None:  # loops generated from the definition may take what those written by hand have no terms for
+            long = not narrow and logits.shape[-1] > SIDE_BY_SIDE_CLASSES
+            return KERNEL.run(call, request, SOFTMAX_ELEMENTS) if long else None
+        return _run(spec, call, request, dtype)
+
+
+def _run(spec: SoftmaxSpec, call: Any, request: Request, dtype: Any) -> Result:
+    logits, target = call.arrays[0], call.arrays[1]
+    checks_labels = all(allowed.kind == "index" or not allowed.bounded for allowed in call.domains)
+    if not checks_labels:
+        call.check_values()
+    indexed = call.domains[1].kind == "index"
+    target = np.broadcast_to(target[..., 0], call.batch) if indexed else np.broadcast_to(target, logits.shape)
+    done = host.softmax_rows(
+        logits,
+        target,
+        spec,
+        dtype=dtype,
+        weights=request.weights,
+        scale=request.scale,
+        gradient=bool(request.orders),
+        count=request.threads,
+        out=call.out[0] if call.out else None,
+    )
+    if done.suspect and checks_labels:
+        call.check_values()
+    values = done.values
+    if request.weights is not None and request.value is not None:
+        values = values * request.weights
+    value = values if request.value == "each" else values.sum(dtype=np.float64) if request.value == "sum" else None
+    return Result(value, ((done.grad,),) if request.orders else ())
 
 
 def _numbers(call: Any, *names: str) -> list[float] | None:
@@ -96,7 +110,7 @@ def _shift(xp: Any, counts: Any, tau: float) -> Any:
     return numerics.times(xp, tau * xp.ones_like(counts), xp.log(counts))
 
 
-@SoftmaxKernel
+@partial(SoftmaxKernel, binds=True)
 def cross_entropy(call: Any) -> SoftmaxSpec | None:
     """Minus the log-likelihood of a label or a distribution, with every option."""
     numbers = _numbers(call, "label_smoothing", "temperature", "z_loss")

@@ -1,0 +1,110 @@
+"""The call cache: what calls that share a loss, shapes, dtypes and parameters need is found once.
+
+Checking a call, choosing dtypes and looking for a kernel take several times as long as a kernel on twenty thousand
+numbers, and depend on all this alone. The first such call finds it out; the fast paths of the backends keep what it
+found here, under a key that holds everything it depends on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lossary.catalogue import Loss
+from lossary.errors import LossaryError
+from lossary.evaluate import checks
+from lossary.kernels.request import DenseCalls
+
+NUMBERS = frozenset((float, int, bool, str, type(None)))  # types of parameters that a key may hold
+_MOST = 4096  # entries kept; a program that needs more (every batch of another length) starts over
+
+_entries: dict[tuple[Any, ...], Any] = {}
+
+
+def entry(key: tuple[Any, ...]) -> Any:
+    """Return what is kept under a key, or raise `KeyError`."""
+    return _entries[key]
+
+
+def keep(key: tuple[Any, ...], found: Any) -> None:
+    """Keep what a first call has found under its key."""
+    if len(_entries) >= _MOST:
+        _entries.clear()
+    _entries[key] = found
+
+
+def clear() -> None:
+    """Forget all calls."""
+    _entries.clear()
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A call on arrays of one float dtype (and labels), each with the whole batch, whose parameters are numbers."""
+
+    loss: Loss
+    params: dict[str, Any]  # all of them
+    alternative: int
+    batch: tuple[int, ...]
+    like: Any  # the array that says the dtype and the width of a row
+
+    @property
+    def width(self) -> int:
+        """The entries of a row; 1 for a loss on numbers."""
+        return int(math.prod(self.like.shape) // math.prod(self.batch))
+
+    def calls(
+        self,
+        dtype: str,
+        reduction: Literal["none", "mean", "sum"],
+        orders: tuple[int, ...],
+        check: bool,
+        denominator: float | None = None,
+        class_weight: bool = False,
+    ) -> DenseCalls:
+        """Return what a kernel is bound to."""
+        return DenseCalls(
+            loss=self.loss,
+            alternative=self.alternative,
+            params=self.params,
+            batch=self.batch,
+            width=self.width,
+            dtype=dtype,
+            reduction=reduction,
+            orders=orders,
+            check=check,
+            denominator=denominator,
+            class_weight=class_weight,
+        )
+
+
+def dense(
+    loss: Loss, arrays: Sequence[Any], params: Mapping[str, Any], floats: Collection[Any], label: Any
+) -> Dense | None:
+    """Return a call as a dense one, its numbers of one of the dtypes `floats`, labels of `label`; None if it is not.
+
+    There must be something to compute, and nothing that the general path would refuse.
+    """
+    if loss.coupling is not None or len(arrays) != len(loss.arguments):
+        return None
+    try:
+        held = checks.parameters(loss, params)
+        alternative, batch = checks.shapes(loss, loss.signatures, arrays)
+    except LossaryError:  # the general path says what is wrong, or takes it as it is
+        return None
+    if held.get("ignore_index") is not None and not -(2**63) <= held["ignore_index"] < 2**63:
+        held["ignore_index"] = None  # no label of 64 bits equals it
+    signature = loss.signatures[alternative]
+    if signature.rank > 1 or any(type(value) not in NUMBERS for value in held.values()):
+        return None
+    # The width of a row is that of the first array that has one: a number may stand before it.
+    like = next(x for x, core in zip(arrays, signature.inputs, strict=True) if core or not signature.rank)
+    if like.dtype not in floats or 0 in like.shape:
+        return None
+    for name, core, x in zip(loss.arguments, signature.inputs, arrays, strict=True):
+        expected = label if loss.domain(name, alternative).kind == "index" else like.dtype
+        if x.shape[: x.ndim - len(core)] != batch or x.dtype != expected:
+            return None
+    return Dense(loss, held, alternative, tuple(batch), like)
