@@ -126,7 +126,7 @@ def _value_and_grad(call: Call, reduction: Reduction, denominator: Any) -> tuple
     if done is not None:
         return done.value[()], done.derivatives if len(done.derivatives) > 1 else done.derivatives[0]
     call.check_values()
-    xp, factor = call.xp, _factor(call, reduction, denominator)
+    xp, factor = call.xp, example_factor(call, reduction, denominator)
     if call.loss.coupling is not None:
 
         def of_anchors(derivative: Any, some: slice) -> Any:
@@ -167,7 +167,7 @@ def hess(
         return done.derivatives if len(done.derivatives) > 1 else done.derivatives[0]
     call.check_values()
     _, derivatives, _ = call.pull(2)
-    diagonal = call.restore(derivatives[1], _factor(call, reduction, denominator))
+    diagonal = call.restore(derivatives[1], example_factor(call, reduction, denominator))
     return diagonal if len(diagonal) > 1 else diagonal[0]
 
 
@@ -182,7 +182,7 @@ def _reduce(call: Call, value: Any, how: Reduction, denominator: Any) -> Any:
     return summed if how == "sum" else reduction.average(summed, count)
 
 
-def _factor(call: Call, how: Reduction, denominator: Any) -> Any:
+def example_factor(call: Call, how: Reduction, denominator: Any) -> Any:
     """Return the factor by which each example's derivative enters the reduced value; None if it is 1."""
     count = reduction.scale(call.xp, call.batch, call.dtype, call.weights, how, denominator)
     if how != "mean":
