@@ -17,7 +17,6 @@ from typer.testing import CliRunner, Result
 import lossary
 from lossary.__main__ import main
 from lossary.cli.app import app
-from lossary.cli.arrays import by_name, read_array, read_params
 from lossary.text import is_chinese, likelihood, summary, width
 
 EVERY = lossary.names()
@@ -311,19 +310,35 @@ def test_check_passes_and_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- the words of a command line ------------------------------------------------------------------------------------
 
 
-def test_reading_of_arrays_and_parameters() -> None:
-    assert read_array("1 0 2", "x").dtype.kind == "i" and read_array("1 0 2.5", "x").dtype.kind == "f"
-    assert read_array("true false", "x").tolist() == [True, False]
-    assert read_array("-1e3", "x").shape == () and read_array("[-1]", "x").shape == (1,)
-    assert read_params(["a=1e-3", "b=False", "c=none", "d=word", "e=[1, 2]"]) == {
-        "a": 1e-3, "b": False, "c": None, "d": "word", "e": [1, 2],
-    }  # fmt: skip
-    pasted = read_array("[[1., nan], [-inf, True]]", "x")  # as Python prints it
-    np.testing.assert_array_equal(pasted, [[1.0, np.nan], [-np.inf, 1.0]])
-    assert read_array("-1，2", "x").tolist() == [-1, 2], "a comma of a Chinese keyboard"
-    assert read_array("[1, 99999999999999999999999]", "x").tolist() == [1.0, 1e23]
-    assert read_array("[]", "x").shape == (0,) and read_array("-1e-3,2E5", "x").tolist() == [-1e-3, 2e5]
-    assert by_name(["--a=1", "2", "x", "--lang", "zh"], {"--lang"}) == ["--array", "a=1 2", "x", "--lang", "zh"]
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("1 0 2", "= [1, 0, 2]"),
+        ("1 0 2.5", "= [1.0, 0.0, 2.5]"),
+        ("true false", "= [yes,  no]"),
+        ("-1e3", "= -1000"),
+        ("[-1]", "= [-1]"),
+        ("[[1., nan], [-inf, True]]", "[   1,  nan] [-inf,    1]"),  # as Python prints it
+        ("-1，2", "= [-1,  2]"),  # a comma of a Chinese keyboard
+        ("[1, 99999999999999999999999]", "= [1.000e+00, 1.000e+23]"),
+        ("[]", "= []"),
+        ("-1e-3,2E5", "= [    -0.001, 200000.000]"),
+    ],
+)
+def test_arrays_on_the_command_line(text: str, shown: str) -> None:
+    lines = said("explain", "absolute_error", "--pred", text, "--target", "0").splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("  pred"))
+    end = lines.index("  target = 0")
+    assert " ".join(line.strip() for line in lines[start:end]).removeprefix("pred ") == shown
+
+
+def test_parameters_and_numbers_without_quotes_on_the_command_line() -> None:
+    page = said("explain", "huber", "--pred=1", "2", "--target", "0", "0", "--param", "delta=1e-3")
+    assert "  pred = [1, 2]\n" in page and "  delta = 0.001\n" in page
+    given = {"1e-3": "0.001", "[1, 2]": "shape (2,)", "none": "None", "word": "'word'", "False": "got 0"}
+    for text, shown in given.items():
+        result = run("explain", "huber", "--pred", "1", "--target", "0", "--param", f"delta={text}")
+        assert shown in result.output, result.output
 
 
 @pytest.mark.parametrize("command", ["list", "show", "explain", "check"])

@@ -364,6 +364,17 @@ def test_a_single_example_and_a_large_batch() -> None:
     assert "4994 more rows" in text and "290 more numbers" in text and len(text) < 20_000
 
 
+def test_a_coupled_batch_that_is_computed_in_slices_is_explained_as_a_whole() -> None:
+    count = 1460  # the table of all pairs is beyond what is made at once
+    embeddings, labels = np.random.default_rng(0).standard_normal((count, 2)), np.repeat(np.arange(count // 2), 2)
+    board = lossary.explain("batch_hard_triplet", embeddings, labels)
+    rows = {step.name: np.shape(step.value)[0] for step in board.steps if np.ndim(step.value)}
+    assert set(rows.values()) == {count}, rows
+    value, grad = lossary.batch_hard_triplet.value_and_grad(embeddings, labels, reduction="mean")
+    assert board["mean"] == value
+    np.testing.assert_array_equal(board.gradient, grad)
+
+
 def test_a_branch_that_was_not_taken_is_not_shown_and_one_that_was_is() -> None:
     plain = [s.name for s in lossary.explain("softmax_cross_entropy", LOGITS, [0, 0]).steps]
     capped = lossary.explain("softmax_cross_entropy", LOGITS, [0, 0], soft_cap=2.0, temperature=0.5)

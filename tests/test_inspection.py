@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import lossary
+from lossary import inspect
 from lossary.catalogue import Loss
 from lossary.errors import DomainError, LossaryError
 from lossary.testing import random_arrays
@@ -162,3 +164,13 @@ def test_rows_that_sum_to_1_are_a_note_to_who_asks() -> None:
     assert found.to_dict()["notes"] == list(found.notes)
     assert "和为 1" in str(lossary.diagnose("softmax_cross_entropy", softmax, [2, 0], lang="zh"))
     assert not lossary.diagnose("softmax_cross_entropy", [[0.1, 2.0, 0.7]], [2]).notes
+
+
+def test_what_is_returned_is_of_public_classes_and_can_be_pickled() -> None:
+    explanation = lossary.explain("huber", [0.5, 3.0], [0.0, 0.0])
+    diagnosis = lossary.diagnose("bce", [0.2, 0.0], [0.0, 1.0])
+    assert isinstance(explanation, inspect.Explanation) and isinstance(explanation.steps[0], inspect.Step)
+    assert isinstance(diagnosis, inspect.Diagnosis) and isinstance(diagnosis.culprit, inspect.Culprit)
+    assert isinstance(lossary.watch(), inspect.Watch)
+    for given in (explanation, diagnosis):
+        assert str(pickle.loads(pickle.dumps(given))) == str(given)

@@ -194,7 +194,7 @@ def _evaluated(
     if done is not None:
         return done.value[()] if value else None, done.derivatives
     call.check_values()
-    xp, factor = call.xp, _factor(call, how, denominator)
+    xp, factor = call.xp, example_factor(call, how, denominator)
     if call.loss.coupling is not None:
 
         def of_anchors(derivative: Any, some: slice) -> Any:
@@ -219,7 +219,7 @@ def _reduce(call: Call, value: Any, how: Reduction, denominator: Any) -> Any:
     return summed if how == "sum" else reduction.average(summed, count)
 
 
-def _factor(call: Call, how: Reduction, denominator: Any) -> Any:
+def example_factor(call: Call, how: Reduction, denominator: Any) -> Any:
     """Return the factor by which each example's derivative enters the reduced value; None if it is 1."""
     count = reduction.scale(call.xp, call.batch, call.dtype, call.weights, how, denominator)
     if how != "mean":

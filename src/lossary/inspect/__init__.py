@@ -3,7 +3,7 @@
 The functions are names of the package (`lossary.explain`); the classes that they return are named here.
 """
 
-from lossary.inspect.diagnosis import Class as Class
+from lossary.inspect.diagnosis import ClassStatistics as ClassStatistics
 from lossary.inspect.diagnosis import Culprit as Culprit
 from lossary.inspect.diagnosis import Diagnosis as Diagnosis
 from lossary.inspect.diagnosis import diagnose as diagnose

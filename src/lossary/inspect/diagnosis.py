@@ -57,7 +57,7 @@ class Culprit:
 
 
 @dataclass(frozen=True)
-class Class:
+class ClassStatistics:
     """One class of the target, or one of its values: its frequency and its cost.
 
     `weight` is the sum of the weights of its examples; `per_example` is the cost of an undecided prediction for it,
@@ -93,7 +93,7 @@ class Diagnosis:
     spread: Mapping[str, float]
     worst: tuple[tuple[tuple[int, ...], float, float], ...]
     gradient: Mapping[str, float]
-    classes: tuple[Class, ...]
+    classes: tuple[ClassStatistics, ...]
     floor: float | None
     trivial: Mapping[str, float]
 
@@ -432,7 +432,7 @@ class _Examination:
 
     # -- the classes
 
-    def classes(self, total: float) -> Iterator[Class]:
+    def classes(self, total: float) -> Iterator[ClassStatistics]:
         at = self.baselines.target
         if at is None:
             return
@@ -451,7 +451,7 @@ class _Examination:
         for k, label in enumerate(known):
             here = where.reshape(-1) == k
             cost = float((weights[here] * values[here]).sum())
-            yield Class(
+            yield ClassStatistics(
                 label=float(label),
                 count=int(here.sum()),
                 weight=float(weights[here].sum()),

@@ -17,9 +17,9 @@ from lossary.backends.registry import namespace, to_numpy
 from lossary.catalogue import Loss, get
 from lossary.errors import ParameterError, suggest
 from lossary.evaluate import reduction as reductions
-from lossary.evaluate.call import Call, prepare
+from lossary.evaluate.call import Call, prepare, scaled
 from lossary.evaluate.reduction import Reduction
-from lossary.evaluate.transforms import value_and_grad
+from lossary.evaluate.transforms import example_factor, value_and_grad
 from lossary.inspect.tracing import Run, Step, observed
 from lossary.text.formula import readable
 from lossary.text.layout import width
@@ -95,10 +95,10 @@ def explain(
     ``"en"`` or ``"zh"``. Raises what a call of the loss raises.
 
     >>> import lossary
-    >>> board = lossary.explain("huber", [0.5, 3.0], [0.0, 0.0])
-    >>> [f"{step.name} = {step.expression}" for step in board.steps][2:5]
+    >>> worked = lossary.explain("huber", [0.5, 3.0], [0.0, 0.0])
+    >>> [f"{step.name} = {step.expression}" for step in worked.steps][2:5]
     ['residual = pred - target', 'size = abs(residual)', 'clipped = delta if size >= delta else size']
-    >>> board["residual"], float(board.value)
+    >>> worked["residual"], float(worked.value)
     (array([0.5, 3. ]), 1.3125)
     """
     record = get(loss)
@@ -110,14 +110,13 @@ def explain(
     params = {name: to_numpy(v) for name, v in params.items()}
     call = prepare(record, arrays, params, **options)
     traced, runs = observed(record)
-    if record.coupling is None:
-        value, derivatives, _ = replace(call, loss=traced).pull(record.derivatives)
-        traced = record
-    else:
-        value, derivatives, _ = call.pull(1)
-    # The gradient goes back through a coupling, which is traced in the whole call.
+    value, derivatives, coupled = replace(call, loss=traced).pull(1 if record.coupling else record.derivatives)
+    if coupled is not None:  # the gradient goes back through the coupling
+        factor = example_factor(call, reduction, denominator)
+        with call.xp.quiet():
+            coupled.send(tuple(scaled(call.xp, derivative, factor, call.inner) for derivative in derivatives[0]))
     result, gradient = value_and_grad(
-        traced, *arrays, **options, reduction=reduction, denominator=denominator, **params
+        record, *arrays, **options, reduction=reduction, denominator=denominator, **params
     )
     values = np.asarray(call.values(value))
     writer = _Writer(call, lang, runs)
@@ -233,16 +232,14 @@ class _Writer:
     def share(self, reduction: Reduction, denominator: float | None) -> tuple[str, list[str]]:
         """Return the factor of each example's gradient as an expression, and the note that explains it."""
         weights = self.call.weights
+        if reduction == "sum" and weights is None:
+            return "", []
         if reduction == "sum":
-            return (
-                ("", [])
-                if weights is None
-                else ("weight * ", [self.translated("Each example enters with its weight.")])
-            )
+            return "weight * ", [self.translated("Each example enters with its weight.")]
         if denominator is not None:
-            above = "1" if weights is None else "weight"
+            numerator = "1" if weights is None else "weight"
             text = "Each example enters with weight / denominator."
-            return f"{above} / denominator * ", [] if weights is None else [self.translated(text)]
+            return f"{numerator} / denominator * ", [] if weights is None else [self.translated(text)]
         if weights is not None:
             text = "Each example enters with weight / (sum of the weights)."
             return "weight / sum(weight) * ", [self.translated(text)]
