@@ -57,21 +57,24 @@ def test_a_new_file_gets_what_the_umask_leaves_and_a_private_one_stays_private_w
     new, private = tmp_path / "new.txt", tmp_path / "private.txt"
     private.write_text("old")
     private.chmod(0o600)
-    seen: list[int] = []
-    honest = os.replace
+    modes: list[int] = []
 
-    def watched(draft: Any, path: Any, **options: Any) -> None:
-        seen.append(stat.S_IMODE(os.stat(draft).st_mode))
-        honest(draft, path, **options)
+    def watched(call: Any) -> Any:
+        def calls(draft: Any, *arguments: Any, **options: Any) -> None:
+            modes.append(stat.S_IMODE(os.stat(draft).st_mode))
+            call(draft, *arguments, **options)
 
-    monkeypatch.setattr(os, "replace", watched)
+        return calls
+
+    for name in ("chmod", "replace"):  # the draft is complete before either
+        monkeypatch.setattr(os, name, watched(getattr(os, name)))
     before = os.umask(0o027)
     try:
         save(new)
         save(private)
     finally:
         os.umask(before)
-    assert seen == [0o640, 0o600]
+    assert modes == [0o640, 0o600, 0o600]
     assert [stat.S_IMODE(path.stat().st_mode) for path in (new, private)] == [0o640, 0o600]
 
 

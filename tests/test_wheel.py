@@ -123,6 +123,12 @@ def test_the_extra_app_brings_the_command_line(built: tuple[Path, Path], tmp_pat
     assert "LOS501" in ran(lossary, "lint", "wrong.py", cwd=tmp_path, ok=False).stdout
 
 
+def test_the_extra_lsp_brings_the_language_server(built: tuple[Path, Path], tmp_path: Path) -> None:
+    python = environment(tmp_path / "env", built[0], "lsp") / "python"
+    code = "from lossary.lint.server import build; print(type(build()).__name__)"
+    assert ran(python, "-c", code, cwd=tmp_path).stdout == "LanguageServer\n"
+
+
 def test_the_extras_torch_and_fast_bring_drop_ins_and_kernels(built: tuple[Path, Path], tmp_path: Path) -> None:
     python = environment(tmp_path / "env", built[0], "torch,fast") / "python"
     code = """
