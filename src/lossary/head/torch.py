@@ -8,6 +8,7 @@ operator, which the compiler does not trace.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
@@ -366,6 +367,10 @@ class ChunkedLinearLoss(torch.autograd.Function):
         named = zip(problem.tensors, tangents, strict=True)
         found = _tangents(problem, {name: t for name, t in named if t is not None and name in HEAD})
         return found if len(found) > 1 else found[0]
+
+
+# PyTorch asks for the signature at every call of a function that has `setup_context`.
+ChunkedLinearLoss.forward.__signature__ = inspect.signature(ChunkedLinearLoss.forward)  # type: ignore[attr-defined]
 
 
 # --- by ordinary operations ------------------------------------------------------------------------------------------
