@@ -1,4 +1,4 @@
-"""The head of a network and its softmax cross-entropy in one: hidden states and a weight in, their gradients out."""
+"""Cases of a linear head with softmax cross-entropy: hidden states and a weight in, their gradients out."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _BLOCK = 1 << 22  # logits
 
 
 def _formula(hidden: Any, weight: Any, labels: Any) -> Any:
-    """Yield the mean, and both gradients, with whole logits: what one writes with NumPy."""
+    """Yield the mean, and both gradients, with whole logits: the usual formula in NumPy."""
     found = softmax_cross_entropy(hidden @ weight.T, labels)
     yield next(found)
-    slope = next(found)
-    yield slope @ weight, slope.T @ hidden
+    grad = next(found)
+    yield grad @ weight, grad.T @ hidden
 
 
 @dataclass
-class _Problem:
+class _HeadCase:
     shape: tuple[int, ...]
     dtype: str
 
@@ -50,15 +50,15 @@ class _Problem:
         for start in range(0, rows, step):
             part = slice(start, start + step)
             found = _formula(hidden[part], weight, self.labels[part])
-            share = len(hidden[part]) / rows
-            value += share * float(next(found))
+            fraction = len(hidden[part]) / rows
+            value += fraction * float(next(found))
             grads = next(found)
-            of_hidden[part] = share * grads[0]
-            of_weight += share * grads[1]
+            of_hidden[part] = fraction * grads[0]
+            of_weight += fraction * grads[1]
         return Answer(value, (of_hidden, of_weight))
 
     def contender(self, key: str) -> Contender | None:
-        """What the peer of that key runs; NumPy has no bfloat16."""
+        """Return what the peer of that key runs; NumPy has no bfloat16."""
         if self.dtype == "bfloat16" and key in ("arrays", "numpy"):
             return None
         if key == "arrays":
@@ -110,7 +110,7 @@ class _Problem:
 
 
 def _products(hidden: Any, weight: Any) -> Contender:
-    """The matrix products of the head and of its gradients, with nothing in between: what nobody can do without."""
+    """The matrix products of the head and of its gradients alone: a lower bound for every peer."""
 
     def both() -> Any:
         logits = hidden @ weight.T
@@ -131,6 +131,6 @@ def cases(options: Options) -> list[Case]:
     if options.losses and "softmax_cross_entropy" not in options.losses:
         return []
     return [
-        Case("softmax_cross_entropy", shape, options.dtype, partial(_Problem, shape, options.dtype))
+        Case("softmax_cross_entropy", shape, options.dtype, partial(_HeadCase, shape, options.dtype))
         for shape in options.sizes or (_QUICK if options.quick else _SHAPES)
     ]

@@ -9,6 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from torch._dynamo.testing import CompileCounterWithBackend  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 import lossary  # noqa: E402
@@ -305,12 +306,12 @@ def test_the_operator_is_what_it_is_declared_to_be(reduction: Any) -> None:
     run = torch.compile(chunked, fullgraph=True, backend=lambda graph, _: Recorder(graph).run)
     arrays = head(torch.float32)
     run(*arrays, reduction)
-    ((target, (tensors, _, *rest), kwargs),) = calls
+    ((target, (tensors, _, scale, *rest), kwargs),) = calls
     leaves = [x.detach().requires_grad_(x.is_floating_point()) for x in tensors]
-    torch.library.opcheck(target, (leaves, [], *rest), kwargs)
+    torch.library.opcheck(target, (leaves, [], scale, *rest), kwargs)
     if reduction == "none":  # what the backward pass calls
         detached = [x.detach() for x in tensors]
-        torch.library.opcheck(target, (detached, [torch.rand(N)], *rest), kwargs)
+        torch.library.opcheck(target, (detached, [torch.rand(N)], None, *rest), kwargs)
 
 
 def test_numbers_that_a_compiled_function_is_given_may_change() -> None:
@@ -323,6 +324,23 @@ def test_numbers_that_a_compiled_function_is_given_may_change() -> None:
     hidden, weight, _ = head(torch.float32)
     for temperature, chunk in ((1.0, 4), (0.5, 4), (0.7, 3), (0.9, 2)):
         torch.testing.assert_close(run(hidden, weight, temperature, chunk), step(hidden, weight, temperature, chunk))
+
+
+@every_reduction
+def test_one_compilation_serves_every_number_of_rows(reduction: Any) -> None:
+    def step(hidden: Any, weight: Any, wanted: Any) -> Any:
+        return head_and_loss(LOSS, hidden, weight, wanted, reduction=reduction, chunk=4).sum()
+
+    torch._dynamo.reset()
+    graphs = CompileCounterWithBackend("aot_eager")
+    run = torch.compile(step, fullgraph=True, backend=graphs)
+    hidden, weight, _ = head(torch.float32)
+    for rows in (9, 8, 7, 6):
+        wanted = torch.arange(rows) % C
+        found, expected = (f(hidden[:rows], weight, wanted) for f in (run, step))
+        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(torch.autograd.grad(found, hidden), torch.autograd.grad(expected, hidden))
+    assert graphs.frame_count == 2, "one for the first number of rows, one for all others"
 
 
 @every_reduction

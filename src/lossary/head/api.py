@@ -69,20 +69,21 @@ def linear(
     weight: (classes, features): the weight of a linear layer, an embedding matrix, the other embeddings of a batch.
     labels: the loss's second array: class indices (...), or rows (..., classes). ``(hidden, weight)`` or
         ``(hidden, weight, bias)`` of a teacher stands for the rows of the teacher, which are made chunk by chunk too.
-        For a loss on single numbers class indices stand for rows with a 1 at the label, and 0, or -1 where the loss
-        wants it, elsewhere. Further arrays of the loss are passed by name.
+        For a loss on single numbers class indices stand for rows with a 1 at the label, and 0 elsewhere (-1 for a loss
+        of targets -1 and 1). Further arrays of the loss are passed by name.
     bias: one number per class, or one for all.
     sample_weight: numbers >= 0, one per row.
-    mask: true where a row counts. Rows that do not count, or whose label is `ignore_index`, are dropped before the
-        logits are made: whatever they hold, NaN included, enters nothing.
-    reduction: ``"mean"``: ``sum(w * v) / sum(w)``. ``"sum"``. ``"none"``: one value per row; their gradient is
-        computed on the way back from the logits, which are made again.
+    mask: true where a row is kept. Rows that are masked, or whose label is `ignore_index`, are dropped before the
+        logits are made: whatever they hold, NaN included, has no effect.
+    reduction: ``"mean"``: ``sum(w * v) / sum(w)``. ``"sum"``. ``"none"``: one value per row; the backward pass makes
+        the logits again.
     denominator: replaces ``sum(w)`` under ``"mean"``: the number of tokens of all micro-batches, or all workers.
     memory: bytes for the logits of a chunk, and what the loss makes of them. By default 48 MiB, or as many as 256 rows
         take, but no more than an eighth of the free memory for that.
     chunk: rows of a chunk, instead of `memory`.
-    check: look at the values of the labels, not only at shapes.
-    params: the loss's parameters. One that is called as something here (`siglip` has a `bias`) is fixed by `Loss.bind`.
+    check: check the values of the labels, not only shapes.
+    params: the loss's parameters. One that has the name of an argument here (`siglip` has a `bias`) is fixed by
+        `Loss.bind`.
 
     Half precision is computed in float32 from the logits on, and so is the sum that makes the gradient of the weight.
     On tensors the result is differentiable: with ``"mean"`` and ``"sum"`` the gradients are computed in the same pass.
@@ -134,7 +135,7 @@ def linear_value_and_grad(
 ) -> tuple[Any, LinearGradients]:
     """Return the value of `linear` and its gradients in hidden states, weight and bias, in one pass over the chunks.
 
-    `wrt` names the arrays whose gradient is wanted: the others' products are not computed, and their gradient is None.
+    `wrt` names the arrays to differentiate: the products of the others are not computed, and their gradient is None.
     Under ``reduction="none"`` the gradients are those of the sum of the values. Everything else is as in `linear`.
 
     >>> import numpy as np, lossary
@@ -142,7 +143,7 @@ def linear_value_and_grad(
     >>> float(value).hex() == float(np.log(2)).hex(), grads.weight
     (True, array([[-0.25,  0.25],
            [ 0.25, -0.25]]))
-    >>> grads.bias is None                            # there is none
+    >>> grads.bias is None                            # the head has no bias
     True
     """
     unknown = [name for name in wrt if name not in HEAD]

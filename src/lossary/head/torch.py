@@ -8,6 +8,7 @@ operator, which the compiler does not trace.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
@@ -159,10 +160,6 @@ def value(problem: LinearProblem) -> Tensor:
         return _reduced(problem, _per_row(problem)[0], count)
     wrt = _differentiated(problem)
     if way == "operator":
-        if isinstance(inverse, Tensor):  # the operator takes a number: one on a device becomes part of the weights
-            own = problem.coefficients
-            weights = inverse.to(problem.dtype).expand(problem.count) if own is None else own * inverse
-            problem, inverse = problem.on({**problem.tensors, "coefficients": weights}), 1.0
         return _compiled(problem, wrt, inverse)[0]
     with torch.no_grad():
         (each,), grads = _by_chunks(problem, wrt, scale=inverse)
@@ -219,7 +216,7 @@ def _divisor_and_inverse(problem: LinearProblem) -> tuple[Any, Any]:
     return count, inverse
 
 
-def _total(each: Tensor, scale: float = 1.0) -> Tensor:
+def _total(each: Tensor, scale: Any = 1.0) -> Tensor:
     """Return a sum, taken in a wide type where there is one."""
     wide = torch.float64 if each.device.type == "cpu" else each.dtype
     return (each.sum(dtype=wide) * scale).to(each.dtype)
@@ -368,6 +365,10 @@ class ChunkedLinearLoss(torch.autograd.Function):
         return found if len(found) > 1 else found[0]
 
 
+# PyTorch asks for the signature at every call of a function that has `setup_context`.
+ChunkedLinearLoss.forward.__signature__ = inspect.signature(ChunkedLinearLoss.forward)  # type: ignore[attr-defined]
+
+
 # --- by ordinary operations ------------------------------------------------------------------------------------------
 
 
@@ -474,8 +475,6 @@ class _Operands(NamedTuple):
     names: str  # of the tensors
     wrt: str
     entropy: bool
-    reduces: bool  # whether the result is the sum and its gradients, or what the rows give
-    scale: float
     chunk: int | None
     memory: int | None
 
@@ -530,18 +529,22 @@ def _compiled(problem: LinearProblem, wrt: Sequence[str], scale: Any = None) -> 
         names=",".join(tensors),
         wrt=",".join(wrt),
         entropy=isinstance(problem.rows, LogProbsAndEntropy),
-        reduces=scale is not None,
-        scale=1.0 if scale is None else scale,
         chunk=problem.chunk,
         memory=problem.memory,
     )
-    return linear_operator(list(tensors.values()), [], *given)
+    if scale is not None and not isinstance(
+        scale, Tensor
+    ):  # as a number it would be compiled anew for every batch size
+        wide = torch.float64 if problem.hidden.device.type == "cpu" else problem.dtype
+        scale = torch.full((), scale, dtype=wide, device=problem.hidden.device)
+    return linear_operator(list(tensors.values()), [], scale, *given)
 
 
 @torch.library.custom_op("lossary::linear", mutates_args=())
 def linear_operator(
     tensors: Sequence[Tensor],
     upstream: Sequence[Tensor],
+    scale: Tensor | None,
     loss: str,
     numbers: Sequence[float],
     number_names: str,
@@ -549,40 +552,44 @@ def linear_operator(
     names: str,
     wrt: str,
     entropy: bool,
-    reduces: bool,
-    scale: float,
     chunk: int | None,
     memory: int | None,
 ) -> list[Tensor]:
-    """Return the sum and its gradients, or what the rows give; or, with `upstream`, the gradients of the latter."""
-    given = _Operands(loss, numbers, number_names, options, names, wrt, entropy, reduces, scale, chunk, memory)
+    """Return the sum times `scale` and its gradients; without a scale what the rows give.
+
+    Given the gradient of what the rows give as `upstream`, return the gradients in the arrays `wrt`.
+    """
+    given = _Operands(loss, numbers, number_names, options, names, wrt, entropy, chunk, memory)
     problem, differentiated = given.problem([x.detach() for x in tensors]), given.differentiated()
     if upstream:
         _, grads = _by_chunks(problem, differentiated, list(upstream))
         return [grads[name] for name in differentiated]
-    if not reduces:
+    if scale is None:
         return list(_by_chunks(problem, ())[0])
-    (each,), grads = _by_chunks(problem, differentiated, scale=scale)
-    return [_total(each, scale), *(grads[name] for name in differentiated)]
+    factor = float(scale) if scale.device.type == "cpu" else scale.detach()
+    (each,), grads = _by_chunks(problem, differentiated, scale=factor)
+    return [_total(each, factor), *(grads[name] for name in differentiated)]
 
 
 @linear_operator.register_fake
-def _linear_shapes(tensors: Sequence[Tensor], upstream: Sequence[Tensor], *rest: Any) -> list[Tensor]:
+def _linear_shapes(
+    tensors: Sequence[Tensor], upstream: Sequence[Tensor], scale: Tensor | None, *rest: Any
+) -> list[Tensor]:
     given = _Operands(*rest)
     held = dict(zip(given.names.split(","), tensors, strict=True))
     dtype = xp.compute_dtype([held[name] for name in HEAD if name in held])
     grads = [torch.empty_like(held[name], memory_format=torch.contiguous_format) for name in given.differentiated()]
     if upstream:
         return grads
-    if given.reduces:
+    if scale is not None:
         return [held["hidden"].new_empty((), dtype=dtype), *grads]
     return [held["hidden"].new_empty(held["hidden"].shape[:1], dtype=dtype) for _ in range(1 + given.entropy)]
 
 
 def _save_for_gradient(ctx: Any, inputs: Any, output: list[Tensor]) -> None:
-    tensors, _, *rest = inputs
-    ctx.operands, ctx.count = _Operands(*rest), len(tensors)
-    ctx.save_for_backward(*tensors, *(output[1:] if ctx.operands.reduces else ()))
+    tensors, _, scale, *rest = inputs
+    ctx.operands, ctx.count, ctx.reduces = _Operands(*rest), len(tensors), scale is not None
+    ctx.save_for_backward(*tensors, *((scale, *output[1:]) if ctx.reduces else ()))
 
 
 def _gradient_of_operator(ctx: Any, upstream: Sequence[Tensor]) -> Any:
@@ -591,16 +598,16 @@ def _gradient_of_operator(ctx: Any, upstream: Sequence[Tensor]) -> Any:
     names, wrt = given.names.split(","), given.differentiated()
     if torch.is_grad_enabled():  # who differentiates again
         problem = given.problem(tensors)
-        if given.reduces:
-            upstream = [(upstream[0] * given.scale).to(problem.dtype).expand(problem.count)]
+        if ctx.reduces:
+            upstream = [(upstream[0] * kept[0]).to(problem.dtype).expand(problem.count)]
         grads = _gradients(problem, upstream, wrt)
-    elif given.reduces:
-        grads = {name: (grad * upstream[0]).to(grad.dtype) for name, grad in zip(wrt, kept, strict=True)}
+    elif ctx.reduces:
+        grads = {name: (grad * upstream[0]).to(grad.dtype) for name, grad in zip(wrt, kept[1:], strict=True)}
     else:
-        found = linear_operator(list(tensors), [u.contiguous() for u in upstream], *given)
+        found = linear_operator(list(tensors), [u.contiguous() for u in upstream], None, *given)
         grads = dict(zip(wrt, found, strict=True))
     of_numbers: Any = None if given.numbers else []  # an empty list is answered by one
-    return [grads.get(name) for name in names], [], None, of_numbers, *(None,) * (len(given) - 2)
+    return [grads.get(name) for name in names], [], None, None, of_numbers, *(None,) * (len(given) - 2)
 
 
 linear_operator.register_autograd(_gradient_of_operator, setup_context=_save_for_gradient)

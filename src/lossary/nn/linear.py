@@ -1,7 +1,7 @@
-"""Torch's linear layer and cross-entropy in one, by `lossary.linear`: the logits are never held whole.
+"""`linear_cross_entropy` and `LinearCrossEntropyLoss` of PyTorch, computed by `lossary.linear` without whole logits.
 
-Unlike torch's own chunked version, which is asked for by `options`, this one has every derivative: a second backward,
-a second derivative, forward mode, `torch.func`, `torch.compile`. See `docs/torch.md`.
+Unlike torch's own chunked version, which `options` ask for, this one has every derivative: a second backward, a second
+derivative, forward mode, `torch.func`, `torch.compile`. See `docs/torch.md`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as theirs
 from torch import Tensor
 
-from lossary.backends.torch import fast as lean
+from lossary.backends.torch import fast
 from lossary.backends.torch.tensors import need_elements, observed
 from lossary.catalogue import get
 from lossary.head.api import linear
@@ -45,9 +45,9 @@ def linear_cross_entropy(
 ) -> Tensor:
     """Cross-entropy of a linear layer's logits; see `torch.nn.functional.linear_cross_entropy`, `lossary.linear`.
 
-    The logits are made chunk by chunk, with `options` or without; of the options the size of a batch's chunk is taken,
-    and sums are always made in float32 or wider. A weight of more than two dimensions, for a loss at each of several
-    places, makes whole logits.
+    The logits are made chunk by chunk, with `options` or without. Of the options only the rows of a chunk are used, and
+    sums are always made in float32 or wider. A weight of more than two dimensions, for a loss at each of several
+    positions, makes whole logits.
 
     >>> import torch
     >>> hidden, weight = torch.zeros(2, 3), torch.ones(4, 3)
@@ -59,23 +59,23 @@ def linear_cross_entropy(
             need_elements(x, f"linear_cross_entropy: {argument}")
     ignored = _IGNORED if ignore_index is None else ignore_index
     if options is None:
-        done = _small(input, linear_weight, target, linear_bias, weight, reduction, ignored, label_smoothing)
+        done = _from_call_cache(input, linear_weight, target, linear_bias, weight, reduction, ignored, label_smoothing)
         if done is not None:
             return done
-    places = _checked_shapes(input, linear_weight, linear_bias)
+    positions = _checked_shapes(input, linear_weight, linear_bias)
     classes = linear_weight.shape[0]
-    soft = target.shape == torch.Size((*input.shape[:-1], classes, *places))
-    if soft and not places:
+    soft = target.shape == torch.Size((*input.shape[:-1], classes, *positions))
+    if soft and not positions:
         need_float("linear_cross_entropy", target=target)
     if soft and ignore_index is not None:
         refuse(f"linear_cross_entropy: ignore_index={ignore_index}: the target holds probabilities, no class indices")
     chunked = reduction in ("mean", "sum", "none") and label_smoothing == 0.0 and target.dtype == torch.int64
-    if options is not None and (places or not chunked):
-        _warn_of_options(reduction, label_smoothing, target, places, linear_bias)
+    if options is not None and (positions or not chunked):
+        _warn_of_options(reduction, label_smoothing, target, positions, linear_bias)
         options = None
     reduction = chosen(None, None, reduction)
-    if places:
-        return _at_places(input, linear_weight, target, linear_bias, weight, reduction, ignored, label_smoothing)
+    if positions:
+        return _at_positions(input, linear_weight, target, linear_bias, weight, reduction, ignored, label_smoothing)
 
     need_float("linear_cross_entropy", input=input, linear_weight=linear_weight)
     _same_type(input, linear_weight, linear_bias, chunked=options is not None)
@@ -83,7 +83,7 @@ def linear_cross_entropy(
         refuse(f"linear_cross_entropy: label_smoothing: got {label_smoothing}, expected a number in [0, 1]")
     if weight is not None and weight.shape != (classes,):
         refuse(f"linear_cross_entropy: weight: got shape {shape(weight)}, expected one number for each class")
-    if options is None and _fits(input, classes):
+    if options is None and _fits_whole(input, classes):
         scores = theirs.linear(input, linear_weight, linear_bias)
         return cross_entropy(
             scores, target, weight, ignore_index=ignored, reduction=reduction, label_smoothing=label_smoothing
@@ -118,12 +118,12 @@ def linear_cross_entropy(
     return found.to(common_dtype(input, autocast=options is None))
 
 
-def _fits(input: Tensor, classes: int) -> bool:
-    """Whether all logits are no larger than what a small call takes at once: then there is nothing to save."""
+def _fits_whole(input: Tensor, classes: int) -> bool:
+    """Whether the logits are so few that chunks save no memory, and the call cache takes them whole."""
     return (
         input.is_cpu
         and input.ndim == 2
-        and 0 < input.shape[0] * classes <= lean.MOST
+        and 0 < input.shape[0] * classes <= fast.MOST
         and input.dtype.itemsize >= 4
         and not torch.compiler.is_compiling()
         and not torch.is_autocast_enabled("cpu")
@@ -131,7 +131,7 @@ def _fits(input: Tensor, classes: int) -> bool:
     )
 
 
-def _small(
+def _from_call_cache(
     input: Tensor,
     linear_weight: Tensor,
     target: Tensor,
@@ -141,11 +141,11 @@ def _small(
     ignored: int,
     label_smoothing: float,
 ) -> Tensor | None:
-    """Return the loss of few rows and their labels, or None if that is not what is given, or something is wrong."""
+    """Return the loss of few rows and their labels by the call cache; None for other calls, and for refused ones."""
     if input.ndim != 2 or linear_weight.ndim != 2 or target.ndim != 1:
         return None
     classes, features = linear_weight.shape
-    if input.shape[1] != features or input.dtype is not linear_weight.dtype or not _fits(input, classes):
+    if input.shape[1] != features or input.dtype is not linear_weight.dtype or not _fits_whole(input, classes):
         return None
     if linear_bias is not None and (linear_bias.shape != (classes,) or linear_bias.dtype is not input.dtype):
         return None
@@ -154,14 +154,14 @@ def _small(
     scores = theirs.linear(input, linear_weight, linear_bias)
     params = {"label_smoothing": label_smoothing, "ignore_index": ignored}
     by_weight = weight is not None
-    done = lean.reduced(_SOFTMAX, (scores, target), params, reduction, class_weight=weight, by_class_weight=by_weight)
+    done = fast.reduced(_SOFTMAX, (scores, target), params, reduction, class_weight=weight, by_class_weight=by_weight)
     if done is not None:
         attend(_SOFTMAX, (scores, target), {"ignore_index": ignored}, wording=misuse.CROSS_ENTROPY)
     return done
 
 
 def _checked_shapes(input: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[int, ...]:
-    """Refuse what torch refuses; return the dimensions of the places at which there is a loss each."""
+    """Refuse what torch refuses; return the dimensions of the positions that have a loss each."""
     if input.ndim not in (1, 2):
         refuse(f"linear_cross_entropy: input: got shape {shape(input)}, expected (features,) or (N, features)")
     if weight.ndim < 2:
@@ -173,17 +173,17 @@ def _checked_shapes(input: Tensor, weight: Tensor, bias: Tensor | None) -> tuple
         )
     if bias is not None and bias.shape != weight.shape[:-1]:
         refuse(f"linear_cross_entropy: linear_bias: got shape {shape(bias)}, expected {shape(weight)[:-1]}")
-    places = shape(weight)[1:-1]
-    if places and input.ndim == 1:
+    positions = shape(weight)[1:-1]
+    if positions and input.ndim == 1:
         refuse(
             f"linear_cross_entropy: input: got shape {shape(input)}, expected (N, {input.shape[0]}): a linear_weight "
-            f"of shape {shape(weight)} has a loss at each of several places, of a batch only"
+            f"of shape {shape(weight)} has a loss at each of several positions, of a batch only"
         )
-    return places
+    return positions
 
 
 def _same_type(input: Tensor, *others: Tensor | None, chunked: bool) -> None:
-    """Refuse types that do not go together; torch's chunked operator widens half precision and follows no autocast."""
+    """Refuse types that torch refuses together; its chunked operator widens half precision and ignores autocast."""
     kind = input.device.type
     autocast = not chunked and torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
     for other in others:
@@ -199,7 +199,7 @@ def _same_type(input: Tensor, *others: Tensor | None, chunked: bool) -> None:
 
 
 def _warn_of_options(
-    reduction: str, label_smoothing: float, target: Tensor, places: tuple[int, ...], bias: Tensor | None
+    reduction: str, label_smoothing: float, target: Tensor, positions: tuple[int, ...], bias: Tensor | None
 ) -> None:
     if torch.compiler.is_compiling():
         return
@@ -208,13 +208,13 @@ def _warn_of_options(
         "reduction in {'mean','sum','none'}, label_smoothing == 0, target.dtype"
         " == int64, out_features == (). Got "
         f"reduction={reduction!r}, label_smoothing={label_smoothing}, "
-        f"target.dtype={target.dtype}, out_features={places}, tracing=False, "
+        f"target.dtype={target.dtype}, out_features={positions}, tracing=False, "
         f"linear_bias.shape={None if bias is None else tuple(bias.shape)}.",
         stacklevel=4,
     )
 
 
-def _at_places(
+def _at_positions(
     input: Tensor,
     linear_weight: Tensor,
     target: Tensor,
@@ -224,7 +224,7 @@ def _at_places(
     ignored: int,
     label_smoothing: float,
 ) -> Tensor:
-    """Return the loss at several places: cross-entropy of logits that have further dimensions."""
+    """Return the loss at several positions: cross-entropy of logits that have further dimensions."""
     bias = None if linear_bias is None else linear_bias.reshape(-1)
     logits = theirs.linear(input, linear_weight.reshape(-1, input.shape[-1]), bias)
     return cross_entropy(
@@ -253,7 +253,7 @@ def _labels(input: Tensor, target: Tensor, classes: int, ignored: int) -> tuple[
 
 
 def _weights_of(labels: Tensor, kept: Tensor, weight: Tensor) -> Tensor:
-    """Return the sum of the weights of the labels that count."""
+    """Return the sum of the class weights of kept labels."""
     wide = weight if weight.dtype.itemsize >= 4 else weight.float()
     of_labels = wide[torch.where(kept, labels, 0)]
     return torch.where(kept, of_labels, torch.zeros_like(of_labels)).sum()
