@@ -273,7 +273,7 @@ class ArrayOperations(Protocol):
         """Return how many elements of an array a check could read; -1 if reading would wait for a device."""
 
     def total_norm(self, arrays: Sequence[Array], /) -> Any:
-        """Return the Euclidean length of some arrays taken together, at least one, on their device and without graph."""
+        """Return the Euclidean length of some arrays taken together, at least one, on their device, with no graph."""
 
     def to_numpy(self, x: Any, /) -> Any:
         """Return the numbers of an array, on whatever device, as a NumPy array; what is no array as it is."""
