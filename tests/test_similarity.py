@@ -10,7 +10,7 @@ import pytest
 
 import lossary
 from lossary.backends.numpy import namespace as xp
-from lossary.evaluate import transforms
+from lossary.evaluate import call
 from lossary.pairs import Coupling, cosine_pairs, hardest_pairs
 
 LABELS = np.array([0, 1, 0, 1, 2, 0, 1])
@@ -187,8 +187,8 @@ each_coupled = pytest.mark.parametrize("name", COUPLED)
 
 
 def by_parts(monkeypatch: pytest.MonkeyPatch, anchors: int = 3) -> None:
-    monkeypatch.setattr(transforms, "TABLE", 0)
-    monkeypatch.setattr(transforms, "LEAST_ANCHORS", anchors)
+    monkeypatch.setattr(call, "PAIRS_BYTES", 0)
+    monkeypatch.setattr(call, "LEAST_ANCHORS", anchors)
 
 
 @couplings
@@ -289,3 +289,53 @@ def test_tensors_make_no_table_either(order: int, monkeypatch: pytest.MonkeyPatc
         if order:
             value.backward()
     assert 0 < largest <= 16 * count * 8
+
+
+# --- blocks of rows ---------------------------------------------------------------------------------------------------
+
+BLOCKS = {"one block": (20, 4), "blocks of some rows": (150, 30), "blocks of one row": (120, 600)}
+
+
+@pytest.mark.parametrize(("count", "dimensions"), BLOCKS.values(), ids=BLOCKS)
+def test_distances_taken_in_blocks_keep_the_digits_of_near_points_far_from_the_origin(
+    count: int, dimensions: int
+) -> None:
+    rng = np.random.default_rng(6)
+    labels = np.arange(count) % 4
+    near = rng.integers(-512, 513, (count, dimensions)) / 512.0
+    value, grad = lossary.batch_hard_triplet.value_and_grad(near + 2.0**20, labels, margin=1e3)
+    distances = np.array([np.sqrt(((near - row) ** 2).sum(axis=1)) for row in near])
+    same = labels[:, None] == labels
+    far = np.where(same, distances, -np.inf).max(axis=1)
+    close = np.where(same, np.inf, distances).min(axis=1)
+    np.testing.assert_allclose(value, 1e3 + far - close, rtol=1e-13)
+    expected = np.zeros_like(near)
+    for i, row in enumerate(near):
+        for chosen, sign in ((same[i] & (distances[i] == far[i]), 1), (~same[i] & (distances[i] == close[i]), -1)):
+            pulls = sign * (row - near[chosen]) / distances[i][chosen][:, None] / chosen.sum()
+            expected[i] += pulls.sum(axis=0)
+            expected[chosen] -= pulls
+    np.testing.assert_allclose(grad, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_no_table_of_the_differences_of_all_pairs_is_made() -> None:
+    count, dimensions = 400, 64
+    x = np.random.default_rng(7).standard_normal((count, dimensions))
+    tracemalloc.start()
+    lossary.batch_hard_triplet.value_and_grad(x, np.arange(count) % 50)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < count * count * dimensions * 8 / 4, f"{peak / 1e6:.0f} MB"
+
+
+@each_coupled
+def test_a_graph_does_not_grow_with_the_batch(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    def operations(count: int) -> int:
+        traced = make_fx(lossary.get(name))(torch.randn(count, 600), torch.arange(count) % 4)
+        return len(traced.graph.nodes)
+
+    few, many = operations(8), operations(150)  # what a first call loads may be in the first graph
+    assert many <= few
