@@ -110,6 +110,7 @@ def facts(loss: Loss) -> str:
         "Coupling": f"`{loss.coupling.name}`: every example is compared with the others" if loss.coupling else "",
         "Likelihood": loss.likelihood,
         "Properties": ", ".join(sorted(loss.properties)),
+        **loss.model_facts_in_words,
         "Suits": ", ".join(loss.tasks),
         "Derivatives": f"{derivatives}, written by hand",
         "Kernel": "" if loss.kernel else "none can be generated from the definition; every call runs it as it stands",

@@ -40,8 +40,12 @@ class Link:
     inverse: Callable[[Any, Any], Any]
     pullback: Callable[[Any, Any, Any], Any]
 
+    def __str__(self) -> str:
+        same = self.name == self.inverse_name
+        return self.name if same else f"{self.name}, inverse {self.inverse_name}"
+
     def __repr__(self) -> str:
-        return f"<link {self.name}, inverse {self.inverse_name}>"
+        return f"<link {self}>"
 
 
 def _softmax_pullback(xp: Any, logits: Any, grad: Any) -> Any:

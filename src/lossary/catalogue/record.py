@@ -18,6 +18,7 @@ from lossary.catalogue.branches import branching
 from lossary.catalogue.domains import Domain, admits, domain_in_words, parse_domain
 from lossary.catalogue.signatures import Signature, parse_signatures, shape_in_words
 from lossary.catalogue.tasks import TASKS
+from lossary.catalogue.vocabulary import ELICITS
 from lossary.errors import UnknownLossError
 
 if TYPE_CHECKING:
@@ -370,6 +371,27 @@ class Loss:
             told += self._special_text(name)
             lines.append(f"{name}: {told}; {self.bound.get(name, default)!r} if not given.")
         return tuple(lines)
+
+    @cached_property
+    def model_facts_in_words(self) -> Mapping[str, str]:
+        """What a booster or the last layer of a network asks of the loss, by title.
+
+        >>> import lossary
+        >>> dict(lossary.poisson_nll.model_facts_in_words)
+        {'Link': 'log, inverse exp', 'Elicits': 'the mean of the target'}
+        """
+        hessian = ""
+        if self.derivatives > 1 and self.constant_hessian:
+            hessian = "0" if self.degenerate_hessian else "constant"
+        elif self.derivatives > 1 and self.degenerate_hessian:
+            hessian = "0 in places" if "convex" in self.properties else "0 or negative in places"
+        known = {
+            "Link": str(self.link) if self.link else "",
+            "Elicits": ELICITS[self.elicits] if self.elicits else "",
+            "Diagonal of the Hessian": hessian,
+            "Unbounded form": self.unbounded_form,
+        }
+        return {title: text for title, text in known.items() if text}
 
     @cached_property
     def tasks(self) -> tuple[str, ...]:

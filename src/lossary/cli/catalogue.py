@@ -159,6 +159,11 @@ def _facts(loss: Loss, lang: Lang) -> dict[str, Any]:
         "special": {name: list(values) for name, values in loss.special.items()},
         "tasks": list(loss.tasks),
         "properties": sorted(loss.properties),
+        "link": loss.link.name if loss.link else None,
+        "elicits": loss.elicits or None,
+        "constant_hessian": loss.constant_hessian,
+        "degenerate_hessian": loss.degenerate_hessian,
+        "unbounded_form": loss.unbounded_form or None,
         "formula": loss.formula,
         "aliases": list(loss.aliases),
         "references": list(loss.references),
@@ -237,6 +242,8 @@ def _page(loss: Loss, lang: Lang) -> Iterable[tuple[str, list[str]]]:
     yield "Likelihood", [likelihood(loss, lang)] if loss.likelihood else []
     kinds = [fact(loss.family, lang), *(fact(p, lang) for p in sorted(loss.properties))]
     yield "Properties", [phrase(", ", lang).join(kinds)]
+    facts = loss.model_facts_in_words
+    yield "Fitting", [f"{phrase(title, lang)}: {phrase(text, lang)}" for title, text in facts.items()]
     yield "Tasks", [phrase(", ", lang).join(fact(t, lang) for t in loss.tasks)] if loss.tasks else []
     yield "Notes", _notes(loss)
     yield "References", list(loss.references)

@@ -7,7 +7,7 @@ from typing import Any
 
 from lossary import settings
 from lossary.backends import registry
-from lossary.catalogue import Loss, get
+from lossary.catalogue import Loss, get, names
 from lossary.catalogue.domains import Domain, parse_domain
 from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError
 from lossary.evaluate import call as calls
@@ -128,9 +128,10 @@ def prepare(
 def _need_row_loss(record: Loss) -> None:
     """Refuse losses that take no rows of logits."""
     if record.coupling is not None:
+        of_labels = names(tasks="multiclass")[0]
         raise ArgumentError(
             f"linear: {record.name} compares the examples of a batch by itself, it has no logits; for a contrastive "
-            "loss take softmax_cross_entropy with the other embeddings as the weight and the positives as the labels"
+            f"loss take {of_labels} with the other embeddings as the weight and the positives as the labels"
         )
     rank = max(signature.rank for signature in record.signatures)
     if rank > 1 or (rank == 0 and record.input in ("probability", "log-probability", "distance")):
