@@ -19,8 +19,8 @@ from lossary.catalogue import get
 from lossary.evaluate.transforms import values
 from lossary.nn import _clusters as clusters
 from lossary.nn import functional as F  # noqa: N812  (the name everybody gives it)
-from lossary.nn._reduction import refuse, shape
 from lossary.nn.ctc import CTCLoss
+from lossary.nn.functional.conventions import refuse, shape
 from lossary.nn.linear import LinearCrossEntropyLoss
 
 __all__ = [

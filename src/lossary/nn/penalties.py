@@ -16,7 +16,7 @@ import torch
 from lossary.catalogue import Loss
 from lossary.errors import ArgumentError, ParameterError
 from lossary.evaluate import transforms
-from lossary.nn.records import RecordLoss
+from lossary.nn.from_catalogue import RecordLoss
 
 Tensor = torch.Tensor
 Patterns = str | re.Pattern[str] | Iterable[str | re.Pattern[str]]

@@ -24,13 +24,13 @@ from lossary.catalogue import Loss, get
 from lossary.evaluate.call import prepare
 from lossary.evaluate.transforms import reduced_value
 from lossary.misuse.callsites import attend
-from lossary.nn import _adapted as adapted
-from lossary.nn import _misuse as misuse
-from lossary.nn._class_losses import catalogue_values, check_class_weight
-from lossary.nn._class_losses import cross_entropy as cross_entropy
-from lossary.nn._class_losses import nll_loss as nll_loss
-from lossary.nn._overrides import overridable
-from lossary.nn._reduction import (
+from lossary.nn import torch_variants as adapted
+from lossary.nn.ctc import ctc_loss as ctc_loss
+from lossary.nn.functional import wording as misuse
+from lossary.nn.functional.classification import catalogue_values, check_class_weight
+from lossary.nn.functional.classification import cross_entropy as cross_entropy
+from lossary.nn.functional.classification import nll_loss as nll_loss
+from lossary.nn.functional.conventions import (
     chosen,
     common_dtype,
     in_range,
@@ -40,7 +40,7 @@ from lossary.nn._reduction import (
     shape,
     warn,
 )
-from lossary.nn.ctc import ctc_loss as ctc_loss
+from lossary.nn.functional.torch_function import overridable
 from lossary.nn.linear import linear_cross_entropy as linear_cross_entropy
 
 if not TYPE_CHECKING:  # to a checker, torch's functions are as public as these

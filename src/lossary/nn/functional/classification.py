@@ -13,9 +13,9 @@ from lossary.backends.torch.fast import reduced as small
 from lossary.catalogue import Loss, get
 from lossary.evaluate.transforms import values as transformed
 from lossary.misuse.callsites import attend
-from lossary.nn import _misuse as misuse
-from lossary.nn._overrides import overridable
-from lossary.nn._reduction import chosen, common_dtype, in_range, need_float, reduced, refuse, shape
+from lossary.nn.functional import wording as misuse
+from lossary.nn.functional.conventions import chosen, common_dtype, in_range, need_float, reduced, refuse, shape
+from lossary.nn.functional.torch_function import overridable
 
 _SOFTMAX, _NLL = map(get, ("softmax_cross_entropy", "nll"))
 
