@@ -1,7 +1,7 @@
-"""Modules made from records: what `torch.nn` would call a loss, for every loss of the catalogue and of the user.
+"""Loss modules generated from records: one for every loss of the catalogue, and for every loss of the user.
 
-A record knows the arrays, the parameters with their ranges and defaults, and the words. That is all a module is made
-of, so none is written by hand: `module_class` derives the class from the record, `RecordLoss` evaluates it.
+A record has the arrays, the parameters with their ranges and defaults, and the documentation. A module needs no more,
+so none is written by hand: `module_class` derives the class from the record, `RecordLoss` evaluates it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["ClassifierLoss", "RecordLoss", "class_name", "constants", "module_cl
 
 
 class RecordLoss(torch.nn.Module):
-    """A loss as a module: its parameters held, its arrays awaited, its values reduced.
+    """A loss as a module, which holds the parameters, takes the arrays and reduces the values.
 
     Parameters
     ----------
@@ -58,17 +58,17 @@ class RecordLoss(torch.nn.Module):
         self._hold_parameters(params)
 
     def _hold_constants(self, given: Sequence[Any], params: dict[str, Any]) -> None:
-        self._fixed = wanted = constants(self.loss)
-        self._awaited = tuple(name for name in self.loss.arguments if name not in wanted)
-        if len(given) > len(wanted):
-            expected = f"{len(wanted)} ({', '.join(wanted)})" if wanted else "none"
+        self._fixed = names = constants(self.loss)
+        self._awaited = tuple(name for name in self.loss.arguments if name not in names)
+        if len(given) > len(names):
+            expected = f"{len(names)} ({', '.join(names)})" if names else "none"
             known = f": {', '.join(self.loss.defaults)}" if self.loss.defaults else ""
             raise ArgumentError(
                 f"{self._get_name()}: got {len(given)} positional arguments, expected {expected}; "
                 f"parameters are keywords{known}"
             )
-        held = dict(zip(wanted, given, strict=False))
-        for name in wanted:
+        held = dict(zip(names, given, strict=False))
+        for name in names:
             if name in params:
                 held[name] = params.pop(name)
             if name not in held:
@@ -95,8 +95,9 @@ class RecordLoss(torch.nn.Module):
     ) -> Tensor:
         """Return the reduced loss of the arrays.
 
-        `weight` are numbers >= 0 and `mask` is true where an example counts, each with the shape of the values (or 1
-        along an axis). An example that is left out adds exactly 0 to the value and to the gradient, whatever it holds.
+        `weight` are numbers >= 0 and `mask` is true where an example is kept, each with the shape of the values (or 1
+        along an axis). An example of weight 0, or not kept, adds exactly 0 to the value and the gradient,
+        whatever it holds.
         """
         fixed, awaited = self._fixed, self._awaited
         if len(arrays) > len(awaited):
@@ -121,7 +122,7 @@ class RecordLoss(torch.nn.Module):
         for name in fixed:
             given[name] = getattr(self, name)
         given |= named
-        # By position as far as they go: what the function is given by position it can compute by its fast path.
+        # By position as far as possible, for the fast path takes arrays by position only.
         leading: list[Any] = []
         for name in self.loss.arguments:
             if name not in given:
@@ -210,7 +211,7 @@ class ClassifierLoss(RecordLoss):
         self, embeddings: Tensor, target: Tensor, *, weight: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
         """Return the reduced loss; `weight` and `mask` are of examples, with the shape of `target`."""
-        # What is left out must not reach the class weights either, and 0 * NaN would.
+        # Examples that are not kept must not reach the class weights either, and 0 * NaN would.
         weights = coefficients(xp, tuple(embeddings.shape[:-1]), torch.float32, weight, mask, embeddings)
         if weights is not None:
             embeddings = embeddings.masked_fill((weights == 0)[..., None], 0)
@@ -235,7 +236,7 @@ def _directions(x: Tensor) -> Tensor:
 
 
 def module_class(given: Loss | str, base: type[RecordLoss], module: str) -> type[RecordLoss]:
-    """Return the class of a loss's modules: a `base` that knows its loss, with signatures and words of its own."""
+    """Return the class of a loss's modules: a subclass of `base` with the signatures and docstrings of the loss."""
     loss = get(given)
 
     def __init__(self: Any, *given: Any, **params: Any) -> None:  # noqa: N807 (it becomes the method)
@@ -276,18 +277,18 @@ _ARGUMENT = re.compile(r"^[a-z_, ]+: ")
 
 
 def _options(loss: Loss, base: type[RecordLoss]) -> list[str]:
-    """Return what the arguments of a module's constructor mean: those of its base, then the loss's parameters."""
-    told, wanted = [f"{name}: one number per class, a fact of the task." for name in constants(loss)], False
+    """Describe the arguments of a module's constructor: those of its base, then the loss's parameters."""
+    lines, kept = [f"{name}: one number per class, a fact of the task." for name in constants(loss)], False
     own = inspect.cleandoc(base.__doc__ or "").partition("Parameters\n----------\n")[2].partition("\n\n")[0]
     for line in own.splitlines():
         if _ARGUMENT.match(line):
-            wanted = not line.startswith(("loss:", "constants:", "params:", "reduction, params:"))
-        told += [line] if wanted else []
-    return ["", *told, *loss.parameters_in_words]
+            kept = not line.startswith(("loss:", "constants:", "params:", "reduction, params:"))
+        lines += [line] if kept else []
+    return ["", *lines, *loss.parameters_in_words]
 
 
 def _doc(loss: Loss, base: type[RecordLoss]) -> str:
-    """Write a class's docstring: the loss's own words, then what the record says of its arrays and parameters."""
+    """Write a class's docstring: that of the loss, then the record's description of its arrays and parameters."""
     facts = [loss.doc.partition(">>>")[0].strip(), f"For one example: {loss.formula}"]
     if base is RecordLoss:
         facts.append("Arrays\n------\n" + "\n".join(loss.arrays_in_words))
