@@ -22,8 +22,8 @@ import torch
 import lossary
 from lossary.catalogue import Loss
 from lossary.nn.catalogue import base_of, from_record
+from lossary.nn.from_catalogue import ClassifierLoss, constants
 from lossary.nn.penalties import ParameterPenalty
-from lossary.nn.records import ClassifierLoss, constants
 from lossary.testing import random_arrays
 
 ROWS, CLASSES = 64, 10

@@ -42,7 +42,7 @@ NAMING = naming()
 # --- lossary.nn.catalogue -------------------------------------------------------------------------------------------
 
 # The classes that modules derive from, each with the file that defines it.
-BASES = {"RecordLoss": "records", "ClassifierLoss": "records", "ParameterPenalty": "penalties"}
+BASES = {"RecordLoss": "from_catalogue", "ClassifierLoss": "from_catalogue", "ParameterPenalty": "penalties"}
 
 MODULE_HEADER = '''\
 # Written by docs/make_stubs.py from the records of the catalogue.
@@ -55,9 +55,9 @@ import torch
 from torch import Tensor
 
 from lossary.catalogue import Loss
-from lossary.nn.penalties import ParameterPenalty, Patterns
-from lossary.nn.records import ClassifierLoss, RecordLoss
 from lossary.evaluate.reduction import Reduction
+from lossary.nn.from_catalogue import ClassifierLoss, RecordLoss
+from lossary.nn.penalties import ParameterPenalty, Patterns
 
 __all__ = [
 {names}

@@ -178,7 +178,9 @@ CALLS: dict[str, Callable[[Any], Any]] = {
         lossary.huber, lambda model, x, y: importlib.import_module("lossary.training").evaluate(model, loss, x, y)
     ),
     "lossary.nn.from_record": lambda loss: repr(torch_module("lossary.nn").from_record(loss)),
-    "lossary.nn.records.RecordLoss": lambda loss: repr(torch_module("lossary.nn.records").RecordLoss(loss)),
+    "lossary.nn.from_catalogue.RecordLoss": lambda loss: repr(
+        torch_module("lossary.nn.from_catalogue").RecordLoss(loss)
+    ),
     "lossary.nn.naming.module_name": lambda loss: torch_module("lossary.nn.naming").module_name(loss),
     "lossary.nn.naming.base_name": lambda loss: torch_module("lossary.nn.naming").base_name(loss),
     "lossary.nn.naming.constants": lambda loss: torch_module("lossary.nn.naming").constants(loss),
@@ -188,9 +190,9 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "lossary.nn.naming.signature_of_constructor": lambda loss: str(
         torch_module("lossary.nn.naming").signature_of_constructor(ANY, loss)
     ),
-    "lossary.nn.records.module_class": lambda loss: repr(
-        torch_module("lossary.nn.records").module_class(
-            loss, torch_module("lossary.nn.records").RecordLoss, "somewhere"
+    "lossary.nn.from_catalogue.module_class": lambda loss: repr(
+        torch_module("lossary.nn.from_catalogue").module_class(
+            loss, torch_module("lossary.nn.from_catalogue").RecordLoss, "somewhere"
         )
     ),
 }
@@ -213,9 +215,9 @@ OTHERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
             loss, importlib.import_module("lossary.data").load("iris")
         ),
     ),
-    "lossary.nn.records.ClassifierLoss": (
+    "lossary.nn.from_catalogue.ClassifierLoss": (
         "aam_softmax",
-        lambda loss: repr(torch_module("lossary.nn.records").ClassifierLoss(loss, 2, 3)),
+        lambda loss: repr(torch_module("lossary.nn.from_catalogue").ClassifierLoss(loss, 2, 3)),
     ),
     "lossary.nn.penalties.ParameterPenalty": (
         "ridge",

@@ -13,7 +13,6 @@ import lossary
 from lossary import linear as head_and_loss
 from lossary import linear_value_and_grad, testing, token_log_probs
 from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeError
-from lossary.kernels import registry as kernels
 
 N, D, C = 11, 6, 7
 ROWS = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import io
+import itertools
 import pickle
 import subprocess
 import sys
@@ -221,10 +222,30 @@ def test_compile_with_sizes_and_constants_that_change_and_with_warnings() -> Non
 
 
 def test_a_warning_names_the_line_that_calls() -> None:
-    for f in (lambda: F.mse_loss(torch.ones(2, 1), torch.ones(2)), lambda: F.kl_div(torch.zeros(2), torch.ones(2))):
+    weight = torch.ones(2, 2)
+    for f in (
+        lambda: F.mse_loss(torch.ones(2, 1), torch.ones(2)),
+        lambda: F.l1_loss(torch.ones(2, 2), torch.ones(2), weight=weight),
+        lambda: F.kl_div(torch.zeros(2), torch.ones(2)),
+    ):
         with pytest.warns(UserWarning) as caught:
             f()
         assert caught[0].filename == __file__
+    for name, given in (("MSELoss", (torch.ones(2, 1), torch.ones(2))), ("KLDivLoss", (torch.ones(2), torch.ones(2)))):
+        with pytest.warns(UserWarning) as caught:  # a module's caller is its own `forward`, as in torch
+            getattr(nn, name)()(*given)
+        assert caught[0].filename == modules.__file__
+
+
+@pytest.mark.parametrize("name", F.__all__)
+def test_functions_are_pickled_and_traced_by_their_public_name(name: str) -> None:
+    function = getattr(F, name)
+    assert pickle.loads(pickle.dumps(function)) is function
+    assert function.__module__ == "lossary.nn.functional"
+
+
+def test_pickled_modules_of_any_record_name_a_path_that_stays() -> None:
+    assert pickle.loads(b"clossary.nn.records\nRecordLoss\n.") is type(nn.from_record("huber"))
 
 
 @every_case
@@ -252,6 +273,20 @@ def test_autocast_answers_in_torchs_type(case: Case, dtype: Any) -> None:
         found = ours(*arguments)
     assert found.dtype == expected.dtype
     torch.testing.assert_close(found, expected, rtol=3e-2, atol=3e-2)
+
+
+@pytest.mark.parametrize(
+    "name", ["l1_loss", "mse_loss", "huber_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits"]
+)
+def test_weighed_losses_answer_in_torchs_type_under_autocast(name: str) -> None:
+    x, y, weight = torch.rand(5), torch.rand(5), torch.rand(5)
+    types = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+    for first, second, reduction in itertools.product(types, types, ("none", "sum", "mean")):
+        given, options = (x.to(first), y.to(first)), {"weight": weight.to(second), "reduction": reduction}
+        for narrow in (torch.bfloat16, torch.float16):
+            with torch.autocast("cpu", dtype=narrow):
+                found, expected = (getattr(module, name)(*given, **options) for module in (F, theirs))
+            torch.testing.assert_close(found, expected, rtol=2e-2, atol=2e-2)
 
 
 @every_case

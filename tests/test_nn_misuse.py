@@ -13,7 +13,6 @@ torch = pytest.importorskip("torch")
 
 import lossary  # noqa: E402
 from lossary import nn  # noqa: E402
-from lossary.misuse import callsites as lookout  # noqa: E402
 from lossary.nn import functional as F  # noqa: E402, N812
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -91,8 +90,8 @@ FINE: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def _told(call: Callable[[Any], Any]) -> tuple[list[str], Any]:
-    lookout.forget()
+def _warned(call: Callable[[Any], Any]) -> tuple[list[str], Any]:
+    """What a call warns of, and its value; a change of the filters makes every call be inspected."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         value = call(F)
@@ -102,21 +101,20 @@ def _told(call: Callable[[Any], Any]) -> tuple[list[str], Any]:
 @pytest.mark.parametrize("case", WARNED, ids=lambda case: case.replace(" ", "-"))
 def test_a_misuse_is_warned_of_and_computed_as_torch_does(case: str) -> None:
     call, fragments = WARNED[case]
-    told, value = _told(call)
-    assert told
+    sentences, value = _warned(call)
+    assert sentences
     for fragment in fragments:
-        assert any(fragment in sentence for sentence in told), told
+        assert any(fragment in sentence for sentence in sentences), sentences
     expected = call(torch.nn.functional)
     torch.testing.assert_close(value, expected, equal_nan=True)
 
 
 @pytest.mark.parametrize("case", FINE, ids=lambda case: case.replace(" ", "-"))
 def test_what_is_meant_is_not_warned_of(case: str) -> None:
-    assert _told(FINE[case])[0] == []
+    assert _warned(FINE[case])[0] == []
 
 
 def test_a_module_is_warned_of_at_the_line_that_calls_it() -> None:
-    lookout.forget()
     criterion = nn.CrossEntropyLoss()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
@@ -130,18 +128,17 @@ def test_a_module_is_warned_of_at_the_line_that_calls_it() -> None:
 
 def test_the_setting_reaches_the_drop_ins() -> None:
     with lossary.checks("off"):
-        assert _told(lambda f: f.cross_entropy(P, Y))[0] == []
-        assert _told(WARNED["counts broadcast"][0])[0] == []
+        assert _warned(lambda f: f.cross_entropy(P, Y))[0] == []
+        assert _warned(WARNED["counts broadcast"][0])[0] == []
     with lossary.checks("shapes"):
-        assert _told(lambda f: f.cross_entropy(P, Y))[0] == []
-        assert len(_told(WARNED["counts broadcast"][0])[0]) == 1
+        assert _warned(lambda f: f.cross_entropy(P, Y))[0] == []
+        assert len(_warned(WARNED["counts broadcast"][0])[0]) == 1
 
 
 def test_compiled_functions_are_left_whole_unless_everything_is_asked_for() -> None:
     def mean(scores: Any, labels: Any) -> Any:
         return F.cross_entropy(scores, labels) + lossary.softmax_cross_entropy(scores, labels).mean()
 
-    lookout.forget()
     with warnings.catch_warnings():
         warnings.simplefilter("error", lossary.LossMisuseWarning)
         torch._dynamo.reset()

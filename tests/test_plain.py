@@ -15,7 +15,6 @@ from lossary.testing import random_arrays, random_params
 
 pytest.importorskip("numba")
 
-from lossary.kernels import registry as kernels
 from lossary.kernels.cpu import generated_pointwise as pointwise
 from lossary.kernels.cpu import generated_rows as lanes
 from lossary.kernels.cpu.runtime import threads

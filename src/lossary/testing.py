@@ -19,10 +19,12 @@ from typing import Any
 
 import numpy as np
 
+from lossary.backends import cache
 from lossary.catalogue import Loss, get
 from lossary.catalogue.domains import Domain
 from lossary.catalogue.signatures import dimension
-from lossary.errors import ArgumentError, DomainError
+from lossary.errors import ArgumentError, DomainError, ParameterError, suggest
+from lossary.kernels import registry
 
 # --- inputs drawn from the records ----------------------------------------------------------------------------------
 
@@ -455,3 +457,31 @@ def _slope(f: Any, h: float) -> tuple[float, float, float]:
     right = (-3 * f0 + 4 * f1 - f2) / (2 * h)
     left = (3 * f0 - 4 * g1 + g2) / (2 * h)
     return (8 * (f1 - g1) - (f2 - g2)) / (12 * h), left, right
+
+
+# --- kernels or definitions -------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def kernels(when: str) -> Iterator[None]:
+    """Compute by kernels ``"always"``, ``"off"``: never, or ``"on"``: from the sizes where they pay, in a ``with`` block.
+
+    It holds for the whole process, and forgets what earlier calls have cached, on entry and at the end. So one loss can
+    be computed both ways, and the results compared. ``LOSSARY_KERNELS`` in the environment sets it from the start.
+
+    Raises `ParameterError` for another word.
+
+    >>> import lossary
+    >>> with kernels("off"):
+    ...     by_definition = lossary.huber([0.5, 3.0], [0.0, 0.0])
+    """
+    words = {"always": "always", "off": "off", "on": ""}
+    if when not in words:
+        raise ParameterError(f"kernels: got {when!r}, expected one of {', '.join(words)}{suggest(str(when), words)}")
+    before = registry.switch(words[when])
+    cache.clear()
+    try:
+        yield
+    finally:
+        registry.switch(before)
+        cache.clear()

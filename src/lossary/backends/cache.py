@@ -31,13 +31,22 @@ def entry(key: tuple[Any, ...]) -> Any:
 def keep(key: tuple[Any, ...], found: Any) -> None:
     """Keep what a first call has found under its key."""
     if len(_entries) >= _MOST:
-        _entries.clear()
+        clear()
     _entries[key] = found
+
+
+_shortcuts: list[dict[Any, Any]] = [_entries]
+
+
+def forgets(shortcut: dict[Any, Any]) -> None:
+    """Clear a dictionary that leads to entries sooner whenever the cache is cleared."""
+    _shortcuts.append(shortcut)
 
 
 def clear() -> None:
     """Forget all calls."""
-    _entries.clear()
+    for held in _shortcuts:
+        held.clear()
 
 
 @dataclass(frozen=True)

@@ -59,31 +59,38 @@ def by_hand(loss: Loss, device: str = "cpu") -> tuple[str, str]:
 
 
 # ``LOSSARY_KERNELS=off`` computes everything by the definitions, ``LOSSARY_KERNELS=always`` even the smallest arrays by
-# kernels. Both are read once, when the first call looks for a kernel.
-_SWITCH = os.environ.get("LOSSARY_KERNELS", "")
-_AVAILABLE = _SWITCH != "off" and importlib.util.find_spec("numba") is not None
+# kernels. It is read once, when the first call looks for a kernel; `lossary.testing.kernels` changes it afterwards.
+_switch = os.environ.get("LOSSARY_KERNELS", "")
+_INSTALLED = importlib.util.find_spec("numba") is not None
+
+
+def switch(when: str) -> str:
+    """Use kernels "off", "always", or from the sizes where they pay (""); return what was in force."""
+    global _switch
+    before, _switch = _switch, when
+    return before
 
 
 def available() -> bool:
     """Whether kernels can be compiled, and are not switched off."""
-    return _AVAILABLE
+    return _INSTALLED and _switch != "off"
 
 
 def least(default: int) -> int:
     """The size, in elements, from which a kernel is used."""
-    return 0 if _SWITCH == "always" else default
+    return 0 if _switch == "always" else default
 
 
 def find(loss: Loss, device: str = "cpu") -> Kernel | None:
     """Return the kernel of a loss on a device, or None."""
+    if not available():
+        return None
     generated = loss.kernel and loss.coupling is None and any(s.rank < 2 for s in loss.signatures)
     return _find(*by_hand(loss, device), generated, device)
 
 
 @cache
 def _find(module: str, name: str, generated: bool, device: str) -> Kernel | None:
-    if not available():
-        return None
     if not module and device == "cpu" and generated:
         module, name = "lossary.kernels.cpu.generated", "KERNEL"
     return getattr(importlib.import_module(module), name) if module else None

@@ -11,11 +11,11 @@ from __future__ import annotations
 from typing import Any
 
 from lossary.catalogue import Loss, get
+from lossary.nn.from_catalogue import ClassifierLoss, RecordLoss, module_class
 from lossary.nn.modules import __all__ as reproduced
 from lossary.nn.naming import ALSO_KNOWN_AS as ALSO_KNOWN_AS
 from lossary.nn.naming import base_name, class_aliases, classes, module_name
 from lossary.nn.penalties import ParameterPenalty
-from lossary.nn.records import ClassifierLoss, RecordLoss, module_class
 
 _BASES: dict[str, type[RecordLoss]] = {base.__name__: base for base in (RecordLoss, ClassifierLoss, ParameterPenalty)}
 

@@ -24,10 +24,10 @@ from lossary.catalogue import get
 from lossary.errors import DomainError
 from lossary.evaluate.transforms import value, values
 from lossary.misuse.callsites import attend
-from lossary.nn import _misuse as misuse
 from lossary.nn import _small as small
-from lossary.nn._overrides import overridable
-from lossary.nn._reduction import chosen, need_float, reduced, refuse, shape, under_autocast
+from lossary.nn.functional import wording as misuse
+from lossary.nn.functional.conventions import chosen, need_float, reduced, refuse, shape, under_autocast
+from lossary.nn.functional.torch_function import overridable
 
 __all__ = ["CTCLoss"]
 

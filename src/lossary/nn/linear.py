@@ -19,10 +19,10 @@ from lossary.backends.torch.tensors import need_elements, observed
 from lossary.catalogue import get
 from lossary.head.api import linear
 from lossary.misuse.callsites import attend
-from lossary.nn import _misuse as misuse
-from lossary.nn._class_losses import cross_entropy
-from lossary.nn._overrides import overridable
-from lossary.nn._reduction import chosen, common_dtype, in_range, need_float, refuse, shape
+from lossary.nn.functional import wording as misuse
+from lossary.nn.functional.classification import cross_entropy
+from lossary.nn.functional.conventions import chosen, common_dtype, in_range, need_float, refuse, shape
+from lossary.nn.functional.torch_function import overridable
 
 __all__ = ["LinearCrossEntropyLoss"]
 

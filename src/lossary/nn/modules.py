@@ -2,7 +2,7 @@
 
 Every class *is* torch's class of the same name, with another `forward`: constructor, warnings, buffers, state dict,
 `repr` and pickling are torch's own, and ``isinstance(criterion, torch.nn.CrossEntropyLoss)`` stays true for the
-programs that ask. What each one computes is said at its function in `lossary.nn.functional`.
+programs that ask. What each one computes is documented at its function in `lossary.nn.functional`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from lossary.catalogue import get
 from lossary.evaluate.transforms import values
 from lossary.nn import _clusters as clusters
 from lossary.nn import functional as F  # noqa: N812  (the name everybody gives it)
-from lossary.nn._reduction import refuse, shape
 from lossary.nn.ctc import CTCLoss
+from lossary.nn.functional.conventions import refuse, shape
 from lossary.nn.linear import LinearCrossEntropyLoss
 
 __all__ = [
@@ -190,7 +190,7 @@ class KLDivLoss(theirs.KLDivLoss):
 
 
 class PoissonNLLLoss(theirs.PoissonNLLLoss):
-    """The cost of a count under a Poisson law.
+    """Poisson negative log-likelihood of a count.
 
     >>> import torch
     >>> PoissonNLLLoss()(torch.tensor([0.0]), torch.tensor([3.0])).item()
@@ -205,7 +205,7 @@ class PoissonNLLLoss(theirs.PoissonNLLLoss):
 
 
 class GaussianNLLLoss(theirs.GaussianNLLLoss):
-    """The cost of a target under a Gaussian of predicted mean and variance.
+    """Gaussian negative log-likelihood of a target, given a predicted mean and variance.
 
     >>> import torch
     >>> GaussianNLLLoss()(torch.tensor([3.0]), torch.tensor([1.0]), torch.tensor([1.0])).item()
@@ -363,7 +363,7 @@ _SOFTMAX = get("softmax_cross_entropy")
 
 
 class AdaptiveLogSoftmaxWithLoss(theirs.AdaptiveLogSoftmaxWithLoss):
-    """A softmax over very many classes: frequent ones in one row, rare ones in clusters that are rarely computed.
+    """A softmax over many classes: frequent ones in the head, rare ones in clusters that few examples reach.
 
     Returns the log-probabilities of the targets and their mean with the sign changed.
 
@@ -398,13 +398,13 @@ class AdaptiveLogSoftmaxWithLoss(theirs.AdaptiveLogSoftmaxWithLoss):
         return _ASMoutput(output if target_.ndim else output[0], cost.mean())
 
     def _sorted(self, labels: Tensor) -> clusters.Sorted:
-        """Return the labels by clusters; refuse those that name no class."""
+        """Return the labels sorted by cluster; refuse those out of range."""
         if ((labels < 0) | (labels >= self.n_classes)).any():
             refuse(
                 f"AdaptiveLogSoftmaxWithLoss: target: expected labels in [0, {self.n_classes - 1}], got "
                 f"{int(labels.min())} to {int(labels.max())}"
             )
-        # Which cluster a label belongs to; 0 is the head itself, which has an entry for every other cluster.
+        # The cluster of each label; 0 is the head itself, which has an entry for every other cluster.
         cutoffs = torch.tensor(self.cutoffs, device=labels.device)
         cluster = torch.bucketize(labels, cutoffs, right=True)
         in_head = torch.where(cluster == 0, labels, self.shortlist_size + cluster - 1)
@@ -415,7 +415,7 @@ class AdaptiveLogSoftmaxWithLoss(theirs.AdaptiveLogSoftmaxWithLoss):
 
 
 def _cost_of_clusters(scores: Sequence[Tensor], known: clusters.Sorted) -> Tensor:
-    """Return what each label costs in the head, and in its cluster if it is in one."""
+    """Return the cross-entropy of each label in the head, plus that in its cluster if it is in one."""
     head, *tail = scores
     cost: Tensor = values(_SOFTMAX, (head, known.in_head), {}, check=False)
     if not tail:

@@ -1,4 +1,4 @@
-"""Totals of several tasks, whose weights are fixed, learned, or follow the losses; every step keeps its account.
+"""Multi-task losses: weighted totals of several tasks, with fixed, learned or adaptive weights, reported per task.
 
 A task is a name and a single number, its loss. `MultiTaskLoss` weighs and adds them by one of five schemes and returns
 a `MultiTaskReport`: the total to differentiate, and per task its weight, its raw value and what it adds to the total.
@@ -50,10 +50,10 @@ def _account(
 
 
 class _Scheme(torch.nn.Module):
-    """How the weights come about.
+    """A scheme that sets the weights of the tasks.
 
-    `forward` takes the raw losses in order, stacked and (for who differentiates them one by one) as they came, and
-    returns the account of a step.
+    `forward` takes the raw losses in order, stacked and (to be differentiated one by one) as they were given, and
+    returns the report of a step.
     """
 
     idle: frozenset[str] = frozenset()  # tasks that are reported and never differentiated
@@ -181,7 +181,7 @@ class _GeometricMean(_Scheme):
         total = torch.exp((shares * torch.log(torch.where(finished, 1.0, raw))).sum())
         total = torch.where(finished, 0.0, total)
         contributions = (shares * total).detach()
-        weights = torch.where(finished, 0.0, contributions / raw.detach())  # the slope of the total in each loss
+        weights = torch.where(finished, 0.0, contributions / raw.detach())  # the gradient of the total in each loss
         rows = (dict(zip(self.names, part.unbind(), strict=True)) for part in (weights, raw, contributions))
         return _account(total, *rows)
 
@@ -218,12 +218,12 @@ class _GradNorm(_Scheme):
         report = self._added(raw, weights)
         if not self.training or not raw.requires_grad or not torch.is_grad_enabled():
             return report
-        slope = self._slope(raw, losses, weights)
-        # Adds 0 to the value and the slope to the weights' gradient: whoever differentiates the total trains them too.
-        moved = ((self.weight - self.weight.detach()) * slope.to(self.weight.dtype)).sum()
+        gradient = self._gradient(raw, losses, weights)
+        # Adds 0 to the value, and the gradient to that of the weights, which are so trained with the network.
+        moved = ((self.weight - self.weight.detach()) * gradient.to(self.weight.dtype)).sum()
         return _account(report.total + moved, report.weights, report.raw, report.weighted)
 
-    def _slope(self, raw: Tensor, losses: Sequence[Tensor], weights: Tensor) -> Tensor:
+    def _gradient(self, raw: Tensor, losses: Sequence[Tensor], weights: Tensor) -> Tensor:
         """Return the gradient in the weights of the distance between the tasks' gradient norms and their targets."""
         norms = []
         for name, value in zip(self.names, losses, strict=True):
@@ -238,9 +238,10 @@ class _GradNorm(_Scheme):
         norm = torch.stack(norms)
         rates = raw.detach() / self.initial
         target = (weights * norm).mean() * (rates / rates.mean()) ** self.alpha
-        slope = torch.sign(weights * norm - target) * norm
+        gradient = torch.sign(weights * norm - target) * norm
         # Until every task has had a loss to compare with, or while one is not finite, the weights stay.
-        return torch.where(torch.isfinite(slope).all() & torch.isfinite(target).all(), slope, torch.zeros_like(slope))
+        finite = torch.isfinite(gradient).all() & torch.isfinite(target).all()
+        return torch.where(finite, gradient, torch.zeros_like(gradient))
 
     def extra_repr(self) -> str:
         return f"alpha={self.alpha:g}"
@@ -274,7 +275,7 @@ def _by_name(what: str, names: tuple[str, ...], given: Mapping[str, Any] | None,
             )
     missing = [name for name in names if name not in found]
     if missing and default is None:
-        raise ArgumentError(f"{what}: nothing is said of {_list(missing)}")
+        raise ArgumentError(f"{what}: missing {_list(missing)}; expected an entry for each task")
     return found
 
 
@@ -286,16 +287,16 @@ def _list(names: Iterable[str]) -> str:
 
 
 class MultiTaskLoss(torch.nn.Module):
-    """One number to make small, of several that are not measured in the same units.
+    """A weighted total of several losses that are not measured in the same units.
 
     Call it with the reduced losses by name; it returns a `MultiTaskReport`.
 
     Parameters
     ----------
     names: the tasks, in the order in which they are reported.
-    weighting: how they are weighed, with options of its own:
+    weighting: the scheme that sets their weights, with options of its own:
 
-        ``"fixed"``: ``weights``, a number for each name, 1 if not said. A task of weight 0 adds exactly 0.
+        ``"fixed"``: ``weights``, a number for each name, 1 by default. A task of weight 0 adds exactly 0.
         ``"uncertainty"`` (Kendall, Gal and Cipolla 2018): each task has a learned log-variance ``s`` and costs
         ``factor * exp(-s) * loss + s / 2``. `kinds`, for all or by name, says what the loss is: ``"regression"``, the
         mean squared error of a Gaussian, factor 1/2; ``"classification"``, the cross-entropy of tempered logits,
@@ -405,14 +406,14 @@ class MultiTaskLoss(torch.nn.Module):
                     "reduce it first with lossary.mean"
                 )
         dtype = xp.compute_dtype(list(losses.values()))
-        # A task of weight 0 is left out of the graph: a gradient of 0 times a slope of NaN would be NaN.
+        # A task of weight 0 is left out of the graph: a gradient of 0 times one of NaN would be NaN.
         known = [losses[name].detach() if name in self.scheme.idle else losses[name] for name in self.names]
         known = [value.to(dtype) for value in known]
         report: MultiTaskReport = self.scheme(torch.stack(known), known)
         return report
 
     def end_epoch(self) -> None:
-        """Tell the weighting that an epoch has ended; only ``"dynamic average"`` wants to know."""
+        """Tell the weighting that an epoch has ended; only ``"dynamic average"`` uses it."""
         if isinstance(self.scheme, _DynamicAverage):
             self.scheme.end_epoch()
 

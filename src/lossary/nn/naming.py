@@ -34,35 +34,11 @@ ALSO_KNOWN_AS = (
 )
 
 # Words of class names that are not merely capitalised.
-_SPELLING = {
-    "aam": "AAM",
-    "am": "AM",
-    "arcface": "ArcFace",
-    "cosface": "CosFace",
-    "crf": "CRF",
-    "cpo": "CPO",
-    "dpo": "DPO",
-    "gce": "GCE",
-    "grpo": "GRPO",
-    "iou": "IoU",
-    "ipo": "IPO",
-    "ctc": "CTC",
-    "js": "JS",
-    "kl": "KL",
-    "kto": "KTO",
-    "mape": "MAPE",
-    "msle": "MSLE",
-    "nce": "NCE",
-    "nll": "NLL",
-    "nt": "NT",
-    "rnnt": "RNNT",
-    "orpo": "ORPO",
-    "ppo": "PPO",
-    "siglip": "SigLIP",
-    "simclr": "SimCLR",
-    "simpo": "SimPO",
-    "supcon": "SupCon",
-}
+_SPELLED = """
+    AAM AM ArcFace CosFace CPO CRF CTC DPO GCE GRPO IoU IPO JS KL KTO MAPE MSLE NCE NLL NT ORPO PPO RNNT SigLIP SimCLR
+    SimPO SupCon
+"""
+_SPELLING = {word.lower(): word for word in _SPELLED.split()}
 
 
 def class_name(name: str, ending: str = "Loss") -> str:

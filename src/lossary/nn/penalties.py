@@ -1,7 +1,7 @@
-"""Penalties on the size of a network's parameters, chosen by name.
+"""Penalties on a network's parameters, which are selected by name.
 
-A penalty is a term of what is made small, as in textbooks; `weight_decay` of an optimiser is the same for plain
-gradient descent only (Adam divides it by its running scales, AdamW keeps it outside the gradient on purpose).
+A penalty is a term of the objective, as in textbooks; `weight_decay` of an optimiser is the same for gradient descent
+without momentum only (Adam divides it by its running scales, AdamW keeps it outside the gradient on purpose).
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import torch
 from lossary.catalogue import Loss
 from lossary.errors import ArgumentError, ParameterError
 from lossary.evaluate import transforms
-from lossary.nn.records import RecordLoss
+from lossary.nn.from_catalogue import RecordLoss
 
 Tensor = torch.Tensor
 Patterns = str | re.Pattern[str] | Iterable[str | re.Pattern[str]]
 
 __all__ = ["ParameterPenalty"]
 
-# Modules whose weights are scales of already normalised numbers: to pull those to 0 is not what anybody means.
+# Modules whose weights scale numbers that are already normalised: shrinking them regularises nothing.
 _NORMS = (
     torch.nn.modules.batchnorm._NormBase,
     torch.nn.LayerNorm,
@@ -35,9 +35,9 @@ _NORMS = (
 class ParameterPenalty(RecordLoss):
     """A penalty on parameters of a network, summed over all their entries and multiplied by `strength`.
 
-    Call it with the network: ``loss + penalty(model)``. If nothing else is said it leaves out biases (parameters whose
-    last name is, or ends in, ``bias``) and all parameters of normalisation layers, for neither has a size worth
-    making small. Parameters that do not require a gradient never count; one that is shared counts once.
+    Call it with the network: ``loss + penalty(model)``. By default it leaves out biases (parameters whose last name
+    is, or ends in, ``bias``) and all parameters of normalisation layers, whose size is no measure of complexity.
+    Parameters that do not require a gradient are never penalised; one that is shared is penalised once.
 
     Parameters
     ----------
@@ -76,10 +76,10 @@ class ParameterPenalty(RecordLoss):
 
     def selected(self, model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Parameter]]:
         """Iterate over the names and values of the parameters that are penalised."""
-        unsaid = set() if self.include is not None else _sizeless(model)
+        left_out = set() if self.include is not None else _biases_and_norms(model)
         for name, parameter in model.named_parameters():
-            wanted = name not in unsaid if self.include is None else _matches(name, self.include)
-            if wanted and parameter.requires_grad and not _matches(name, self.exclude):
+            included = name not in left_out if self.include is None else _matches(name, self.include)
+            if included and parameter.requires_grad and not _matches(name, self.exclude):
                 yield name, parameter
 
     def names(self, model: torch.nn.Module) -> list[str]:
@@ -123,7 +123,7 @@ def _matches(name: str, patterns: Iterable[str | re.Pattern[str]]) -> bool:
     )
 
 
-def _sizeless(model: torch.nn.Module) -> set[str]:
+def _biases_and_norms(model: torch.nn.Module) -> set[str]:
     """Return the names of biases and of the parameters of normalisation layers."""
     return {
         f"{place}.{name}".lstrip(".")

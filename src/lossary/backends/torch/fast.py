@@ -47,6 +47,7 @@ _HIGH = 1 << 40
 # What does not pass it is looked up in the call cache by a key of shapes and dtypes.
 _Guarded: TypeAlias = "tuple[private.Guard, CachedCall | None]"
 _latest: dict[tuple[Any, ...], _Guarded] = {}
+cache.forgets(_latest)
 
 
 def reduced(

@@ -1,11 +1,12 @@
-"""How the drop-ins of `lossary.nn.functional` name and lay their tensors, and what only torch's forms get wrong.
+"""Misuse checks of the drop-ins: how they name and arrange their tensors, and the rules for torch's forms alone.
 
-They keep torch's semantics to the letter: where torch accepts, they warn and never raise.
+The drop-ins keep torch's semantics to the letter: where torch accepts, the checks warn and never raise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,23 +14,22 @@ import torch
 from torch import Tensor
 
 from lossary import tolerances
-from lossary.misuse import callsites as lookout
+from lossary.misuse import callsites
 from lossary.misuse.callsites import Wording
 from lossary.misuse.rules import Finding, Seen
+from lossary.nn.functional.conventions import classes_last
 
 
 def _classes_last(given: Sequence[Tensor], params: Mapping[str, Any]) -> Sequence[Tensor]:
-    """Put the classes, which torch has along dimension 1, last."""
-    input, target = given
-    if input.ndim < 2:
-        return given
-    return input.movedim(1, -1), target.movedim(1, -1) if target.shape == input.shape else target
+    return classes_last(given)
 
 
-def _rows_of_classes(given: Sequence[Tensor], params: Mapping[str, Any]) -> Sequence[Tensor]:
+def _rows_of_classes(
+    given: Sequence[Tensor], params: Mapping[str, Any], *, log_target: bool = False
+) -> Sequence[Tensor]:
     """Put the axis last along which exponentials sum to 1: torch's divergence is of entries and knows no rows."""
     input, target = torch.broadcast_tensors(*given)
-    target = target.exp() if params.get("log_target") else target
+    target = target.exp() if log_target else target
     if input.ndim > 2 and input.device.type == "cpu":
         sums = [float((input[:1].exp().sum(axis) - 1).abs().max()) for axis in (-1, 1)]
         if sums[1] < sums[0]:
@@ -38,21 +38,21 @@ def _rows_of_classes(given: Sequence[Tensor], params: Mapping[str, Any]) -> Sequ
 
 
 def _logarithms(seen: Seen) -> Iterator[Finding]:
-    """Targets of a divergence that are below 0 are logarithms, or belong in the other place."""
+    """Find targets of a divergence below 0: logarithms, or arguments in the wrong order."""
     target = seen.arrays["target"]
     if not target.size or target.min() >= 0:
         return
-    told = f"got {target.min():.4g}, and a probability is >= 0: "
+    sentence = f"got {target.min():.4g}, and a probability is >= 0: "
     input = seen.arrays["log_probs"]
     if input.size and input.min() >= 0:
-        told += "the arguments look swapped. The order is log-probabilities, then the target's probabilities"
+        sentence += "the arguments look swapped. The order is log-probabilities, then the target's probabilities"
     else:
-        told += "these look like log-probabilities; pass log_target=True"
-    yield seen.say("logarithms for probabilities", "target", told)
+        sentence += "these look like log-probabilities; pass log_target=True"
+    yield seen.say("logarithms for probabilities", "target", sentence)
 
 
 def _many_hot(seen: Seen) -> Iterator[Finding]:
-    """A row of labels ends at -1; a row of 0 and 1 that has none is no list of labels."""
+    """Find rows of 0 and 1 without -1: one-hot labels where a list of class indices is expected."""
     target = seen.arrays["target"]
     if target.shape[-1] >= 3 and target.size and np.isin(target, (0.0, 1.0)).all():
         yield seen.say(
@@ -71,21 +71,21 @@ def _first_frames(given: Sequence[Tensor], params: Mapping[str, Any]) -> Sequenc
 
 
 def _no_distribution(seen: Seen) -> Iterator[Finding]:
-    """Frames that are no log-probabilities give finite costs, which mean nothing."""
+    """Find frames that are no log-probabilities, whose losses are finite and mean nothing."""
     rows = seen.arrays["log_probs"]
     bad, sums = tolerances.unnormalised(rows, logarithms=True)
     if not bad.any():
         return
     row = int(bad.argmax())
-    told = (
+    sentence = (
         f"the exponentials of the first frame of sequence {seen.place(row)} sum to {sums[row]:.4g}, and those of "
         "log-probabilities to 1. "
     )
     if not tolerances.unnormalised(rows, logarithms=False)[0].any():
-        told += "These are probabilities: pass their logarithm, better the log_softmax of the logits"
+        sentence += "These are probabilities: pass their logarithm, better the log_softmax of the logits"
     else:
-        told += "If these are logits, pass logits.log_softmax(-1)"
-    yield seen.say("no log-probabilities", "log_probs", told)
+        sentence += "If these are logits, pass logits.log_softmax(-1)"
+    yield seen.say("no log-probabilities", "log_probs", sentence)
 
 
 CROSS_ENTROPY = Wording("cross_entropy", {"logits": "input", "target": "target"}, _classes_last)
@@ -93,7 +93,10 @@ NLL = Wording("nll_loss", {"log_probs": "input"}, _classes_last)
 BINARY = Wording("binary_cross_entropy", {"probs": "input", "target": "target"})
 BINARY_LOGITS = Wording("binary_cross_entropy_with_logits", {"logits": "input", "target": "target"})
 CTC = Wording("ctc_loss", {}, _first_frames, _no_distribution)
-DIVERGENCE = Wording("kl_div", {"log_probs": "input", "target": "target"}, _rows_of_classes, _logarithms)
+DIVERGENCE, DIVERGENCE_OF_LOGS = (
+    Wording("kl_div", {"log_probs": "input", "target": "target"}, arranged, _logarithms)
+    for arranged in (_rows_of_classes, partial(_rows_of_classes, log_target=True))
+)
 POISSON = Wording("poisson_nll_loss", {"log_rate": "input"})
 GAUSSIAN = Wording("gaussian_nll_loss", {"pred": "input"})
 RANKING = Wording("margin_ranking_loss", {"first": "input1", "second": "input2", "target": "target"})
@@ -105,9 +108,9 @@ COSINE = Wording("cosine_embedding_loss", {"first": "input1", "second": "input2"
 TRIPLET = Wording("triplet_margin_loss", {"anchor": "anchor", "positive": "positive", "negative": "negative"})
 
 
-def broadcast(name: str, **tensors: Tensor) -> None:
-    """Warn where broadcasting compares everything with everything, in the losses where torch says nothing."""
-    (one, x), (other, y) = list(tensors.items())[:2]
+def warn_of_broadcast(name: str, **tensors: Tensor) -> None:
+    """Warn where broadcasting compares every number with every other, in the losses where torch does not warn."""
+    (one, x), (other, y) = tensors.items()
     if x.shape == y.shape or torch.compiler.is_compiling():
         return
     try:
@@ -117,7 +120,7 @@ def broadcast(name: str, **tensors: Tensor) -> None:
     if together not in (x.shape, y.shape):
         a, b = tuple(x.shape), tuple(y.shape)
         longer = one if len(a) > len(b) else other
-        lookout.warn(
+        callsites.warn(
             Finding(
                 "broadcast",
                 other,

@@ -1,9 +1,9 @@
-"""The catalogue's definitions with the ends that torch gives its own: where a loss has a kink, a pole or a limit.
+"""Variants of catalogue losses that match torch at kinks, poles and clamps.
 
-Each is a definition like those of the catalogue, made from one of them: it pulls the value and the gradient of the
-original and changes what torch has differently. So it has everything a definition has: kernels, derivatives of higher
-order, `torch.func`. It stops at the gradient, for torch's losses have no Hessian of their own; only where torch has a
-second derivative that does not follow from its gradient does a Hessian say so.
+Each is a definition that wraps one of the catalogue: it takes the value and the gradient of the original and changes
+them where torch differs. So it has everything a definition has: kernels, derivatives of higher order, `torch.func`. It
+stops at the gradient, because torch's losses have no Hessian of their own; a variant yields a Hessian only where torch
+has a second derivative that does not follow from its gradient.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from lossary.catalogue import Loss, dress, get
 Definition = Callable[..., Iterator[Any]]
 
 
-def _adapted(name: str, **facts: Any) -> Callable[[Definition], Loss]:
-    """Make a record of a definition: that of a loss of the catalogue, with other facts where they differ."""
+def _variant(name: str, **facts: Any) -> Callable[[Definition], Loss]:
+    """Make a record of a definition: the record of a loss of the catalogue, with other facts where they differ."""
 
     def make(define: Definition) -> Loss:
-        named = f"torch_{define.__name__}"
-        return dress(replace(get(name), name=named, define=define, aliases=(), **{"derivatives": 1, **facts}))
+        own_name = f"torch_{define.__name__}"
+        return dress(replace(get(name), name=own_name, define=define, aliases=(), **{"derivatives": 1, **facts}))
 
     return make
 
@@ -69,36 +69,36 @@ def _binary(xp: Namespace, probs: Any, target: Any) -> Iterator[Any]:
     inside = _BINARY(xp, xp.where(edge, xp.zeros_like(probs) + 0.5, probs), target)
     one, nothing = xp.ones_like(probs), xp.zeros_like(probs)
     never, always = probs == 0, probs == 1
-    open_probs = xp.where(never | always, 0.5 * one, probs)  # at 0 and 1 the logarithms and their slopes are infinite
-    of_yes, of_no = (xp.minimum(next(_BINARY(xp, open_probs, wanted)), _HIGHEST) for wanted in (one, nothing))
+    open_probs = xp.where(never | always, 0.5 * one, probs)  # at 0 and 1 logarithms and gradients are infinite
+    of_yes, of_no = (xp.minimum(next(_BINARY(xp, open_probs, label)), _HIGHEST) for label in (one, nothing))
     of_yes = xp.where(never, _HIGHEST * one, xp.where(always, nothing, of_yes))
     of_no = xp.where(always, _HIGHEST * one, xp.where(never, nothing, of_no))
     yield xp.where(edge, target * of_yes + (1 - target) * of_no, next(inside))
     yield xp.where(edge, (probs - target) * _STEEPEST, next(inside)), of_yes - of_no
-    bend = (probs * probs - 2 * probs * target + target) * _STEEPEST * _STEEPEST
-    yield xp.where(edge, bend, next(inside)), nothing
+    curvature = (probs * probs - 2 * probs * target + target) * _STEEPEST * _STEEPEST
+    yield xp.where(edge, curvature, next(inside)), nothing
 
 
-@_adapted("binary_cross_entropy", derivatives=2)
+@_variant("binary_cross_entropy", derivatives=2)
 def binary(xp: Namespace, probs: Any, target: Any) -> Iterator[Any]:
-    """Logarithms that stop at -100, and a slope that stops at 1e12 and there is not the value's."""
+    """Logarithms that stop at -100, and a gradient that stops at 1e12, where it is not that of the value."""
     for number, quantity in enumerate(_binary(xp, probs, target)):
         yield quantity[0] if number else quantity
 
 
-@_adapted("binary_cross_entropy", wrt=("probs", "target"), derivatives=2)
+@_variant("binary_cross_entropy", wrt=("probs", "target"), derivatives=2)
 def binary_in_both(xp: Namespace, probs: Any, target: Any) -> Iterator[Any]:
     """The same, differentiated in the target too."""
     return _binary(xp, probs, target)
 
 
-@_adapted("kl_divergence", signature="(),()->()", input="real", target="real")
+@_variant("kl_divergence", signature="(),()->()", input="real", target="real")
 def divergence(xp: Namespace, log_probs: Any, target: Any) -> Iterator[Any]:
     """One term for each class."""
     return _KL(_OneClass(xp), log_probs, target)
 
 
-@_adapted("kl_divergence", signature="(),()->()", input="real", target="real")
+@_variant("kl_divergence", signature="(),()->()", input="real", target="real")
 def divergence_of_logs(xp: Namespace, log_probs: Any, target: Any) -> Iterator[Any]:
     """One term for each class, the target's probability given as a logarithm."""
     probability = xp.exp(target)
@@ -107,7 +107,7 @@ def divergence_of_logs(xp: Namespace, log_probs: Any, target: Any) -> Iterator[A
         yield numerics.times(xp, probability, quantity)
 
 
-@_adapted("poisson_nll", input="real", target="real", domains={}, parameters={"full": "flag"})
+@_variant("poisson_nll", input="real", target="real", domains={}, parameters={"full": "flag"})
 def poisson(xp: Namespace, log_rate: Any, target: Any, *, full: bool = False) -> Iterator[Any]:
     """`full` adds Stirling's approximation of ``log(target!)``, to counts above 1."""
     steps = _POISSON(xp, log_rate, target)
@@ -115,7 +115,7 @@ def poisson(xp: Namespace, log_rate: Any, target: Any, *, full: bool = False) ->
     yield next(steps)
 
 
-@_adapted(
+@_variant(
     "poisson_nll_rate", input="real", target="real", domains={}, parameters={"full": "flag", "eps": "(-inf, inf)"}
 )
 def poisson_rate(xp: Namespace, rate: Any, target: Any, *, full: bool = False, eps: float = 1e-8) -> Iterator[Any]:
@@ -127,14 +127,14 @@ def poisson_rate(xp: Namespace, rate: Any, target: Any, *, full: bool = False, e
 
 
 def _stirling(xp: Namespace, count: Any) -> Any:
-    """Stirling's approximation of log(count!), and 0 for counts up to 1."""
+    """Return Stirling's approximation of log(count!), and 0 for counts up to 1."""
     large = count > 1
     safe = xp.where(large, count, xp.ones_like(count))
     series = numerics.xlogy(xp, safe, safe) - safe + 0.5 * xp.log(2 * xp.pi * safe)
     return xp.where(large, series, xp.zeros_like(count))
 
 
-@_adapted("gaussian_nll", domains={"target": "real", "var": "[0, inf)"}, parameters={"full": "flag", "eps": "[0, inf)"})
+@_variant("gaussian_nll", domains={"target": "real", "var": "[0, inf)"}, parameters={"full": "flag", "eps": "[0, inf)"})
 def gaussian(
     xp: Namespace, pred: Any, target: Any, var: Any, *, full: bool = False, eps: float = 1e-6
 ) -> Iterator[Any]:
@@ -150,7 +150,7 @@ def _pushing(xp: Namespace, violation: Any, cost: Any) -> Any:
     return xp.where(violation == 0, violation, cost)
 
 
-@_adapted("margin_ranking", target="real", domains={}, parameters={"margin": "(-inf, inf)"})
+@_variant("margin_ranking", target="real", domains={}, parameters={"margin": "(-inf, inf)"})
 def ranking(xp: Namespace, first: Any, second: Any, target: Any, *, margin: float = 0.0) -> Iterator[Any]:
     """A margin that is met exactly still pushes; the definition leaves such a pair alone. Any target is a factor."""
     steps = _RANKING(xp, first, second, target, margin=margin)
@@ -161,7 +161,7 @@ def ranking(xp: Namespace, first: Any, second: Any, target: Any, *, margin: floa
     yield xp.where(met, -target, of_first), xp.where(met, target, of_second)
 
 
-@_adapted("hinge_embedding", target="real", domains={}, parameters={"margin": "(-inf, inf)"})
+@_variant("hinge_embedding", target="real", domains={}, parameters={"margin": "(-inf, inf)"})
 def hinge_embedding(xp: Namespace, pred: Any, target: Any, *, margin: float = 1.0) -> Iterator[Any]:
     """A target that is neither 1 nor -1 is charged for both; a margin that is met exactly still pushes."""
     one, nothing = xp.ones_like(pred), xp.zeros_like(pred)
@@ -174,7 +174,7 @@ def hinge_embedding(xp: Namespace, pred: Any, target: Any, *, margin: float = 1.
     yield xp.where(is_similar, next(similar), nothing) + xp.where(is_apart, push, nothing)
 
 
-@_adapted("triplet_margin", parameters={"margin": "(-inf, inf)", "eps": "(-inf, inf)", "swap": "flag"})
+@_variant("triplet_margin", parameters={"margin": "(-inf, inf)", "eps": "(-inf, inf)", "swap": "flag"})
 def triplet(
     xp: Namespace,
     anchor: Any,
@@ -205,32 +205,32 @@ def triplet(
 _COSINE_EPSILON = 9.999999960041972e-13  # 1e-12 as the float32 that torch holds it in, for any type
 
 
-@_adapted("cosine_embedding", target="real", parameters={"margin": "(-inf, inf)"})
+@_variant("cosine_embedding", target="real", parameters={"margin": "(-inf, inf)"})
 def cosine(xp: Namespace, first: Any, second: Any, target: Any, *, margin: float = 0.0) -> Iterator[Any]:
     """1e-12 is added to the squared length of every vector. A target that is neither 1 nor -1 costs nothing.
 
     The cosine is that of vectors with two more components, orthogonal to all of the other vector's.
     """
-    own = _COSINE_EPSILON**0.5
-    first_length, second_length = (_longer(xp, numerics.norm(xp, x), own) for x in (first, second))
+    extra = _COSINE_EPSILON**0.5  # the component that is added
+    first_length, second_length = (_longer(xp, numerics.norm(xp, x), extra) for x in (first, second))
     first_direction, second_direction = first / first_length, second / second_length
     difference = first_direction - second_direction
-    first_rest, second_rest = own / first_length, own / second_length
+    first_rest, second_rest = extra / first_length, extra / second_length
     rest = first_rest * first_rest + second_rest * second_rest
     distance = 0.5 * (xp.sum(difference * difference) + rest)
     nothing, one = xp.zeros_like(distance), xp.ones_like(distance)
     steps = ranking.define(xp, 1 - distance, nothing, -one, margin=-margin)
     yield xp.where(target == 1, distance, xp.where(target == -1, next(steps), nothing))
-    slope = xp.where(target == 1, -one, xp.where(target == -1, next(steps)[0], nothing))
-    alike = xp.sum(first_direction * second_direction)
+    by_cosine = xp.where(target == 1, -one, xp.where(target == -1, next(steps)[0], nothing))
+    cosine = xp.sum(first_direction * second_direction)
     yield (
-        slope * (second_direction - first_direction * alike) / first_length,
-        slope * (first_direction - second_direction * alike) / second_length,
+        by_cosine * (second_direction - first_direction * cosine) / first_length,
+        by_cosine * (first_direction - second_direction * cosine) / second_length,
     )
 
 
-def _longer(xp: Namespace, length: Any, own: float) -> Any:
-    """The length of a vector with one more component, without overflow."""
-    larger = xp.maximum(length, own)
-    ratio, rest = length / larger, own / larger
+def _longer(xp: Namespace, length: Any, extra: float) -> Any:
+    """Return the length of a vector with one more component, without overflow."""
+    larger = xp.maximum(length, extra)
+    ratio, rest = length / larger, extra / larger
     return larger * xp.sqrt(ratio * ratio + rest * rest)

@@ -1,7 +1,7 @@
-"""Arguments that want to handle a loss function themselves, as torch's own functions let them.
+"""The `__torch_function__` protocol for the drop-ins, and errors that name a tensor no operation can read.
 
 Tensor subclasses and modes with ``__torch_function__``, and the proxies of `torch.fx`, see the call of the function and
-decide what becomes of it.
+decide what becomes of it, as with torch's own functions.
 """
 
 from __future__ import annotations
@@ -20,19 +20,17 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def overridable(function: Function) -> Function:
-    """Give a function the protocol ``__torch_function__``, and words for tensors that no operation can read."""
+    """Let the arguments of a function handle its call, and name the argument whose elements cannot be read."""
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         given = (*args, *kwargs.values()) if kwargs else args
         if has_torch_function(given):
             return handle_torch_function(call, given, *args, **kwargs)
-        if torch.compiler.is_compiling():
-            return function(*args, **kwargs)
         try:
             return function(*args, **kwargs)
         except RuntimeError:
-            # Whatever an operation said of such a tensor, the argument is named as the caller knows it.
+            # The error of an inner operation is replaced by one that names the argument as the caller knows it.
             for name, x in inspect.signature(function).bind(*args, **kwargs).arguments.items():
                 if isinstance(x, torch.Tensor):
                     need_elements(x, f"{function.__name__}: {name}")
