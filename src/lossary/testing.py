@@ -464,7 +464,7 @@ def _slope(f: Any, h: float) -> tuple[float, float, float]:
 
 @contextmanager
 def kernels(when: str) -> Iterator[None]:
-    """Compute by kernels ``"always"``, ``"off"``: never, or ``"on"``: from the sizes where they pay, in a ``with`` block.
+    """Compute by kernels ``"always"``, never (``"off"``), or from the sizes where they pay (``"on"``), for a block.
 
     It holds for the whole process, and forgets what earlier calls have cached, on entry and at the end. So one loss can
     be computed both ways, and the results compared. ``LOSSARY_KERNELS`` in the environment sets it from the start.
