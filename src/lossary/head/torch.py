@@ -532,9 +532,8 @@ def _compiled(problem: LinearProblem, wrt: Sequence[str], scale: Any = None) -> 
         chunk=problem.chunk,
         memory=problem.memory,
     )
-    if scale is not None and not isinstance(
-        scale, Tensor
-    ):  # as a number it would be compiled anew for every batch size
+    if scale is not None and not isinstance(scale, Tensor):
+        # Dynamo guards on the value of a number: the operator would be compiled again for every number of rows.
         wide = torch.float64 if problem.hidden.device.type == "cpu" else problem.dtype
         scale = torch.full((), scale, dtype=wide, device=problem.hidden.device)
     return linear_operator(list(tensors.values()), [], scale, *given)
