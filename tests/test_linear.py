@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -28,10 +28,9 @@ POINTWISE = ["binary_cross_entropy_with_logits", "sigmoid_focal", "hinge", "logi
 
 
 @pytest.fixture(params=["kernels", "definitions"], autouse=True)
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "definitions":
-        monkeypatch.setattr(table, "find", lambda loss, device="cpu": None)
-    return str(request.param)
+def way(request: pytest.FixtureRequest) -> Iterator[str]:
+    with testing.kernels("on" if request.param == "kernels" else "off"):
+        yield str(request.param)
 
 
 def head(seed: int = 0, dtype: Any = np.float64) -> tuple[Any, Any, Any]:
