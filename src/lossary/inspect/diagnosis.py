@@ -416,7 +416,8 @@ class _Examination:
         for run in self.runs:
             for stage in range(2 if what == "gradient" else 1):
                 for step in run.steps(stage):
-                    yield from ((part, part is not step) for part in step.flat())
+                    # What a helper takes apart has no expression of its own: it was examined where it was computed.
+                    yield from ((part, part is not step) for part in step.flat() if part.expression)
 
     def _of(self, x: Any, at: tuple[int, ...], raw: bool = False) -> Array | None:
         """Return the part of an array that belongs to one example, or is common to all; None if there is none."""
