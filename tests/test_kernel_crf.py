@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import lossary
 from lossary.evaluate import transforms
 from lossary.kernels import registry as kernels
+from lossary.kernels.request import Request
 
 pytest.importorskip("numba", reason="kernels need the fast extra")
 from lossary.kernels.cpu.runtime import threads
@@ -26,9 +28,9 @@ def for_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def kernel(arrays: Any, weight: Any = None, scale: float = 1.0, count: int = 0, **params: Any) -> tuple[Any, ...]:
     call = transforms.prepare(lossary.linear_chain_crf, arrays, params, weight, check=False)
-    done = kernels.find(lossary.linear_chain_crf)(call, kernels.Request("each", 1, call.weights, scale, count))
+    done = kernels.find(lossary.linear_chain_crf).run(call, Request("each", (1,), call.weights, scale, count))
     assert done is not None, "the kernel is for this call"
-    slope, pairs = done.derivatives
+    slope, pairs = done.derivatives[0]
     return done.value, slope, pairs.sum(axis=tuple(range(len(call.batch))))
 
 
@@ -150,7 +152,7 @@ def test_calls_that_are_not_for_it() -> None:
 
     def asked(*arrays: Any) -> Any:
         call = transforms.prepare(lossary.linear_chain_crf, arrays, {}, check=False)
-        return kernels.find(lossary.linear_chain_crf)(call, kernels.Request("each", 1))
+        return kernels.find(lossary.linear_chain_crf).run(call, Request("each", (1,)))
 
     assert asked(emissions[0], moves, tags[0]) is not None
     assert asked(emissions, moves, tags + 3) is None, "a tag that is none is the definition's"
@@ -168,9 +170,9 @@ def test_torch_uses_it_and_differentiates_twice_past_it(monkeypatch: pytest.Monk
     arrays = chains(np.random.default_rng(9), np.float64, batch=2, steps=3, tags=3)
     arrays[0] = np.nan_to_num(arrays[0])
     used: list[Any] = []
-    whole = crf.evaluate
-    monkeypatch.setattr(crf, "evaluate", lambda *a: used.append(whole(*a)) or used[-1])
-    table._find.cache_clear()
+    whole = crf.KERNEL
+    monkeypatch.setattr(crf, "KERNEL", replace(whole, run=lambda *a: used.append(whole.run(*a)) or used[-1]))
+    kernels._find.cache_clear()
     emissions, moves, *others = map(torch.tensor, arrays)
     moving = emissions.requires_grad_(), moves.requires_grad_()
     cost = lossary.nn.LinearChainCRFLoss()(*moving, *others)
@@ -179,4 +181,4 @@ def test_torch_uses_it_and_differentiates_twice_past_it(monkeypatch: pytest.Monk
     for slope, expected in zip(slopes, definition(arrays, scale=0.5)[1:], strict=True):
         np.testing.assert_allclose(slope.numpy(), expected, rtol=1e-12, atol=1e-15)
     assert torch.autograd.gradgradcheck(lambda *x: lossary.linear_chain_crf(*x, *others), moving)
-    table._find.cache_clear()
+    kernels._find.cache_clear()

@@ -202,7 +202,7 @@ def pointwise(loss: Loss, static: Any, uniform: Sequence[str], order: int) -> Ca
 def on_rows(loss: Loss, alternative: int, static: Any, uniform: Sequence[str], order: int) -> Callable[..., Any]:
     """A definition on rows as a Python function of one row: its value and a derivative."""
     found: RowProgram = row_program.row_program(
-        loss, alternative, static, uniform, (), order, True, reserved=(*FUNCTIONS, *RESERVED, "results")
+        loss, alternative, static, uniform, (), (order,), True, reserved=(*FUNCTIONS, *RESERVED, "results")
     )
     lines = [f"{name} = {expression}" for name, expression in found.uniforms]
     lines += ["numbers, results = {}, {}", f"kept = [[0.0] * row_length for _ in range({found.kept})]"]
@@ -238,7 +238,7 @@ def of_rank(rank: int) -> list[tuple[Loss, int]]:
                 static, free = parameters(loss)
                 try:
                     if rank:
-                        row_program.row_program(loss, alternative, static, list(free), (), 1, True)
+                        row_program.row_program(loss, alternative, static, list(free), (), (1,), True)
                     else:
                         program.pointwise(loss, static, list(free), (), 1, {1})
                 except UnsupportedError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import lossary
 from lossary.evaluate import transforms
 from lossary.kernels import registry as kernels
+from lossary.kernels.request import Request
 
 pytest.importorskip("numba", reason="kernels need the fast extra")
 from lossary.kernels.cpu.runtime import threads
@@ -26,9 +28,9 @@ def for_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def kernel(arrays: Any, weight: Any = None, scale: float = 1.0, count: int = 0, **params: Any) -> tuple[Any, Any]:
     call = transforms.prepare(lossary.rnnt, arrays, params, weight, check=False)
-    done = kernels.find(lossary.rnnt)(call, kernels.Request("each", 1, call.weights, scale, count))
+    done = kernels.find(lossary.rnnt).run(call, Request("each", (1,), call.weights, scale, count))
     assert done is not None, "the kernel is for this call"
-    return done.value, done.derivatives[0]
+    return done.value, done.derivatives[0][0]
 
 
 def definition(arrays: Any, weight: Any = None, scale: float = 1.0, **params: Any) -> tuple[Any, Any]:
@@ -149,7 +151,7 @@ def test_calls_that_are_not_for_it() -> None:
 
     def asked(*arrays: Any, order: int = 1, **params: Any) -> Any:
         call = transforms.prepare(lossary.rnnt, arrays, params, check=False)
-        return kernels.find(lossary.rnnt)(call, kernels.Request("each", order))
+        return kernels.find(lossary.rnnt).run(call, Request("each", (order,)))
 
     assert asked(logits, labels[0, :1], order=1) is not None
     assert asked(logits[None], [[5]]) is None, "a label that is no class is the definition's"
@@ -167,9 +169,9 @@ def test_torch_uses_it_and_differentiates_twice_past_it(monkeypatch: pytest.Monk
     arrays = sequences(np.random.default_rng(9), np.float64, batch=2, frames=3, labels=2, classes=4)
     arrays[0] = np.nan_to_num(arrays[0])
     used: list[Any] = []
-    whole = rnnt.evaluate
-    monkeypatch.setattr(rnnt, "evaluate", lambda *a: used.append(whole(*a)) or used[-1])
-    table._find.cache_clear()
+    whole = rnnt.KERNEL
+    monkeypatch.setattr(rnnt, "KERNEL", replace(whole, run=lambda *a: used.append(whole.run(*a)) or used[-1]))
+    kernels._find.cache_clear()
     z, *others = map(torch.tensor, arrays)
     z.requires_grad_()
     cost = lossary.nn.RNNTLoss(blank=2)(z, *others)
@@ -178,4 +180,4 @@ def test_torch_uses_it_and_differentiates_twice_past_it(monkeypatch: pytest.Monk
     expected = definition(arrays, scale=0.5, blank=2)
     np.testing.assert_allclose(slope.numpy(), expected[1], rtol=1e-12, atol=1e-15)
     assert torch.autograd.gradgradcheck(lambda x: lossary.rnnt(x, *others, blank=2), z)
-    table._find.cache_clear()
+    kernels._find.cache_clear()

@@ -17,8 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lossary
+from lossary.backends import cache
 from lossary.evaluate import transforms
 from lossary.kernels import registry as kernels
+from lossary.kernels.request import Request
 
 pytest.importorskip("numba", reason="kernels need the fast extra")
 from lossary.kernels.cpu.runtime import threads
@@ -41,16 +43,15 @@ def for_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(losses, "SIDE_BY_SIDE_CLASSES", 0)  # the kernel written by hand takes short rows as well
     if importlib.util.find_spec("torch"):  # small calls from torch have a path of their own
         monkeypatch.setattr("lossary.backends.torch.fast.MOST", 0)
-        monkeypatch.setattr("lossary.backends.torch.fast._kinds", {})
-        monkeypatch.setattr("lossary.backends.torch.fast._latest", {})
+        cache.clear()
 
 
 def kernel(loss: Any, arrays: list[Any], weight: Any = None, **params: Any) -> Any:
     """Value and gradient of each row from the kernel."""
     call = transforms.prepare(loss, arrays, params, weight, check=False)
-    done = kernels.find(loss)(call, kernels.Request("each", 1, call.weights))
+    done = kernels.find(loss).run(call, Request("each", (1,), call.weights))
     assert done is not None, "the kernel is for this call"
-    return done.value, done.derivatives[0]
+    return done.value, done.derivatives[0][0]
 
 
 def definition(loss: Any, arrays: list[Any], weight: Any = None, dtype: Any = None, **params: Any) -> tuple[Any, ...]:
@@ -473,15 +474,15 @@ def test_tensors_are_computed_by_the_same_kernel(name: str, kind: str, monkeypat
     assert calls and calls[-1], "the gradient came from the kernel"
     assert not quiet.requires_grad and torch.equal(quiet, value.detach())
     monkeypatch.undo()
-    monkeypatch.setattr(table, "available", lambda: False)
-    table._find.cache_clear()
+    monkeypatch.setattr(kernels, "available", lambda: False)
+    kernels._find.cache_clear()
     try:
         plain = leaf.detach().clone().requires_grad_()
         expected = loss(plain, *arrays[1:])
         expected.backward(weights)
     finally:
         monkeypatch.undo()
-        table._find.cache_clear()
+        kernels._find.cache_clear()
     accuracy = 1e-4 if kind != "bfloat16" else 2e-2
     torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(leaf.grad, plain.grad, rtol=accuracy, atol=1e-5 if kind != "bfloat16" else 1e-2)

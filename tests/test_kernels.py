@@ -304,7 +304,7 @@ def test_an_if_on_data_and_an_unknown_operation_have_no_kernel() -> None:
     with pytest.raises(graph.UnsupportedError, match="if"):
         bool(x > 0)
     with pytest.raises(graph.UnsupportedError, match="matmul"):
-        trace.Namespace(symbols).matmul(x, x)
+        trace.SymbolNamespace(symbols).matmul(x, x)
 
 
 def bent(xp: Any, pred: Any, target: Any, *, alpha: float = 0.5) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,10 @@ from lossary.kernels import registry as kernels
 from lossary.kernels.cpu import generated_rows as lanes
 from lossary.kernels.cpu.row_source import RowVariant, write
 from lossary.kernels.cpu.runtime import sums
+from lossary.kernels.cpu.sizes import LANES
 from lossary.kernels.ir.graph import UnsupportedError
 from lossary.kernels.ir.rows import traced_rows
+from lossary.kernels.request import Request
 
 # Those for which no loops can be generated, and why.
 WITHOUT = {
@@ -52,7 +55,7 @@ every_loss = pytest.mark.parametrize(("loss", "alternative"), on_rows(), ids=lam
 
 @pytest.fixture(autouse=True)
 def any_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "least", lambda _smallest: 0)
+    monkeypatch.setattr(kernels, "least", lambda _smallest: 0)
     monkeypatch.setattr(lanes, "least", lambda _smallest: 0)
 
 
@@ -62,10 +65,16 @@ def drawn(loss: Loss, alternative: int, dtype: Any, seed: int, count: int) -> li
     return [a.astype(dtype) if a.dtype.kind == "f" else a for a in arrays]
 
 
+def by_kernel(call: Any, value: Any = "each", order: int = 1, weights: Any = None, threads: int = 0) -> Any:
+    """Value and derivatives of one order by the generated kernel, or None if it does not take the call."""
+    found = lanes.run(call, Request(value, (order,), weights, threads=threads))
+    return found and SimpleNamespace(value=found.value, derivatives=found.derivatives[0])
+
+
 def compare(loss: Loss, arrays: Any, params: Any, weights: Any = None, units: float = 128) -> None:
     """Hold value and gradient to the definition's: to some units of the result, and of the inputs as they move it."""
     call = prepare(loss, arrays, params)
-    found = lanes.evaluate(call, kernels.Request("each", 1, weights))
+    found = by_kernel(call, weights=weights)
     assert found is not None, f"{loss.name} has no kernel: if none is wanted, its record says kernel=False"
     value, derivatives, _ = call.pull(min(2, loss.derivatives))
     # A small temperature magnifies the roundings of what it divides.
@@ -103,8 +112,8 @@ def compare(loss: Loss, arrays: Any, params: Any, weights: Any = None, units: fl
 def test_loops_compute_what_the_definition_computes(loss: Loss, alternative: int, dtype: Any) -> None:
     rng = np.random.default_rng([1, *loss.name.encode()])
     for number, params in enumerate(({}, random_params(loss, rng, default=0.0))):
-        arrays = drawn(loss, alternative, dtype, number, 2 * lanes.LANES + 9)
-        weights = None if number == 0 else (rng.random(2 * lanes.LANES + 9) * (rng.random() < 0.8)).astype(dtype)
+        arrays = drawn(loss, alternative, dtype, number, 2 * LANES + 9)
+        weights = None if number == 0 else (rng.random(2 * LANES + 9) * (rng.random() < 0.8)).astype(dtype)
         compare(loss, arrays, params, weights)
 
 
@@ -156,7 +165,7 @@ def test_any_number_of_threads_gives_the_same_bits(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(lanes, "SHARED_ELEMENTS", 0)
     rng = np.random.default_rng(0)
     call = prepare(lossary.multiclass_hinge, (rng.standard_normal((1000, 12)), rng.integers(0, 12, 1000)), {})
-    results = [lanes.evaluate(call, kernels.Request("sum", 1, threads=n)) for n in (1, 2, 3, 7)]
+    results = [by_kernel(call, "sum", threads=n) for n in (1, 2, 3, 7)]
     for other in results[1:]:
         assert other.value == results[0].value
         np.testing.assert_array_equal(other.derivatives[0], results[0].derivatives[0])
@@ -185,7 +194,7 @@ def test_what_cannot_be_generated_is_known(name: str) -> None:
 
 def test_generated_source_reads_like_the_definition() -> None:
     loss = lossary.multiclass_hinge
-    source, *_ = write(RowVariant(loss, 0, "float32", (), ("margin",), (), 1, "sum", "", 64))
+    source, *_ = write(RowVariant(loss, 0, "float32", (), ("margin",), (), (1,), "sum", "", 64))
     assert "violation = margin + (rival - score)" in source
     assert "for j in range(width):" in source
 
@@ -201,7 +210,7 @@ def test_the_largest_of_a_row_is_the_largest_also_where_it_is_computed_anew() ->
     cosines[np.arange(64), labels] = rng.uniform(0.8, 0.99, 64).astype(np.float32)
     for loss, params in ((lossary.info_nce, {"temperature": 0.03}), (lossary.cosface, {"scale": 37.0, "margin": 0.1})):
         call = prepare(loss, (cosines, labels), params)
-        found = lanes.evaluate(call, kernels.Request("each", 1))
+        found = by_kernel(call)
         value, derivatives, _ = call.pull(1)
         np.testing.assert_allclose(found.value, value[:, 0], rtol=1e-4)
         np.testing.assert_allclose(found.derivatives[0], derivatives[0][0], rtol=1e-4)
@@ -210,7 +219,7 @@ def test_the_largest_of_a_row_is_the_largest_also_where_it_is_computed_anew() ->
 def test_what_is_multiplied_by_a_one_hot_row_is_computed_at_the_label_alone() -> None:
     loss = lossary.softmax_cross_entropy
     held = tuple((name, value) for name, value in loss.defaults.items() if name != "ignore_index")
-    source, *_ = write(RowVariant(loss, 0, "float32", held, (), (), 1, "sum", "", 64))
+    source, *_ = write(RowVariant(loss, 0, "float32", held, (), (), (1,), "sum", "", 64))
     loops = source.split("for j in range(width):")[1:]
     entries = [re.split(r"\n {8}(?=\S)", loop)[0] for loop in loops]
     assert "expm1(" in source
@@ -220,7 +229,7 @@ def test_what_is_multiplied_by_a_one_hot_row_is_computed_at_the_label_alone() ->
 
 def source_of(loss: Loss, order: int, value: str | None = "sum") -> str:
     held = tuple((name, held) for name, held in loss.defaults.items() if name != "ignore_index")
-    return write(RowVariant(loss, 0, "float32", held, (), (), order, value, "", 64))[0]
+    return write(RowVariant(loss, 0, "float32", held, (), (), (order,) * (order > 0), value, "", 64))[0]
 
 
 def test_a_loss_that_reads_rows_at_their_labels_alone_does_not_go_through_them() -> None:
@@ -239,7 +248,7 @@ def test_whatever_stands_beside_the_label_does_not_matter_where_it_is_not_read()
     apart = np.full_like(log_probs, np.nan)
     apart[np.arange(150), labels] = log_probs[np.arange(150), labels]
     calls = [prepare(lossary.nll, (x, labels), {}, check=False) for x in (log_probs, apart)]
-    whole, sparse = (lanes.evaluate(call, kernels.Request("each", 1)) for call in calls)
+    whole, sparse = (by_kernel(call) for call in calls)
     np.testing.assert_array_equal(whole.value, sparse.value)
     np.testing.assert_array_equal(sparse.derivatives[0], -np.eye(9)[labels])
 
@@ -277,14 +286,12 @@ def test_a_label_outside_its_row_is_told_and_no_other_class_is_taken_for_it(labe
     labels = np.arange(70) % 7
     labels[66] = label
     call = prepare(lossary.softmax_cross_entropy, (scores, labels), {}, check=False)
-    found = lanes.evaluate(call, kernels.Request("each", 1))
+    found = by_kernel(call)
     assert found is not None
     assert found.value[66] == 0
     assert not found.derivatives[0][66].any()
     with pytest.raises(lossary.errors.DomainError):
-        lanes.evaluate(
-            prepare(lossary.softmax_cross_entropy, (scores, labels), {}, defer_checks=True), kernels.Request("sum", 1)
-        )
+        by_kernel(prepare(lossary.softmax_cross_entropy, (scores, labels), {}, defer_checks=True), "sum")
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 70), (3, 21, 9, 40), (1, 100, 300), (2, 5, 7)])
@@ -296,7 +303,7 @@ def test_rows_whose_entries_are_far_apart_are_read_and_written_where_they_lie(sh
     target = rng.dirichlet(np.ones(classes), batch) if soft else rng.integers(0, classes, batch)
     weights = (rng.random(batch) < 0.7).astype(float)
     compare(lossary.softmax_cross_entropy, [scores, target], {"label_smoothing": 0.1}, weights)
-    found = lanes.evaluate(prepare(lossary.softmax_cross_entropy, [scores, target], {}), kernels.Request("each", 1))
+    found = by_kernel(prepare(lossary.softmax_cross_entropy, [scores, target], {}))
     assert found is not None
     if math.prod(shape[2:]) > 16:
         assert found.derivatives[0][0].strides == scores[0].strides
@@ -334,6 +341,6 @@ def test_a_curvature_that_reads_no_row_has_the_shape_of_the_rows(name: str) -> N
     arrays = random_arrays(loss, rng, 70)
     call = prepare(loss, arrays, {})
     expected = call.restore(call.pull(2)[1][1], None)
-    found = lanes.evaluate(call, kernels.Request(None, 2))
+    found = by_kernel(call, None, 2)
     assert found is not None
     np.testing.assert_allclose(found.derivatives[0], expected[0], rtol=1e-12, atol=1e-14)

@@ -35,7 +35,7 @@ POINTWISE = [
 def symbols(count: int = 1) -> Any:
     """A graph's namespace, and arguments of which nothing is known."""
     graph = operations.Graph()
-    return trace.Namespace(graph), *(graph.node("argument", (name,), "number") for name in "xyz"[:count])
+    return trace.SymbolNamespace(graph), *(graph.node("argument", (name,), "number") for name in "xyz"[:count])
 
 
 # --- what is known ---------------------------------------------------------------------------------------------------

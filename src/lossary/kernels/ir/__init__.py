@@ -1,1 +1,1 @@
-"""The graph of operations that a definition describes: traced once, lowered by an emitter for each device."""
+"""Intermediate representation of kernels: traced from a definition, lowered to programs, printed by an emitter."""

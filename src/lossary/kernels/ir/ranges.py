@@ -1,4 +1,4 @@
-"""Between which numbers a symbol lies, whatever the data: what lets a kernel call a cheaper function that suffices.
+"""Interval analysis: bounds of every symbol, whatever the data, so that a kernel may call a cheaper function.
 
 A range is a pair of bounds that no result of an operation passes in float32 or float64, rounding, overflow and the
 error of the elementary functions included; infinite bounds belong to it. Of NaN it says nothing: any symbol may be NaN.

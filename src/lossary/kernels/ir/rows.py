@@ -13,7 +13,7 @@ from typing import Any
 
 from lossary.catalogue import Loss
 from lossary.kernels.ir.graph import Graph, Node, Regions, UnsupportedError
-from lossary.kernels.ir.trace import Namespace, pulled
+from lossary.kernels.ir.trace import SymbolNamespace, pulled
 
 # What is done with constants before there is a kernel.
 _FOLDED: dict[str, Callable[[float, float], Any]] = {
@@ -158,7 +158,7 @@ class RowGraph(Graph):
         return (label, there) if nothing and isinstance(there, Node) else None
 
 
-class RowNamespace(Namespace):
+class RowNamespace(SymbolNamespace):
     """The namespace `xp` of symbols that stand for rows."""
 
     def _reduced(self, operation: str, x: Any) -> Any:

@@ -24,7 +24,7 @@ from lossary.catalogue import Loss
 from lossary.kernels.ir.graph import Graph, Node, Regions, UnsupportedError
 
 
-class Namespace:
+class SymbolNamespace:
     """The namespace `xp` of symbols."""
 
     inf, pi = math.inf, math.pi
@@ -78,7 +78,7 @@ class Namespace:
 
 
 def _call(name: str, count: int) -> Callable[..., Node]:
-    def function(self: Namespace, *parts: Any) -> Node:
+    def function(self: SymbolNamespace, *parts: Any) -> Node:
         if len(parts) != count:
             raise UnsupportedError(f"xp.{name} of {len(parts)} arguments has no scalar form")
         return self.graph.node(name, tuple(map(self.graph.number, parts)), "number")
@@ -90,7 +90,7 @@ def _call(name: str, count: int) -> Callable[..., Node]:
 FUNCTIONS = {"exp": 1, "expm1": 1, "log": 1, "log1p": 1, "tanh": 1, "sqrt": 1, "sign": 1, "maximum": 2, "minimum": 2}
 FUNCTIONS |= {"lgamma": 1, "digamma": 1, "trigamma": 1}
 for _name, _count in FUNCTIONS.items():
-    setattr(Namespace, _name, _call(_name, _count))
+    setattr(SymbolNamespace, _name, _call(_name, _count))
 
 
 # --- a definition, traced -------------------------------------------------------------------------------------------
@@ -159,7 +159,7 @@ def traced(
     for name in (*uniform, *arrays):
         params[name].name = name
 
-    return graph, pulled(graph, lambda: loss.define(Namespace(graph), *given, **params), order)
+    return graph, pulled(graph, lambda: loss.define(SymbolNamespace(graph), *given, **params), order)
 
 
 def pulled(graph: Graph, start: Callable[[], Iterator[Any]], order: int) -> list[tuple[Node, ...]]:

@@ -97,12 +97,26 @@ def _indexed(call: Any) -> bool:
     return bool(call.domains[1].kind == "index")
 
 
+class _ArraysOnly:
+    """NumPy as the namespace of formulas on class counts: a call on tensors holds their memory as NumPy arrays."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+    def row_length(self, x: Any) -> int:
+        """How many classes there are."""
+        return int(x.shape[-1])
+
+
+_NUMPY = _ArraysOnly()
+
+
 def _of_counts(call: Any, formula: Callable[..., Any], number: float) -> Any:
-    """Return numbers per class made of class counts; a call on tensors may hold their memory as NumPy sees it."""
+    """Return numbers per class made of class counts."""
     counts = call.arrays[2]
     if isinstance(counts, np.ndarray):
         with np.errstate(divide="ignore", invalid="ignore"):
-            return formula(np, counts, number)
+            return formula(_NUMPY, counts, number)
     return formula(call.xp, counts, number)
 
 
