@@ -133,7 +133,7 @@ class Mean:
         values, derivatives, _ = call.pull(1)
         return weights * call.values(values), call.restore(derivatives[0], weights)[0]
 
-    def slope(self, pred: float) -> float:
+    def derivative(self, pred: float) -> float:
         """Return the derivative of the mean of a pointwise loss, 0 where it is no more than rounding."""
         _, terms = self._terms(np.float64(pred), self.targets, self.weights)
         total = float(terms.sum())
@@ -204,8 +204,8 @@ def _searched(mean: Mean) -> float:
     least = min(values)
     best = [i for i, value in enumerate(values) if value <= least + 16 * EPSILON * abs(least)]
     low, high = points[max(best[0] - 1, 0)], points[min(best[-1] + 1, len(points) - 1)]
-    below, above = _sign_change(mean.slope, low, high)
-    left, right = (_flat_end(mean.slope, below, low), _flat_end(mean.slope, above, high))
+    below, above = _sign_change(mean.derivative, low, high)
+    left, right = (_flat_end(mean.derivative, below, low), _flat_end(mean.derivative, above, high))
     found = [left + 0.5 * (right - left), left, right, points[values.index(least)]]
     exact = [mean(np.float64(x))[0] for x in found]
     enough = min(exact) + 16 * EPSILON * abs(min(exact))
@@ -245,12 +245,12 @@ def _candidates(mean: Mean) -> Array:
     return points[[allowed.contains(float(x)) for x in points]]
 
 
-def _sign_change(slope: Callable[[float], float], low: float, high: float) -> tuple[float, float]:
+def _sign_change(derivative: Callable[[float], float], low: float, high: float) -> tuple[float, float]:
     """Return the two numbers between which a derivative turns positive, or twice the one where it is 0.
 
     Secants, of which two are followed by a bisection, so that a kink is found as surely as a smooth minimum is fast.
     """
-    at_low, at_high = slope(low), slope(high)
+    at_low, at_high = derivative(low), derivative(high)
     if at_low >= 0 or at_high <= 0:  # the least value is at an end of the domain
         return (low, low) if at_low >= 0 else (high, high)
     for number in range(200):
@@ -259,7 +259,7 @@ def _sign_change(slope: Callable[[float], float], low: float, high: float) -> tu
             break
         secant = high - at_high * ((high - low) / (at_high - at_low))
         x = secant if number % 3 and low < secant < high else middle
-        at = slope(x)
+        at = derivative(x)
         if at == 0:
             return x, x
         if at < 0:
@@ -269,10 +269,10 @@ def _sign_change(slope: Callable[[float], float], low: float, high: float) -> tu
     return low, high
 
 
-def _flat_end(slope: Callable[[float], float], inside: float, outside: float) -> float:
+def _flat_end(derivative: Callable[[float], float], inside: float, outside: float) -> float:
     """Return how far from one number towards another a derivative remains 0."""
     flat, share = inside, 1e-12
-    while share < 1 and slope(inside + share * (outside - inside)) == 0:
+    while share < 1 and derivative(inside + share * (outside - inside)) == 0:
         flat, share = inside + share * (outside - inside), 8 * share
     steep = inside + min(share, 1.0) * (outside - inside)
     if flat == inside:
@@ -281,7 +281,7 @@ def _flat_end(slope: Callable[[float], float], inside: float, outside: float) ->
         middle = flat + 0.5 * (steep - flat)
         if middle in (flat, steep):
             break
-        flat, steep = (middle, steep) if slope(middle) == 0 else (flat, middle)
+        flat, steep = (middle, steep) if derivative(middle) == 0 else (flat, middle)
     return flat
 
 
