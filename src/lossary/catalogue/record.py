@@ -365,11 +365,11 @@ class Loss:
         for name, default in self.defaults.items():
             domain, per_class = self.parameter_domains[name]
             if name == "ignore_index":
-                text = "examples with this label are left out of values and means"
+                told = "examples with this label are left out of values and means"
             else:
-                text = f"(C,) of {domain_in_words(domain)}" if per_class else domain_in_words(domain, one=True)
-            text += self._special_text(name)
-            lines.append(f"{name}: {text}; {self.bound.get(name, default)!r} if not given.")
+                told = f"(C,) of {domain_in_words(domain)}" if per_class else domain_in_words(domain, one=True)
+            told += self._special_text(name)
+            lines.append(f"{name}: {told}; {self.bound.get(name, default)!r} if not given.")
         return tuple(lines)
 
     @cached_property
