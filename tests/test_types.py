@@ -171,7 +171,7 @@ def test_help_shows_signature_shapes_ranges_and_errors() -> None:
         "logits: (N, C) of real numbers; differentiated.",
         "gamma: a number in [0, inf); special: 1, 2; 2.0 if not given.",
         "class_weight: (C,) of numbers in [0, inf); None if not given.",
-        "DomainError: an array with a value outside what is said above.",
+        "DomainError: an array with a value outside its domain.",
         "Lin 2017, arXiv:1708.02002",
     ):
         assert f"    {line}\n" in said

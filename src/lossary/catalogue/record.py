@@ -350,12 +350,12 @@ class Loss:
         signatures = self.coupling.signatures if self.coupling else self.signatures
         lines = []
         for at, name in enumerate(self.arguments):
-            told = {
+            alternatives = {
                 f"{shape_in_words(signature.inputs[at], not self.coupling)} of "
                 f"{domain_in_words(self.argument_domains[number][at])}": None
                 for number, signature in enumerate(signatures)
             }
-            lines.append(f"{name}: {', or '.join(told)}{'; differentiated' if name in self.wrt else ''}.")
+            lines.append(f"{name}: {', or '.join(alternatives)}{'; differentiated' if name in self.wrt else ''}.")
         return tuple(lines)
 
     @cached_property
@@ -425,12 +425,12 @@ def dress(record: Loss) -> Loss:
     arrays = [inspect.Parameter(name, named, default=default) for name, default in left_out.items()]
     held = {**record.defaults, **record.bound}
     keywords = [inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY, default=v) for k, v in held.items()]
-    look = {
+    shown = {
         "__doc__": _help(record, inspect.Signature([*arrays, *keywords])),
         "__module__": record.define.__module__,
         "__signature__": inspect.Signature([*arrays, *keywords]),
     }
-    for name, value in {**look, "key": _key(record)}.items():
+    for name, value in {**shown, "key": _key(record)}.items():
         object.__setattr__(record, name, value)
     # Read now what every call needs, so that a compiler tracing a call finds facts and not their parsers.
     for fact in ("unbound", "signatures", "argument_domains", "parameter_domains", "optional", "branching"):
@@ -474,7 +474,7 @@ def _help(record: Loss, signature: inspect.Signature) -> str:
         "Returns": ["One value per example, in the framework of the inputs; lossary.mean reduces them."],
         "Raises": [
             "ShapeError: shapes that do not fit.",
-            "DomainError: an array with a value outside what is said above.",
+            "DomainError: an array with a value outside its domain.",
             *["ParameterError: a parameter outside its range."][: len(record.defaults)],
             "ArgumentError: a missing array, an unknown name, or what is no array.",
         ],

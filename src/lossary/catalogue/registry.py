@@ -61,7 +61,7 @@ def loss(
     special: values of a parameter, by its name, at which the definition takes another formula (``if alpha == 2``):
         tests draw them, and each has a kernel of its own. Ends that belong to a range need not be named.
     kernel: whether kernels are generated from the definition; `False` for one that no kernel can be generated from.
-    wrt: arrays the definition differentiates; the first one if not said.
+    wrt: arrays the definition differentiates; the first one by default.
     derivatives: how many follow the value: 2 for gradient and Hessian, 1 for gradient only.
     properties: ``convex``, ``strongly convex``, ``proper``, ``bounded``, ``symmetric``, ``lipschitz``, ``smooth``,
         ``robust``, ``calibrated``, ``evaluation`` (no useful gradient); of the Hessian's diagonal, ``constant

@@ -31,15 +31,19 @@ def search(words: str) -> list[str]:
 
 def ranked(words: str, texts: Callable[[Loss], Iterable[tuple[int, str]]]) -> list[str]:
     """Return the names of the losses whose texts mention words, each text with what a mention in it is worth."""
-    told = {name: [(worth, text.lower()) for worth, text in texts(record)] for name, record in ENTERED.items()}
+    weighted = {name: [(worth, text.lower()) for worth, text in texts(record)] for name, record in ENTERED.items()}
     mentions = [
-        {name: found for name, parts in told.items() if (found := sum(w * (_stem(word) in text) for w, text in parts))}
+        {
+            name: found
+            for name, parts in weighted.items()
+            if (found := sum(w * (_stem(word) in text) for w, text in parts))
+        }
         for word in words.lower().split()
     ]
     mentions = [found for found in mentions if found]  # a word that nothing mentions says nothing
-    often = {name: sum(name in found for found in mentions) for name in told}
+    often = {name: sum(name in found for found in mentions) for name in weighted}
     most = max(often.values())
-    kept = [name for name in told if often[name] and (most < len(mentions) or often[name] == most)]
+    kept = [name for name in weighted if often[name] and (most < len(mentions) or often[name] == most)]
     score = {name: (often[name], sum(found.get(name, 0) for found in mentions)) for name in kept}
     return sorted(kept, key=lambda name: score[name], reverse=True)  # stable: ties stay in the order of the catalogue
 

@@ -23,7 +23,7 @@ from lossary.errors import ArgumentError, DomainError, ParameterError, ShapeErro
 
 # --- arguments ------------------------------------------------------------------------------------------------------
 
-_SAID_ELSEWHERE = {
+_CALL_OPTIONS = {
     "reduction": "a catalogue function gives one value per example; reduce with lossary.mean(values) or use "
     "{name}.value_and_grad(..., reduction=...)",
     "weight": "weigh the values with lossary.mean(values, weight=...) or use {name}.value_and_grad(..., weight=...)",
@@ -74,12 +74,12 @@ def _signs(loss: Loss, arrays: dict[str, Any], labels: str) -> dict[str, Any]:
 
 
 def parameters(loss: Loss, given: Mapping[str, Any], ranges: bool = True) -> dict[str, Any]:
-    """Return all parameters of a loss, numbers checked against their ranges unless told otherwise."""
+    """Return all parameters of a loss, numbers checked against their ranges unless `ranges` is false."""
     for name in given:
         if name not in loss.defaults:
-            if name in _SAID_ELSEWHERE:
+            if name in _CALL_OPTIONS:
                 raise ArgumentError(
-                    f"{loss.name}: {name}= is not a parameter: " + _SAID_ELSEWHERE[name].format(name=loss.name)
+                    f"{loss.name}: {name}= is not a parameter: " + _CALL_OPTIONS[name].format(name=loss.name)
                 )
             known = list(loss.defaults)
             hint = suggest(name, known) or (f": it has {', '.join(known)}" if known else ": it has none")
@@ -265,12 +265,12 @@ def domain(
     x: Any,
     keep: Any,
     classes: int,
-    exempt: Any = None,
+    ignore_index: Any = None,
     within: Any = None,
 ) -> None:
     """Raise `DomainError` if an array has a kept value outside a domain.
 
-    `keep` is None or true for every example that counts; `exempt` is the label that is ignored; `within` is None or
+    `keep` is None or true for every example that is kept; `ignore_index` is a label to ignore; `within` is None or
     true for every entry that lies within the lengths. Of lengths, `classes` is the size of their dimension.
     """
     if not allowed.bounded:
@@ -288,8 +288,8 @@ def domain(
         return
     if allowed.kind == "index":
         ok = (x >= 0) & (x < classes) & (x == np.floor(x)) if x.dtype.kind == "f" else (x >= 0) & (x < classes)
-        if exempt is not None:
-            ok |= x == exempt
+        if ignore_index is not None:
+            ok |= x == ignore_index
     elif allowed.kind == "length":
         ok = (x >= 0) & (x <= classes) & (x == np.floor(x))
     elif allowed.kind == "set":
@@ -340,7 +340,7 @@ def swapped(xp: Operations, loss: Loss, given: Sequence[Any], domains: Sequence[
     if first is None or not first.size or (second == np.floor(second)).all():
         return ""
     if not domains[0].bounded and not (first == np.floor(first)).all():
-        return ""  # any number would be right in the first place; labels and counts tell themselves by being whole
+        return ""  # the first argument admits any number; labels and counts are recognised by being whole
     numpy = registry.namespace(first)
     try:
         for name, allowed, x in zip(loss.arguments, domains, (second, first), strict=False):
@@ -356,7 +356,7 @@ SHOWN = 8  # offending examples that are listed; the others are counted
 def conditions(
     xp: Operations, loss: Loss, arrays: Sequence[Any], params: Mapping[str, Any], keep: Any, batch: Any
 ) -> None:
-    """Raise `DomainError` if the arrays of an example that counts do not go together, and say which examples."""
+    """Raise `DomainError` if the arrays of a kept example break a condition of the record, naming the examples."""
     for expected, condition in loss.conditions.items():
         holds, numbers = condition(xp, *arrays, **params)
         seen = xp.readable(holds)
@@ -368,9 +368,9 @@ def conditions(
         if ok.all():
             continue
         where = [tuple(map(int, at)) for at in np.argwhere(~ok)]
-        told = {word: np.broadcast_to(xp.readable(n), seen.shape).reshape(-1) for word, n in numbers.items()}
+        details = {word: np.broadcast_to(xp.readable(n), seen.shape).reshape(-1) for word, n in numbers.items()}
         first = int(np.ravel_multi_index(where[0], batch)) if batch else 0
-        detail = ", ".join(f"{word} {n[first if n.size > 1 else 0]:g}" for word, n in told.items())
+        detail = ", ".join(f"{word} {n[first if n.size > 1 else 0]:g}" for word, n in details.items())
         if not batch:
             raise DomainError(f"{loss.name}: expected {expected}; got {detail}")
         listed = [str(at[0] if len(at) == 1 else at) for at in where]
@@ -433,7 +433,7 @@ def _hint(loss: Loss, name: str, allowed: Domain, x: Any, classes: int) -> str:
     return ""
 
 
-_ROWS = 64  # of a large array that are looked at, unless everything is asked for
+_ROWS = 64  # checked of a large array, unless the level of checks is full
 _LARGE = 65536
 
 

@@ -1,8 +1,8 @@
 """Initial scores: the constant prediction that minimises the mean of a loss over given targets.
 
 A loss that elicits a statistic has a closed form: the link of the mean, the median or the quantile of the targets
-(`fit_intercept_only` in scikit-learn). Every other loss is searched: one number by bisection on the sign of the
-gradient, between the neighbours of the best of many candidates; a row of classes by L-BFGS (Nocedal and Wright 2006,
+(`fit_intercept_only` in scikit-learn). Every other loss is searched: one number where the derivative changes its sign,
+between the neighbours of the best of many candidates; a row of classes by L-BFGS (Nocedal and Wright 2006,
 Numerical Optimization, algorithm 7.4). All of it is computed in double precision.
 """
 
@@ -133,7 +133,7 @@ class Mean:
         values, derivatives, _ = call.pull(1)
         return weights * call.values(values), call.restore(derivatives[0], weights)[0]
 
-    def slope(self, pred: float) -> float:
+    def derivative(self, pred: float) -> float:
         """Return the derivative of the mean of a pointwise loss, 0 where it is no more than rounding."""
         _, terms = self._terms(np.float64(pred), self.targets, self.weights)
         total = float(terms.sum())
@@ -196,7 +196,7 @@ def _quantile(x: Array, weights: Array, level: float) -> Any:
 
 
 def _searched(mean: Mean) -> float:
-    """Return the number of the least mean: the best candidate, made exact by bisection between its neighbours."""
+    """Return the number of the least mean: the best candidate, made exact between its neighbours."""
     sketch = mean.representative()
     points: list[float] = _candidates(mean).tolist()
     values = [sketch(np.float64(x))[0] for x in points]
@@ -204,8 +204,8 @@ def _searched(mean: Mean) -> float:
     least = min(values)
     best = [i for i, value in enumerate(values) if value <= least + 16 * EPSILON * abs(least)]
     low, high = points[max(best[0] - 1, 0)], points[min(best[-1] + 1, len(points) - 1)]
-    left = _bisected(lambda x: mean.slope(x) < 0, low, high)
-    right = _bisected(lambda x: mean.slope(x) <= 0, low, high)
+    below, above = _sign_change(mean.derivative, low, high)
+    left, right = (_flat_end(mean.derivative, below, low), _flat_end(mean.derivative, above, high))
     found = [left + 0.5 * (right - left), left, right, points[values.index(least)]]
     exact = [mean(np.float64(x))[0] for x in found]
     enough = min(exact) + 16 * EPSILON * abs(min(exact))
@@ -245,14 +245,44 @@ def _candidates(mean: Mean) -> Array:
     return points[[allowed.contains(float(x)) for x in points]]
 
 
-def _bisected(before: Callable[[float], bool], low: float, high: float) -> float:
-    """Return where a condition that holds at first ceases to hold."""
-    for _ in range(200):
+def _sign_change(derivative: Callable[[float], float], low: float, high: float) -> tuple[float, float]:
+    """Return the two numbers between which a derivative turns positive, or twice the one where it is 0.
+
+    Secants, of which two are followed by a bisection, so that a kink is found as surely as a smooth minimum is fast.
+    """
+    at_low, at_high = derivative(low), derivative(high)
+    if at_low >= 0 or at_high <= 0:  # the least value is at an end of the domain
+        return (low, low) if at_low >= 0 else (high, high)
+    for number in range(200):
         middle = low + 0.5 * (high - low)
         if not low < middle < high:
             break
-        low, high = (middle, high) if before(middle) else (low, middle)
-    return high
+        secant = high - at_high * ((high - low) / (at_high - at_low))
+        x = secant if number % 3 and low < secant < high else middle
+        at = derivative(x)
+        if at == 0:
+            return x, x
+        if at < 0:
+            low, at_low = x, at
+        else:
+            high, at_high = x, at
+    return low, high
+
+
+def _flat_end(derivative: Callable[[float], float], inside: float, outside: float) -> float:
+    """Return how far from one number towards another a derivative remains 0."""
+    flat, share = inside, 1e-12
+    while share < 1 and derivative(inside + share * (outside - inside)) == 0:
+        flat, share = inside + share * (outside - inside), 8 * share
+    steep = inside + min(share, 1.0) * (outside - inside)
+    if flat == inside:
+        return inside
+    for _ in range(60):
+        middle = flat + 0.5 * (steep - flat)
+        if middle in (flat, steep):
+            break
+        flat, steep = (middle, steep) if derivative(middle) == 0 else (flat, middle)
+    return flat
 
 
 # --- a row of classes -----------------------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
-"""What a call says about a misunderstanding: rules that read a few examples and the record, and speak in sentences.
+"""Misuse rules: heuristics on a sample of a call's values that suggest that something else was meant.
 
-A value outside a domain is refused by `lossary.evaluate.checks`. What is here is merely *suspicious*: every number is
-admissible, and together they tell that something else was meant, such as probabilities where the loss takes logits.
-Every rule is derived from facts of the record (input convention, signature, names of the arrays), none knows a loss by
-name, and none speaks on thin evidence: a false alarm is a defect.
+A value outside a domain is refused by `lossary.evaluate.checks`. A finding here is merely *suspicious*: every number is
+admissible, and together they suggest a mistake, such as probabilities where the loss takes logits. Every rule applies
+by facts of the record (input convention, signature, names of the arrays), none names a loss, and none warns on thin
+evidence: a false alarm is a defect.
 
 >>> import numpy as np, lossary
 >>> z = np.random.default_rng(0).normal(size=(64, 10))
@@ -55,7 +55,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a rule may look at: some examples of a call, in float64, the batch flattened to one axis.
+    """A sample of a call, as rules read it: some examples, in float64, the batch flattened to one axis.
 
     `spoken` are the name of the loss and those of its arrays as the caller knows them: a drop-in of torch calls
     `logits` its input. `earlier` is what was seen at the same place before.
@@ -88,7 +88,7 @@ class Seen:
         return self.spoken.get(argument, argument)
 
     def place(self, row: int) -> str:
-        """Where an example that was looked at stands in the batch."""
+        """Return the index in the batch of an example of the sample."""
         at = [int(i) for i in np.unravel_index(int(self.examples[row]), self.batch)] if self.batch else [0]
         return str(at[0]) if len(at) == 1 else str(tuple(at))
 
@@ -188,13 +188,13 @@ def _sigmoid_before(seen: Seen) -> Finding | None:
         past.add(x)
     if x.size < 64 or not (x.min() >= 0 and x.max() <= 1) or (x == 0).mean() > 0.02:
         return None  # exact zeros are a rectifier's: a sigmoid hardly ever gives one
-    told = _bimodal(x) or _bounded(x) or (past is not None and _trained_inside(past, x))
-    if not told:
+    bounded = _bimodal(x) or _bounded(x) or (past is not None and _trained_inside(past, x))
+    if not bounded:
         return None
     return seen.say(
         "sigmoid before",
         seen.first,
-        f"got shape {seen.shapes[seen.first]} with every one of {x.size} values looked at in [0, 1] (from "
+        f"got shape {seen.shapes[seen.first]} with all {x.size} sampled values in [0, 1] (from "
         f"{x.min():.4g} to {x.max():.4g}): these look like probabilities, and the loss applies the sigmoid itself. "
         + _two_floors(seen)
         + "Pass the logits, as they are before the sigmoid",
@@ -291,8 +291,8 @@ def _deviation_for_variance(seen: Seen) -> Finding | None:
     if var.size < 256 or not var.min() > 0 or pred.size != var.size or target.size != var.size:
         return None
     square = (pred - target) ** 2
-    counts = square > 0
-    x, y = np.log(var[counts]), np.log(square[counts])
+    positive = square > 0
+    x, y = np.log(var[positive]), np.log(square[positive])
     spread = float(x.std())
     if len(x) < 256 or not 0 < spread < math.inf:
         return None
@@ -321,7 +321,7 @@ def _collapsed(seen: Seen) -> Finding | None:
     return seen.say(
         "collapsed",
         seen.first,
-        f"every one of the {len(rows)} embeddings looked at is the same point, so every distance is 0: they have "
+        f"all {len(rows)} sampled embeddings are the same point, so every distance is 0: they have "
         "collapsed (or the network gives a constant), and there is no gradient to part them. Lower the learning "
         "rate, mine semi-hard examples instead of the hardest, or normalise the embeddings",
     )
@@ -392,9 +392,9 @@ def outside(call: Call) -> list[Finding]:
         (name, replace(call, loss=alone, domains=[d if i == at else anything[i] for i, d in enumerate(call.domains)]))
         for at, name in enumerate(call.loss.arguments)
     ]
-    strays = len(call.loss.arguments) > 1 and call.labels_outside() is not None
+    out_of_bounds = len(call.loss.arguments) > 1 and call.labels_outside() is not None
     for expected, condition in call.loss.conditions.items():
-        if not strays:  # what is no label cannot be asked whether it goes together with the others
+        if not out_of_bounds:  # conditions are about labels, and may not be evaluated on what is none
             one = replace(call.loss, conditions={expected: condition})
             asked.append((call.loss.arguments[1], replace(call, loss=one, domains=anything)))
     found = []
@@ -407,7 +407,7 @@ def outside(call: Call) -> list[Finding]:
 
 
 def findings(call: Call) -> list[Finding]:
-    """Return what the rules find in a prepared call; every example is looked at."""
+    """Return what the rules find in a prepared call, reading every example."""
     seen = look(call.loss, call.given, call.params, call.weights, full=True)
     return [] if seen is None else applied(seen)
 
@@ -439,8 +439,8 @@ def _replaced(seen: Seen, name: str, sentence: str, rows: Array) -> str:
     text = re.sub(r"\bindex (\d+)", lambda at: f"index {seen.place(int(rows[int(at[1])]))}", text)
     text = re.sub(r"\bindex \((\d+), ", lambda at: f"index ({seen.place(int(rows[int(at[1])]))}, ", text)
     text = re.sub(r"\brow (\d+)", lambda at: f"row {seen.place(int(rows[int(at[1])]))}", text)
-    looked = math.prod(seen.batch) > len(seen.examples)
-    return re.sub(r" and (\d+) more", rf" and \1 more of {len(rows)} looked at" if looked else r" and \1 more", text)
+    sampled = math.prod(seen.batch) > len(seen.examples)
+    return re.sub(r" and (\d+) more", rf" and \1 more of {len(rows)} sampled" if sampled else r" and \1 more", text)
 
 
 def applied(seen: Seen) -> list[Finding]:
@@ -458,7 +458,7 @@ def look(
     earlier: Past | None = None,
     spoken: Mapping[str, str] | None = None,
 ) -> Seen | None:
-    """Read some examples of a call, evenly spread over the batch, those that count; None where reading would cost.
+    """Sample a call: examples that are kept, evenly spread over the batch; None where reading would cost.
 
     `full` reads all of them, from whatever device. Raises what a call raises for shapes that do not fit.
     """
@@ -479,7 +479,7 @@ def look(
     )
     limit = VALUES if entries == 1 else max(min(ROWS, ENTRIES // max(entries, 1)), 4)
     count = math.prod(batch)
-    everything = full or coupled or count <= limit  # who has a positive cannot be told from a part
+    everything = full or coupled or count <= limit  # a part does not show which examples have positives
     examples = np.arange(count) if everything else np.linspace(0, count - 1, limit).astype(np.intp)
     index = np.unravel_index(examples, batch) if batch else ()
     parts: list[Array] = []
@@ -517,7 +517,7 @@ def _keep(
     loss: Loss,
     alternative: int,
     parts: Sequence[Array],
-    exempt: Any,
+    ignore_index: Any,
     weight: Any,
     mask: Any,
     batch: tuple[int, ...],
@@ -525,7 +525,7 @@ def _keep(
     count: int,
     full: bool,
 ) -> Array | None:
-    """Return which of the examples that are looked at count."""
+    """Return which examples of the sample are kept."""
     keep = np.ones(count, dtype=bool)
     for given in (weight, mask):
         if given is not None:
@@ -533,10 +533,10 @@ def _keep(
             if read is None:
                 return None
             keep &= np.broadcast_to(read, batch)[index].reshape(-1) != 0
-    if exempt is not None:
+    if ignore_index is not None:
         for part, domain in zip(parts, loss.argument_domains[alternative], strict=True):
             if domain.kind == "index" and part.shape[:1] == (count,) and part.ndim == 1:
-                keep &= part != exempt
+                keep &= part != ignore_index
     return keep
 
 
