@@ -114,3 +114,25 @@ def test_a_large_compiled_call_holds_the_operator_and_a_small_one_ordinary_opera
     # The gradient comes with the sum, but in half precision it waits for what it is multiplied by.
     assert held == (1 if dtype == torch.float32 else 2)
     assert "lossary.evaluate.default" not in operators_of(mean, small)
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+@pytest.mark.parametrize("name", ["log_cosh", "softmax_cross_entropy"])
+def test_the_second_derivative_of_a_compiled_call_is_the_definitions(name: str, reduction: str) -> None:
+    """The eager backend runs the operator under autograd, where a gradient may be differentiated again."""
+    loss, generator = lossary.get(name), torch.Generator().manual_seed(0)
+    x = torch.randn(500, 40, dtype=torch.float64, generator=generator, requires_grad=True)
+    target = torch.arange(500) % 40 if loss.signatures[0].rank else torch.zeros_like(x)
+
+    def twice(function: Callable[..., Any]) -> Any:
+        value = function(x, target)
+        direction = torch.linspace(-1, 1, value.numel(), dtype=x.dtype).reshape(value.shape)
+        (grad,) = torch.autograd.grad((value * direction).sum(), x, create_graph=True)
+        return torch.autograd.grad((grad * torch.cos(x.detach())).sum(), x)[0]
+
+    def value(pred: Any, target: Any) -> Any:
+        return lossary.value(loss, pred, target, reduction=reduction)
+
+    torch._dynamo.reset()
+    found = twice(torch.compile(value, fullgraph=True, backend="eager"))
+    torch.testing.assert_close(found, twice(value), rtol=1e-9, atol=1e-12)

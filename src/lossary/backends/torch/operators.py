@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lossary.backends.torch.autograd import gradients
 from lossary.backends.torch.kernels import run_kernel
 from lossary.backends.torch.namespace import accumulator, compute_dtype
 from lossary.backends.torch.tensors import HALVES, NUMPY, ordinary
@@ -125,17 +126,35 @@ def evaluate(
 
     Derivatives of order 1 are those of the sum of values times factors, which may be of any sign.
     """
-    record = recorded(loss)
-    count = len(record.arguments)
-    params: Mapping[str, Any] = unpacked_parameters(record, numbers, keys, options)
-    extra = dict(zip(filter(None, names.split(",")), tensors[count:], strict=True))
     with torch.no_grad():
-        call = prepare(
-            record, [x.detach() for x in tensors[:count]], {**params, **extra}, check=False, defer_checks=True
-        )
+        detached = [x.detach() for x in tensors]
+        call = _call(recorded(loss), detached, names, numbers, keys, options, defer_checks=True)
         factors = None if factors is None else factors.detach().resolve_neg().to(call.dtype).expand(call.batch)
         done = _computed(replace(call, weights=factors), value, order)
     return [x.contiguous() for x in done]  # a kernel's gradient may lie in memory as the logits do
+
+
+def _call(
+    loss: Loss,
+    tensors: Sequence[Tensor],
+    names: str,
+    numbers: Sequence[float],
+    keys: str,
+    options: str,
+    defer_checks: bool = False,
+) -> Call:
+    """Return the call that the arguments of the operator were packed from, its weights apart."""
+    count = len(loss.arguments)
+    params = unpacked_parameters(loss, numbers, keys, options)
+    params |= dict(zip(filter(None, names.split(",")), tensors[count:], strict=True))
+    return prepare(loss, tensors[:count], params, check=False, defer_checks=defer_checks)
+
+
+def _differentiable(call: Call, factors: Tensor) -> list[Tensor]:
+    """Return the gradients of a call by its definition, in operations that can be differentiated again."""
+    found = gradients(call, factors.to(call.dtype))
+    places = [call.loss.arguments.index(name) for name in call.loss.wrt]
+    return [grad.reshape(call.given[at].shape) for at in places if (grad := found[at]) is not None]
 
 
 def _computed(call: Call, value: str, order: int) -> list[Tensor]:
@@ -193,23 +212,25 @@ def _keep(ctx: Any, inputs: Any, output: Any) -> None:
     ctx.count, ctx.along = len(tensors), bool(order)
     # An empty list is answered by one.
     ctx.nothing = None if ctx.rest[1] else []
-    if not value:
-        raise NotImplementedError("lossary::evaluate has no second derivative under torch.compile")
-    if ctx.along:
-        ctx.save_for_backward(*output[1:])
-    else:
-        ctx.save_for_backward(factors, *tensors)
+    ctx.has_value = bool(value)
+    ctx.save_for_backward(factors, *tensors, *(output[1:] if ctx.along else ()))
 
 
 def _backward(ctx: Any, upstreams: Sequence[Tensor]) -> Any:
+    if not ctx.has_value:
+        raise NotImplementedError("lossary::evaluate: the gradient of a gradient is computed by the definition")
     record, upstream = recorded(ctx.loss), upstreams[0]
-    if ctx.along:
-        grads = [torch.where(upstream == 0, torch.zeros_like(d), d * upstream) for d in ctx.saved_tensors]
+    factors, *tensors = ctx.saved_tensors[: 1 + ctx.count]
+    if ctx.along and not torch.is_grad_enabled():
+        kept = ctx.saved_tensors[1 + ctx.count :]
+        grads = [torch.where(upstream == 0, torch.zeros_like(d), d * upstream) for d in kept]
     else:
-        factors, *tensors = ctx.saved_tensors
         spread = upstream.expand(_batch(record, ctx.alternative, tensors))
         by = spread if factors is None else spread * factors
-        grads = evaluate(by, ctx.loss, ctx.alternative, tensors, *ctx.rest, "", 1)
+        if torch.is_grad_enabled():  # who differentiates again
+            grads = _differentiable(_call(record, tensors, *ctx.rest), by)
+        else:
+            grads = evaluate(by, ctx.loss, ctx.alternative, tensors, *ctx.rest, "", 1)
     placed: list[Tensor | None] = [None] * ctx.count
     for name, grad in zip(record.wrt, grads, strict=True):
         placed[record.arguments.index(name)] = grad
