@@ -392,7 +392,7 @@ def _narrow(xp: Any) -> None:
 def _as_index(xp: Any) -> None:
     for kind in (np.int8, np.uint8, np.int32, np.uint64, np.float32):
         np.testing.assert_array_equal(xp.to_numpy(xp.as_index(made_of(xp, 0, 3, 100, dtype=kind))), [0, 3, 100])
-    assert xp.is_index(xp.as_index(made_of(xp, 1.0)))
+    assert xp.is_index(xp.as_index(made_of(xp, 1.0, NAN, INF)))  # in silence
     assert (xp.to_numpy(xp.as_index(made_of(xp, 2**64 - 1, dtype=np.uint64))) < 0).all()
     assert (xp.to_numpy(-xp.as_index(made_of(xp, 1, dtype=np.uint8))) == -1).all()
 
@@ -405,9 +405,11 @@ def _whole(xp: Any) -> None:
 def _equals(xp: Any) -> None:
     for kind in (np.uint8, np.int8, np.int64):
         x = made_of(xp, 0, 5, dtype=kind)
-        for number in (5, -100, 255, 10**6):
+        for number in (5, -100, 255, 10**6, 2**64 - 1):
             assert xp.to_numpy(xp.equals(x, number)).tolist() == [False, number == 5], (kind, number)
     assert xp.to_numpy(xp.equals(made_of(xp, 0, 156, dtype=np.uint8), -100)).tolist() == [False, False]
+    largest = made_of(xp, 2**64 - 1, dtype=np.uint64)
+    assert [bool(xp.equals(largest, number)[0]) for number in (2**64 - 1, -1)] == [True, False]
     assert xp.to_numpy(xp.equals(made_of(xp, 1.0, NAN), 1)).tolist() == [True, False]
 
 
