@@ -49,6 +49,7 @@ INNER: dict[str, set[str]] = {
         "backends.loops",
         "backends.numpy.namespace",
         "backends.torch",
+        "kernels.gamma",
     },
     "backends.torch.tensors": {"errors"},
     "evaluate": {
@@ -352,6 +353,21 @@ def test_every_module_that_may_name_losses_does() -> None:
 )
 def test_a_loss_that_is_named_is_noticed(line: str, named: set[str]) -> None:
     assert losses_named(line) == named
+
+
+def local_lengths(source: str) -> list[int]:
+    """Return the lines of a definition that ask an array for the length of its rows."""
+    found = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Subscript))
+    asked = (n for n in found if isinstance(n.value, ast.Attribute) and n.value.attr == "shape")
+    return [node.lineno for node in asked if ast.unparse(node.slice) == "-1"]
+
+
+def test_definitions_ask_the_namespace_how_many_classes_a_row_has() -> None:
+    """Where rows are divided among devices, the array at hand has a part of them: `xp.row_length` knows them all."""
+    files = [path for name, path in MODULES.items() if covering(name, ("lossary.losses", "lossary.numerics"))]
+    wrong = [f"{path.name}:{line}" for path in files for line in local_lengths(path.read_text())]
+    assert not wrong, f"use xp.row_length(x) instead of x.shape[-1]: {', '.join(wrong)}"
+    assert local_lengths("y = x.shape[-1]\nz = x.shape[-2]") == [1]
 
 
 # --- what importing the package costs -------------------------------------------------------------------------------

@@ -336,5 +336,5 @@ class Backend(Protocol):
     def deliver(self, grads: Sequence[Array], places: Sequence[Array]) -> None:
         """Bring gradients into the arrays that `outputs` returned, unless a kernel has written them there."""
 
-    def observe_outside_graph(self, observe: Callable[..., Any], *call: Any) -> None:
+    def observe_outside_graph(self, observe: Callable[..., Any], /, *call: Any) -> None:
         """Run an observer of calls where the values can be read, while a compiler traces the call itself."""

@@ -124,7 +124,14 @@ def _elementwise(scalar: Callable[[float], float], x: Any) -> Array:
 
 def lgamma(x: Array) -> Array:
     """Log of the absolute value of the gamma function; NumPy has none, the C library's is correctly rounded enough."""
-    return _elementwise(lambda v: math.inf if v == 0 or math.isinf(v) else math.lgamma(v), x)
+    return _elementwise(_lgamma, x)
+
+
+def _lgamma(x: float) -> float:
+    try:
+        return math.lgamma(x)
+    except (ValueError, OverflowError):  # Python raises at a pole, and where the result overflows
+        return math.inf
 
 
 def digamma(x: Array) -> Array:
