@@ -457,6 +457,13 @@ def test_a_label_listed_twice_counts_twice_as_in_torch() -> None:
     )
 
 
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+def test_one_row_and_a_label_without_dimensions_are_taken_as_torch_does(reduction: str) -> None:
+    row, label = torch.tensor([[0.5, 0.2, -1.0]]), torch.tensor(1)
+    of = lambda f: lambda x: f(x, label, reduction=reduction)  # noqa: E731
+    same(first_grad(of(F.multi_margin_loss), row), first_grad(of(theirs.multi_margin_loss), row))
+
+
 def test_adaptive_log_softmax_is_torchs() -> None:
     torch.manual_seed(0)
     build = {"in_features": 16, "n_classes": 20, "cutoffs": [5, 10], "div_value": 2.0}

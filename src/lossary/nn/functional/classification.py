@@ -29,6 +29,8 @@ from lossary.nn.functional.conventions import (
 from lossary.nn.functional.driver import NO_PARAMS, Arrays, DropIn, EntryLoss, EntryWeights, Params, values_of
 from lossary.nn.functional.torch_function import overridable
 
+__all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "nll_loss"]
+
 # --- class indices --------------------------------------------------------------------------------------------------
 
 

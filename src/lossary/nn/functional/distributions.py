@@ -12,6 +12,8 @@ from lossary.nn.functional.conventions import at_least_float, need_float, number
 from lossary.nn.functional.driver import NO_PARAMS, Arrays, EntryLoss, Params
 from lossary.nn.functional.torch_function import overridable
 
+__all__ = ["gaussian_nll_loss", "kl_div", "poisson_nll_loss"]
+
 
 def _floating(name: str, arrays: Arrays, params: Params) -> tuple[Arrays, torch.dtype]:
     """Take floating point numbers."""

@@ -24,6 +24,8 @@ from lossary.nn.functional.conventions import (
 from lossary.nn.functional.driver import Arrays, DropIn, EntryLoss, Params
 from lossary.nn.functional.torch_function import overridable
 
+__all__ = ["cosine_embedding_loss", "triplet_margin_loss", "triplet_margin_with_distance_loss"]
+
 Distance = Callable[[Tensor, Tensor], Tensor]
 
 

@@ -31,6 +31,15 @@ from lossary.nn.functional.conventions import (
 from lossary.nn.functional.driver import NO_PARAMS, Arrays, DropIn, EntryLoss, Params, of_entries, values_of
 from lossary.nn.functional.torch_function import overridable
 
+__all__ = [
+    "hinge_embedding_loss",
+    "margin_ranking_loss",
+    "multi_margin_loss",
+    "multilabel_margin_loss",
+    "multilabel_soft_margin_loss",
+    "soft_margin_loss",
+]
+
 # --- one score, one distance ----------------------------------------------------------------------------------------
 
 
@@ -180,7 +189,7 @@ class ClassMargin(DropIn):
         need_float(self.name, input=input)
         rows = _rows(self.name, input)
         need_class_weight(self.name, weight, rows.shape[-1], input)
-        if target.ndim > 1 or target.numel() != len(rows) or (input.ndim > 1 and target.ndim == 0):
+        if target.ndim > 1 or target.numel() != len(rows):
             refuse(
                 f"{self.name}: target: got shape {shape(target)}, expected one label for each of the {len(rows)} "
                 "examples"

@@ -15,6 +15,8 @@ from lossary.nn.functional.conventions import (
 from lossary.nn.functional.driver import NO_PARAMS, Arrays, EntryLoss, EntryWeights, Params
 from lossary.nn.functional.torch_function import overridable
 
+__all__ = ["huber_loss", "l1_loss", "mse_loss", "smooth_l1_loss"]
+
 
 def _numbers(name: str, arrays: Arrays, params: Params) -> tuple[Arrays, torch.dtype]:
     """Take numbers of any type: complex ones by the modulus of their difference, integers in double precision."""
