@@ -39,6 +39,7 @@ class SmallCall(Evaluation):
 
     how: str
     leaves = 1  # tensors that are differentiated
+    others = 3  # tensors that are not
 
     def evaluate(
         self, tensors: Sequence[Tensor], gradient: bool, factors: Tensor | None = None
@@ -61,25 +62,34 @@ class SmallCall(Evaluation):
         """Return the value alone."""
         return self.evaluate(tensors, False)[0]
 
-    def gradient(self, tensors: Sequence[Tensor], kept: Sequence[Tensor], upstream: Tensor) -> Sequence[Tensor | None]:
-        """Return the gradient of every tensor."""
-        nothing = (None,) * (len(tensors) - self.leaves)
-        if self.how == "none":
-            factors = torch.empty_like(upstream, memory_format=torch.contiguous_format).copy_(upstream)
-            return *self.evaluate(tensors, True, factors)[1], *nothing
-        grads = kept or self.evaluate(tensors, True)[1]
+    def reused(self, kept: Any, upstream: Tensor) -> Sequence[Tensor | None] | None:
+        """Return the gradient of a reduced value: what was kept, times a number that is mostly 1."""
         try:
             by = upstream.item()
         except RuntimeError:  # several at once, as where a whole Jacobian is asked for in one backward pass
-            return *(torch.where(upstream == 0, 0, grad * upstream) for grad in grads), *nothing
-        return *times(grads, by), *nothing
+            return None
+        return *times(kept, by), *self.nothing
+
+    def gradient(self, tensors: Sequence[Tensor], kept: Any, upstream: Tensor) -> Sequence[Tensor | None]:
+        """Return the gradient of every tensor."""
+        if self.how == "none":
+            factors = torch.empty_like(upstream, memory_format=torch.contiguous_format).copy_(upstream)
+            return *self.evaluate(tensors, True, factors)[1], *self.nothing
+        grads = kept or self.evaluate(tensors, True)[1]
+        found = self.reused(grads, upstream)
+        return found or (*(torch.where(upstream == 0, 0, grad * upstream) for grad in grads), *self.nothing)
+
+    @property
+    def nothing(self) -> tuple[None, ...]:
+        """The gradients of tensors that have none."""
+        return (None,) * self.others
 
     def differentiable(self, tensors: Sequence[Tensor], upstream: Tensor) -> Sequence[Tensor | None]:
         """Return the gradient of every tensor, in operations that can be differentiated again."""
         value = self.general(*tensors)
         leaves = tensors[: self.leaves]
         found = iter(torch.autograd.grad(value, [x for x in leaves if x.requires_grad], upstream, create_graph=True))
-        return *(next(found) if x.requires_grad else None for x in leaves), *(None,) * (len(tensors) - self.leaves)
+        return *(next(found) if x.requires_grad else None for x in leaves), *self.nothing
 
 
 def taken(call: SmallCall, *tensors: Tensor) -> Tensor | None:

@@ -38,7 +38,11 @@ class Evaluation:
         """Return the value alone, where nothing is differentiated."""
         return self.forward(tensors)[0]
 
-    def gradient(self, tensors: Sequence[Tensor], kept: Sequence[Tensor], upstream: Tensor) -> Sequence[Tensor | None]:
+    def reused(self, kept: Any, upstream: Tensor) -> Sequence[Tensor | None] | None:
+        """Return the gradient of every tensor from what was kept alone; None if the tensors are needed, too."""
+        return None
+
+    def gradient(self, tensors: Sequence[Tensor], kept: Any, upstream: Tensor) -> Sequence[Tensor | None]:
         """Return the gradient of every tensor; `kept` is empty the second time, and then it is computed again."""
         raise NotImplementedError
 
@@ -64,13 +68,18 @@ class Eager(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> Any:
         evaluation, kept = ctx.held
-        tensors = ctx.saved_tensors
+        again = torch.is_grad_enabled()  # to be differentiated again
         if evaluation.hands_over:
-            if not torch.is_grad_enabled():
+            if kept and not again:
                 ctx.held = evaluation, ()
+                grads = evaluation.reused(kept, upstream)
+                if grads is not None:
+                    return None, *grads
+            tensors = ctx.saved_tensors
         else:
-            tensors, kept = tensors[: ctx.count], tensors[ctx.count :]
-        if torch.is_grad_enabled():
+            saved = ctx.saved_tensors
+            tensors, kept = saved[: ctx.count], saved[ctx.count :]
+        if again:
             return None, *evaluation.differentiable(tensors, upstream)
         return None, *evaluation.gradient(tensors, kept, upstream)
 

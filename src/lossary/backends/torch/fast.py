@@ -210,17 +210,25 @@ class CachedCall(Evaluation):
         """Return the value alone."""
         return self.forward(arrays)[0]
 
-    def gradient(self, tensors: Sequence[Tensor], kept: Sequence[Tensor], upstream: Tensor) -> Sequence[Tensor | None]:
+    def reused(self, kept: Any, upstream: Tensor) -> Sequence[Tensor | None] | None:
+        """Return the gradient of a reduced value: what was kept, times a number that is mostly 1."""
+        if self.reduction == "none":
+            return None
+        try:
+            by = upstream.item() * self.factor
+        except RuntimeError:  # several at once, as where a whole Jacobian is asked for in one backward pass
+            return None
+        return self.placed(times(kept, by))
+
+    def gradient(self, tensors: Sequence[Tensor], kept: Any, upstream: Tensor) -> Sequence[Tensor | None]:
         """Return the gradient of every tensor."""
         kept = kept or self.forward(tensors)[1]
         if self.reduction == "none":
-            grads = self.times(kept, upstream, tensors)
-        else:
-            try:
-                by = upstream.item() * self.factor
-            except RuntimeError:  # several at once, as where a whole Jacobian is asked for in one backward pass
-                return self.differentiable(tensors, upstream)
-            grads = times(kept, by)
+            return self.placed(self.times(kept, upstream, tensors))
+        return self.reused(kept, upstream) or self.differentiable(tensors, upstream)
+
+    def placed(self, grads: Sequence[Tensor]) -> Sequence[Tensor | None]:
+        """Return one gradient for every array: those of `wrt` in their places, None elsewhere."""
         if self.leading:
             return *grads, *self.others
         placed: list[Tensor | None] = [None] * (len(grads) + len(self.others))
