@@ -6,28 +6,27 @@ the logits it supposes behind a `log_softmax`; behind a `log_softmax` the two co
 
 from __future__ import annotations
 
-import ctypes
 import math
 import operator
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch import nn as theirs
 
-from lossary.backends.torch import fast as lean
+from lossary.backends import cache
+from lossary.backends.torch import fast
 from lossary.backends.torch.namespace import readable
 from lossary.catalogue import get
-from lossary.errors import DomainError
 from lossary.evaluate.transforms import value, values
 from lossary.misuse.callsites import attend
-from lossary.nn import _small as small
-from lossary.nn.functional import wording as misuse
+from lossary.nn.functional import wording
 from lossary.nn.functional.conventions import chosen, need_float, reduced, refuse, shape, under_autocast
 from lossary.nn.functional.torch_function import overridable
+
+if TYPE_CHECKING:
+    from lossary.kernels.cpu.sequence.ctc import BoundCtc
 
 __all__ = ["CTCLoss"]
 
@@ -58,12 +57,12 @@ def ctc_loss(
     >>> round(27 * loss.neg().exp().item(), 3)   # 5 of 27 paths
     5.0
     """
-    how = chosen(None, None, reduction)
-    given = (log_probs, targets, input_lengths, target_lengths, blank, how, zero_infinity)
-    done = _by_kernel(*given)
+    reduction = chosen(None, None, reduction)
+    given = (log_probs, targets, input_lengths, target_lengths, blank, reduction, zero_infinity)
+    done = _from_call_cache(*given)
     if done is None:
-        done = _at_length(*_checked(*given[:5]), blank, how, zero_infinity)
-    attend(_NLL, (log_probs, targets), {}, wording=misuse.CTC)
+        done = _general(*_checked(*given[:5]), blank, reduction, zero_infinity)
+    attend(_NLL, (log_probs, targets), {}, wording=wording.CTC)
     return done
 
 
@@ -84,34 +83,42 @@ def _checked(
         refuse(f"ctc_loss: blank: got {blank}, expected one of the {classes} classes")
     if isinstance(input_lengths, Tensor) != isinstance(target_lengths, Tensor):
         refuse("ctc_loss: input_lengths and target_lengths: expected two tensors, or two tuples of whole numbers")
-    counted = _lengths("input_lengths", input_lengths, batch, log_probs)
-    spoken = _lengths("target_lengths", target_lengths, batch, log_probs)
-    _at_most("input_lengths", counted, frames, "frames")
-    _at_most("target_lengths", spoken, None, "")
-    labels = _padded(targets[None] if alone and targets.ndim == 1 else targets, spoken)
-    _known(labels, spoken, classes)
-    return log_probs, labels, counted, spoken
+    input_lengths = _lengths("input_lengths", input_lengths, batch, log_probs)
+    target_lengths = _lengths("target_lengths", target_lengths, batch, log_probs)
+    _at_most("input_lengths", input_lengths, frames, "frames")
+    _at_most("target_lengths", target_lengths, None, "")
+    labels = _padded(targets[None] if alone and targets.ndim == 1 else targets, target_lengths)
+    _known(labels, target_lengths, classes)
+    return log_probs, labels, input_lengths, target_lengths
 
 
-def _at_length(
-    log_probs: Tensor, labels: Tensor, counted: Tensor, spoken: Tensor, blank: int, how: str, zero_infinity: bool
+def _general(
+    log_probs: Tensor,
+    labels: Tensor,
+    input_lengths: Tensor,
+    target_lengths: Tensor,
+    blank: int,
+    reduction: str,
+    zero_infinity: bool,
 ) -> Tensor:
-    """Return the loss of what has been checked, by the catalogue's way to a kernel or the definition."""
+    """Return the loss of checked arguments by the general path: a kernel or the definition."""
     alone = log_probs.ndim == 2
     scores = (log_probs[:, None] if alone else log_probs).movedim(0, 1)
-    arrays, params = (scores, labels, counted, spoken), {"blank": blank, "from_logits": False}
+    arrays, params = (scores, labels, input_lengths, target_lengths), {"blank": blank, "from_logits": False}
     dtype = under_autocast(log_probs.dtype, log_probs.device.type)
-    share = 1 / (spoken.clamp(min=1) * len(spoken)).to(log_probs.dtype if dtype.itemsize > 4 else torch.float32)
-    if how != "none" and not zero_infinity:  # the gradient comes along with the sum
-        weight = share if how == "mean" else None
+    share = 1 / (target_lengths.clamp(min=1) * len(target_lengths)).to(
+        log_probs.dtype if dtype.itemsize > 4 else torch.float32
+    )
+    if reduction != "none" and not zero_infinity:  # the gradient is computed with the sum
+        weight = share if reduction == "mean" else None
         total = value(_CTC, *arrays, weight=weight, reduction="sum", check=False, **params)
-        return _not_below_zero(total, _slack(log_probs) * (len(spoken) if how == "sum" else 1)).to(dtype)
+        return _not_below_zero(total, _slack(log_probs) * (len(target_lengths) if reduction == "sum" else 1)).to(dtype)
     losses = _not_below_zero(values(_CTC, arrays, params, check=False), _slack(log_probs))
     if zero_infinity:
         losses = torch.where(losses == torch.inf, torch.zeros_like(losses), losses)
-    if alone and how == "none":
+    if alone and reduction == "none":
         losses = losses[0]
-    return reduced(losses * share, "sum", dtype) if how == "mean" else reduced(losses, how, dtype)
+    return reduced(losses * share, "sum", dtype) if reduction == "mean" else reduced(losses, reduction, dtype)
 
 
 def _slack(log_probs: Tensor) -> float:
@@ -130,7 +137,7 @@ def _not_below_zero(costs: Tensor, slack: float) -> Tensor:
 
 
 class CTCLoss(theirs.CTCLoss):
-    """A sequence of labels against frames that nobody has aligned with it.
+    """A sequence of labels against frames without an alignment of the two.
 
     >>> import torch
     >>> log_probs = torch.zeros(2, 1, 3).log_softmax(-1)   # two frames for "1 1": it takes a blank between them
@@ -204,138 +211,106 @@ def _known(labels: Tensor, lengths: Tensor, classes: int) -> None:
         )
 
 
-# --- small calls ----------------------------------------------------------------------------------------------------
+# --- small calls ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """What shapes and types of log-probabilities decide: the kernel, and what it is told of them."""
-
-    kernel: Callable[..., int]
-    survey: Callable[..., int]
-    sizes: tuple[int, int, int]  # sequences, frames, classes
-    steps: tuple[int, int, int, int]  # of log-probabilities and of their gradient, along sequences and frames
-
-
-@lru_cache(4096)
-def _kind(sizes: torch.Size, steps: tuple[int, ...], dtype: torch.dtype) -> _Kind | None:
-    """Return what is known of log-probabilities, or None if there is no lean path for them."""
-    like = torch.empty_strided(sizes, steps, device="meta")
-    if like.ndim not in (2, 3) or steps[-1] != 1 or torch.empty_like(like).stride() != steps:
-        return None  # the gradient lies in memory as they do
-    from lossary.kernels.cpu.sequence import ctc
-    from lossary.kernels.cpu.sequence.ctc_spec import CtcVariant
-
-    name = lean.FLOATS[dtype]
-    frames, batch, classes = sizes if like.ndim == 3 else (sizes[0], 1, sizes[1])
-    along = (steps[1] if like.ndim == 3 else 0, steps[0])
-    kernel = ctc.compiled(CtcVariant(name, name, False))
-    return _Kind(kernel, ctc.checked_targets(), (batch, frames, classes), along * 2)
+def _bound(log_probs: Tensor) -> BoundCtc | None:
+    """Return the kernel bound to the shape, layout and dtype of log-probabilities; None to take the general path."""
+    key = (_CTC, "log-probabilities", log_probs.shape, log_probs.stride(), log_probs.dtype)
+    try:
+        found: BoundCtc | None = cache.entry(key)
+    except KeyError:
+        found = _bind(*key[2:])
+        cache.keep(key, found)
+    return found
 
 
-def _by_kernel(
+def _bind(shape: torch.Size, strides: tuple[int, ...], dtype: torch.dtype) -> BoundCtc | None:
+    like = torch.empty_strided(shape, strides, device="meta")
+    if like.ndim not in (2, 3) or strides[-1] != 1 or torch.empty_like(like).stride() != strides:
+        return None  # the gradient has the layout of the log-probabilities
+    from lossary.kernels.cpu.sequence.ctc import BoundCtc
+
+    frames, batch, classes = shape if like.ndim == 3 else (shape[0], 1, shape[1])
+    return BoundCtc(fast.FLOATS[dtype], (batch, frames, classes), (strides[1] if like.ndim == 3 else 0, strides[0]))
+
+
+def _from_call_cache(
     log_probs: Tensor,
     targets: Tensor,
     input_lengths: Lengths,
     target_lengths: Lengths,
     blank: int,
-    how: str,
+    reduction: str,
     zero_infinity: bool,
 ) -> Tensor | None:
-    """Return the loss of a small and plain call, or None if it is not one, or something about it is to be refused."""
-    if not small.possible() or isinstance(input_lengths, Tensor) != isinstance(target_lengths, Tensor):
+    """Return the loss of a small call on contiguous tensors; None to take the general path, which can refuse it."""
+    if not fast.possible() or isinstance(input_lengths, Tensor) != isinstance(target_lengths, Tensor):
         return None
-    whole: list[Any] = [targets]
-    for lengths in (input_lengths, target_lengths):
-        if isinstance(lengths, (tuple, list)):
-            lengths = torch.as_tensor(lengths)
-        whole.append(lengths)
-    if not small.plain(log_probs, *whole) or not small.few(log_probs):
+    integers: list[Any] = [targets]
+    given = (input_lengths, target_lengths)
+    integers += [torch.as_tensor(x) if isinstance(x, (tuple, list)) else x for x in given]
+    if not fast.ordinary(log_probs, *integers) or not fast.few(log_probs):
         return None
-    for at, x in enumerate(whole):
+    for at, x in enumerate(integers):
         if x.dtype is not torch.int64:
             if x.dtype is not torch.int32:
                 return None
             x = x.long()
-        whole[at] = x if x.is_contiguous() else x.contiguous()
-    kind = _kind(log_probs.shape, log_probs.stride(), log_probs.dtype)
-    if kind is None or not 0 <= blank < kind.sizes[2]:
+        integers[at] = x if x.is_contiguous() else x.contiguous()
+    kernel = _bound(log_probs)
+    if kernel is None:
         return None
-    labels, batch = whole[0], kind.sizes[0]
-    if whole[1].numel() != batch or whole[2].numel() != batch:
+    (batch, _, classes), labels = kernel.shape, integers[0]
+    if not 0 <= blank < classes or integers[1].numel() != batch or integers[2].numel() != batch:
         return None
-    if labels.ndim == 2:
-        if labels.shape[0] != batch:
-            return None
+    if labels.ndim == 2 and labels.shape[0] == batch:
         columns = labels.shape[1]
     elif labels.ndim == 1:
         columns = labels.shape[0] if log_probs.ndim == 2 else -1
     else:
         return None
-    return small.taken(_Call(kind, columns, blank, how, zero_infinity), log_probs, *whole)
+    return fast.answer(_CtcCall(kernel, columns, blank, reduction, zero_infinity), log_probs, *integers)
 
 
-class _Call(small.SmallCall):
+class _CtcCall(fast.HandWrittenCall):
     """A small call: all of it but its tensors."""
 
-    def __init__(self, kind: _Kind, columns: int, blank: int, how: str, zero_infinity: bool) -> None:
-        self.kind, self.columns, self.blank, self.how, self.zero_infinity = kind, columns, blank, how, zero_infinity
+    def __init__(self, kernel: BoundCtc, columns: int, blank: int, reduction: str, zero_infinity: bool) -> None:
+        self.kernel, self.columns, self.blank = kernel, columns, blank
+        self.reduction, self.zero_infinity = reduction, zero_infinity
 
     def evaluate(
         self, tensors: Sequence[Tensor], gradient: bool, factors: Tensor | None = None
     ) -> tuple[Tensor, Sequence[Tensor]]:
         """Return the reduced value and the gradient; a length or a label that is out of range raises `DomainError`."""
-        from lossary.kernels.cpu.sequence import ctc
-
-        kind, (log_probs, targets, counted, spoken) = self.kind, tensors
-        batch, frames, classes = kind.sizes
+        log_probs, targets, input_lengths, target_lengths = tensors
         factors = None if factors is None else factors.double()
-        total, mean = targets.numel(), self.how == "mean"
-        # Both lengths of every sequence, its place in the order, its share in the value, and labels: 8 bytes each.
-        numbers: Any = {"dtype": torch.float64, "device": "cpu"}
-        told = torch.empty(4 * batch + max(batch * total if self.columns < 0 else total, 1), **numbers)
-        lengths = told.data_ptr()
-        order, shares, labels = (lengths + 8 * k * batch for k in (2, 3, 4))
-        given = targets.data_ptr(), counted.data_ptr(), spoken.data_ptr()
-        written = lengths, order, shares, labels
-        longest = kind.survey(batch, frames, classes, self.columns, total, mean, *given, *written)
-        if longest < 0:
-            raise DomainError
-        room, places = ctc.scratch(frames, classes, longest, gradient)
-        values, own = torch.empty(batch, **numbers), torch.empty(room + places, **numbers)
-        slopes = [torch.empty_like(log_probs)] if gradient else []
-        sizes = ctc.measured(kind.sizes, longest, kind.steps, self.blank, gradient)
-        wide = own.data_ptr()
-        counts = (ctypes.c_int64 * len(sizes))(*sizes)
-        kind.kernel(
+        grads = [torch.empty_like(log_probs)] if gradient else []
+        values, shares = self.kernel.compute(
             log_probs.data_ptr(),
-            labels,
-            lengths,
-            shares if factors is None else factors.data_ptr(),
-            order,
-            values.data_ptr(),
-            slopes[0].data_ptr() if gradient else 0,
-            wide,
-            wide + 8 * room,
-            ctypes.addressof(counts),
-            0,
-            batch,
+            (targets.data_ptr(), input_lengths.data_ptr(), target_lengths.data_ptr()),
+            (self.columns, targets.numel()),
+            self.blank,
+            self.reduction == "mean",
+            0 if factors is None else factors.data_ptr(),
+            grads[0].data_ptr() if gradient else 0,
         )
         slack = _slack(log_probs)
-        if self.how == "none":
-            values = _not_below_zero(values, slack)
+        if self.reduction == "none":
+            costs = _not_below_zero(torch.from_numpy(values), slack)
             if self.zero_infinity:
-                values.masked_fill_(values == torch.inf, 0)
-            return values.to(log_probs.dtype).reshape(log_probs.shape[1:-1]), slopes
-        costs: Iterable[float] = [0.0 if -slack <= cost <= 0 else cost for cost in values.tolist()]
+                costs.masked_fill_(costs == torch.inf, 0)
+            return costs.to(log_probs.dtype).reshape(log_probs.shape[1:-1]), grads
+        numbers: Iterable[float] = [0.0 if -slack <= cost <= 0 else cost for cost in values.tolist()]
         if self.zero_infinity:
-            costs = [0.0 if cost == torch.inf else cost for cost in costs]
-        if mean:
-            costs = map(operator.mul, costs, told[3 * batch : 4 * batch].tolist())
-        return log_probs.new_full((), sum(costs)), slopes
+            numbers = [0.0 if cost == torch.inf else cost for cost in numbers]
+        if self.reduction == "mean":
+            numbers = map(operator.mul, numbers, shares.tolist())
+        return log_probs.new_full((), sum(numbers)), grads
 
     def general(self, *tensors: Tensor) -> Tensor:
         """Return the same by way of the catalogue."""
-        log_probs, targets, counted, spoken = tensors
-        checked = _checked(log_probs, targets, counted, spoken, self.blank)
-        return _at_length(*checked, self.blank, self.how, self.zero_infinity)
+        log_probs, targets, input_lengths, target_lengths = tensors
+        checked = _checked(log_probs, targets, input_lengths, target_lengths, self.blank)
+        return _general(*checked, self.blank, self.reduction, self.zero_infinity)

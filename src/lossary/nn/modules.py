@@ -17,7 +17,7 @@ from typing_extensions import deprecated
 
 from lossary.catalogue import get
 from lossary.evaluate.transforms import values
-from lossary.nn import _clusters as clusters
+from lossary.nn import adaptive
 from lossary.nn import functional as F  # noqa: N812  (the name everybody gives it)
 from lossary.nn.ctc import CTCLoss
 from lossary.nn.functional.conventions import refuse, shape
@@ -384,20 +384,20 @@ class AdaptiveLogSoftmaxWithLoss(theirs.AdaptiveLogSoftmaxWithLoss):
                 f"shapes {shape(input_)} and {shape(target_)}"
             )
         features, labels = (input_, target_) if target_.ndim else (input_[None], target_[None])
-        known = clusters.sort(labels, self.cutoffs) or self._sorted(labels)
+        known = adaptive.sort(labels, self.cutoffs) or self._sorted(labels)
         scores, start = [self.head(features)], 0
         for project, count in zip(self.tail, known.counts, strict=True):
             if count:
                 scores.append(project(features.index_select(0, known.order[start : start + count])))
             start += count
-        cost = clusters.costs(scores, known, _cost_of_clusters)
+        cost = adaptive.costs(scores, known, _cost_of_clusters)
         if cost is None:
             cost = _cost_of_clusters(scores, known)
         cost = cost.to(features.dtype)
         output = -cost
         return _ASMoutput(output if target_.ndim else output[0], cost.mean())
 
-    def _sorted(self, labels: Tensor) -> clusters.Sorted:
+    def _sorted(self, labels: Tensor) -> adaptive.SortedLabels:
         """Return the labels sorted by cluster; refuse those out of range."""
         if ((labels < 0) | (labels >= self.n_classes)).any():
             refuse(
@@ -411,10 +411,10 @@ class AdaptiveLogSoftmaxWithLoss(theirs.AdaptiveLogSoftmaxWithLoss):
         numbers = [(cluster == number).nonzero()[:, 0] for number in range(1, len(self.cutoffs))]
         order = torch.cat(numbers)
         inside = labels[order] - cutoffs[cluster[order] - 1]
-        return clusters.Sorted(in_head, order, inside, [len(rows) for rows in numbers])
+        return adaptive.SortedLabels(in_head, order, inside, [len(rows) for rows in numbers])
 
 
-def _cost_of_clusters(scores: Sequence[Tensor], known: clusters.Sorted) -> Tensor:
+def _cost_of_clusters(scores: Sequence[Tensor], known: adaptive.SortedLabels) -> Tensor:
     """Return the cross-entropy of each label in the head, plus that in its cluster if it is in one."""
     head, *tail = scores
     cost: Tensor = values(_SOFTMAX, (head, known.in_head), {}, check=False)

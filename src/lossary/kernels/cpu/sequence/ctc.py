@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from lossary.errors import DomainError
 from lossary.kernels.cpu.runtime import memory, threads
 from lossary.kernels.cpu.runtime.cache import written_by_hand
 from lossary.kernels.cpu.runtime.layouts import dense, in_numbers
@@ -54,6 +55,48 @@ def scratch(frames: int, classes: int, symbols: int, gradient: bool) -> tuple[in
     width = symbols + _DOORS
     lattices = LATTICES * width * (2 + (frames + 1 if gradient else 2))
     return 3 * frames + 2 * frames * width + 4 * width + lattices, 2 * width + classes
+
+
+class BoundCtc:
+    """The kernel bound to log-probabilities of one shape, layout and dtype: a call gives addresses and targets."""
+
+    def __init__(self, dtype: str, shape: tuple[int, int, int], steps: tuple[int, int]) -> None:
+        self.kernel, self.checked = compiled(CtcVariant(dtype, dtype, False)), checked_targets()
+        self.shape, self.steps = shape, steps * 2  # (sequences, frames, classes); of log-probabilities and gradient
+
+    def compute(
+        self,
+        log_probs: int,
+        targets: tuple[int, int, int],
+        labels: tuple[int, int],
+        blank: int,
+        mean: bool,
+        factors: int,
+        grad: int,
+    ) -> tuple[Any, Any]:
+        """Fill the gradient, if it has an address, and return the cost and the share in a mean of every sequence.
+
+        `targets` are the addresses of labels, input lengths and target lengths, `labels` how many there are in a row
+        (-1: all targets in one row) and in all. The gradient is multiplied by factors at an address, or by the shares.
+        Raises `DomainError` if a length or a label is out of range.
+        """
+        batch, frames, classes = self.shape
+        columns, total = labels
+        # Both lengths of every sequence, its place in the order, its share in the value, and labels: 8 bytes each.
+        checked = np.empty(4 * batch + max(batch * total if columns < 0 else total, 1))
+        lengths = checked.ctypes.data
+        order, shares, padded = (lengths + 8 * k * batch for k in (2, 3, 4))
+        longest = self.checked(batch, frames, classes, columns, total, mean, *targets, lengths, order, shares, padded)
+        if longest < 0:
+            raise DomainError
+        doubles, places = scratch(frames, classes, longest, grad != 0)
+        values, own = np.empty(batch), np.empty(doubles + places)
+        sizes = measured(self.shape, longest, self.steps, blank, grad != 0)
+        counts = (ctypes.c_int64 * len(sizes))(*sizes)
+        wide = own.ctypes.data
+        written = values.ctypes.data, grad, wide, wide + 8 * doubles, ctypes.addressof(counts)
+        self.kernel(log_probs, padded, lengths, factors or shares, order, *written, 0, batch)
+        return values, checked[3 * batch : 4 * batch]
 
 
 def sequences(

@@ -1,20 +1,19 @@
-"""The clusters of an adaptive softmax: labels sorted in one pass, and the costs of all clusters taken at once."""
+"""Small calls of an adaptive softmax: labels sorted by cluster in one pass, the costs of all clusters at once."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from lossary.backends.torch import fast as lean
-from lossary.nn import _small as small
+from lossary.backends import cache
+from lossary.backends.torch import fast
 
 
-class Sorted(NamedTuple):
+class SortedLabels(NamedTuple):
     """Labels of an adaptive softmax: the head's entry for each; those in clusters, one cluster after the other."""
 
     in_head: Tensor
@@ -23,9 +22,17 @@ class Sorted(NamedTuple):
     counts: Sequence[int]  # how many there are in each cluster
 
 
-def sort(labels: Tensor, ends: Sequence[int]) -> Sorted | None:
-    """Return the labels by clusters, which end at given classes; None if they are not plain, or one names no class."""
-    if not small.possible() or not small.plain(labels) or labels.dtype is not torch.int64 or not labels.is_contiguous():
+def sort(labels: Tensor, ends: Sequence[int]) -> SortedLabels | None:
+    """Return the labels sorted by clusters, which end at given classes; None to take the general path.
+
+    That is for tensors which are not contiguous memory of the CPU, and for labels that are out of range.
+    """
+    if (
+        not fast.possible()
+        or not fast.ordinary(labels)
+        or labels.dtype is not torch.int64
+        or not labels.is_contiguous()
+    ):
         return None
     from lossary.kernels.cpu.labels import cluster_labels
 
@@ -38,41 +45,47 @@ def sort(labels: Tensor, ends: Sequence[int]) -> Sorted | None:
         return None
     _, *outside = counts
     many = sum(outside)
-    return Sorted(in_head, order[:many], inside[:many], outside)
+    return SortedLabels(in_head, order[:many], inside[:many], outside)
 
 
 def costs(
-    scores: Sequence[Tensor], known: Sorted, at_length: Callable[[Sequence[Tensor], Sorted], Tensor]
+    scores: Sequence[Tensor], labels: SortedLabels, general: Callable[[Sequence[Tensor], SortedLabels], Tensor]
 ) -> Tensor | None:
-    """Return what each label costs in the head, and in its cluster if it is in one; None if the call is not plain.
+    """Return what each label costs in the head, plus in its cluster if it is in one; None to take the general path.
 
-    `scores` are those of the head, then those of each cluster that has labels. `at_length` is the long way.
+    `scores` are those of the head, then those of each cluster that has labels. `general` is the general path.
     """
     head = scores[0]
-    if not small.possible() or not small.plain(*scores) or not small.few(head):
+    if not fast.possible() or not fast.ordinary(*scores) or not fast.few(head):
         return None
-    if not all(x.dtype is head.dtype and x.is_contiguous() and x.numel() <= lean.MOST for x in scores):
+    if not all(x.dtype is head.dtype and x.is_contiguous() and x.numel() <= fast.MOST for x in scores):
         return None
-    return small.taken(_Clusters(len(scores), known.counts, at_length), *scores, *known[:3])
+    return fast.answer(_ClustersCall(len(scores), labels.counts, general), *scores, *labels[:3])
 
 
-@lru_cache(4096)
-def _compiled(shape: torch.Size, dtype: torch.dtype, gradient: bool) -> Callable[..., float]:
-    from lossary.kernels.cpu.softmax.host import DenseCrossEntropy
+def _bound(shape: torch.Size, dtype: torch.dtype, gradient: bool) -> Callable[..., float]:
+    """Return cross-entropy bound to rows of one shape."""
+    key = ("adaptive softmax", shape, dtype, gradient)
+    try:
+        found: Callable[..., float] = cache.entry(key)
+    except KeyError:
+        from lossary.kernels.cpu.softmax.host import DenseCrossEntropy
 
-    count, classes = shape
-    return DenseCrossEntropy(count, classes, lean.FLOATS[dtype], 0.0, False, gradient)
+        rows, classes = shape
+        found = DenseCrossEntropy(rows, classes, fast.FLOATS[dtype], 0.0, False, gradient)
+        cache.keep(key, found)
+    return found
 
 
-class _Clusters(small.SmallCall):
+class _ClustersCall(fast.HandWrittenCall):
     """A small call on clusters: all of it but its tensors."""
 
-    how = "none"
+    reduction = "none"
 
     def __init__(
-        self, leaves: int, counts: Sequence[int], long_way: Callable[[Sequence[Tensor], Sorted], Tensor]
+        self, leaves: int, counts: Sequence[int], general_path: Callable[[Sequence[Tensor], SortedLabels], Tensor]
     ) -> None:
-        self.leaves, self.counts, self.long_way = leaves, counts, long_way
+        self.leaves, self.counts, self.general_path = leaves, counts, general_path
 
     def evaluate(
         self, tensors: Sequence[Tensor], gradient: bool, factors: Tensor | None = None
@@ -88,12 +101,12 @@ class _Clusters(small.SmallCall):
             parts.append((x, inside.data_ptr() + 8 * at, further.data_ptr() + size * at, of_clusters, size * at))
             at += len(x)
         for number, (x, labels, values, factor, step) in enumerate(parts):
-            kernel = _compiled(x.shape, x.dtype, gradient)
+            kernel = _bound(x.shape, x.dtype, gradient)
             weights = 0 if factor is None else factor.data_ptr() + step
             kernel(x.data_ptr(), labels, 0, weights, 1.0, values, grads[number].data_ptr() if gradient else 0)
         return costs.index_add_(0, order, further) if tail else costs, grads
 
     def general(self, *tensors: Tensor) -> Tensor:
-        """Return the same the way of all rows."""
+        """Return the same by the general path."""
         in_head, order, inside = tensors[self.leaves :]
-        return self.long_way(tensors[: self.leaves], Sorted(in_head, order, inside, self.counts))
+        return self.general_path(tensors[: self.leaves], SortedLabels(in_head, order, inside, self.counts))
