@@ -542,6 +542,8 @@ def test_a_backend_computes_a_call(backend: Any) -> None:
     assert done is None or np.allclose(xp.to_numpy(done), expected, 1e-15)
     both = backend.fast_value_and_grad(loss, arrays, dict(loss.defaults), "none", True)
     assert both is None or np.allclose(xp.to_numpy(both[1][0]), gradient, 1e-15)
+    kernel = backend.by_kernel(call, "each", (1,), 1.0, lambda summed: summed)
+    assert kernel is None or np.allclose(xp.to_numpy(kernel.value), expected, 1e-15)
     assert set(backend.stored_narrow(loss, loss.signatures[0], arrays)) <= set(loss.arguments)
     seen = []
     backend.observe_outside_graph(lambda *call: seen.append(call), loss, arrays)

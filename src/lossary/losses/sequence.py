@@ -26,7 +26,7 @@ def no_blank(xp: Namespace, logits: Any, labels: Any, *_lengths: Any, blank: int
     return ~xp.any(wrong)[..., None], {"blank": blank + 0 * place, "at position": place}
 
 
-def _room(
+def _enough_frames(
     xp: Namespace, logits: Any, labels: Any, input_lengths: Any, target_lengths: Any, **_options: Any
 ) -> tuple[Any, Mapping[str, Any]]:
     """Return whether there is a frame for every label, and one for the blank that parts two equal neighbours."""
@@ -50,7 +50,7 @@ def _room(
     derivatives=1,
     conditions={
         "no blank inside a target": no_blank,
-        "a frame for each label and one between two equal neighbours": _room,
+        "a frame for each label and one between two equal neighbours": _enough_frames,
     },
 )
 def ctc(
@@ -109,12 +109,12 @@ def ctc(
     begun = xp.where(state == 0, xp.zeros_like(nothing), nothing)
 
     def arrive(carry: Arrays, frame: Arrays) -> tuple[Arrays, Arrays]:
-        (begun,), (counts, emission) = carry, frame
+        (begun,), (here, emission) = carry, frame
         stepped = numerics.log_add(xp, begun, numerics.shifted(xp, begun, 1, nothing))
         skipped = numerics.masked(xp, may_skip, numerics.shifted(xp, begun, 2, nothing))
         arrived = numerics.log_add(xp, stepped, skipped) + emission
-        unit = numerics.likeliest(xp, arrived, counts)
-        begun = xp.where(counts, arrived - unit, begun)
+        unit = numerics.likeliest(xp, arrived, here)
+        begun = xp.where(here, arrived - unit, begun)
         return (begun,), (begun, unit)
 
     (begun,), (beginnings, units) = xp.scan(arrive, (begun,), (in_time, emissions))
@@ -123,12 +123,12 @@ def ctc(
 
     # Backwards: every ending, by the state it starts from.
     def leave(carry: Arrays, frame: Arrays) -> tuple[Arrays, Arrays]:
-        (ending,), (counts, emission) = carry, frame
+        (ending,), (here, emission) = carry, frame
         ahead = ending + emission
         stepped = numerics.log_add(xp, ahead, numerics.shifted(xp, ahead, -1, nothing))
         skipped = numerics.shifted(xp, numerics.masked(xp, may_skip, ahead), -2, nothing)
         leaving = numerics.log_add(xp, stepped, skipped)
-        left = xp.where(counts, leaving - numerics.likeliest(xp, leaving, counts), ending)
+        left = xp.where(here, leaving - numerics.likeliest(xp, leaving, here), ending)
         return (left,), (ending,)
 
     ending = numerics.masked(xp, is_last, xp.zeros_like(nothing))
@@ -137,8 +137,8 @@ def ctc(
     _, shares, _ = numerics.log_softmax(xp, through)
     occupancy = xp.matmul(shares, xp.one_hot(xp.transpose(spelled), scores))
     if from_logits:
-        slope = numerics.residual_probabilities(xp, log_probabilities, probabilities, occupancy)
+        gradient = numerics.residual_probabilities(xp, log_probabilities, probabilities, occupancy)
     else:
-        slope = -occupancy
-    live = in_time & (log_likelihood != -xp.inf)  # what is impossible stays so: no slope
-    yield xp.where(live, slope, xp.zeros_like(slope))
+        gradient = -occupancy
+    live = in_time & (log_likelihood != -xp.inf)  # what is impossible stays so: no gradient
+    yield xp.where(live, gradient, xp.zeros_like(gradient))

@@ -69,7 +69,7 @@ def linear_chain_crf(
     >>> float(lossary.linear_chain_crf(emissions, forbidden, [0, 0]).round(4))       # one of the three that are left
     1.0986
     """
-    scores, counts = chain_scores(xp, emissions, lengths, start, end)
+    scores, within = chain_scores(xp, emissions, lengths, start, end)
     steps = scores.shape[-2]
 
     # From the end to the beginning: the log-weight of everything that may follow a tag, in units of the likeliest.
@@ -81,7 +81,7 @@ def linear_chain_crf(
         return (left,), (ending,)
 
     ending = xp.sum(scores[..., :0, :], axis=-2)  # nothing follows the last
-    _, (following,) = xp.scan(leave, (ending,), (scores, counts), reverse=True)
+    _, (following,) = xp.scan(leave, (ending,), (scores, within), reverse=True)
 
     # Given all that may follow, the tags are a chain: each has a distribution that depends on the one before it.
     known = xp.where(tags >= 0, tags, xp.zeros_like(tags))
@@ -96,40 +96,40 @@ def linear_chain_crf(
 
     # From the beginning to the end: the probability of each tag, and of each pair of neighbours, whatever was observed.
     def arrive(carry: Arrays, at: Arrays) -> tuple[Arrays, Arrays]:
-        (marginal, transition_slope), (score, here, wanted_before, wanted_here) = carry, at
+        (marginal, transition_gradient), (score, here, wanted_before, wanted_here) = carry, at
         onward = transitions + score
         _, moves, _ = numerics.log_softmax(xp, onward)
         pairs = xp.transpose(marginal) * moves
         pairs = xp.where(here, pairs, xp.zeros_like(pairs))
         taken = xp.transpose(wanted_before) * wanted_here
         elsewhere = xp.where(taken > 0, xp.zeros_like(pairs), pairs)
-        slope = xp.where(taken > 0, -xp.sum(xp.sum(elsewhere), axis=-2), pairs)
+        gradient = xp.where(taken > 0, -xp.sum(xp.sum(elsewhere), axis=-2), pairs)
         marginal = xp.sum(pairs, axis=-2)
-        return (marginal, transition_slope + slope), (marginal,)
+        return (marginal, transition_gradient + gradient), (marginal,)
 
-    first = xp.where(counts, probabilities, xp.zeros_like(probabilities))[..., :1, :]
+    first = xp.where(within, probabilities, xp.zeros_like(probabilities))[..., :1, :]
     marginal = xp.sum(first, axis=-2)  # one row, also of a chain without steps
-    (_, transition_slope), (marginals,) = xp.scan(
+    (_, transition_gradient), (marginals,) = xp.scan(
         arrive,
         (marginal, xp.zeros_like(transitions)),
-        ((scores + following)[..., 1:, :], counts[..., 1:, :], wanted[..., :-1, :], wanted[..., 1:, :]),
+        ((scores + following)[..., 1:, :], within[..., 1:, :], wanted[..., :-1, :], wanted[..., 1:, :]),
     )
     tag_probabilities = xp.concat([first, marginals], axis=-2)
     # At the tag that was there: minus the probability of all others, which is its own minus 1 with all its digits.
     others = xp.where(wanted > 0, xp.zeros_like(tag_probabilities), tag_probabilities)
-    yield xp.where(wanted > 0, -xp.sum(others), tag_probabilities), transition_slope
+    yield xp.where(wanted > 0, -xp.sum(others), tag_probabilities), transition_gradient
 
 
 def chain_scores(xp: Namespace, emissions: Any, lengths: Any, start: Any, end: Any) -> tuple[Any, Any]:
     """Return the score of each tag at each step, those of the ends included, and which steps count."""
     step = xp.arange(emissions.shape[-2], emissions)[:, None]
-    counts = step < lengths
-    scores = xp.where(counts, emissions, xp.zeros_like(emissions))
+    within = step < lengths
+    scores = xp.where(within, emissions, xp.zeros_like(emissions))
     if start is not None:
-        scores = scores + numerics.times(xp, xp.astype(counts & (step == 0), scores), start)
+        scores = scores + numerics.times(xp, xp.astype(within & (step == 0), scores), start)
     if end is not None:
         scores = scores + numerics.times(xp, xp.astype(step == lengths - 1, scores), end)
-    return scores, counts
+    return scores, within
 
 
 # --- the transducer -------------------------------------------------------------------------------------------------
@@ -252,7 +252,7 @@ def rnnt(
     next_share = xp.where(is_blank, blank_share, xp.where(is_label, label_share, xp.zeros_like(scores)))
     complement = xp.where(is_blank, label_share, xp.where(is_label, blank_share, xp.ones_like(scores)))
     surplus = next_share * xp.expm1(log_probabilities) + complement * probabilities
-    live = inside & (log_likelihood[..., None] != -xp.inf)  # what is impossible stays so: no slope
+    live = inside & (log_likelihood[..., None] != -xp.inf)  # what is impossible stays so: no gradient
     yield xp.where(live, occupancy * surplus, xp.zeros_like(scores))
 
 

@@ -36,7 +36,7 @@ class Coupling:
 
     A loss of the catalogue is separable: its definition sees one row and never the batch. Where the value of one
     example depends on the others, a coupling stands between the caller and the definition and makes the rows. It is a
-    coroutine of two steps, so that what the way back needs is at hand in its locals:
+    coroutine of two steps, so that what the backward pass needs is in its locals:
 
     1. ``rows(xp, *arrays, keep, anchors, **params)`` yields a tuple, the arrays that the definition takes: one row per
        example (per *anchor*), with the anchor's comparisons along the last axis.
@@ -47,7 +47,7 @@ class Coupling:
     `anchors` is a slice of the batch, all of it if not given. The parts of all slices add up to the gradient, so a
     large batch is taken a few anchors at a time, and the table of all pairs never exists.
 
-    `keep` is None, or false for examples that are left out. They are compared with nobody, and whatever they hold, NaN
+    `keep` is None, or false for examples that are masked. They are compared with nobody, and whatever they hold, NaN
     included, reaches neither the rows of the others nor the gradient.
 
     ``signature`` is that of the caller's arrays, with the batch as one of its dimensions, and ``domains`` names them in
@@ -89,7 +89,7 @@ ALL = slice(None)  # every example of a batch is an anchor
 
 
 def kept(xp: Namespace, embeddings: Any, keep: Any) -> Any:
-    """Return the embeddings with zeros in place of examples that are left out: those still meet the others in sums."""
+    """Return the embeddings with zeros in place of masked examples: those still meet the others in sums."""
     return embeddings if keep is None else xp.where(keep[:, None], embeddings, xp.zeros_like(embeddings))
 
 

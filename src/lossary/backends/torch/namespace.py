@@ -303,8 +303,8 @@ def readable(x: Tensor) -> Any:
         x = x.resolve_neg()
     if not ordinary(x):
         return None  # fake tensors and other subclasses hold no values
-    plain = x.detach().resolve_neg()
-    return (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
+    dense = x.detach().resolve_neg()
+    return (dense.float() if dense.dtype == torch.bfloat16 else dense).numpy()
 
 
 def to_numpy(x: Any) -> Any:
@@ -315,19 +315,19 @@ def to_numpy(x: Any) -> Any:
     if not isinstance(x, Tensor):
         return numpy.to_numpy(x)
     try:
-        plain = x.detach()
-        plain = plain.dequantize() if plain.is_quantized else plain
-        plain = plain if plain.layout == torch.strided else plain.to_dense()
-        plain = plain.resolve_conj().resolve_neg().cpu()
-        if plain.dtype == torch.complex32:
-            plain = plain.to(torch.complex64)
-        elif plain.is_floating_point() and plain.dtype not in (torch.float16, torch.float32, torch.float64):
-            plain = plain.float()
-        return plain.clone().numpy() if plain._is_zerotensor() else plain.numpy()
+        dense = x.detach()
+        dense = dense.dequantize() if dense.is_quantized else dense
+        dense = dense if dense.layout == torch.strided else dense.to_dense()
+        dense = dense.resolve_conj().resolve_neg().cpu()
+        if dense.dtype == torch.complex32:
+            dense = dense.to(torch.complex64)
+        elif dense.is_floating_point() and dense.dtype not in (torch.float16, torch.float32, torch.float64):
+            dense = dense.float()
+        return dense.clone().numpy() if dense._is_zerotensor() else dense.numpy()
     except (RuntimeError, TypeError, NotImplementedError) as failure:
-        told = str(failure).split(". ", 1)[0].split("\n", 1)[0]
+        why = str(failure).split(". ", 1)[0].split("\n", 1)[0]
         raise ArgumentError(
-            f"got a {type(x).__name__} whose numbers cannot be read ({told}); pass an ordinary tensor or a NumPy array"
+            f"got a {type(x).__name__} whose numbers cannot be read ({why}); pass an ordinary tensor or a NumPy array"
         ) from None
 
 
@@ -335,10 +335,10 @@ def sample(x: Tensor, index: Any, everywhere: bool) -> Any:
     """Some entries of a tensor as NumPy reads them; None on a device, unless `everywhere`, and where it has none."""
     if x.device.type != "cpu" and not everywhere:
         return None
-    plain = x.detach()
-    if plain.element_size() < 4 and plain.is_floating_point():  # which NumPy may not have: a copy, of little
-        return readable(plain[index].cpu())
-    found = readable(plain.cpu())
+    dense = x.detach()
+    if dense.element_size() < 4 and dense.is_floating_point():  # which NumPy may not have: a copy, of little
+        return readable(dense[index].cpu())
+    found = readable(dense.cpu())
     return None if found is None else found[index]
 
 
