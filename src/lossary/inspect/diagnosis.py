@@ -19,7 +19,7 @@ import numpy as np
 from lossary import tolerances
 from lossary._files import save_text
 from lossary.backends.registry import to_numpy
-from lossary.baselines import Baselines
+from lossary.inspect.reference_predictors import Baselines
 from lossary.catalogue import Loss, get
 from lossary.catalogue.domains import Domain
 from lossary.errors import MissingExtraError, ParameterError, suggest

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from lossary.catalogue import Loss, get
-from lossary.compare import VALIDATION, Comparison, Row
-from lossary.data import counted
+from lossary.compare.run import VALIDATION, Comparison, Row
+from lossary.compare.tables import counted
 from lossary.errors import require
 from lossary.plots import curve, targets
 from lossary.report import plots

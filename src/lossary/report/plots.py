@@ -14,7 +14,7 @@ from html import escape
 
 import numpy as np
 
-from lossary.data import counted
+from lossary.compare.tables import counted
 
 Point = tuple[float, float]
 

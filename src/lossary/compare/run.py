@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lossary import scoring
+from lossary.compare import metrics as scoring
 from lossary._files import check_writable, save_text
 from lossary._version import __version__
 from lossary.catalogue import Loss, get, names, several
-from lossary.data import BUNDLED, CLASS_TASKS, Dataset, Scaling, Split, Stress, hold_out, load, sample, splits
+from lossary.compare.tables import BUNDLED, CLASS_TASKS, Dataset, Scaling, Split, Stress, hold_out, load, sample, splits
 from lossary.errors import ArgumentError, DataError, LossaryError, NonFiniteError, ParameterError, require, suggest
-from lossary.scoring import Metric, metric, metrics_for
+from lossary.compare.metrics import Metric, metric, metrics_for
 from lossary.text.layout import aligned
 from lossary.training.loop import BACKENDS
 
