@@ -122,7 +122,7 @@ def test_held_out_predictions_add_up() -> None:
 
 
 def test_stress_reaches_training_rows_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    import lossary.compare as module
+    import lossary.compare.run as module
 
     seen = []
     whole = module._fold
@@ -319,7 +319,7 @@ def test_json_holds_everything(tmp_path: Path) -> None:
 
 
 def test_an_unwritable_path_is_refused_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import lossary.compare as module
+    import lossary.compare.run as module
 
     monkeypatch.setattr(module, "_train", lambda *_: pytest.fail("something was trained"))
     with pytest.raises(ParameterError, match="there is no folder"):
@@ -403,7 +403,7 @@ def test_the_examples_of_the_help_run(run: Any, tmp_path: Path, monkeypatch: pyt
 
 
 def test_ctrl_c_leaves_one_line_and_no_file(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import lossary.compare as module
+    import lossary.compare.run as module
 
     honest, calls = module._train, []
 

@@ -1,4 +1,4 @@
-"""Tables to learn from: scikit-learn's bundled sets, CSV and Parquet files; what each column becomes; stress.
+"""Data sets for supervised learning: bundled sets, CSV and Parquet files, and how columns become numbers.
 
 Nothing is done silently. Every column that is encoded, filled or dropped leaves a sentence in `Dataset.notes`, the
 task that was read off the target says why in `Dataset.decision`, and a table that cannot be learned from is a
@@ -7,17 +7,16 @@ task that was read off the target says why in `Dataset.decision`, and a table th
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lossary.errors import DataError, ParameterError, require, suggest
+from lossary.errors import DataError, require, suggest
 
 Array = NDArray[Any]
 
@@ -208,7 +207,7 @@ def _tidy(name: str, frame: Any, separator: str, target: str | None, notes: list
             commas += [series.name] if numbers.null_count() == text.null_count() else []
         frame = frame.with_columns(numbers if numbers.null_count() == text.null_count() else text)
     if commas:
-        notes.append(f"{_listed(commas)}: decimal commas read as points")
+        notes.append(f"{listed(commas)}: decimal commas read as points")
     return frame
 
 
@@ -254,7 +253,7 @@ def _prepare(name: str, frame: Any, target: str | None, task: str, told: Sequenc
     dropped: dict[str, list[str]] = {}
     for series in frame.drop(column):
         features.extend(_feature(series, notes, dropped))
-    lost = [f"{_listed(columns)} dropped: {why}" for why, columns in dropped.items()]
+    lost = [f"{listed(columns)} dropped: {why}" for why, columns in dropped.items()]
     notes += lost
     if not features:
         why = "; ".join(lost) or f"{column} is the only one"
@@ -265,7 +264,7 @@ def _prepare(name: str, frame: Any, target: str | None, task: str, told: Sequenc
     if gaps:
         notes.append(
             "missing values filled with the median of the training fold, and marked by a further 0/1 column: "
-            + _listed(gaps)
+            + listed(gaps)
         )
     return Dataset(
         name=name,
@@ -285,10 +284,10 @@ def _target_column(name: str, columns: Sequence[str], target: str | None) -> str
     if target is None:
         usual = [c for c in columns if c.lower() in _TARGET_NAMES]
         if len(usual) != 1:
-            raise DataError(f"{name}: say which column to predict with --target; it has {_listed(columns)}")
+            raise DataError(f"{name}: say which column to predict with --target; it has {listed(columns)}")
         target = usual[0]
     if target not in columns:
-        hint = suggest(target, columns) or f"; it has {_listed(columns)}"
+        hint = suggest(target, columns) or f"; it has {listed(columns)}"
         raise DataError(f'{name} has no column "{target}"{hint}')
     if len(columns) == 1:
         raise DataError(f"{name} has only the column {target}; nothing is left to predict it from")
@@ -451,196 +450,19 @@ def counted(count: float, noun: str) -> str:
     return f"{written} {noun}{plural * (written != '1')}"
 
 
-def _listed(words: Sequence[str], limit: int = 12) -> str:
+def listed(words: Sequence[str], limit: int = 12) -> str:
+    """Join words by commas; those beyond the limit are counted."""
     more = len(words) - limit
     return ", ".join(words[:limit]) + (f" and {more} more" if more > 0 else "")
 
 
-# --- folds ----------------------------------------------------------------------------------------------------------
+def series(words: Sequence[str], limit: int = 6) -> str:
+    """Join words as in a sentence: a, b and c.
 
-
-@dataclass(frozen=True)
-class Split:
-    """Row numbers of one run: what is trained on, what early stopping watches, what is held out."""
-
-    seed: int
-    fold: int
-    train: Array
-    test: Array
-
-
-def splits(data: Dataset, folds: int, seeds: int) -> list[Split]:
-    """Return ``folds * seeds`` splits, stratified for classes; each seed shuffles the rows anew.
-
-    Raises `DataError` if there are too few rows, or too few members of a class, for that many folds.
+    >>> series(["huber", "mape", "log_cosh"]), series("abc", 2)
+    ('huber, mape and log_cosh', 'a, b and 1 more')
     """
-    select = require("sklearn.model_selection")
-    n = len(data.y)
-    if folds < 2:
-        raise ParameterError(f"folds: got {folds}, expected 2 or more: something has to be held out")
-    if seeds < 1:
-        raise ParameterError(f"seeds: got {seeds}, expected 1 or more")
-    if n < 2 * folds:
-        raise DataError(
-            f"{data.name} has {n} rows, too few for {folds} folds; use "
-            + (f"--folds {n // 2}, or more rows" if n >= 4 else "more rows")
-        )
-    if data.categorical:
-        members = np.bincount(data.y, minlength=len(data.classes))
-        rarest = int(members.argmin())
-        if members[rarest] < folds:
-            raise DataError(
-                f"{data.target}: class {data.classes[rarest]} has {counted(int(members[rarest]), 'member')}, fewer "
-                f"than the {folds} folds; "
-                + (f"use --folds {members[rarest]}, or " if members[rarest] > 1 else "")
-                + "merge or remove the class"
-            )
-    found = []
-    for seed in range(seeds):
-        kind = select.StratifiedKFold if data.categorical else select.KFold
-        parts = kind(folds, shuffle=True, random_state=seed).split(data.X, data.y)
-        found += [Split(seed, fold, train, test) for fold, (train, test) in enumerate(parts)]
-    return found
-
-
-def hold_out(y: Array, categorical: bool, share: float, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Split positions into a part to fit on and a part to validate on; no class leaves the part to fit on.
-
-    >>> fit, valid = hold_out(np.array([0, 0, 0, 0, 1]), True, 0.25, np.random.default_rng(0))
-    >>> len(fit), len(valid), 4 in fit
-    (4, 1, True)
-    """
-    groups = [np.flatnonzero(y == c) for c in np.unique(y)] if categorical else [np.arange(len(y))]
-    taken = []
-    for group in groups:
-        mixed = rng.permutation(group)
-        taken.append(mixed[: min(round(share * len(group)), len(group) - 1)])
-    valid = np.sort(np.concatenate(taken))
-    if not valid.size:
-        valid = rng.permutation(len(y))[:1]
-    return np.setdiff1d(np.arange(len(y)), valid), valid
-
-
-def sample(data: Dataset, rows: int) -> Dataset:
-    """Return about that many rows drawn at random, the same ones every time; all if there are no more or `rows` is 0.
-
-    Classes keep their shares, and the notes say what was done.
-    """
-    n = len(data.y)
-    if not 0 < rows < n:
-        return data
-    _, drawn = hold_out(data.y, data.categorical, rows / n, np.random.default_rng(0))
-    note = f"{len(drawn):,} of {n:,} rows drawn at random; --rows 0 takes all"
-    return replace(data, X=data.X[drawn], y=data.y[drawn], notes=(note, *data.notes))
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """What is learned from a training fold to make its features comparable: medians, means and deviations."""
-
-    medians: Array
-    means: Array
-    deviations: Array
-    incomplete: Array
-
-    @classmethod
-    def of(cls, X: Array, incomplete: Array) -> Scaling:
-        """Learn from a training fold; `incomplete` marks the columns that get an indicator of missing values."""
-        medians = np.array([np.median(c[~np.isnan(c)]) if (~np.isnan(c)).any() else 0.0 for c in X.T])
-        learning = cls(medians, np.zeros(0), np.ones(0), incomplete)
-        full = learning._filled(X)
-        spread = full.std(axis=0)
-        return replace(learning, means=full.mean(axis=0), deviations=np.where(spread > 0, spread, 1.0))
-
-    def _filled(self, X: Array) -> Array:
-        missing = np.isnan(X)
-        full = np.where(missing, self.medians, X)
-        return np.concatenate([full, missing[:, self.incomplete].astype(float)], axis=1)
-
-    def __call__(self, X: Array) -> Array:
-        """Return the features filled and standardised as the training fold was."""
-        return np.asarray((self._filled(X) - self.means) / self.deviations)
-
-
-# --- stress ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Stress:
-    """What is done to the targets of the training rows, and to nothing else, before learning.
-
-    `label_noise` is the share of labels moved to another class, `outliers` the share of numbers moved by 10 to 20
-    robust standard deviations, `imbalance` the ratio of the most frequent class to the rarest.
-    """
-
-    label_noise: float = 0.0
-    outliers: float = 0.0
-    imbalance: float = 1.0
-
-    def __bool__(self) -> bool:
-        return self.label_noise > 0 or self.outliers > 0 or self.imbalance > 1
-
-    def check(self, data: Dataset) -> None:
-        """Raise `ParameterError` where the stress does not fit the target."""
-        if not 0 <= self.label_noise < 1:
-            raise ParameterError(f"label noise: got {self.label_noise:g}, expected a share in [0, 1), such as 0.2")
-        if not 0 <= self.outliers < 0.5:
-            raise ParameterError(f"outliers: got {self.outliers:g}, expected a share in [0, 0.5), such as 0.05")
-        if not (self.imbalance >= 1 and math.isfinite(self.imbalance)):
-            raise ParameterError(f"imbalance: got {self.imbalance:g}, expected a ratio of 1 or more, such as 100")
-        if data.categorical and self.outliers:
-            raise ParameterError(f"outliers: {data.target} holds classes; use --label-noise to disturb classes")
-        if not data.categorical and self.label_noise:
-            raise ParameterError(f"label noise: {data.target} holds numbers; use --outliers to disturb numbers")
-        if not data.categorical and self.imbalance > 1:
-            raise ParameterError(f"imbalance: {data.target} holds numbers, not classes")
-
-    def describe(self) -> str:
-        """Say what is done, as a phrase; empty if nothing is."""
-        parts = []
-        if self.imbalance > 1:
-            parts.append(f"training classes thinned out to 1:{self.imbalance:g}")
-        if self.label_noise:
-            parts.append(f"{100 * self.label_noise:g} % of the training labels moved to another class")
-        if self.outliers:
-            parts.append(
-                f"{100 * self.outliers:g} % of the training targets moved by 10 to 20 robust standard deviations"
-            )
-        return " and ".join(parts)
-
-    def apply(self, y: Array, data: Dataset, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Return which of the training rows are kept, and their disturbed targets.
-
-        >>> kept, noisy = Stress(label_noise=0.5).apply(np.array([0, 1, 0, 1]), load("iris"), np.random.default_rng(0))
-        >>> len(kept), int((noisy != np.array([0, 1, 0, 1])).sum())
-        (4, 2)
-        """
-        kept = np.arange(len(y))
-        if self.imbalance > 1:
-            kept = _thinned(y, self.imbalance, rng)
-        changed = y[kept].copy()
-        if self.label_noise:
-            chosen = rng.permutation(len(changed))[: round(self.label_noise * len(changed))]
-            others = len(data.classes)
-            changed[chosen] = (changed[chosen] + rng.integers(1, others, len(chosen))) % others
-        if self.outliers:
-            chosen = rng.permutation(len(changed))[: max(1, round(self.outliers * len(changed)))]
-            spread = 1.4826 * np.median(np.abs(changed - np.median(changed))) or changed.std()
-            moves = rng.uniform(10, 20, len(chosen)) * spread
-            if data.task == "regression":
-                moves *= rng.choice([-1.0, 1.0], len(chosen))
-            moved = changed[chosen] + moves
-            changed[chosen] = np.round(moved) if data.task == "count" else moved
-        return kept, changed
-
-
-def _thinned(y: Array, ratio: float, rng: np.random.Generator) -> Array:
-    """Keep fewer of each class along a geometric profile, the frequent ones whole, at least two of each."""
-    classes, members = np.unique(y, return_counts=True)
-    order = np.argsort(-members, kind="stable")
-    kept = []
-    for rank, at in enumerate(order):
-        wanted = members[order[0]] * ratio ** (-rank / (len(classes) - 1))
-        count = int(min(members[at], max(2, round(wanted))))
-        kept.append(rng.permutation(np.flatnonzero(y == classes[at]))[:count])
-    return np.sort(np.concatenate(kept))
+    shown = list(words[:limit])
+    if len(words) > limit:
+        shown.append(f"{len(words) - limit} more")
+    return "".join(shown) if len(shown) < 2 else f"{', '.join(shown[:-1])} and {shown[-1]}"

@@ -19,12 +19,12 @@ import numpy as np
 from lossary import tolerances
 from lossary._files import save_text
 from lossary.backends.registry import to_numpy
-from lossary.inspect.reference_predictors import Baselines
 from lossary.catalogue import Loss, get
 from lossary.catalogue.domains import Domain
 from lossary.errors import MissingExtraError, ParameterError, suggest
 from lossary.evaluate.call import Call, prepare
 from lossary.evaluate.transforms import value_and_grad
+from lossary.inspect.reference_predictors import Baselines
 from lossary.inspect.tracing import Run, Step, observed
 from lossary.misuse import rules as misuse
 from lossary.misuse.rules import Finding

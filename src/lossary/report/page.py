@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from lossary.catalogue import Loss, get
-from lossary.compare.run import VALIDATION, Comparison, Row
+from lossary.compare.results import VALIDATION, Results, Row
 from lossary.compare.tables import counted
+from lossary.compare.verdict import sentences
 from lossary.errors import require
 from lossary.plots import curve, targets
 from lossary.report import plots
@@ -31,7 +32,7 @@ class Cell:
     dagger: bool
 
 
-def render(result: Comparison) -> str:
+def render(result: Results) -> str:
     """Return the report as one HTML page.
 
     Needs jinja2, of the app extra. Every text that comes from the data is escaped.
@@ -50,6 +51,7 @@ def render(result: Comparison) -> str:
     return str(
         template.render(
             result=result,
+            sentences=list(sentences(result)),
             ranks=list(enumerate(result.rows)),
             trained=list(enumerate(result.trained)),
             hues=_HUES,
@@ -64,7 +66,7 @@ def render(result: Comparison) -> str:
     )
 
 
-def _table(result: Comparison) -> list[list[Cell]]:
+def _table(result: Results) -> list[list[Cell]]:
     """Return one list of cells per trained loss, a cell per metric."""
     best = {m.key: result.best_by(m.key) for m in result.metrics}
     lines = []
@@ -77,7 +79,7 @@ def _table(result: Comparison) -> list[list[Cell]]:
     return lines
 
 
-def _strips(result: Comparison) -> dict[str, Any]:
+def _strips(result: Results) -> dict[str, Any]:
     """Return where the dots of the runs stand, in percent of the axis."""
     m = result.metric
     scores = [row.scores[m.key] for row in result.trained]
@@ -104,7 +106,7 @@ def _strips(result: Comparison) -> dict[str, Any]:
     }
 
 
-def _gaps(result: Comparison) -> dict[str, Any]:
+def _gaps(result: Results) -> dict[str, Any]:
     """Return where the intervals of the gaps to the best loss begin and end, in percent of the axis."""
     found = [d for d in result.differences() if np.isfinite(d.low)]
     if not found:
@@ -139,7 +141,7 @@ def _ticks(low: float, high: float) -> list[tuple[float, str]]:
     return [(_percent(t, low, high), plots.short(t)) for t in plots.ticks(low, high, 4)]
 
 
-def _drawings(result: Comparison) -> dict[str, list[tuple[int, Row, str]]]:
+def _drawings(result: Results) -> dict[str, list[tuple[int, Row, str]]]:
     """Return the small drawings of every trained loss, by what they show."""
     ranked = list(enumerate(result.trained))
     found = {"learning": [(k, row, plots.learning(row.train, row.validation, row.label)) for k, row in ranked]}
@@ -153,7 +155,7 @@ def _drawings(result: Comparison) -> dict[str, list[tuple[int, Row, str]]]:
     return found
 
 
-def _curves(result: Comparison) -> list[str]:
+def _curves(result: Results) -> list[str]:
     """Return two drawings, the value and the gradient of every loss along the axis natural to it; none if none is."""
     values, slopes, axes = [], [], []
     for k, row in enumerate(result.trained):
@@ -184,7 +186,7 @@ def _hidden(widths: tuple[int, ...]) -> str:
     return f"{layers} of {' and '.join(map(str, widths))}"
 
 
-def _facts(result: Comparison) -> list[tuple[str, str]]:
+def _facts(result: Results) -> list[tuple[str, str]]:
     """Return how it was done, as pairs of a word and a sentence."""
     data, s = result.data, result.settings
     size = f"{counted(data.rows, 'row')}, {counted(data.columns, 'feature column')}"

@@ -1,0 +1,97 @@
+"""Stress on the training targets: label noise, outliers and class imbalance, to test how robust a loss is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lossary.compare.tables import Dataset
+from lossary.errors import ParameterError
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Stress:
+    """What is done to the targets of the training rows, and to nothing else, before learning.
+
+    `label_noise` is the share of labels moved to another class, `outliers` the share of numbers moved by 10 to 20
+    robust standard deviations, `imbalance` the ratio of the most frequent class to the rarest.
+    """
+
+    label_noise: float = 0.0
+    outliers: float = 0.0
+    imbalance: float = 1.0
+
+    def __bool__(self) -> bool:
+        return self.label_noise > 0 or self.outliers > 0 or self.imbalance > 1
+
+    def check(self, data: Dataset) -> None:
+        """Raise `ParameterError` where the stress does not fit the target."""
+        if not 0 <= self.label_noise < 1:
+            raise ParameterError(f"label noise: got {self.label_noise:g}, expected a share in [0, 1), such as 0.2")
+        if not 0 <= self.outliers < 0.5:
+            raise ParameterError(f"outliers: got {self.outliers:g}, expected a share in [0, 0.5), such as 0.05")
+        if not (self.imbalance >= 1 and math.isfinite(self.imbalance)):
+            raise ParameterError(f"imbalance: got {self.imbalance:g}, expected a ratio of 1 or more, such as 100")
+        if data.categorical and self.outliers:
+            raise ParameterError(f"outliers: {data.target} holds classes; use --label-noise to disturb classes")
+        if not data.categorical and self.label_noise:
+            raise ParameterError(f"label noise: {data.target} holds numbers; use --outliers to disturb numbers")
+        if not data.categorical and self.imbalance > 1:
+            raise ParameterError(f"imbalance: {data.target} holds numbers, not classes")
+
+    def describe(self) -> str:
+        """Say what is done, as a phrase; empty if nothing is."""
+        parts = []
+        if self.imbalance > 1:
+            parts.append(f"training classes thinned out to 1:{self.imbalance:g}")
+        if self.label_noise:
+            parts.append(f"{100 * self.label_noise:g} % of the training labels moved to another class")
+        if self.outliers:
+            parts.append(
+                f"{100 * self.outliers:g} % of the training targets moved by 10 to 20 robust standard deviations"
+            )
+        return " and ".join(parts)
+
+    def apply(self, y: Array, data: Dataset, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Return which of the training rows are kept, and their disturbed targets.
+
+        >>> from lossary.compare.tables import load
+        >>> kept, noisy = Stress(label_noise=0.5).apply(np.array([0, 1, 0, 1]), load("iris"), np.random.default_rng(0))
+        >>> len(kept), int((noisy != np.array([0, 1, 0, 1])).sum())
+        (4, 2)
+        """
+        kept = np.arange(len(y))
+        if self.imbalance > 1:
+            kept = _thinned(y, self.imbalance, rng)
+        changed = y[kept].copy()
+        if self.label_noise:
+            chosen = rng.permutation(len(changed))[: round(self.label_noise * len(changed))]
+            others = len(data.classes)
+            changed[chosen] = (changed[chosen] + rng.integers(1, others, len(chosen))) % others
+        if self.outliers:
+            chosen = rng.permutation(len(changed))[: max(1, round(self.outliers * len(changed)))]
+            spread = 1.4826 * np.median(np.abs(changed - np.median(changed))) or changed.std()
+            moves = rng.uniform(10, 20, len(chosen)) * spread
+            if data.task == "regression":
+                moves *= rng.choice([-1.0, 1.0], len(chosen))
+            moved = changed[chosen] + moves
+            changed[chosen] = np.round(moved) if data.task == "count" else moved
+        return kept, changed
+
+
+def _thinned(y: Array, ratio: float, rng: np.random.Generator) -> Array:
+    """Keep fewer of each class along a geometric profile, the frequent ones whole, at least two of each."""
+    classes, members = np.unique(y, return_counts=True)
+    order = np.argsort(-members, kind="stable")
+    kept = []
+    for rank, at in enumerate(order):
+        wanted = members[order[0]] * ratio ** (-rank / (len(classes) - 1))
+        count = int(min(members[at], max(2, round(wanted))))
+        kept.append(rng.permutation(np.flatnonzero(y == classes[at]))[:count])
+    return np.sort(np.concatenate(kept))
