@@ -80,6 +80,7 @@ class Loss:
     domains: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
     special: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    target_units: tuple[str, ...] = ()
     kernel: bool = True
     wrt: tuple[str, ...] = ()
     derivatives: int = 2
