@@ -12,16 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossary.catalogue import Loss, get
-from lossary.compare.heads import Head, head_for, supplied
+from lossary.compare.heads import Head, head_for, suitable, supplied, trainable
 from lossary.compare.tables import Dataset
-from lossary.errors import ArgumentError, LossaryError
+from lossary.errors import ArgumentError, DataError, LossaryError
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A loss with parameters, under the name it has in the comparison."""
+    """A loss with its parameters, under the label that it has in the comparison."""
 
     label: str
     loss: Loss
@@ -50,7 +50,7 @@ def read_loss(text: str | Loss) -> Candidate:
 
 
 def _candidate(loss: Loss, params: dict[str, Any]) -> Candidate:
-    # As short as tells it from every other number: two losses never share a label.
+    # The shortest text that reads back as the same number, so that two losses never share a label.
     short = {k: f"{v:g}" if isinstance(v, float) and float(f"{v:g}") == v else str(v) for k, v in params.items()}
     shown = ", ".join(f"{k}={v}" for k, v in short.items())
     return Candidate(f"{loss.name}({shown})" if shown else loss.name, loss, params)
@@ -63,27 +63,50 @@ def _value(text: str) -> Any:
         return text
 
 
-def distinct(candidates: Sequence[Candidate], data: Dataset) -> tuple[list[Candidate], list[str]]:
-    """Leave out losses that are a multiple of an earlier one: under Adam they would train alike."""
+def candidates(losses: Sequence[str | Loss], data: Dataset) -> tuple[list[Candidate], list[str]]:
+    """Return the losses to compare, and notes on those left out: the given ones, or all that suit the data.
+
+    For two classes of which one is rare, the default set has weighted variants, too: a `pos_weight` equal to the ratio
+    of the classes where a loss takes one, and the losses that take class counts.
+    """
+    if losses:
+        return list({c.label: c for c in map(read_loss, losses)}.values()), []
+    found = [read_loss(name) for name in suitable(data)]
+    if not found:
+        raise DataError(f"the catalogue has no loss for the task {data.task}; try another --task")
+    if data.task == "binary" and data.imbalanced:
+        found += _weighted(found, data)
+    return _distinct(found, data)
+
+
+def _weighted(found: Sequence[Candidate], data: Dataset) -> list[Candidate]:
+    negatives, positives = np.bincount(data.y, minlength=2)
+    ratio = float(f"{negatives / positives:.2g}")
+    variants = [read_loss(c.loss.bind(pos_weight=ratio)) for c in found if "pos_weight" in c.loss.parameters]
+    return variants + [read_loss(name) for name in trainable("multiclass") if "class_counts" in get(name).arguments]
+
+
+def _distinct(found: Sequence[Candidate], data: Dataset) -> tuple[list[Candidate], list[str]]:
+    """Leave out losses whose gradient is a multiple of an earlier one: they train alike."""
     rng = np.random.default_rng(0)
     kept: list[tuple[Candidate, Head, Array]] = []
     notes: list[str] = []
     rows = rng.permutation(len(data.y))[:64]
-    for candidate in candidates:
+    for candidate in found:
         head = head_for(candidate.loss, data)
-        y = head.encode(data.y[rows], *head.units(data.y))
+        y = head.encode(data.y[rows], head.scale(data.y))
         outputs = np.random.default_rng(1).normal(0, 2, (len(rows), head.outputs))
         prediction = outputs if head.kind == "row" else outputs[:, 0]
         try:
             grad = np.asarray(candidate.loss.grad(prediction, y, **supplied(candidate.loss, data.y, data))).ravel()
-        except LossaryError:  # training will say why, in this loss's own row
+        except LossaryError:  # training reports the reason in this loss's own row
             grad = np.zeros(outputs.size)
         size = float(np.linalg.norm(grad))
         direction = grad / size if size else grad
         like = [(c, d) for c, h, d in kept if size and h.convention == head.convention and h.unit == head.unit]
-        twin = next((c for c, d in like if np.abs(d - direction).max() < 1e-9), None)
+        twin = next((c for c, d in like if d.shape == direction.shape and np.abs(d - direction).max() < 1e-9), None)
         if twin is None:
             kept.append((candidate, head, direction))
         else:
-            notes.append(f"{candidate.label}: a multiple of {twin.label}, which trains alike")
+            notes.append(f"{candidate.label}: its gradient is a multiple of that of {twin.label}, so it trains alike")
     return [c for c, _, _ in kept], notes

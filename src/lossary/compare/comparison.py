@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossary._files import save_text
+from lossary.compare.outputs import check_ending
 from lossary.compare.results import Results, Row, Settings, Table
-from lossary.compare.verdict import sentences, table_cells
+from lossary.compare.verdict import footnotes, sentences, table_cells
 from lossary.errors import DataError
 from lossary.report import render
-from lossary.words import aligned
+from lossary.words import Lang, aligned
 
 Array = NDArray[Any]
 
@@ -32,14 +33,18 @@ class Comparison(Results):
     @property
     def sentences(self) -> list[str]:
         """The verdict, one sentence at a time."""
-        return list(sentences(self))
+        return self.say()
+
+    def say(self, lang: Lang = "en") -> list[str]:
+        """Return the verdict in a language, one sentence at a time: the answer, how sure it is, what else matters."""
+        return list(sentences(self, lang))
 
     def __repr__(self) -> str:
         return f"<comparison of {len(self.rows)} losses on {self.data.name}; print it for the table>"
 
     def __str__(self) -> str:
         titles, lines = table_cells(self)
-        return "\n".join([*aligned([titles, *lines]), "", self.verdict])
+        return "\n".join([*aligned([titles, *lines]), *footnotes(self), "", self.verdict])
 
     # -- as a file -----------------------------------------------------------------------------------------------------
 
@@ -59,18 +64,21 @@ class Comparison(Results):
                 held.pop(derived, None)
             held["data"] = Table(**held["data"])
             held["settings"] = Settings(**held["settings"])
-            held["rows"] = [Row(**row) for row in held["rows"]]
+            for rows in ("rows", "references"):
+                held[rows] = [Row(**row) for row in held.get(rows, ())]
             return cls(**held)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"this is not a comparison written by lossary: {error}") from error
 
-    def to_html(self) -> str:
+    def to_html(self, lang: Lang = "en") -> str:
         """Return the report: one page that needs nothing else."""
-        return render(self)
+        return render(self, lang)
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, lang: Lang = "en") -> None:
         """Write the report (``.html``) or the numbers (``.json``), whole or not at all."""
-        save_text(path, self.to_json() if Path(path).suffix == ".json" else self.to_html())
+        kind = "json" if Path(path).suffix.lower() == ".json" else "report"
+        check_ending(kind, path)
+        save_text(path, self.to_json() if kind == "json" else self.to_html(lang))
 
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,16 +10,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossary.catalogue import Loss, get, names
-from lossary.compare import metrics as scoring
-from lossary.compare.tables import Dataset, series
+from lossary.compare import metrics
+from lossary.compare.tables import Dataset, counted, series
 from lossary.errors import DataError
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
+class Scale:
+    """How training rescales a numeric target: ``(y - centre) / unit``."""
+
+    centre: float = 0.0
+    unit: float = 1.0
+
+
+@dataclass(frozen=True)
 class Head:
-    """What the network's outputs mean under a loss: how targets are told to it and predictions read from it."""
+    """What the outputs of a model mean under a loss.
+
+    `kind` is ``number`` (one output predicts a number), ``single`` (one output scores class 1 of two) or ``row`` (one
+    output per class). `convention` is the input convention of the loss. `signed` targets are -1 and 1. `unit` says how
+    numbers are rescaled: by their spread around the median, by their mean size with zero kept in place, or not at all.
+    """
 
     kind: str
     outputs: int
@@ -27,42 +40,45 @@ class Head:
     signed: bool = False
     unit: str = "spread"
 
-    def encode(self, y: Array, centre: float, spread: float) -> Array:
-        """Return targets as the loss wants them."""
+    def scale(self, y: Array) -> Scale:
+        """Return how the targets are rescaled, robust against outliers; classes are not."""
+        if self.kind != "number" or self.unit == "one":
+            return Scale()
+        if self.unit == "size":
+            return Scale(0.0, float(np.abs(y).mean()) or 1.0)
+        centre = float(np.median(y))
+        spread = 1.4826 * float(np.median(np.abs(y - centre))) or float(y.std())
+        return Scale(centre, spread or 1.0)
+
+    def encode(self, y: Array, scale: Scale) -> Array:
+        """Return targets in the form that the loss takes."""
         if self.kind == "row":
             return y
         if self.kind == "single":
             return 2.0 * y - 1.0 if self.signed else y.astype(float)
-        return (y - centre) / spread
+        return np.asarray((y - scale.centre) / scale.unit)
 
-    def probabilities(self, outputs: Array, held: Array, labels: Array) -> Array:
-        """Return probabilities of the classes; scores are calibrated on a validation part first."""
-        if self.convention == "logit":
-            return scoring.softmax(scoring.as_rows(outputs))
-        scale, bias = scoring.temperature_and_bias(held, labels)
-        return scoring.softmax(scoring.as_rows(outputs) * scale + bias)
+    def params(self, loss: Loss, params: Mapping[str, Any], scale: Scale) -> dict[str, Any]:
+        """Return the given parameters, those in the units of the target rescaled as the target is."""
+        return {k: v / scale.unit if k in loss.target_units else v for k, v in params.items()}
 
-    def numbers(self, outputs: Array, centre: float, spread: float) -> Array:
+    def native_probabilities(self, outputs: Array) -> Array | None:
+        """Return the class probabilities that the loss itself defines; None for scores, which define none."""
+        return metrics.softmax(metrics.as_rows(outputs)) if self.convention == "logit" else None
+
+    def numbers(self, outputs: Array, scale: Scale) -> Array:
         """Return predictions in the units of the target."""
         out = outputs[:, 0]
         with np.errstate(over="ignore"):
-            return np.asarray(np.exp(out) * spread if self.convention == "log-rate" else centre + spread * out)
+            if self.convention == "log-rate":
+                return np.asarray(np.exp(out) * scale.unit)
+            return np.asarray(scale.centre + scale.unit * out)
 
-    def units(self, y: Array) -> tuple[float, float]:
-        """Return the centre and the unit in which the loss sees the targets, robust against outliers."""
-        if self.unit == "one":
-            return 0.0, 1.0
-        if self.unit == "size":
-            return 0.0, float(np.abs(y).mean()) or 1.0
-        centre = float(np.median(y))
-        spread = 1.4826 * float(np.median(np.abs(y - centre))) or float(y.std())
-        return centre, spread or 1.0
-
-    def start(self, y: Array, spread: float) -> float:
-        """Return the output at which a network that knows nothing begins: the middle of the targets."""
+    def start(self, y: Array, scale: Scale) -> float:
+        """Return the output of a model that has learned nothing yet: the middle of the targets."""
         if self.convention == "log-rate":
-            return float(np.log(max(float(y.mean()), 1e-12) / spread))
-        return float(np.median(y)) / spread if self.unit == "size" else 0.0
+            return float(np.log(max(float(y.mean()), 1e-12) / scale.unit))
+        return float(np.median(y)) / scale.unit if self.unit == "size" else 0.0
 
 
 def head_for(loss: Loss | str, data: Dataset) -> Head:
@@ -77,25 +93,41 @@ def head_for(loss: Loss | str, data: Dataset) -> Head:
     elif not unknown:
         if "regression" in loss.tasks:
             # A loss of the residual alone may see the targets centred; a relative one needs their zero where it is.
-            return Head("number", 1, "real", unit="spread" if _of_the_residual(loss) else "size")
+            return Head("number", 1, "real", unit="spread" if _depends_on_residual_only(loss) else "size")
         if {"count", "positive"} & set(loss.tasks):
+            outside = _outside(loss, data.y)
+            if outside is None:
+                whole = data.task == "count" or loss.domain(loss.arguments[1]).kind == "count"
+                return Head("number", 1, "log-rate", unit="one" if whole else "size")
             allowed = loss.domain(loss.arguments[1])
-            bad = next((v for v in data.y if not allowed.contains(float(v))), None)
-            if bad is None:
-                return Head("number", 1, "log-rate", unit="one" if allowed.kind == "count" else "size")
-            raise DataError(f"{loss.name} takes targets in {allowed}, but {data.target} holds {bad:g}")
+            raise DataError(f"{loss.name} takes targets in {allowed}, but {data.target} holds {outside:g}")
     fitting = suitable(data)
-    what = f"{len(data.classes)} classes" if data.categorical else "numbers"
+    what = counted(len(data.classes), "class") if data.categorical else "numbers"
     own = f"is for {' or '.join(loss.tasks)} tasks" if loss.tasks else f"takes {', '.join(loss.arguments)}"
+    as_numbers = _tasks_of_whole_numbers(data) & set(loss.tasks)
+    other = f"; --task {sorted(as_numbers)[0]} takes {data.target} as numbers" if as_numbers else ""
     raise DataError(
-        f"{loss.name} {own}, but {data.target} holds {what}; losses that fit: {series(fitting, 12) or 'none'}"
+        f"{loss.name} {own}, but {data.target} holds {what}; losses that fit: {series(fitting, 12) or 'none'}{other}"
     )
 
 
-def _of_the_residual(loss: Loss) -> bool:
-    """Whether moving prediction and target together leaves the loss as it is."""
+def _tasks_of_whole_numbers(data: Dataset) -> set[str]:
+    """Return the tasks that a target would fit as numbers, if its classes are the whole numbers 0, 1, 2, ..."""
+    whole = data.categorical and all(c.lstrip("-").isdigit() for c in data.classes)
+    if not whole:
+        return set()
+    return {"regression"} if any(c.startswith("-") for c in data.classes) else {"count", "regression"}
+
+
+def _depends_on_residual_only(loss: Loss) -> bool:
     pred, target = np.array([0.5, -1.25, 2.0, 3.5]), np.array([1.0, 0.75, -0.5, 3.0])
     return bool(np.allclose(loss(pred, target), loss(pred + 4, target + 4), rtol=1e-9))
+
+
+def _outside(loss: Loss, y: Array) -> float | None:
+    """Return a target that is outside the domain of a loss, if there is one."""
+    allowed = loss.domain(loss.arguments[1])
+    return next((float(v) for v in np.unique(y) if not allowed.contains(float(v))), None)
 
 
 # Arrays beside prediction and target that a training fold can supply.
@@ -104,15 +136,28 @@ _ARRAYS: dict[str, Callable[[Array, Dataset], Array]] = {
 }
 
 
-def suitable(data: Dataset) -> list[str]:
-    """Return the names of the losses of the catalogue that can be trained on a data set with their defaults."""
+def supplied(loss: Loss, y: Array, data: Dataset) -> dict[str, Any]:
+    """Return the further arrays that a loss takes, computed from the labels of a training fold."""
+    return {name: _ARRAYS[name](y, data) for name in loss.arguments[2:]}
+
+
+def trainable(task: str) -> list[str]:
+    """Return the names of the losses of a task that a model with one output per number or class can be trained with."""
     return [
         name
-        for name in names(tasks=data.task)
+        for name in names(tasks=task)
         if "evaluation" not in get(name).properties and all(a in _ARRAYS for a in get(name).arguments[2:])
     ]
 
 
-def supplied(loss: Loss, y: Array, data: Dataset) -> dict[str, Any]:
-    """Return the further arrays a loss takes, from the labels of a training fold."""
-    return {name: _ARRAYS[name](y, data) for name in loss.arguments[2:]}
+def suitable(data: Dataset) -> list[str]:
+    """Return the names of the losses of the catalogue that can be trained on a data set with their defaults.
+
+    Amounts with many zeros also get the losses for positive amounts whose domain includes 0.
+    """
+    found = trainable(data.task)
+    if data.zero_inflated and data.task == "regression":
+        found += [name for name in trainable("positive") if _outside(get(name), data.y) is None]
+    elif data.task == "positive":
+        found = [name for name in found if _outside(get(name), data.y) is None]
+    return list(dict.fromkeys(found))

@@ -1,7 +1,7 @@
-"""How good predictions are, in numbers that do not depend on the loss that was trained.
+"""Metrics on held-out rows, the same for every loss: for classes, for two classes, for numbers; and paired intervals.
 
-Classes are judged by their decisions and by their probabilities, numbers by their distance in the units of the target.
-The numbers themselves are scikit-learn's; what is here is which of them, what each is called, and the calibration.
+scikit-learn computes the numbers; this module says which of them, their names, how scores become probabilities, where
+the decision threshold of two classes is, and how sure a difference of two losses is.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,11 @@ BINS = 15
 
 @dataclass(frozen=True)
 class Metric:
-    """A number by which predictions are judged: its key, what it is called, and in which direction it is better."""
+    """A number by which predictions are judged.
+
+    `view` says what of the `Predictions` it reads: the decisions (and probabilities on one scale for all losses), the
+    decisions at the tuned threshold, or the probabilities that the loss itself defines.
+    """
 
     key: str
     title: str
@@ -35,6 +39,7 @@ class Metric:
     of: Callable[[Array, Array, Array], float]
     probabilistic: bool = False
     in_units: bool = False
+    view: Literal["decisions", "tuned", "native"] = "decisions"
 
     def better(self, one: float, other: float) -> bool:
         """Whether `one` is a better score than `other`."""
@@ -88,6 +93,11 @@ def _of_decisions(name: str, **options: Any) -> Callable[[Array, Array, Array], 
     return lambda truth, decisions, probabilities: score(truth, decisions)
 
 
+def _of_positive(name: str) -> Callable[[Array, Array, Array], float]:
+    score = _sk(name)
+    return lambda truth, decisions, probabilities: score(truth, probabilities[:, 1])
+
+
 def _log_loss(truth: Array, decisions: Array, probabilities: Array) -> float:
     return float(require("sklearn.metrics").log_loss(truth, probabilities, labels=range(probabilities.shape[1])))
 
@@ -111,32 +121,153 @@ def _calibration_error(truth: Array, decisions: Array, probabilities: Array) -> 
     return float(np.abs(table[:, 1] - table[:, 2]).sum() / len(truth))
 
 
-FOR_CLASSES = (
-    Metric("accuracy", "accuracy", True, "share of rows decided rightly", _of_decisions("accuracy_score")),
+_ACCURACY = Metric("accuracy", "accuracy", True, "share of rows classified correctly", _of_decisions("accuracy_score"))
+_BALANCED = Metric(
+    "balanced_accuracy",
+    "balanced acc.",
+    True,
+    "mean over the classes of the recall",
+    _of_decisions("balanced_accuracy_score"),
+)
+_PROBABILISTIC = (
     Metric(
-        "balanced_accuracy",
-        "balanced acc.",
+        "log_loss",
+        "log loss",
+        False,
+        "mean of -log of the probability given to the truth, after the same scaling on validation rows for every loss",
+        _log_loss,
         True,
-        "mean over the classes of the share decided rightly",
-        _of_decisions("balanced_accuracy_score"),
     ),
-    Metric("log_loss", "log loss", False, "mean of -log of the probability given to the truth", _log_loss, True),
     Metric(
         "calibration_error",
         "calib. error",
         False,
-        f"mean gap between confidence and accuracy in {BINS} bins of confidence",
+        f"mean gap between confidence and accuracy in {BINS} bins of confidence, after the same scaling",
         _calibration_error,
         True,
     ),
     Metric(
-        "macro_f1",
-        "macro F1",
+        "log_loss_unscaled",
+        "log loss unscaled",
+        False,
+        "the log loss of the probabilities that the loss itself defines; scores define none",
+        _log_loss,
         True,
-        "mean over the classes of the harmonic mean of precision and recall",
-        _of_decisions("f1_score", average="macro", zero_division=0),
+        view="native",
+    ),
+    Metric(
+        "calibration_error_unscaled",
+        "calib. error unscaled",
+        False,
+        "the calibration error of the probabilities that the loss itself defines; scores define none",
+        _calibration_error,
+        True,
+        view="native",
     ),
 )
+_MACRO_F1 = Metric(
+    "macro_f1",
+    "macro F1",
+    True,
+    "mean over the classes of the harmonic mean of precision and recall",
+    _of_decisions("f1_score", average="macro", zero_division=0),
+)
+
+FOR_CLASSES = (_ACCURACY, _BALANCED, *_PROBABILISTIC, _MACRO_F1)
+
+_TUNED = "at the threshold chosen on validation rows"
+FOR_TWO_CLASSES = (
+    _ACCURACY,
+    _BALANCED,
+    Metric(
+        "roc_auc",
+        "ROC AUC",
+        True,
+        "chance that a positive row scores above a negative one",
+        _of_positive("roc_auc_score"),
+    ),
+    Metric(
+        "average_precision",
+        "avg. precision",
+        True,
+        "mean precision over all thresholds, weighted by the gain in recall; a constant has the share of positives",
+        _of_positive("average_precision_score"),
+    ),
+    Metric(
+        "recall",
+        "recall",
+        True,
+        f"share of the positive rows that are found, {_TUNED}",
+        _of_decisions("recall_score", zero_division=0),
+        view="tuned",
+    ),
+    Metric(
+        "precision",
+        "precision",
+        True,
+        f"share of the rows classified as positive that are so, {_TUNED}",
+        _of_decisions("precision_score", zero_division=0),
+        view="tuned",
+    ),
+    Metric(
+        "f1",
+        "F1",
+        True,
+        f"harmonic mean of precision and recall, {_TUNED}",
+        _of_decisions("f1_score", zero_division=0),
+        view="tuned",
+    ),
+    Metric(
+        "f1_at_half",
+        "F1 at 0.5",
+        True,
+        "harmonic mean of precision and recall at a probability of 0.5",
+        _of_decisions("f1_score", zero_division=0),
+    ),
+    Metric(
+        "recall_at_half",
+        "recall at 0.5",
+        True,
+        "share of the positive rows that are found at a probability of 0.5",
+        _of_decisions("recall_score", zero_division=0),
+    ),
+    *_PROBABILISTIC,
+    _MACRO_F1,
+)
+
+
+def _cost_metric(false_positive: float, false_negative: float) -> Metric:
+    def mean_cost(truth: Array, decisions: Array, probabilities: Array) -> float:
+        wrong = np.where(truth == 1, false_negative * (decisions == 0), false_positive * (decisions == 1))
+        return float(wrong.mean())
+
+    return Metric(
+        "cost",
+        "cost",
+        False,
+        f"mean cost per row {_TUNED}: {false_positive:g} for a false positive, {false_negative:g} for a false negative",
+        mean_cost,
+        view="tuned",
+    )
+
+
+def parse_cost(text: str) -> tuple[float, float] | None:
+    """Read the costs of a false positive and a false negative, ``"1:20"``; None for an empty text.
+
+    >>> parse_cost("1:20")
+    (1.0, 20.0)
+    """
+    if not text:
+        return None
+    try:
+        costs = tuple(map(float, text.split(":")))
+    except ValueError:
+        costs = ()
+    if len(costs) != 2 or not all(math.isfinite(c) and c > 0 for c in costs):
+        raise ParameterError(
+            f'cost: got "{text}", expected FALSE_POSITIVE:FALSE_NEGATIVE, two positive numbers such as 1:20'
+        )
+    return costs[0], costs[1]
 
 
 def _numbers(name: str, **options: Any) -> Callable[[Array, Array, Array], float]:
@@ -166,22 +297,64 @@ FOR_NUMBERS = (
 )
 
 
-def metrics_for(categorical: bool) -> tuple[Metric, ...]:
-    """Return the metrics for classes, or for numbers."""
-    return FOR_CLASSES if categorical else FOR_NUMBERS
+def metrics_for(categorical: bool, two_classes: bool = False, cost: str = "") -> tuple[Metric, ...]:
+    """Return the metrics for classes, for two classes, or for numbers.
+
+    `cost` adds the mean cost of decisions on two classes, see `parse_cost`.
+    """
+    if not categorical:
+        return FOR_NUMBERS
+    if not two_classes:
+        return FOR_CLASSES
+    costs = parse_cost(cost)
+    return (_cost_metric(*costs), *FOR_TWO_CLASSES) if costs else FOR_TWO_CLASSES
 
 
-def metric(key: str, categorical: bool) -> Metric:
+def metric(key: str, categorical: bool, two_classes: bool = False, cost: str = "") -> Metric:
     """Return a metric by its key; raise `ParameterError` naming the ones that fit if there is none."""
-    known = {m.key: m for m in metrics_for(categorical)}
-    wanted = key.lower().replace("-", "_").replace(" ", "_")
-    if wanted not in known:
-        hint = suggest(wanted, known) or f": there are {', '.join(known)}"
-        raise ParameterError(f'no metric "{key}" for {"classes" if categorical else "numbers"}{hint}')
-    return known[wanted]
+    known = {m.key: m for m in metrics_for(categorical, two_classes, cost)}
+    normalised = key.lower().replace("-", "_").replace(" ", "_")
+    if normalised not in known:
+        what = "two classes" if two_classes else "classes" if categorical else "numbers"
+        hint = suggest(normalised, known) or f": there are {', '.join(known)}"
+        raise ParameterError(f'no metric "{key}" for {what}{hint}')
+    return known[normalised]
 
 
-# --- from what a network says to decisions and probabilities ---------------------------------------------------------
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Predictions for held-out rows.
+
+    For numbers `decisions` are the numbers. For classes they are class indices, `probabilities` come from the same
+    scaling for every loss, and `native` are those that the loss itself defines, None for scores. For two classes
+    `tuned` are the decisions at a threshold chosen on validation rows, and `positive` is the index of the class that
+    recall, precision and costs are about.
+    """
+
+    truth: Array
+    decisions: Array
+    probabilities: Array
+    native: Array | None = None
+    tuned: Array | None = None
+    positive: int = 1
+
+    def scores(self, metrics: Sequence[Metric]) -> dict[str, float]:
+        """Return the metrics that are defined for these predictions, by key."""
+        flip = self.tuned is not None and self.positive == 0
+        found = {}
+        for m in metrics:
+            decisions = self.tuned if m.view == "tuned" else self.decisions
+            probabilities = self.native if m.view == "native" else self.probabilities
+            if decisions is None or probabilities is None:
+                continue
+            truth = self.truth
+            if flip:  # the positive class is index 1 for every metric
+                truth, decisions, probabilities = 1 - truth, 1 - decisions, probabilities[:, ::-1]
+            found[m.key] = m.of(truth, decisions, probabilities)
+        return found
+
+
+# --- from outputs to decisions and probabilities ---------------------------------------------------------
 
 
 def softmax(logits: Array) -> Array:
@@ -195,22 +368,56 @@ def as_rows(outputs: Array) -> Array:
 
 
 def temperature_and_bias(scores: Array, labels: Array) -> tuple[float, Array]:
-    """Return the scale and biases that make the likeliest logits of scores on a validation part.
+    """Return the scale and biases that make the likeliest logits of scores on validation rows.
 
     For one score per row this is Platt's scaling (a scale and an offset), for several it is temperature scaling (a
-    scale and no offset). The scale is searched between e^-6 and e^6, in units of one over the spread of the scores.
+    scale and no offset). The scale is searched between e^-6 and e^6, in units of one over the spread of the scores. As
+    in Platt 1999 the targets are smoothed, here by one example spread over all classes: else a few rows that are all
+    classified correctly would ask for certainty.
     """
     rows = as_rows(scores)
+    n, classes = rows.shape
     unit = float(scores.std()) or 1.0
-    scales = np.exp(np.linspace(-6, 6, 121)) / unit
-    if scores.shape[1] > 1:
-        costs = [float(-numerics.target_log_probability(xp, rows * s, labels[:, None])[3].mean()) for s in scales]
-        return float(scales[int(np.argmin(costs))]), np.zeros(rows.shape[1])
-    platt = require("sklearn.linear_model").LogisticRegression(C=100.0)
     if len(np.unique(labels)) < 2:
-        return 1.0, np.zeros(2)
-    platt.fit(scores / unit, labels)
-    return float(platt.coef_[0, 0]) / unit, np.array([0.0, float(platt.intercept_[0])])
+        return 1.0, np.zeros(classes)
+    smoothed = (np.eye(classes)[labels] * n + 1 / classes) / (n + 1)
+    if scores.shape[1] > 1:
+        scales = np.exp(np.linspace(-6, 6, 121)) / unit
+        costs = [-float((smoothed * numerics.log_softmax(xp, rows * s)[0]).sum()) for s in scales]
+        return float(scales[int(np.argmin(costs))]), np.zeros(classes)
+    platt = require("sklearn.linear_model").LogisticRegression(C=100.0)
+    both = np.concatenate([scores, scores]) / unit
+    platt.fit(both, np.repeat([0, 1], n), sample_weight=smoothed.T.ravel())
+    # A falling scale would reverse the order of the rows: metrics show that, scaling does not hide it.
+    return max(float(platt.coef_[0, 0]), 1e-6) / unit, np.array([0.0, float(platt.intercept_[0])])
+
+
+def tune_threshold(probabilities: Array, positive: Array, costs: tuple[float, float] | None = None) -> float:
+    """Return the threshold on the probability of the positive class with the best F1, or the lowest cost.
+
+    `positive` marks the positive rows. Of thresholds that are equally good, the one nearest to the optimum of exact
+    probabilities is returned: ``false_positive / (false_positive + false_negative)`` for costs, 0.5 for F1.
+
+    >>> tune_threshold(np.array([0.1, 0.2, 0.3, 0.4]), np.array([False, False, True, True]))
+    0.3
+    """
+    ideal = 0.5 if costs is None else costs[0] / sum(costs)
+    order = np.argsort(-probabilities, kind="stable")
+    ordered, hits = probabilities[order], positive[order].astype(float)
+    distinct = np.append(ordered[1:] != ordered[:-1], True)  # a threshold never splits equal probabilities
+    found = np.concatenate([[0.0], np.cumsum(hits)[distinct]])
+    flagged = np.concatenate([[0.0], (np.arange(len(hits)) + 1.0)[distinct]])
+    total = hits.sum()
+    if costs is None:
+        quality = 2 * found / np.maximum(flagged + total, 1.0)
+    else:
+        quality = -(costs[0] * (flagged - found) + costs[1] * (total - found))
+    # Every threshold in (low, high] gives the same decisions: the first interval flags no row, the last one all.
+    high = np.concatenate([[np.inf], ordered[distinct]])
+    low = np.append(high[1:], 0.0)
+    nearest = np.clip(ideal, np.nextafter(low, np.inf), high)
+    best = np.flatnonzero(quality >= quality.max() - 1e-12)
+    return float(nearest[best[np.argmin(np.abs(nearest[best] - ideal))]])
 
 
 def confusion(truth: Array, decisions: Array, classes: int) -> Array:

@@ -18,22 +18,28 @@ VALIDATION = 0.15  # share of a training fold that early stopping watches
 
 @dataclass(frozen=True)
 class Settings:
-    """How the comparison is run; the same for every loss."""
+    """How the comparison is run; the same for every loss.
+
+    None leaves a choice to the comparison: `epochs` and `patience` follow from the number of rows, `learning_rate` (of
+    a network) and `l2` (of a linear model) are tuned per loss on validation rows.
+    """
 
     model: str = "mlp:64,64"
-    epochs: int = 60
-    patience: int = 10
+    epochs: int | None = None
+    patience: int | None = None
     folds: int = 5
     seeds: int = 2
-    learning_rate: float = 0.003
+    learning_rate: float | None = None
     batch_size: int = 0
-    l2: float = 0.0
+    l2: float | None = None
     label_noise: float = 0.0
     outliers: float = 0.0
     imbalance: float = 1.0
     metric: str = ""
+    cost: str = ""
     rows: int = 20_000
     backend: str = "numpy"
+    jobs: int = 1
 
     @property
     def stress(self) -> Stress:
@@ -56,11 +62,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Row:
-    """One loss: its scores, one per run in the order of `Results.runs`, and how its training went.
+    """One loss, or one reference predictor: its scores, one per run in the order of `Results.runs`.
 
-    `error` says why there are none. `calibrated` is true where probabilities had to be fitted to scores. `clean` holds
-    scores of the main metric without stress, for the runs of the first seed. `train` and `validation` are the losses by
-    epoch of every run. `confusion`, `reliability` and `points` add up, or sample, the held-out predictions.
+    `error` says why there are none. `calibrated` is true where the loss gives scores rather than probabilities. `clean`
+    holds scores of the main metric without stress, one per run. `train` and `validation` are the losses by epoch of
+    every run, and `unconverged` counts the runs that stopped at `limit` epochs while still improving. `tuned` holds the
+    learning rate, or the L2 strength, of every run. `confusion`, `reliability` and `points` add up, or sample, the
+    held-out predictions.
     """
 
     label: str
@@ -73,6 +81,9 @@ class Row:
     gradient_norm: float = 0.0
     seconds_per_epoch: float = 0.0
     epochs: float = 0.0
+    limit: int = 0
+    unconverged: int = 0
+    tuned: list[float] = field(default_factory=list)
     train: list[list[float]] = field(default_factory=list)
     validation: list[list[float]] = field(default_factory=list)
     confusion: list[list[int]] = field(default_factory=list)
@@ -106,7 +117,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Table:
-    """What is known of the data set that was learned from."""
+    """Facts on the data set. `positive` is the index of the rarer of two classes; `warnings` say what looks wrong."""
 
     name: str
     rows: int
@@ -118,11 +129,13 @@ class Table:
     classes: list[str]
     members: list[int]
     notes: list[str]
+    positive: int = -1
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, repr=False)
 class Results:
-    """The results of a comparison: one `Row` per loss, best first by the main metric."""
+    """The results of a comparison: one `Row` per loss, best first by the main metric, and one per reference."""
 
     data: Table
     settings: Settings
@@ -133,17 +146,25 @@ class Results:
     versions: dict[str, str]
     seconds: float
     test_to_train: float
+    references: list[Row] = field(default_factory=list)
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """The metrics the losses were judged by, the main one first."""
         main = self.metric
-        return (main, *(m for m in metrics_for(self.categorical) if m.key != main.key))
+        return (main, *(m for m in self._known if m.key != main.key and self._scored(m.key)))
+
+    @property
+    def _known(self) -> tuple[Metric, ...]:
+        return metrics_for(self.categorical, self.two_classes, self.settings.cost)
+
+    def _scored(self, key: str) -> bool:
+        return not self.trained or any(key in row.scores for row in self.trained)
 
     @property
     def metric(self) -> Metric:
         """The main metric: the one the rows are sorted by."""
-        return metric(self.settings.metric, self.categorical)
+        return metric(self.settings.metric, self.categorical, self.two_classes, self.settings.cost)
 
     @property
     def categorical(self) -> bool:
@@ -151,15 +172,34 @@ class Results:
         return self.data.task in CLASS_TASKS
 
     @property
+    def two_classes(self) -> bool:
+        """Whether two classes were predicted, of which one is the positive one."""
+        return self.data.task == "binary" and self.data.positive >= 0
+
+    @property
     def trained(self) -> list[Row]:
         """The losses that could be trained in every run."""
         return [row for row in self.rows if not row.error]
 
+    @property
+    def unconverged(self) -> list[Row]:
+        """The losses of which some runs stopped at the limit of epochs while still improving."""
+        return [row for row in self.trained if row.unconverged]
+
     def best_by(self, key: str) -> Row | None:
-        """Return the row with the best mean of a metric."""
+        """Return the row with the best mean of a metric, of those that have it."""
+        return self._best(self.trained, key)
+
+    @property
+    def best_reference(self) -> Row | None:
+        """The reference predictor that is best by the main metric."""
+        return self._best(self.references, self.metric.key)
+
+    def _best(self, rows: list[Row], key: str) -> Row | None:
+        (of,) = [m for m in self._known if m.key == key]
         found: Row | None = None
-        for row in self.trained:
-            if found is None or metric(key, self.categorical).better(row.mean(key), found.mean(key)):
+        for row in rows:
+            if key in row.scores and (found is None or of.better(row.mean(key), found.mean(key))):
                 found = row
         return found
 
@@ -168,15 +208,17 @@ class Results:
 
         Run by run, with an interval of 95 % for each loss: see `lossary.compare.metrics.paired_interval`.
         """
-        key, sign = self.metric.key, 1.0 if self.metric.higher else -1.0
         if not self.trained:
             return []
         best, *others = self.trained
-        # One row decided otherwise moves a share by this much: no fold knows it better.
-        row = self.settings.folds / self.data.rows if self.categorical and not self.metric.probabilistic else 0.0
-        found = []
-        for other in others:
-            paired = [sign * (b - o) for b, o in zip(best.scores[key], other.scores[key], strict=True)]
-            low, high = paired_interval(paired, self.test_to_train, least=row)
-            found.append(Difference(other.label, float(np.mean(paired)), low, high))
-        return found
+        return [self.difference(best, other) for other in others]
+
+    def difference(self, best: Row, other: Row) -> Difference:
+        """Return how far `other` is behind `best` by the main metric, with its interval."""
+        key, sign = self.metric.key, 1.0 if self.metric.higher else -1.0
+        # One row classified differently moves a share by this much: no fold knows it better.
+        coarse = self.categorical and not self.metric.probabilistic
+        least = self.settings.folds / self.data.rows if coarse else 0.0
+        paired = [sign * (b - o) for b, o in zip(best.scores[key], other.scores[key], strict=True)]
+        low, high = paired_interval(paired, self.test_to_train, least=least)
+        return Difference(other.label, float(np.mean(paired)), low, high)

@@ -1,4 +1,4 @@
-"""Data sets for supervised learning: bundled sets, CSV and Parquet files, and how columns become numbers.
+"""Data sets for supervised learning: bundled sets, files, data frames, and how columns become numbers.
 
 Nothing is done silently. Every column that is encoded, filled or dropped leaves a sentence in `Dataset.notes`, the
 task that was read off the target says why in `Dataset.decision`, and a table that cannot be learned from is a
@@ -7,8 +7,7 @@ task that was read off the target says why in `Dataset.decision`, and a table th
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lossary.compare import files
+from lossary.compare.amounts import amounts
 from lossary.errors import DataError, require, suggest
 
 Array = NDArray[Any]
@@ -27,7 +28,10 @@ CLASS_TASKS = ("binary", "multiclass")
 _LEVELS = 20  # a text column with more different values than this is not encoded
 _CLASSES = 10  # a whole-number target with more different values than this is a quantity, not a class
 _TARGET_NAMES = ("target", "label", "class", "outcome", "y")
-_NULLS = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "?"]
+_SENTINELS = (-999999, -99999, -9999, -999, -99, 999, 9999, 99999, 999999)  # that often stand for a missing value
+_IMBALANCED = 3  # classes whose sizes differ by more than this factor
+_LEAK_ROWS = 20  # with fewer rows a column may determine the target by chance
+_TEST = "lossary test row"  # marks the rows of a test file while a table is read
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +39,8 @@ class Dataset:
     """A table ready to be learned from: `X` of shape ``(n, d)`` with NaN where a value is missing, and `y` of ``(n,)``.
 
     `y` holds class indices for the tasks ``binary`` and ``multiclass`` (their names are in `classes`) and numbers
-    otherwise, in the units of the table.
+    otherwise, in the units of the table. `groups` are codes of rows that belong together, `weights` sample weights;
+    the rows of an `ordered` set are in the order of time, and the last `tests` rows are a test set that was given.
 
     >>> iris = load("iris")
     >>> iris.X.shape, iris.classes, iris.task
@@ -52,26 +57,91 @@ class Dataset:
     classes: tuple[str, ...] = ()
     continuous: tuple[bool, ...] = ()
     notes: tuple[str, ...] = ()
+    groups: Array | None = None
+    weights: Array | None = None
+    ordered: bool = False
+    tests: int = 0
 
     @property
     def categorical(self) -> bool:
         """Whether the target is a class."""
         return self.task in CLASS_TASKS
 
+    @property
+    def members(self) -> Array:
+        """The number of rows of each class."""
+        return np.bincount(self.y, minlength=len(self.classes))
+
+    @property
+    def imbalanced(self) -> bool:
+        """Whether one class has more than three times the rows of another."""
+        return self.categorical and bool(self.members.max() > _IMBALANCED * self.members.min())
+
+    @property
+    def positive(self) -> int:
+        """The index of the rarer of two classes, which recall and precision are about; 1 where both are as frequent."""
+        return 0 if self.members[0] < self.members[1] else 1
+
+    @property
+    def zero_inflated(self) -> bool:
+        """Whether the target is an amount that is often exactly 0 and otherwise positive."""
+        if self.categorical or self.y.min() != 0:
+            return False
+        zeros = float((self.y == 0).mean())
+        return 0.1 <= zeros < 1 and zeros > 5 / len(self.y)
+
+    def groups_of(self, rows: Array) -> Array | None:
+        """Return the groups of some rows, or None."""
+        return None if self.groups is None else self.groups[rows]
+
+    def leaks(self) -> list[str]:
+        """Return the features that alone determine the target in every row."""
+        if len(self.y) < _LEAK_ROWS:
+            return []
+        return [name for name, column in zip(self.features, self.X.T, strict=True) if self._determines(column)]
+
+    def _determines(self, column: Array) -> bool:
+        known = ~np.isnan(column)
+        x, y = column[known], self.y[known]
+        if len(x) < _LEAK_ROWS or (x == x[0]).all():
+            return False
+        if not self.categorical:
+            return len(np.unique(y)) > 2 and bool(abs(np.corrcoef(x, y)[0, 1]) > 1 - 1e-9)
+        order = np.argsort(x, kind="stable")
+        x, y = x[order], y[order]
+        mixed = (x[1:] == x[:-1]) & (y[1:] != y[:-1])  # one value of the column in two classes
+        return len(np.unique(y)) == len(self.classes) == 1 + np.count_nonzero(y[1:] != y[:-1]) and not mixed.any()
+
 
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
-def load(source: Any, target: str | None = None, task: str = "auto") -> Dataset:
+def load(
+    source: Any,
+    target: str | None = None,
+    task: str = "auto",
+    *,
+    group: str | None = None,
+    time: str | None = None,
+    weight: str | None = None,
+    test: Any = None,
+    encoding: str | None = None,
+) -> Dataset:
     """Read a data set.
 
     Parameters
     ----------
-    source: the name of a bundled set (`BUNDLED`), the path of a ``.csv``, ``.tsv`` or ``.parquet`` file, a polars
-        data frame, a pair of arrays ``(X, y)``, or a `Dataset`, which is returned as it is.
+    source: the name of a bundled set (`BUNDLED`), the path of a file, a polars data frame, a pair of arrays ``(X, y)``,
+        or a `Dataset`, which is returned as it is. Files: CSV and TSV, Parquet, Feather, JSON lines and Excel; text
+        files may be compressed (``.gz``, ``.bz2``, ``.xz``, ``.zst``).
     target: the column to predict. A bundled set has its own; a file without a column called target, label, class,
-        outcome or y needs it said.
+        outcome or y needs it given.
     task: ``binary``, ``multiclass``, ``regression``, ``count`` or ``positive``; ``auto`` reads it off the target.
+    group: a column of names, such as patients: rows of one group are never both trained on and held out.
+    time: a column of times or numbers: every held-out row is later than all rows that were trained on.
+    weight: a column of sample weights, which the training losses are multiplied by.
+    test: a file or data frame with the same columns whose rows are held out instead of folds.
+    encoding: of a text file; without it UTF-8, or what is detected.
 
     Raises `DataError` with a sentence if there is nothing to learn from.
 
@@ -84,30 +154,63 @@ def load(source: Any, target: str | None = None, task: str = "auto") -> Dataset:
         raise DataError(f'no task called "{task}"{hint}')
     if isinstance(source, Dataset):
         return source
+    roles = {"group": group, "time": time, "weight": weight}
+    if test is not None and (isinstance(source, tuple) or str(source) in BUNDLED):
+        raise DataError("test: a test set needs a file or a data frame to train on, with the same columns")
     if isinstance(source, tuple):
-        return _prepare("arrays", *_frame_of_arrays(source, target), task)
+        return _prepare("arrays", *_frame_of_arrays(source, target), task, roles=roles)
     if not isinstance(source, (str, Path)):
         if target is None:
             raise DataError("a data frame needs target=, the column to predict")
-        return _prepare("data frame", source, target, task)
+        frame, target, notes = _with_test(source, [], test, target, encoding)
+        return _prepare("data frame", frame, target, task, notes, roles)
     if str(source) in BUNDLED:
         frame, own, notes = _bundled(str(source), target)
-        return _prepare(str(source), frame, own, task, notes)
+        return _prepare(str(source), frame, own, task, notes, roles)
     path = Path(source)
     if not path.is_file():
         raise DataError(_no_such(str(source), path))
-    frame, notes = _read(path, target)
-    return _prepare(path.stem, frame, target, task, notes)
+    frame, notes = _read(path, target, encoding)
+    frame, target, notes = _with_test(frame, notes, test, target, encoding)
+    return _prepare(path.stem.partition(".")[0] or path.name, frame, target, task, notes, roles)
+
+
+def _with_test(
+    frame: Any, notes: list[str], test: Any, target: str | None, encoding: str | None
+) -> tuple[Any, str | None, list[str]]:
+    """Append the rows of a test set to a table, marked as such."""
+    if test is None:
+        return frame, target, notes
+    pl = require("polars")
+    if isinstance(test, (str, Path)):
+        path = Path(test)
+        if not path.is_file():
+            raise DataError(f"test: {_no_such(str(test), path)}")
+        held_out, more = _read(path, target, encoding)
+        notes = [*notes, *(f"{path.name}: {note}" for note in more)]
+    else:
+        held_out = test
+    if missing := [c for c in frame.columns if c not in held_out.columns]:
+        raise DataError(f"test: the column {missing[0]} is missing; the columns of both tables have to be the same")
+    both = [
+        frame.with_columns(pl.lit(False).alias(_TEST)),
+        held_out.select(frame.columns).with_columns(pl.lit(True).alias(_TEST)),
+    ]
+    try:
+        return pl.concat(both, how="vertical_relaxed"), target, notes
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise DataError(f"test: its columns do not fit those that are trained on: {reason}") from error
 
 
 def _no_such(text: str, path: Path) -> str:
     if path.is_dir():
-        return f"{text} is a folder; give one CSV or Parquet file"
+        return f"{text} is a folder; give one file"
     if path.suffix or len(path.parts) > 1:
         beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         return f"no file {text}{suggest(path.name, beside)}"
     hint = suggest(text, BUNDLED) or f"; there are {', '.join(BUNDLED)}"
-    return f'no data set called "{text}"{hint} (or give a CSV or Parquet file)'
+    return f'no data set called "{text}"{hint} (or give a file)'
 
 
 def _bundled(name: str, target: str | None) -> tuple[Any, str, list[str]]:
@@ -147,34 +250,19 @@ def _frame_of_arrays(pair: tuple[Any, ...], target: str | None) -> tuple[Any, st
     return pl.DataFrame({**{f"x{i}": X[:, i] for i in range(X.shape[1])}, name: y}), name
 
 
-def _read(path: Path, target: str | None) -> tuple[Any, list[str]]:
-    """Return the table of a file, and what was decided on the way."""
-    pl = require("polars")
-    if path.stat().st_size == 0:
-        raise DataError(f"{path.name} is empty")
-    notes: list[str] = []
-    try:
-        if _is_parquet(path):
-            frame = pl.read_parquet(path)
-        else:
-            header = _header(path)
-            separator = max(",;\t|", key=header.count)
-            frame = pl.read_csv(
-                path, separator=separator, null_values=_NULLS, try_parse_dates=True, infer_schema_length=None
+def _read(path: Path, target: str | None, encoding: str | None) -> tuple[Any, list[str]]:
+    """Return the table of a file, and notes on how it was read."""
+
+    def check_header(names: Sequence[str]) -> None:
+        if all(_is_number(name) for name in names):
+            raise DataError(
+                f"{path.name}: the first line holds only numbers ({', '.join(names[:4])}"
+                f"{', ...' * (len(names) > 4)}); a line with the names of the columns is expected there"
             )
-            if all(_is_number(name) for name in frame.columns):
-                raise DataError(
-                    f"{path.name}: the first line holds only numbers ({', '.join(frame.columns[:4])}"
-                    f"{', ...' * (frame.width > 4)}); a line with the names of the columns is expected there"
-                )
-            frame = _tidy(path.name, frame, separator, target, notes)
-    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
-        reason = (str(error).splitlines() or ["no reason given"])[0].rstrip(".")
-        if "found more fields" in reason:
-            reason = "a row has more fields than the first line has names"
-        if "utf-8" in reason.lower():
-            reason = "it is in another encoding; save it in UTF-8"
-        raise DataError(f"{path.name} cannot be read as {_format(path)}: {reason}") from error
+
+    frame, separator, notes = files.read(path, encoding, check_header)
+    if separator:
+        frame = _tidy(path.name, frame, separator, target, notes)
     return frame, notes
 
 
@@ -200,7 +288,7 @@ def _tidy(name: str, frame: Any, separator: str, target: str | None, notes: list
     commas = []
     for series in frame.select(pl.col(pl.String)):
         text = series.str.strip_chars()
-        text = text.set(text.is_in(_NULLS).fill_null(False), None)
+        text = text.set(text.is_in(files.NULLS).fill_null(False), None)
         numbers = text.cast(pl.Float64, strict=False)
         if separator != "," and numbers.null_count() > text.null_count():
             numbers = text.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
@@ -209,21 +297,6 @@ def _tidy(name: str, frame: Any, separator: str, target: str | None, notes: list
     if commas:
         notes.append(f"{listed(commas)}: decimal commas read as points")
     return frame
-
-
-def _is_parquet(path: Path) -> bool:
-    return path.suffix.lower() in (".parquet", ".pq")
-
-
-def _format(path: Path) -> str:
-    return "Parquet" if _is_parquet(path) else "CSV in UTF-8"
-
-
-def _header(path: Path) -> str:
-    """Return the line of names without what is quoted: separators and ends of lines there are none."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        beginning = file.read(1 << 16)
-    return (re.sub(r'"[^"]*"', "", beginning).splitlines() or [""])[0]
 
 
 def _is_number(text: str) -> bool:
@@ -237,21 +310,50 @@ def _is_number(text: str) -> bool:
 # --- from a table to numbers ----------------------------------------------------------------------------------------
 
 
-def _prepare(name: str, frame: Any, target: str | None, task: str, told: Sequence[str] = ()) -> Dataset:
+def _prepare(
+    name: str,
+    frame: Any,
+    target: str | None,
+    task: str,
+    told: Sequence[str] = (),
+    roles: Mapping[str, str | None] | None = None,
+) -> Dataset:
     """Turn a table into a `Dataset`, or say why it cannot be; `told` are notes from reading it."""
+    pl = require("polars")
     if not frame.width:
         raise DataError(f"{name} has no columns")
-    column = _target_column(name, frame.columns, target)
+    given = {role: column for role, column in (roles or {}).items() if column is not None}
+    column = _target_column(name, [c for c in frame.columns if c != _TEST], target)
     notes = [*told] if target else [f"target: {column}, by its name; --target chooses another column", *told]
+    for role, other in given.items():
+        if other not in frame.columns or other == column:
+            hint = suggest(other, frame.columns) or f"; it has {listed(frame.columns)}"
+            what = "the target" if other == column else f'"{other}", which {name} does not have{hint}'
+            raise DataError(f"--{role}: got {what}; expected another column")
     if not frame.height:
         raise DataError(f"{name} has a header but no rows")
-    frame = _complete_targets(name, frame, column, notes)
+    frame = _with_amounts(_complete_targets(name, frame, column, notes), notes)
     if frame.height == 1:
         raise DataError(f"{name} has one row with a known {column}; nothing can be learned from one row")
-    y, classes, chosen, decision = _target(frame[column], task)
+    if "time" in given:
+        frame = _in_order(frame, given["time"], notes)
+    groups = weights = None
+    if "group" in given:
+        codes = frame[given["group"]].cast(pl.String).fill_null("").to_numpy()
+        groups = np.unique(codes, return_inverse=True)[1]
+        notes.append(f"{counted(int(groups.max()) + 1, 'group')} of {given['group']}: none is in two folds")
+    if "weight" in given:
+        weights = _weights(frame[given["weight"]])
+    tests = 0
+    if _TEST in frame.columns:
+        frame = frame.sort(_TEST, maintain_order=True)
+        tests = int(frame[_TEST].sum())
+        notes.append(f"{tests:,} rows of the test file are held out; there are no folds")
+        frame = frame.drop(_TEST)
+    y, classes, chosen, decision = _target(frame[column], task, notes)
     features: list[tuple[str, Array, bool]] = []
     dropped: dict[str, list[str]] = {}
-    for series in frame.drop(column):
+    for series in frame.drop(column, *given.values()):
         features.extend(_feature(series, notes, dropped))
     lost = [f"{listed(columns)} dropped: {why}" for why, columns in dropped.items()]
     notes += lost
@@ -277,7 +379,53 @@ def _prepare(name: str, frame: Any, target: str | None, task: str, told: Sequenc
         classes=classes,
         continuous=tuple(c for _, _, c in features),
         notes=tuple(notes),
+        groups=groups,
+        weights=weights,
+        ordered="time" in given,
+        tests=tests,
     )
+
+
+def _with_amounts(frame: Any, notes: list[str]) -> Any:
+    """Read text columns of amounts as numbers, and say so."""
+    pl = require("polars")
+    for series in frame.select(pl.col(pl.String)):
+        values = series.to_list()
+        found = amounts(values)
+        if found is None or series.cast(pl.Float64, strict=False).null_count() == series.null_count():
+            continue
+        numbers, unit = found
+        shown, number = next((t, n) for t, n in zip(values, numbers, strict=True) if t is not None and n is not None)
+        left_out = f" without {unit}" if unit else ""
+        notes.append(f"{series.name}: amounts as text read as numbers{left_out}: {shown} as {number:g}")
+        frame = frame.with_columns(pl.Series(series.name, numbers, dtype=pl.Float64))
+    return frame
+
+
+def _in_order(frame: Any, column: str, notes: list[str]) -> Any:
+    """Sort a table by a column of times or numbers."""
+    pl = require("polars")
+    series = frame[column]
+    if series.dtype == pl.String:
+        try:
+            series = series.str.to_datetime()
+        except pl.exceptions.PolarsError:
+            raise DataError(f"--time: {column} holds texts such as {series[0]}, expected times or numbers") from None
+    if not (series.dtype.is_temporal() or series.dtype.is_numeric()):
+        raise DataError(f"--time: {column} holds {_kind(series.dtype)}, expected times or numbers")
+    if series.null_count():
+        raise DataError(f"--time: {column} is missing in {counted(series.null_count(), 'row')}; leave those rows out")
+    notes.append(f"rows sorted by {column}: every held-out row is later than those that are trained on")
+    return frame.with_columns(series.alias(column)).sort(column, maintain_order=True)
+
+
+def _weights(series: Any) -> Array:
+    if not series.dtype.is_numeric() or series.null_count():
+        raise DataError(f"--weight: {series.name} holds missing values or no numbers; expected a weight for every row")
+    weights = np.asarray(series.to_numpy(), dtype=float)
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+        raise DataError(f"--weight: {series.name} holds {weights.min():g}, expected numbers in [0, inf)")
+    return weights
 
 
 def _target_column(name: str, columns: Sequence[str], target: str | None) -> str:
@@ -307,7 +455,7 @@ def _complete_targets(name: str, frame: Any, column: str, notes: list[str]) -> A
     return frame.filter(known)
 
 
-def _target(series: Any, task: str) -> tuple[Array, tuple[str, ...], str, str]:
+def _target(series: Any, task: str, notes: list[str]) -> tuple[Array, tuple[str, ...], str, str]:
     """Return the target as numbers, the names of its classes, the task, and why it is that task."""
     name, n = series.name, series.len()
     if series.dtype.is_temporal() or series.dtype.is_nested():
@@ -326,6 +474,8 @@ def _target(series: Any, task: str) -> tuple[Array, tuple[str, ...], str, str]:
     if task == "auto":
         task, decision = _guess(name, different, numbers, whole)
     if task in CLASS_TASKS:
+        if not numeric:
+            _note_similar(name, levels.cast(pl.String).to_list(), notes)
         if task == "binary" and different != 2:
             raise DataError(f"{name} has {different:,} different values, a binary target has 2; try --task multiclass")
         if different > max(100, n // 5):
@@ -344,9 +494,20 @@ def _target(series: Any, task: str) -> tuple[Array, tuple[str, ...], str, str]:
     if task == "count" and not (whole and low >= 0):
         bad = numbers[(numbers < 0) | (numbers != np.floor(numbers))][0]
         raise DataError(f"{name} holds {bad:g}, which is no count (0, 1, 2, ...); try --task regression")
-    if task == "positive" and low <= 0:
-        raise DataError(f"{name} holds {low:g}, which is not positive; try --task regression")
+    if task == "positive" and low < 0:
+        raise DataError(f"{name} holds {low:g}, which is negative; try --task regression")
     return numbers, (), task, decision
+
+
+def _note_similar(name: str, levels: Sequence[str], notes: list[str]) -> None:
+    """Say which labels differ only in case or spaces: they are different classes here."""
+    alike: dict[str, list[str]] = {}
+    for level in levels:
+        alike.setdefault(" ".join(level.split()).casefold(), []).append(level)
+    for group in alike.values():
+        if len(group) > 1:
+            shown = " and ".join(f'"{level}"' for level in group)
+            notes.append(f"{name}: {shown} differ only in case or spaces, and are different classes until they are one")
 
 
 def _guess(name: str, different: int, numbers: Array | None, whole: bool) -> tuple[str, str]:
@@ -355,13 +516,35 @@ def _guess(name: str, different: int, numbers: Array | None, whole: bool) -> tup
     if numbers is None:
         return "multiclass", f"multiclass, because {name} holds {different:,} different texts"
     if whole and different <= _CLASSES:
+        if _looks_counted(numbers):
+            return (
+                "count",
+                f"count, because {name} holds the numbers 0 to {numbers.max():g}, the larger the rarer "
+                "(or --task multiclass, or --task regression)",
+            )
+        or_count = ", or --task count" if numbers.min() >= 0 else ""
         return (
             "multiclass",
-            f"multiclass, because {name} holds {different:,} different whole numbers (or --task regression)",
+            f"multiclass, because {name} holds {different:,} different whole numbers (or --task regression{or_count})",
         )
-    if whole and numbers.min() >= 0:
-        return "regression", f"regression, because {name} holds {different:,} different numbers (or --task count)"
-    return "regression", f"regression, because {name} holds {different:,} different numbers"
+    decision = f"regression, because {name} holds {different:,} different numbers"
+    if numbers.min() == 0 and (numbers == 0).mean() >= 0.1:
+        return "regression", f"{decision}, {100 * (numbers == 0).mean():.0f} % of them 0 (or --task positive)"
+    if numbers.min() >= 0:
+        other = "count" if whole else "positive"
+        return "regression", f"{decision} (or --task {other})" if whole or numbers.min() > 0 else decision
+    return "regression", decision
+
+
+def _looks_counted(numbers: Array) -> bool:
+    """Whether whole numbers begin at 0, leave none out, and get rarer towards the largest: events that were counted."""
+    if numbers.min() != 0 or len(numbers) < 30:
+        return False
+    members = np.bincount(numbers.astype(int))
+    if len(members) < 3 or len(members) > _CLASSES or not members.all():
+        return False
+    tail = members[int(members.argmax()) :]
+    return bool(members.argmax() <= 1 and (np.diff(tail) < 0).all() and members.max() > 5 * members[-1])
 
 
 def _feature(series: Any, notes: list[str], dropped: dict[str, list[str]]) -> list[tuple[str, Array, bool]]:
@@ -388,6 +571,7 @@ def _feature(series: Any, notes: list[str], dropped: dict[str, list[str]]) -> li
         known = values[~np.isnan(values)]
         if not known.size:
             return drop("no value is known")
+        _note_sentinel(name, known, notes)
         if (known == known[0]).all() and known.size == n:
             return drop("the same in every row")
         if series.dtype.is_integer() and _is_identifier(name, known, n):
@@ -415,6 +599,21 @@ def _feature(series: Any, notes: list[str], dropped: dict[str, list[str]]) -> li
         encoded.append((f"{name} missing", text.is_null().to_numpy().astype(float), False))
     notes.append(f"{name} encoded as {counted(len(encoded), 'column')} of 0 and 1")
     return encoded
+
+
+def _note_sentinel(name: str, known: Array, notes: list[str]) -> None:
+    """Say which number looks as if it stood for a missing value: -999 and the like, far from all others."""
+    for number in _SENTINELS:
+        times = int((known == number).sum())
+        others = known[known != number]
+        if times < 2 or len(others) < 2:
+            continue
+        low, high = float(others.min()), float(others.max())
+        if min(abs(number - low), abs(number - high)) > 2 * (high - low) and not low <= number <= high:
+            notes.append(
+                f"{name}: {number} occurs {times:,} times, far from all other values: if it stands for a missing "
+                "value, leave those cells empty"
+            )
 
 
 def _is_identifier(name: str, values: Array, n: int) -> bool:

@@ -16,6 +16,7 @@ from lossary.errors import require
 from lossary.plots import curve, targets
 from lossary.report import plots
 from lossary.report.sheet import environment
+from lossary.words import Lang
 
 _SHOWN = 9  # small drawings beyond this many are folded away
 _HUES = 8  # colours of the palette; after them the line pattern changes
@@ -32,7 +33,7 @@ class Cell:
     dagger: bool
 
 
-def render(result: Results) -> str:
+def render(result: Results, lang: Lang = "en") -> str:
     """Return the report as one HTML page.
 
     Needs jinja2, of the app extra. Every text that comes from the data is escaped.
@@ -51,7 +52,7 @@ def render(result: Results) -> str:
     return str(
         template.render(
             result=result,
-            sentences=list(sentences(result)),
+            sentences=list(sentences(result, lang)),
             ranks=list(enumerate(result.rows)),
             trained=list(enumerate(result.trained)),
             hues=_HUES,

@@ -1,0 +1,283 @@
+"""Models of a comparison: a linear model solved to its optimum, and a multi-layer perceptron trained with Adam.
+
+What has to be tuned is tuned per loss on validation rows, never on held-out ones: the strength of the L2 penalty of the
+linear model, which needs no learning rate, and the learning rate of the network.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lossary.catalogue import Loss
+from lossary.compare.results import Settings
+from lossary.compare.solver import minimise
+from lossary.errors import NonFiniteError
+from lossary.losses.penalty import l2_penalty
+from lossary.training import Adam, fit, mlp
+from lossary.training.layers import Layer
+from lossary.training.loop import History
+
+Array = NDArray[Any]
+
+L2_STRENGTHS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # tried for the linear model, on standardised features
+LEARNING_RATES = (0.001, 0.003, 0.01, 0.03)  # tried for the network
+SOLVER_STEPS = 3000  # of the linear model, at most, if not said otherwise
+_TRAINING_STEPS = 3000  # of the network: epochs follow from the number of rows
+_IMPROVING = 0.01  # share of the whole improvement that the last tenth of the epochs still won
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What one model is trained on: features and encoded targets of the rows to fit and of the validation rows.
+
+    `start` is the output of a model that has learned nothing yet, or None. `others` are arrays and parameters of the
+    loss. `weight` and `weight_valid` are sample weights or None.
+    """
+
+    loss: Loss
+    outputs: int
+    X: Array
+    y: Array
+    X_valid: Array
+    y_valid: Array
+    seed: int
+    start: float | None
+    others: dict[str, Any]
+    weight: Array | None = None
+    weight_valid: Array | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A trained model: its predictions, how the training went, and whether it converged.
+
+    `epochs` counts passes over the rows to fit, `tuned` is the learning rate or L2 strength that was used, `limit` the
+    number of epochs at which training would have stopped in any case.
+    """
+
+    predict: Callable[[Array], Array]
+    train: list[float]
+    validation: list[float]
+    gradient_norm: float
+    seconds: float
+    epochs: int
+    limit: int
+    converged: bool
+    tuned: float
+
+
+def train(problem: Problem, settings: Settings, learning_rate: float | None = None) -> Trained:
+    """Train the model that the settings ask for."""
+    if settings.model == "linear":
+        return _solve(problem, settings)
+    rate = learning_rate or settings.learning_rate
+    assert rate is not None
+    return _descend(problem, settings, rate)
+
+
+def choose_learning_rate(problem: Problem, settings: Settings) -> float | None:
+    """Return the learning rate with the lowest validation loss, or None for a model without one.
+
+    Raises `NonFiniteError` if training fails at every rate.
+    """
+    if settings.model == "linear":
+        return None
+    if settings.learning_rate is not None:
+        return settings.learning_rate
+    found: list[tuple[float, float]] = []
+    failure: NonFiniteError | None = None
+    for rate in LEARNING_RATES:
+        try:
+            found.append((min(_descend(problem, settings, rate).validation), rate))
+        except NonFiniteError as error:
+            failure = error
+    if not found and failure is not None:
+        raise failure
+    return min(found)[1]
+
+
+# --- the linear model -----------------------------------------------------------------------------------------------
+
+
+def _solve(problem: Problem, settings: Settings) -> Trained:
+    """Solve the linear model for the given L2 strength, or for the one that is best on the validation rows."""
+    strengths = L2_STRENGTHS if settings.l2 is None else (settings.l2,)
+    model = _model(problem, ())
+    limit = settings.epochs or SOLVER_STEPS
+    begin = _flat(model)
+    best: tuple[float, Trained] | None = None
+    for strength in strengths:  # from strong to weak, each started where the one before ended
+        trained, begin = _solve_at(problem, settings, model, begin, strength, limit)
+        if best is None or trained.validation[-1] < best[0]:
+            best = trained.validation[-1], trained
+    assert best is not None
+    return best[1]
+
+
+def _solve_at(
+    problem: Problem, settings: Settings, model: Layer, begin: Array, strength: float, limit: int
+) -> tuple[Trained, Array]:
+    evaluate = _by_torch if settings.backend == "torch" else _by_hand
+    mean_loss = evaluate(problem, problem.X, problem.y, problem.weight)
+    held_out = evaluate(problem, problem.X_valid, problem.y_valid, problem.weight_valid)
+    width = problem.X.shape[1]
+
+    def objective(x: Array) -> tuple[float, Array]:
+        value, gradient = mean_loss(x)
+        weights = x[: width * problem.outputs]
+        penalty, slope = l2_penalty.value_and_grad(weights, reduction="sum")
+        gradient[: len(weights)] += strength * slope
+        return value + strength * float(penalty), gradient
+
+    validation: list[float] = []
+    began = time.perf_counter()
+    with np.errstate(all="ignore"):  # overflow is found below
+        solution = minimise(objective, begin, limit, lambda x: validation.append(held_out(x)[0]))
+    seconds = time.perf_counter() - began
+    if not (math.isfinite(solution.values[-1]) and np.isfinite(solution.x).all()):
+        raise NonFiniteError(f"the loss of the linear model is {solution.values[-1]:g}; a larger --l2 keeps it finite")
+    validation = validation or [held_out(solution.x)[0]]
+
+    def predict(X: Array) -> Array:
+        return _outputs(solution.x, X, problem.outputs)
+
+    steps = max(len(solution.values) - 1, 1)
+    trained = Trained(
+        predict=predict,
+        train=solution.values[1:] or solution.values,
+        validation=validation,
+        gradient_norm=float(np.mean(solution.gradient_norms)),
+        seconds=seconds / steps,
+        epochs=steps,
+        limit=limit,
+        converged=solution.converged,
+        tuned=strength,
+    )
+    return trained, solution.x
+
+
+def _flat(model: Layer) -> Array:
+    return np.concatenate([parameter.value.ravel() for parameter in model.parameters])
+
+
+def _outputs(x: Array, X: Array, outputs: int) -> Array:
+    width = X.shape[1]
+    return np.asarray(X @ x[: width * outputs].reshape(width, outputs) + x[width * outputs :])
+
+
+def _others(problem: Problem) -> tuple[list[Array], dict[str, Any]]:
+    """Return what the loss takes beside prediction and target: arrays in their order, and parameters."""
+    names = problem.loss.arguments[2:]
+    arrays = [np.asarray(problem.others[name]) for name in names]
+    return arrays, {k: v for k, v in problem.others.items() if k not in names}
+
+
+def _by_hand(problem: Problem, X: Array, y: Array, weight: Array | None) -> Callable[[Array], tuple[float, Array]]:
+    """Return the mean loss of rows and its gradient in the flat weights, by the gradient that the loss defines."""
+    arrays, params = _others(problem)
+    row = bool(problem.loss.signatures[0].inputs[0])
+
+    def mean_loss(x: Array) -> tuple[float, Array]:
+        outputs = _outputs(x, X, problem.outputs)
+        value, grad = problem.loss.value_and_grad(
+            outputs if row else outputs[:, 0], y, *arrays, weight=weight, reduction="mean", **params
+        )
+        grad = grad.reshape(outputs.shape)
+        return float(value), np.concatenate([(X.T @ grad).ravel(), grad.sum(axis=0)])
+
+    return mean_loss
+
+
+def _by_torch(problem: Problem, X: Array, y: Array, weight: Array | None) -> Callable[[Array], tuple[float, Array]]:
+    """Return the same as `_by_hand`, by PyTorch's autograd."""
+    import torch
+
+    from lossary.training.torch import tensor_of
+
+    arrays, params = _others(problem)
+    row = bool(problem.loss.signatures[0].inputs[0])
+    features, targets, others = tensor_of(X), tensor_of(y), [tensor_of(a) for a in arrays]
+    weights = None if weight is None else tensor_of(weight)
+    width = X.shape[1]
+
+    def mean_loss(x: Array) -> tuple[float, Array]:
+        flat = torch.from_numpy(x.copy()).requires_grad_()
+        outputs = features @ flat[: width * problem.outputs].reshape(width, problem.outputs)
+        outputs = outputs + flat[width * problem.outputs :]
+        prediction = outputs if row else outputs[:, 0]
+        value = problem.loss.value(prediction, targets, *others, weight=weights, reduction="mean", **params)
+        value.backward()
+        assert flat.grad is not None
+        return value.item(), flat.grad.numpy()
+
+    return mean_loss
+
+
+# --- the network ----------------------------------------------------------------------------------------------------
+
+
+def _model(problem: Problem, hidden: tuple[int, ...]) -> Layer:
+    model = mlp(problem.X.shape[1], hidden, problem.outputs, seed=problem.seed)
+    if problem.start is not None:
+        model.parameters[-1].value[:] = problem.start
+    return model
+
+
+def budget(rows: int, settings: Settings) -> tuple[int, int, int]:
+    """Return the batch size, the limit of epochs and the patience for so many rows to fit: the same for every loss."""
+    size = settings.batch_size or min(256, max(16, rows // 20))
+    epochs = settings.epochs or math.ceil(_TRAINING_STEPS / math.ceil(rows / size))
+    return size, epochs, settings.patience or max(10, epochs // 10)
+
+
+def _descend(problem: Problem, settings: Settings, rate: float) -> Trained:
+    size, epochs, patience = budget(len(problem.y), settings)
+    model = _model(problem, settings.hidden)
+    history = fit(
+        model,
+        problem.loss,
+        problem.X,
+        problem.y,
+        weight=problem.weight,
+        epochs=epochs,
+        batch_size=size,
+        optimiser=Adam(rate),
+        l2=settings.l2 or 0.0,
+        validation=(problem.X_valid, problem.y_valid)
+        if problem.weight_valid is None
+        else (problem.X_valid, problem.y_valid, problem.weight_valid),
+        patience=patience,
+        seed=problem.seed,
+        progress=False,
+        backend=settings.backend,  # type: ignore[arg-type]  # one of BACKENDS: checked before
+        **problem.others,
+    )
+    records = history.epochs
+    return Trained(
+        predict=model.predict,
+        train=[record.loss for record in records],
+        validation=[record.watched for record in records],
+        gradient_norm=float(np.mean([record.gradient_norm for record in records])),
+        seconds=float(np.mean([record.seconds for record in records])),
+        epochs=len(records),
+        limit=epochs,
+        converged=not _still_improving(history),
+        tuned=rate,
+    )
+
+
+def _still_improving(history: History) -> bool:
+    """Whether training ended at its limit of epochs while the validation loss was still falling."""
+    if history.stopped != "epochs":
+        return False
+    watched = [record.watched for record in history.epochs]
+    before = min(watched[: max(1, len(watched) - max(1, len(watched) // 10))])
+    won, whole = before - min(watched), watched[0] - min(watched)
+    return len(watched) == 1 or won > _IMPROVING * whole
