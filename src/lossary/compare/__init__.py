@@ -5,7 +5,7 @@ from lossary.compare.comparison import Comparison
 from lossary.compare.heads import Head, head_for, suitable
 from lossary.compare.results import VALIDATION, Difference, Results, Row, Settings, Table
 from lossary.compare.run import compare
-from lossary.compare.verdict import table_cells
+from lossary.compare.verdict import footnotes, table_cells
 
 __all__ = [
     "VALIDATION",
@@ -18,6 +18,7 @@ __all__ = [
     "Settings",
     "Table",
     "compare",
+    "footnotes",
     "head_for",
     "read_loss",
     "suitable",

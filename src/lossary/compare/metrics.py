@@ -177,8 +177,6 @@ FOR_CLASSES = (_ACCURACY, _BALANCED, *_PROBABILISTIC, _MACRO_F1)
 
 _TUNED = "at the threshold chosen on validation rows"
 FOR_TWO_CLASSES = (
-    _ACCURACY,
-    _BALANCED,
     Metric(
         "roc_auc",
         "ROC AUC",
@@ -231,6 +229,8 @@ FOR_TWO_CLASSES = (
         "share of the positive rows that are found at a probability of 0.5",
         _of_decisions("recall_score", zero_division=0),
     ),
+    _ACCURACY,
+    _BALANCED,
     *_PROBABILISTIC,
     _MACRO_F1,
 )

@@ -30,6 +30,7 @@ L2_STRENGTHS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # tried for the linear mode
 LEARNING_RATES = (0.001, 0.003, 0.01, 0.03)  # tried for the network
 SOLVER_STEPS = 3000  # of the linear model, at most, if not said otherwise
 _TRAINING_STEPS = 3000  # of the network: epochs follow from the number of rows
+_EVERY_STEP = 30  # steps of the solver whose validation loss is taken each time
 _IMPROVING = 0.01  # share of the whole improvement that the last tenth of the epochs still won
 
 
@@ -137,13 +138,19 @@ def _solve_at(
         return value + strength * float(penalty), gradient
 
     validation: list[float] = []
+
+    def record(x: Array) -> None:
+        """Keep the validation loss of a step; of late steps only of every tenth, for it costs as much as training."""
+        late = len(validation) >= _EVERY_STEP and len(validation) % 10
+        validation.append(validation[-1] if late else held_out(x)[0])
+
     began = time.perf_counter()
     with np.errstate(all="ignore"):  # overflow is found below
-        solution = minimise(objective, begin, limit, lambda x: validation.append(held_out(x)[0]))
+        solution = minimise(objective, begin, limit, record)
     seconds = time.perf_counter() - began
     if not (math.isfinite(solution.values[-1]) and np.isfinite(solution.x).all()):
         raise NonFiniteError(f"the loss of the linear model is {solution.values[-1]:g}; a larger --l2 keeps it finite")
-    validation = validation or [held_out(solution.x)[0]]
+    validation = [*validation[:-1], held_out(solution.x)[0]]
 
     def predict(X: Array) -> Array:
         return _outputs(solution.x, X, problem.outputs)

@@ -209,7 +209,7 @@ def compare(
     data: Any,
     losses: str | Loss | Sequence[str | Loss] = (),
     *,
-    target: str | Sequence[str] | None = None,
+    target: str | None = None,
     task: str = "auto",
     group: str | None = None,
     time: str | None = None,
@@ -389,7 +389,7 @@ def _command(data: Any, losses: Sequence[str | Loss], asked: Mapping[str, Any], 
             continue
         if name == "test":
             value = os.path.relpath(value)
-        words += [f"--{name}", value if isinstance(value, str) else ",".join(value)]
+        words += [f"--{name}", value]
     for text in losses:
         if isinstance(text, Loss):
             params = ",".join(f"{k}={v}" for k, v in text.bound.items())

@@ -64,7 +64,8 @@ def minimise(
             pairs.clear()
             found = _line_search(objective, x, value, gradient, -gradient, 1.0 / norms[-1])
         if found is None:
-            converged = _recent(values) <= _STALLED * _total(values)
+            # At a kink, or at the precision of the numbers: the optimum if the last steps won next to nothing.
+            converged = norms[-1] <= 100 * _GRADIENT * norms[0] or _recent(values, 5) <= _STALLED * _total(values)
             break
         moved, value, changed = found
         step, change = moved - x, changed - gradient
@@ -81,8 +82,8 @@ def minimise(
     return Solution(x, values, norms, converged)
 
 
-def _recent(values: list[float]) -> float:
-    return values[-min(len(values), _WINDOW + 1)] - values[-1]
+def _recent(values: list[float], steps: int = _WINDOW) -> float:
+    return values[-min(len(values), steps + 1)] - values[-1]
 
 
 def _total(values: list[float]) -> float:
