@@ -377,7 +377,8 @@ def temperature_and_bias(scores: Array, labels: Array) -> tuple[float, Array]:
     """
     rows = as_rows(scores)
     n, classes = rows.shape
-    unit = float(scores.std()) or 1.0
+    spread = float(scores.std())
+    unit = spread if spread > 1e-9 * float(np.abs(scores).max()) else 1.0  # scores that are all the same have no scale
     if len(np.unique(labels)) < 2:
         return 1.0, np.zeros(classes)
     smoothed = (np.eye(classes)[labels] * n + 1 / classes) / (n + 1)

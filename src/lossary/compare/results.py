@@ -191,6 +191,12 @@ class Results:
         return self._best(self.trained, key)
 
     @property
+    def beats_references(self) -> bool:
+        """Whether some loss is better than every reference predictor by the main metric, and by more than chance."""
+        best = self.best_reference
+        return best is None or any(self.difference(row, best).certain for row in self.trained)
+
+    @property
     def best_reference(self) -> Row | None:
         """The reference predictor that is best by the main metric."""
         return self._best(self.references, self.metric.key)
@@ -213,11 +219,12 @@ class Results:
         best, *others = self.trained
         return [self.difference(best, other) for other in others]
 
-    def difference(self, best: Row, other: Row) -> Difference:
-        """Return how far `other` is behind `best` by the main metric, with its interval."""
-        key, sign = self.metric.key, 1.0 if self.metric.higher else -1.0
+    def difference(self, best: Row, other: Row, by: Metric | None = None) -> Difference:
+        """Return how far `other` is behind `best` by a metric, the main one if none is given, with its interval."""
+        of = by or self.metric
+        key, sign = of.key, 1.0 if of.higher else -1.0
         # One row classified differently moves a share by this much: no fold knows it better.
-        coarse = self.categorical and not self.metric.probabilistic
+        coarse = self.categorical and not of.probabilistic
         least = self.settings.folds / self.data.rows if coarse else 0.0
         paired = [sign * (b - o) for b, o in zip(best.scores[key], other.scores[key], strict=True)]
         low, high = paired_interval(paired, self.test_to_train, least=least)

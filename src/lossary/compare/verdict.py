@@ -95,14 +95,18 @@ def _answer(result: Results, differences: Sequence[Difference], lang: Lang) -> s
         "runs": len(result.runs),
     }
     reference = result.best_reference
-    if reference is not None and not result.difference(best, reference).certain:
+    if reference is not None and not result.beats_references:
+        worse = not m.better(best.mean(m.key), reference.mean(m.key))
+        template = (
+            "On {data} ({rows} rows), no loss here beats a constant: always predicting the {reference} has {metric} "
+            "{constant}, and the best loss, {best}, {score} ± {spread} over {runs} held-out folds."
+            if worse
+            else "On {data} ({rows} rows), these runs do not show that any loss beats a constant: always predicting the "
+            "{reference} has {metric} {constant}, and the best loss, {best}, {score} ± {spread} over {runs} held-out "
+            "folds."
+        )
         return say(
-            lang,
-            "On {data} ({rows} rows), no loss here beats a constant: always predicting the {reference} has "
-            "{metric} {constant}, and the best loss, {best}, {score} ± {spread} over {runs} held-out folds.",
-            **fields,
-            reference=say(lang, reference.label),
-            constant=m.show(reference.mean(m.key)),
+            lang, template, **fields, reference=say(lang, reference.label), constant=m.show(reference.mean(m.key))
         )
     alike = [d.label for d in differences if not d.certain]
     if not differences:
@@ -119,8 +123,8 @@ def _answer(result: Results, differences: Sequence[Difference], lang: Lang) -> s
         )
     elif alike:
         template = (
-            "On {data} ({rows} rows), use {best} or one of the {n} losses that are as good: it has the best {metric}, "
-            "{score} ± {spread} over {runs} held-out folds."
+            "On {data} ({rows} rows), use {best} or one of the {n} losses that are not worse beyond chance: it has the best "
+            "{metric}, {score} ± {spread} over {runs} held-out folds."
         )
     else:
         template = (
@@ -234,21 +238,21 @@ def _lost(row: Row, m: Metric) -> float:
 
 
 def _other_metrics(result: Results, lang: Lang) -> Iterator[str]:
+    """Say which losses are better than the first by another metric, and by more than chance."""
     best = result.trained[0]
     groups: dict[str, list[str]] = {}
     for other in result.metrics[1:]:
         first = result.best_by(other.key)
-        if first is None or first is best:
+        if first is None or first is best or other.key not in best.scores:
             continue
-        if other.key in best.scores and first.mean(other.key) == best.mean(other.key):
-            continue
-        groups.setdefault(first.label, []).append(say(lang, other.words))
+        if result.difference(first, best, other).certain:
+            groups.setdefault(first.label, []).append(say(lang, other.words))
     if groups:
         others = say(lang, "; ").join(
             say(lang, "{label} by {metrics}", label=label, metrics=joined(lang, titles))
             for label, titles in groups.items()
         )
-        yield say(lang, "Other metrics put others first: {others}.", others=others)
+        yield say(lang, "By other metrics, others are better beyond chance: {others}.", others=others)
 
 
 def _suspicions(result: Results, lang: Lang) -> Iterator[str]:
