@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,9 +27,11 @@ from lossary.training.loop import History
 Array = NDArray[Any]
 
 L2_STRENGTHS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # tried for the linear model, on standardised features
-LEARNING_RATES = (0.001, 0.003, 0.01, 0.03)  # tried for the network
+LEARNING_RATES = (0.001, 0.003, 0.01)  # tried for the network
+TUNING_FOLDS = 3  # whose validation rows choose the learning rate: one fold alone has too few rows to tell
 SOLVER_STEPS = 3000  # of the linear model, at most, if not said otherwise
 _TRAINING_STEPS = 3000  # of the network: epochs follow from the number of rows
+_WORSE = 2  # strengths without a lower validation loss after which weaker ones are not tried
 _EVERY_STEP = 30  # steps of the solver whose validation loss is taken each time
 _IMPROVING = 0.01  # share of the whole improvement that the last tenth of the epochs still won
 
@@ -83,8 +85,8 @@ def train(problem: Problem, settings: Settings, learning_rate: float | None = No
     return _descend(problem, settings, rate)
 
 
-def choose_learning_rate(problem: Problem, settings: Settings) -> float | None:
-    """Return the learning rate with the lowest validation loss, or None for a model without one.
+def choose_learning_rate(problems: Sequence[Problem], settings: Settings) -> float | None:
+    """Return the learning rate with the lowest validation loss over some folds, or None for a model without one.
 
     Raises `NonFiniteError` if training fails at every rate.
     """
@@ -96,7 +98,7 @@ def choose_learning_rate(problem: Problem, settings: Settings) -> float | None:
     failure: NonFiniteError | None = None
     for rate in LEARNING_RATES:
         try:
-            found.append((min(_descend(problem, settings, rate).validation), rate))
+            found.append((sum(min(_descend(problem, settings, rate).validation) for problem in problems), rate))
         except NonFiniteError as error:
             failure = error
     if not found and failure is not None:
@@ -114,10 +116,13 @@ def _solve(problem: Problem, settings: Settings) -> Trained:
     limit = settings.epochs or SOLVER_STEPS
     begin = _flat(model)
     best: tuple[float, Trained] | None = None
+    worse = 0
     for strength in strengths:  # from strong to weak, each started where the one before ended
         trained, begin = _solve_at(problem, settings, model, begin, strength, limit)
         if best is None or trained.validation[-1] < best[0]:
-            best = trained.validation[-1], trained
+            best, worse = (trained.validation[-1], trained), 0
+        elif (worse := worse + 1) == _WORSE:
+            break
     assert best is not None
     return best[1]
 

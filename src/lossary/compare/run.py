@@ -157,15 +157,16 @@ class _Plan:
     settings: Settings
     incomplete: Array
 
-    def rates(self, split: Split, report: Callable[[str], None]) -> list[float | LossaryError | None]:
-        """Return the learning rate of each loss, tuned on the validation rows of one fold, or why there is none."""
-        fold = Fold.of(self.data, split, self.settings.stress, self.incomplete)
+    def rates(self, planned: Sequence[Split], report: Callable[[str], None]) -> list[float | LossaryError | None]:
+        """Return the learning rate of each loss, tuned on the validation rows of a few folds, or why there is none."""
+        splits = [split for split in planned if split.seed == planned[0].seed][: models.TUNING_FOLDS]
+        folds = [Fold.of(self.data, split, self.settings.stress, self.incomplete) for split in splits]
         found: list[float | LossaryError | None] = []
         for candidate, head in zip(self.candidates, self.heads, strict=True):
             report(f"{candidate.label}: learning rate")
             try:
-                problem = _problem(candidate, head, self.data, fold)
-                found.append(models.choose_learning_rate(problem, self.settings))
+                problems = [_problem(candidate, head, self.data, fold) for fold in folds]
+                found.append(models.choose_learning_rate(problems, self.settings))
             except LossaryError as error:
                 found.append(error)
         return found
@@ -305,7 +306,7 @@ def _run_all(
             progress(done, total, what)
 
     with require("threadpoolctl").threadpool_limits(1):
-        rates = plan.rates(planned[0], report)
+        rates = plan.rates(planned, report)
     collected: list[list[_Outcome | str]] = [[] for _ in range(n)]
     constants: list[list[_Outcome]] = [[] for _ in references.references(plan.data)]
     failed: set[int] = set()

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lossary.compare.language import joined, say
 from lossary.compare.tables import Dataset
 from lossary.errors import ParameterError
+from lossary.words import Lang
 
 Array = NDArray[Any]
 
@@ -45,18 +47,20 @@ class Stress:
         if not data.categorical and self.imbalance > 1:
             raise ParameterError(f"imbalance: {data.target} holds numbers, not classes")
 
-    def describe(self) -> str:
+    def describe(self, lang: Lang = "en") -> str:
         """Say what is done, as a phrase; empty if nothing is."""
         parts = []
         if self.imbalance > 1:
-            parts.append(f"training classes thinned out to 1:{self.imbalance:g}")
+            parts.append(say(lang, "training classes thinned out to 1:{ratio}", ratio=f"{self.imbalance:g}"))
         if self.label_noise:
-            parts.append(f"{100 * self.label_noise:g} % of the training labels moved to another class")
+            share = f"{100 * self.label_noise:g}"
+            parts.append(say(lang, "{share} % of the training labels moved to another class", share=share))
         if self.outliers:
+            share = f"{100 * self.outliers:g}"
             parts.append(
-                f"{100 * self.outliers:g} % of the training targets moved by 10 to 20 robust standard deviations"
+                say(lang, "{share} % of the training targets moved by 10 to 20 robust standard deviations", share=share)
             )
-        return " and ".join(parts)
+        return joined(lang, parts)
 
     def apply(self, y: Array, data: Dataset, rng: np.random.Generator) -> tuple[Array, Array]:
         """Return which of the training rows are kept, and their disturbed targets.

@@ -83,7 +83,7 @@ def sentences(result: Results, lang: Lang = "en") -> Iterator[str]:
 def _answer(result: Results, differences: Sequence[Difference], lang: Lang) -> str:
     m, data, best = result.metric, result.data, result.trained[0]
     score, spread = m.pair(best.mean(m.key), best.spread(m.key))
-    stress = result.settings.stress.describe()
+    stress = result.settings.stress.describe(lang)
     name = say(lang, "{data} with {stress}", data=data.name, stress=stress) if stress else data.name
     fields = {
         "data": name,
@@ -96,15 +96,14 @@ def _answer(result: Results, differences: Sequence[Difference], lang: Lang) -> s
     }
     reference = result.best_reference
     if reference is not None and not result.beats_references:
-        worse = not m.better(best.mean(m.key), reference.mean(m.key))
-        template = (
-            "On {data} ({rows} rows), no loss here beats a constant: always predicting the {reference} has {metric} "
-            "{constant}, and the best loss, {best}, {score} ± {spread} over {runs} held-out folds."
-            if worse
-            else "On {data} ({rows} rows), these runs do not show that any loss beats a constant: always predicting the "
-            "{reference} has {metric} {constant}, and the best loss, {best}, {score} ± {spread} over {runs} held-out "
-            "folds."
+        shown = (
+            "always predicting the {reference} has {metric} {constant}, and the best loss, {best}, {score} ± {spread} "
+            "over {runs} held-out folds."
         )
+        if m.better(best.mean(m.key), reference.mean(m.key)):
+            template = "On {data} ({rows} rows), these runs do not show that any loss beats a constant: " + shown
+        else:
+            template = "On {data} ({rows} rows), no loss here beats a constant: " + shown
         return say(
             lang, template, **fields, reference=say(lang, reference.label), constant=m.show(reference.mean(m.key))
         )
@@ -123,8 +122,8 @@ def _answer(result: Results, differences: Sequence[Difference], lang: Lang) -> s
         )
     elif alike:
         template = (
-            "On {data} ({rows} rows), use {best} or one of the {n} losses that are not worse beyond chance: it has the best "
-            "{metric}, {score} ± {spread} over {runs} held-out folds."
+            "On {data} ({rows} rows), use {best} or one of the {n} losses that are not worse beyond chance: it has the "
+            "best {metric}, {score} ± {spread} over {runs} held-out folds."
         )
     else:
         template = (

@@ -225,7 +225,7 @@ def _facts(result: Results, lang: Lang) -> list[tuple[str, str]]:
                 ),
             )
         )
-    stress = t("{stress}, validation rows included; held-out rows stay clean", stress=s.stress.describe())
+    stress = t("{stress}, validation rows included; held-out rows stay clean", stress=s.stress.describe(lang))
     facts.append((t("Stress"), stress if s.stress else t("none")))
     return facts
 
@@ -281,7 +281,7 @@ def _training(result: Results, lang: Lang) -> str:
         lang,
         "; at most {limit} epochs for every loss, stopped early where the loss on the validation rows, {share} % of "
         "the training fold, no longer improves, and the best epoch kept. The learning rate is chosen on the validation "
-        "rows of the first fold. The held-out fold is never used for a choice",
+        "rows of the first three folds. The held-out fold is never used for a choice",
         limit=f"{limit:,}",
         share=share,
     )
