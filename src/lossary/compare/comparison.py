@@ -16,7 +16,8 @@ from lossary.compare.results import Results, Row, Settings, Table
 from lossary.compare.verdict import footnotes, sentences, table_cells
 from lossary.errors import DataError
 from lossary.report import render
-from lossary.words import Lang, aligned
+from lossary.text.layout import aligned
+from lossary.text.phrases import Lang
 
 Array = NDArray[Any]
 

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lossary.backends.numpy import namespace as xp
 from lossary.catalogue import Loss, get, names
+from lossary.catalogue.links import Link
 from lossary.compare import metrics
 from lossary.compare.tables import Dataset, counted, series
 from lossary.errors import DataError
@@ -30,13 +32,15 @@ class Head:
     """What the outputs of a model mean under a loss.
 
     `kind` is ``number`` (one output predicts a number), ``single`` (one output scores class 1 of two) or ``row`` (one
-    output per class). `convention` is the input convention of the loss. `signed` targets are -1 and 1. `unit` says how
-    numbers are rescaled: by their spread around the median, by their mean size with zero kept in place, or not at all.
+    output per class). `convention` is the input convention of the loss and `link` its link, None for scores. `signed`
+    targets are -1 and 1. `unit` says how numbers are rescaled: by their spread around the median, by their mean size
+    with zero kept in place, or not at all.
     """
 
     kind: str
     outputs: int
     convention: str
+    link: Link | None
     signed: bool = False
     unit: str = "spread"
 
@@ -64,21 +68,13 @@ class Head:
 
     def native_probabilities(self, outputs: Array) -> Array | None:
         """Return the class probabilities that the loss itself defines; None for scores, which define none."""
-        return metrics.softmax(metrics.as_rows(outputs)) if self.convention == "logit" else None
+        return None if self.link is None else metrics.softmax(metrics.as_rows(outputs))
 
     def numbers(self, outputs: Array, scale: Scale) -> Array:
         """Return predictions in the units of the target."""
-        out = outputs[:, 0]
+        assert self.link is not None
         with np.errstate(over="ignore"):
-            if self.convention == "log-rate":
-                return np.asarray(np.exp(out) * scale.unit)
-            return np.asarray(scale.centre + scale.unit * out)
-
-    def start(self, y: Array, scale: Scale) -> float:
-        """Return the output of a model that has learned nothing yet: the middle of the targets."""
-        if self.convention == "log-rate":
-            return float(np.log(max(float(y.mean()), 1e-12) / scale.unit))
-        return float(np.median(y)) / scale.unit if self.unit == "size" else 0.0
+            return np.asarray(scale.centre + scale.unit * self.link.inverse(xp, outputs[:, 0]))
 
 
 def head_for(loss: Loss | str, data: Dataset) -> Head:
@@ -87,18 +83,20 @@ def head_for(loss: Loss | str, data: Dataset) -> Head:
     unknown = [a for a in loss.arguments[2:] if a not in _ARRAYS]
     if not unknown and data.categorical:
         if "binary" in loss.tasks and len(data.classes) == 2:
-            return Head("single", 1, loss.input, signed=loss.domain(loss.arguments[1]).values == (-1.0, 1.0))
+            return Head("single", 1, loss.input, loss.link, signed=loss.domain(loss.arguments[1]).values == (-1.0, 1.0))
         if "multiclass" in loss.tasks:
-            return Head("row", len(data.classes), loss.input)
+            return Head("row", len(data.classes), loss.input, loss.link)
     elif not unknown:
         if "regression" in loss.tasks:
             # A loss of the residual alone may see the targets centred; a relative one needs their zero where it is.
-            return Head("number", 1, "real", unit="spread" if _depends_on_residual_only(loss) else "size")
+            return Head(
+                "number", 1, loss.input, loss.link, unit="spread" if _depends_on_residual_only(loss) else "size"
+            )
         if {"count", "positive"} & set(loss.tasks):
             outside = _outside(loss, data.y)
             if outside is None:
                 whole = data.task == "count" or loss.domain(loss.arguments[1]).kind == "count"
-                return Head("number", 1, "log-rate", unit="one" if whole else "size")
+                return Head("number", 1, loss.input, loss.link, unit="one" if whole else "size")
             allowed = loss.domain(loss.arguments[1])
             raise DataError(f"{loss.name} takes targets in {allowed}, but {data.target} holds {outside:g}")
     fitting = suitable(data)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from functools import cache
-from importlib.resources import files
-
-from lossary.words import Lang
+from lossary.text.phrases import Lang, chinese
 
 
 def say(lang: Lang, template: str, **fields: object) -> str:
@@ -15,15 +11,7 @@ def say(lang: Lang, template: str, **fields: object) -> str:
     >>> say("en", "{label} failed", label="huber"), say("zh", "{label} failed", label="huber")
     ('huber failed', 'huber 训练失败')
     """
-    return _templates(lang).get(template, template).format(**fields)
-
-
-@cache
-def _templates(lang: Lang) -> dict[str, str]:
-    if lang == "en":
-        return {}
-    text = files("lossary.compare").joinpath(f"{lang}.json").read_text("utf-8")
-    return dict(json.loads(text))
+    return (chinese("comparison").get(template, template) if lang == "zh" else template).format(**fields)
 
 
 def joined(lang: Lang, words: list[str], limit: int = 6) -> str:

@@ -20,9 +20,8 @@ from lossary.compare.results import Settings
 from lossary.compare.solver import minimise
 from lossary.errors import NonFiniteError
 from lossary.losses.penalty import l2_penalty
-from lossary.training import Adam, fit, mlp
+from lossary.training import Adam, History, fit, mlp
 from lossary.training.layers import Layer
-from lossary.training.loop import History
 
 Array = NDArray[Any]
 

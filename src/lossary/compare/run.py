@@ -27,8 +27,8 @@ from lossary.compare.results import VALIDATION, Row, Settings, Table
 from lossary.compare.stress import Stress
 from lossary.compare.tables import BUNDLED, Dataset, load
 from lossary.errors import ArgumentError, LossaryError, NonFiniteError, ParameterError, require, suggest
+from lossary.text.phrases import Lang
 from lossary.training.loop import BACKENDS
-from lossary.words import Lang
 
 _POINTS = 400  # points of a residual plot
 _ENORMOUS = 1e100  # predictions beyond this size are treated as failed training
@@ -84,20 +84,20 @@ class _Outcome:
 
 def _problem(candidate: Candidate, head: Head, data: Dataset, fold: Fold) -> models.Problem:
     scale = head.scale(fold.y)
+    encoded, params = head.encode(fold.y, scale), head.params(candidate.loss, candidate.params, scale)
+    # A model of numbers starts at the best constant; classes start undecided.
+    start = float(candidate.loss.unbound.initial_score(encoded, **params)) if head.kind == "number" else None
     return models.Problem(
         # The loss without its parameters: those in the units of the target are rescaled as the target is.
         loss=candidate.loss.unbound,
         outputs=head.outputs,
         X=fold.X,
-        y=head.encode(fold.y, scale),
+        y=encoded,
         X_valid=fold.X_valid,
         y_valid=head.encode(fold.y_valid, scale),
         seed=fold.split.seed,
-        start=head.start(fold.y, scale) if head.kind == "number" else None,
-        others={
-            **head.params(candidate.loss, candidate.params, scale),
-            **supplied(candidate.loss, fold.y, data),
-        },
+        start=start,
+        others={**params, **supplied(candidate.loss, fold.y, data)},
         weight=fold.weight,
         weight_valid=fold.weight_valid,
     )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lossary.compare.language import joined, say
 from lossary.compare.tables import Dataset
 from lossary.errors import ParameterError
-from lossary.words import Lang
+from lossary.text.phrases import Lang
 
 Array = NDArray[Any]
 

@@ -12,7 +12,7 @@ import numpy as np
 from lossary.compare.language import joined, say
 from lossary.compare.metrics import Metric
 from lossary.compare.results import Difference, Results, Row
-from lossary.words import Lang
+from lossary.text.phrases import Lang
 
 UNCONVERGED = "‡"  # marks a loss of which some runs stopped while still improving
 SCORES = "†"  # marks a loss that gives scores, no probabilities

@@ -50,11 +50,11 @@ class ReferencePredictors:
 
     def neutral_cost(self, labels: Array) -> Array | None:
         """Return the loss of the neutral prediction for each label, relative to the mean over the labels."""
-        first = _NEUTRAL.get(self.loss.input)
-        if first is None or self.target != 1 or not self._only_pred_and_target_vary or not len(labels):
-            return None
         core = np.shape(self.call.given[0])[-1:] if self.call.signature.inputs[0] else ()
-        cost = self._scored(first(len(labels), *core), labels)
+        neutral = self.loss.undecided(*core)
+        if neutral is None or self.target != 1 or not self._only_pred_and_target_vary or not len(labels):
+            return None
+        cost = self._scored(np.full((len(labels), *core), neutral), labels)
         middle = float(cost.mean())
         return cost / middle if middle and np.isfinite(cost).all() else None
 
@@ -223,10 +223,10 @@ class ReferencePredictors:
     def _priors(self, target: Array, weights: Array) -> Iterator[tuple[str, Array]]:
         """Yield constant rows: every class alike, and the class frequencies."""
         width = self.call.given[0].shape[-1]
-        first = _NEUTRAL.get(self.loss.input)
-        if first is None or self.call.signature.inputs[0] != ("c",):
+        neutral = self.loss.undecided(width)
+        if neutral is None or self.call.signature.inputs[0] != ("c",):
             return
-        yield "every class alike", first(1, width)[0]
+        yield "every class alike", np.full(width, neutral)
         if self.call.signature.inputs[1]:
             often = (weights[:, None] * target).sum(0)
         else:
@@ -240,15 +240,6 @@ class ReferencePredictors:
             row = np.log(often / (1 - often)) if self.loss.input == "logit" else None
         if row is not None:
             yield "class frequencies", row
-
-
-# The neutral prediction of each input convention, for a batch shape: (examples,) or (examples, classes).
-_NEUTRAL: dict[str, Callable[..., Array]] = {
-    "logit": lambda *shape: np.zeros(shape),
-    "score": lambda *shape: np.zeros(shape),
-    "probability": lambda *shape: np.full(shape, 1.0 / (shape[-1] if len(shape) > 1 else 2)),
-    "log-probability": lambda *shape: np.full(shape, -math.log(shape[-1] if len(shape) > 1 else 2)),
-}
 
 
 def _grid(convention: str, allowed: Domain, targets: Array) -> Array:

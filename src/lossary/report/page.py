@@ -19,7 +19,7 @@ from lossary.errors import require
 from lossary.plots import curve, targets
 from lossary.report import plots
 from lossary.report.sheet import environment
-from lossary.words import Lang
+from lossary.text.phrases import Lang
 
 _SHOWN = 9  # small drawings beyond this many are folded away
 _HUES = 8  # colours of the palette; after them the line pattern changes
