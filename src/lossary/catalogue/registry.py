@@ -61,8 +61,8 @@ def loss(
         class labels has `ignore_index` without saying so: rows with that label are masked.
     special: values of a parameter, by its name, at which the definition takes another formula (``if alpha == 2``):
         tests draw them, and each has a kernel of its own. Ends that belong to a range need not be named.
-    target_units: parameters in the units of the target, such as the `delta` of `huber`: where targets are rescaled, they
-        are rescaled, too.
+    target_units: parameters in the units of the target, such as the `delta` of `huber`: whoever rescales targets
+        rescales them, too.
     kernel: whether kernels are generated from the definition; `False` for one that no kernel can be generated from.
     wrt: arrays the definition differentiates; the first one by default.
     derivatives: how many follow the value: 2 for gradient and Hessian, 1 for gradient only.

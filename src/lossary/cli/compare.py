@@ -155,6 +155,15 @@ def compare_losses(
         float,
         typer.Option(metavar="R", help="Thin the classes out to 1:R.", rich_help_panel=_STRESS, show_default=False),
     ] = _DEFAULT.imbalance,
+    heavy_tails: Annotated[
+        float,
+        typer.Option(
+            metavar="S",
+            help="Add noise of Student's t with 2 degrees of freedom, S robust standard deviations.",
+            rich_help_panel=_STRESS,
+            show_default=False,
+        ),
+    ] = _DEFAULT.heavy_tails,
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write all numbers as JSON; - is standard output.")
     ] = None,
@@ -208,6 +217,7 @@ def compare_losses(
             label_noise=label_noise,
             outliers=outliers,
             imbalance=imbalance,
+            heavy_tails=heavy_tails,
             metric=metric,
             cost=cost,
             rows=rows,

@@ -83,7 +83,7 @@ def _read_binary(path: Path, kind: str) -> Any:
     if kind == "Parquet":
         return pl.read_parquet(path)
     if kind == "Feather":
-        return pl.read_ipc(path, memory_map=False)
+        return pl.read_ipc(path)
     require("fastexcel")
     try:
         return pl.read_excel(path, engine="calamine", drop_empty_rows=True)

@@ -35,6 +35,7 @@ class Settings:
     label_noise: float = 0.0
     outliers: float = 0.0
     imbalance: float = 1.0
+    heavy_tails: float = 0.0
     metric: str = ""
     cost: str = ""
     rows: int = 20_000
@@ -44,7 +45,7 @@ class Settings:
     @property
     def stress(self) -> Stress:
         """What is done to the training targets."""
-        return Stress(self.label_noise, self.outliers, self.imbalance)
+        return Stress(self.label_noise, self.outliers, self.imbalance, self.heavy_tails)
 
     @property
     def hidden(self) -> tuple[int, ...]:

@@ -238,9 +238,9 @@ def compare(
     progress: called with trainings done, trainings in all, and what is running.
     settings: fields of `Settings`: model (``"linear"``, solved to its optimum, or ``"mlp:64,64"``), epochs, patience,
         folds, seeds, learning_rate, batch_size (0 chooses by the number of rows), l2, label_noise, outliers, imbalance,
-        metric, cost (``"FP:FN"``, of a false positive and a false negative), rows (how many are used at most; 0 for
-        all), backend (``"numpy"``, or ``"torch"`` to train the same models with PyTorch: the numbers agree to
-        rounding), jobs (processes; -1 for all cores).
+        heavy_tails, metric, cost (``"FP:FN"``, of a false positive and a false negative), rows (how many are used at
+        most; 0 for all), backend (``"numpy"``, or ``"torch"`` to train the same models with PyTorch: the numbers agree
+        to rounding), jobs (processes; -1 for all cores).
 
     A loss whose training fails is a row that says so. Raises `DataError`, `UnknownLossError`, `ParameterError` or
     `ArgumentError` for what cannot be compared, before the first training.
