@@ -206,7 +206,7 @@ def test_squares_of_confusion_lie_in_the_row_of_the_truth_and_the_column_of_the_
     for square in root.iter("rect"):
         tip = square.find("title")
         assert tip is not None
-        (truth, decided, count) = re.findall(r"true (\w+), decided (\w+): (\d+)", tip.text or "")[0]
+        (truth, decided, count) = re.findall(r"true (\w+), classified as (\w+): (\d+)", tip.text or "")[0]
         places[truth, decided] = (float(square.get("x", "")), float(square.get("y", "")), int(count))
     names = ["ant", "bee", "cat"]
     assert [[places[t, d][2] for d in names] for t in names] == counts

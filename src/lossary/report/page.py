@@ -12,7 +12,6 @@ import numpy as np
 
 from lossary.catalogue import Loss, get
 from lossary.compare.language import say
-from lossary.compare.metrics import metric
 from lossary.compare.results import VALIDATION, Results, Row
 from lossary.compare.verdict import footnotes, sentences
 from lossary.errors import require
@@ -68,7 +67,6 @@ def render(result: Results, lang: Lang = "en") -> str:
             gaps=_gaps(result),
             drawn=drawn,
             shapes=[markup(svg) for svg in curves],
-            mae=None if result.categorical else metric("mae", False),
             facts=_facts(result, lang),
         )
     )
