@@ -18,7 +18,7 @@ PAGE = Path(__file__).parent / "real-data.md"
 COMMON: dict[str, Any] = {"model": "linear", "seeds": 1}
 CLASSES = ("wine", "breast_cancer", "digits")
 NUMBERS = ("diabetes", "linnerud")
-ROWS = {"digits": 400}
+ROWS = {"digits": 300, "breast_cancer": 300}
 
 
 @dataclass(frozen=True)

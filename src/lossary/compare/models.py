@@ -19,9 +19,10 @@ from lossary.catalogue import Loss
 from lossary.compare.results import Settings
 from lossary.compare.solver import minimise
 from lossary.errors import NonFiniteError
-from lossary.losses.penalty import l2_penalty
 from lossary.training import Adam, History, fit, mlp
 from lossary.training.layers import Layer
+from lossary.training.steps import ByHand, Steps, add_penalty
+from lossary.training.task import Task, make_task
 
 Array = NDArray[Any]
 
@@ -110,125 +111,83 @@ def choose_learning_rate(problems: Sequence[Problem], settings: Settings) -> flo
 
 def _solve(problem: Problem, settings: Settings) -> Trained:
     """Solve the linear model for the given L2 strength, or for the one that is best on the validation rows."""
-    strengths = L2_STRENGTHS if settings.l2 is None else (settings.l2,)
     model = _model(problem, ())
+    parameters = list(model.parameters)
+    task = make_task(model, problem.loss, problem.others)
+    rows = task.read(model, problem.X, problem.y, problem.weight)
+    held_out = task.read(model, problem.X_valid, problem.y_valid, problem.weight_valid, prefix="validation ")
+    steps = _gradients(settings.backend, model, task)
     limit = settings.epochs or SOLVER_STEPS
-    begin = _flat(model)
+    x = np.concatenate([parameter.value.ravel() for parameter in parameters])
+
+    def place(x: Array) -> None:
+        at = 0
+        for parameter in parameters:
+            parameter.value[...] = x[at : at + parameter.value.size].reshape(parameter.value.shape)
+            at += parameter.value.size
+
     best: tuple[float, Trained] | None = None
     worse = 0
-    for strength in strengths:  # from strong to weak, each started where the one before ended
-        trained, begin = _solve_at(problem, settings, model, begin, strength, limit)
-        if best is None or trained.validation[-1] < best[0]:
-            best, worse = (trained.validation[-1], trained), 0
+    for strength in L2_STRENGTHS if settings.l2 is None else (settings.l2,):
+        validation: list[float] = []
+
+        def objective(x: Array, strength: float = strength) -> tuple[float, Array]:
+            place(x)
+            value = steps.learn(rows) + add_penalty(parameters, strength)
+            return value, np.concatenate([parameter.grad.ravel() for parameter in parameters])
+
+        def record(x: Array, validation: list[float] = validation) -> None:
+            """Keep the validation loss of a step; of late steps only of every tenth, for it costs as much as a step."""
+            late = len(validation) >= _EVERY_STEP and len(validation) % 10
+            place(x)
+            validation.append(validation[-1] if late else steps.measure(held_out))
+
+        began = time.perf_counter()
+        with np.errstate(all="ignore"):  # overflow is found below
+            solution = minimise(objective, x, limit, record)
+        seconds = time.perf_counter() - began
+        x = solution.x  # from strong to weak penalties, each is started where the one before ended
+        if not (math.isfinite(solution.values[-1]) and np.isfinite(x).all()):
+            raise NonFiniteError(f"the loss of the linear model is {solution.values[-1]:g}; try a larger --l2")
+        place(x)
+        validation[-1:] = [steps.measure(held_out)]
+        taken = max(len(solution.values) - 1, 1)
+        trained = Trained(
+            predict=_frozen(model, x, place),
+            train=solution.values[1:] or solution.values,
+            validation=validation,
+            gradient_norm=float(np.mean(solution.gradient_norms)),
+            seconds=seconds / taken,
+            epochs=taken,
+            limit=limit,
+            converged=solution.converged,
+            tuned=strength,
+        )
+        if best is None or validation[-1] < best[0]:
+            best, worse = (validation[-1], trained), 0
         elif (worse := worse + 1) == _WORSE:
             break
     assert best is not None
     return best[1]
 
 
-def _solve_at(
-    problem: Problem, settings: Settings, model: Layer, begin: Array, strength: float, limit: int
-) -> tuple[Trained, Array]:
-    evaluate = _by_torch if settings.backend == "torch" else _by_hand
-    mean_loss = evaluate(problem, problem.X, problem.y, problem.weight)
-    held_out = evaluate(problem, problem.X_valid, problem.y_valid, problem.weight_valid)
-    width = problem.X.shape[1]
-
-    def objective(x: Array) -> tuple[float, Array]:
-        value, gradient = mean_loss(x)
-        weights = x[: width * problem.outputs]
-        penalty, slope = l2_penalty.value_and_grad(weights, reduction="sum")
-        gradient[: len(weights)] += strength * slope
-        return value + strength * float(penalty), gradient
-
-    validation: list[float] = []
-
-    def record(x: Array) -> None:
-        """Keep the validation loss of a step; of late steps only of every tenth, for it costs as much as training."""
-        late = len(validation) >= _EVERY_STEP and len(validation) % 10
-        validation.append(validation[-1] if late else held_out(x)[0])
-
-    began = time.perf_counter()
-    with np.errstate(all="ignore"):  # overflow is found below
-        solution = minimise(objective, begin, limit, record)
-    seconds = time.perf_counter() - began
-    if not (math.isfinite(solution.values[-1]) and np.isfinite(solution.x).all()):
-        raise NonFiniteError(f"the loss of the linear model is {solution.values[-1]:g}; a larger --l2 keeps it finite")
-    validation = [*validation[:-1], held_out(solution.x)[0]]
+def _frozen(model: Layer, x: Array, place: Callable[[Array], None]) -> Callable[[Array], Array]:
+    """Return the predictions of a model at some weights, whatever it learns afterwards."""
 
     def predict(X: Array) -> Array:
-        return _outputs(solution.x, X, problem.outputs)
+        place(x)
+        return np.asarray(model.predict(X))
 
-    steps = max(len(solution.values) - 1, 1)
-    trained = Trained(
-        predict=predict,
-        train=solution.values[1:] or solution.values,
-        validation=validation,
-        gradient_norm=float(np.mean(solution.gradient_norms)),
-        seconds=seconds / steps,
-        epochs=steps,
-        limit=limit,
-        converged=solution.converged,
-        tuned=strength,
-    )
-    return trained, solution.x
+    return predict
 
 
-def _flat(model: Layer) -> Array:
-    return np.concatenate([parameter.value.ravel() for parameter in model.parameters])
+def _gradients(backend: str, model: Layer, task: Task) -> Steps:
+    """Return what computes losses and gradients; no optimiser steps, the solver does."""
+    if backend == "torch":
+        from lossary.training.torch import Autograd
 
-
-def _outputs(x: Array, X: Array, outputs: int) -> Array:
-    width = X.shape[1]
-    return np.asarray(X @ x[: width * outputs].reshape(width, outputs) + x[width * outputs :])
-
-
-def _others(problem: Problem) -> tuple[list[Array], dict[str, Any]]:
-    """Return what the loss takes beside prediction and target: arrays in their order, and parameters."""
-    names = problem.loss.arguments[2:]
-    arrays = [np.asarray(problem.others[name]) for name in names]
-    return arrays, {k: v for k, v in problem.others.items() if k not in names}
-
-
-def _by_hand(problem: Problem, X: Array, y: Array, weight: Array | None) -> Callable[[Array], tuple[float, Array]]:
-    """Return the mean loss of rows and its gradient in the flat weights, by the gradient that the loss defines."""
-    arrays, params = _others(problem)
-    row = bool(problem.loss.signatures[0].inputs[0])
-
-    def mean_loss(x: Array) -> tuple[float, Array]:
-        outputs = _outputs(x, X, problem.outputs)
-        value, grad = problem.loss.value_and_grad(
-            outputs if row else outputs[:, 0], y, *arrays, weight=weight, reduction="mean", **params
-        )
-        grad = grad.reshape(outputs.shape)
-        return float(value), np.concatenate([(X.T @ grad).ravel(), grad.sum(axis=0)])
-
-    return mean_loss
-
-
-def _by_torch(problem: Problem, X: Array, y: Array, weight: Array | None) -> Callable[[Array], tuple[float, Array]]:
-    """Return the same as `_by_hand`, by PyTorch's autograd."""
-    import torch
-
-    from lossary.training.torch import tensor_of
-
-    arrays, params = _others(problem)
-    row = bool(problem.loss.signatures[0].inputs[0])
-    features, targets, others = tensor_of(X), tensor_of(y), [tensor_of(a) for a in arrays]
-    weights = None if weight is None else tensor_of(weight)
-    width = X.shape[1]
-
-    def mean_loss(x: Array) -> tuple[float, Array]:
-        flat = torch.from_numpy(x.copy()).requires_grad_()
-        outputs = features @ flat[: width * problem.outputs].reshape(width, problem.outputs)
-        outputs = outputs + flat[width * problem.outputs :]
-        prediction = outputs if row else outputs[:, 0]
-        value = problem.loss.value(prediction, targets, *others, weight=weights, reduction="mean", **params)
-        value.backward()
-        assert flat.grad is not None
-        return value.item(), flat.grad.numpy()
-
-    return mean_loss
+        return Autograd(model, task, Adam(), 0.0)
+    return ByHand(model, task, Adam(), 0.0)
 
 
 # --- the network ----------------------------------------------------------------------------------------------------
