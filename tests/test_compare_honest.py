@@ -298,7 +298,7 @@ def test_metrics_of_the_positive_class_are_those_of_scikit_learn() -> None:
     chance = rng.random(50)
     decisions, tuned = (chance > 0.5).astype(int), (chance > 0.3).astype(int)
     held = Predictions(truth, decisions, np.stack([1 - chance, chance], axis=1), tuned=tuned, positive=0)
-    scores = held.scores(scoring.metrics_for(True, True, "1:2"))
+    scores = held.scores(scoring.metrics_for("binary", "1:2"))
     assert scores["recall"] == metrics.recall_score(truth, tuned, pos_label=0)
     assert scores["precision"] == metrics.precision_score(truth, tuned, pos_label=0)
     assert scores["f1_at_half"] == metrics.f1_score(truth, decisions, pos_label=0)

@@ -302,3 +302,68 @@ def test_a_column_that_does_not_fit_its_role(roles: dict[str, str], said: str) -
     with pytest.raises(DataError) as refusal:
         load(frame_of(), "y", **roles)
     assert said in str(refusal.value)
+
+
+# --- several labels per row -----------------------------------------------------------------------------------------
+
+
+def articles(n: int = 160) -> Any:
+    """Articles with three labels that depend on the features, as columns and as tags."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, 3))
+    labels = X + 0.7 * rng.normal(size=(n, 3)) > 0.3
+    names = np.array(["news", "sport", "tech"])
+    return pl.DataFrame(
+        {
+            **{f"x{i}": X[:, i] for i in range(3)},
+            "tags": ["|".join(names[row]) for row in labels],
+            "sport": labels[:, 1].astype(int),
+            "news": np.where(labels[:, 0], "yes", "no"),
+        }
+    )
+
+
+def test_tags_and_columns_are_several_labels() -> None:
+    frame = articles()
+    tags = load(frame.drop("sport", "news"), "tags")
+    assert tags.task == "multilabel" and tags.classes == ("news", "sport", "tech") and tags.y.shape == (160, 3)
+    assert tags.decision == "multilabel, because tags holds 3 tags separated by |"
+    columns = load(frame.drop("tags"), "sport, news")
+    assert columns.classes == ("sport", "news") and (columns.y == tags.y[:, [1, 0]]).all()
+    assert not {"sport", "news"} & set(columns.features)
+
+
+def test_losses_of_several_labels_are_compared() -> None:
+    frame = articles().drop("sport", "news")
+    result = compare(frame, target="tags", model="linear", folds=2, seeds=1)
+    names = {row.name for row in result.rows}
+    assert {"binary_cross_entropy_with_logits", "hinge", "multilabel_margin"} <= names
+    assert not [row.error for row in result.rows if row.error]
+    assert result.metric.key == "micro_f1" and result.beats_references
+    (constant,) = result.references
+    best = result.trained[0]
+    assert best.mean("micro_f1") > 0.6 > constant.mean("micro_f1")
+    assert best.mean("hamming_loss") < constant.mean("hamming_loss")
+    pytest.importorskip("jinja2", reason="the report needs the app extra")
+    assert "3 classes" in result.to_html() and "Confusion" not in result.to_html()
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "said"),
+    [
+        ("sport,newz", {}, 'has no column "newz": did you mean news?'),
+        ("sport,x0", {}, "x0 has 160 different values, expected 2 for a column of a multilabel target"),
+        ("sport,news", {"task": "binary"}, "several target columns are a multilabel task, not binary"),
+        ("news", {"task": "multilabel"}, "news holds no tags like a|b"),
+        ("x0", {"task": "multilabel"}, "x0 holds no tags"),
+    ],
+)
+def test_labels_that_are_none(target: str, options: dict[str, str], said: str) -> None:
+    with pytest.raises(DataError) as refusal:
+        load(articles(), target, **options)
+    assert said in str(refusal.value)
+
+
+def test_a_loss_of_classes_does_not_fit_several_labels() -> None:
+    with pytest.raises(DataError, match="softmax_cross_entropy is for multiclass tasks, but tags holds several labels"):
+        compare(articles().drop("sport", "news"), ["cross_entropy"], target="tags")

@@ -3,6 +3,7 @@
 from lossary.compare.metrics import (
     BINS,
     FOR_CLASSES,
+    FOR_LABELS,
     FOR_NUMBERS,
     FOR_TWO_CLASSES,
     Metric,
@@ -22,6 +23,7 @@ from lossary.compare.metrics import (
 __all__ = [
     "BINS",
     "FOR_CLASSES",
+    "FOR_LABELS",
     "FOR_NUMBERS",
     "FOR_TWO_CLASSES",
     "Metric",

@@ -42,11 +42,12 @@ def compare_losses(
     target: Annotated[
         str | None,
         typer.Option(
-            metavar="COL", help="The column to predict. Without it, the one called target, label or the like."
+            metavar="COL",
+            help="The column to predict, or several labels: sport,news. Without it, the one called target or the like.",
         ),
     ] = None,
     task: Annotated[
-        str, typer.Option(metavar="TASK", help="auto, binary, multiclass, regression, count or positive.")
+        str, typer.Option(metavar="TASK", help="auto, binary, multiclass, multilabel, regression, count or positive.")
     ] = "auto",
     metric: Annotated[
         str,

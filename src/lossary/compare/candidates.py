@@ -96,7 +96,7 @@ def _distinct(found: Sequence[Candidate], data: Dataset) -> tuple[list[Candidate
         head = head_for(candidate.loss, data)
         y = head.encode(data.y[rows], head.scale(data.y))
         outputs = np.random.default_rng(1).normal(0, 2, (len(rows), head.outputs))
-        prediction = outputs if head.kind == "row" else outputs[:, 0]
+        prediction = outputs if head.kind in ("row", "labels") else outputs[:, 0]
         try:
             grad = np.asarray(candidate.loss.grad(prediction, y, **supplied(candidate.loss, data.y, data))).ravel()
         except LossaryError:  # training reports the reason in this loss's own row

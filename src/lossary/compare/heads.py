@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lossary import numerics
 from lossary.backends.numpy import namespace as xp
 from lossary.catalogue import Loss, get, names
 from lossary.catalogue.links import Link
@@ -31,10 +32,10 @@ class Scale:
 class Head:
     """What the outputs of a model mean under a loss.
 
-    `kind` is ``number`` (one output predicts a number), ``single`` (one output scores class 1 of two) or ``row`` (one
-    output per class). `convention` is the input convention of the loss and `link` its link, None for scores. `signed`
-    targets are -1 and 1. `unit` says how numbers are rescaled: by their spread around the median, by their mean size
-    with zero kept in place, or not at all.
+    `kind` is ``number`` (one output predicts a number), ``single`` (one output scores class 1 of two), ``row`` (one
+    output per class) or ``labels`` (one output per label, of which several may be there). `convention` is the input
+    convention of the loss and `link` its link, None for scores. `signed` targets are -1 and 1. `unit` says how numbers
+    are rescaled: by their spread around the median, by their mean size with zero kept in place, or not at all.
     """
 
     kind: str
@@ -58,7 +59,7 @@ class Head:
         """Return targets in the form that the loss takes."""
         if self.kind == "row":
             return y
-        if self.kind == "single":
+        if self.kind in ("single", "labels"):
             return 2.0 * y - 1.0 if self.signed else y.astype(float)
         return np.asarray((y - scale.centre) / scale.unit)
 
@@ -68,7 +69,11 @@ class Head:
 
     def native_probabilities(self, outputs: Array) -> Array | None:
         """Return the class probabilities that the loss itself defines; None for scores, which define none."""
-        return None if self.link is None else metrics.softmax(metrics.as_rows(outputs))
+        if self.link is None:
+            return None
+        if self.kind == "labels":
+            return np.asarray(numerics.sigmoid(xp, outputs))
+        return metrics.softmax(metrics.as_rows(outputs))
 
     def numbers(self, outputs: Array, scale: Scale) -> Array:
         """Return predictions in the units of the target."""
@@ -86,6 +91,10 @@ def head_for(loss: Loss | str, data: Dataset) -> Head:
             return Head("single", 1, loss.input, loss.link, signed=loss.domain(loss.arguments[1]).values == (-1.0, 1.0))
         if "multiclass" in loss.tasks:
             return Head("row", len(data.classes), loss.input, loss.link)
+    elif not unknown and data.task == "multilabel":
+        if {"multilabel", "binary"} & set(loss.tasks):
+            signed = loss.domain(loss.arguments[1]).values == (-1.0, 1.0)
+            return Head("labels", len(data.classes), loss.input, loss.link, signed=signed)
     elif not unknown:
         if "regression" in loss.tasks:
             # A loss of the residual alone may see the targets centred; a relative one needs their zero where it is.
@@ -101,6 +110,7 @@ def head_for(loss: Loss | str, data: Dataset) -> Head:
             raise DataError(f"{loss.name} takes targets in {allowed}, but {data.target} holds {outside:g}")
     fitting = suitable(data)
     what = counted(len(data.classes), "class") if data.categorical else "numbers"
+    what = "several labels per row" if data.task == "multilabel" else what
     own = f"is for {' or '.join(loss.tasks)} tasks" if loss.tasks else f"takes {', '.join(loss.arguments)}"
     as_numbers = _tasks_of_whole_numbers(data) & set(loss.tasks)
     other = f"; --task {sorted(as_numbers)[0]} takes {data.target} as numbers" if as_numbers else ""
@@ -154,6 +164,8 @@ def suitable(data: Dataset) -> list[str]:
     Amounts with many zeros also get the losses for positive amounts whose domain includes 0.
     """
     found = trainable(data.task)
+    if data.task == "multilabel":  # a loss of two classes, label by label
+        found = trainable("binary") + found
     if data.zero_inflated and data.task == "regression":
         found += [name for name in trainable("positive") if _outside(get(name), data.y) is None]
     elif data.task == "positive":

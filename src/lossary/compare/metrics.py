@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -236,6 +236,44 @@ FOR_TWO_CLASSES = (
 )
 
 
+def _of_labels(name: str, **options: Any) -> Callable[[Array, Array, Array], float]:
+    score = _sk(name, **options)
+    return lambda truth, decisions, probabilities: score(truth, probabilities)
+
+
+def _label_log_loss(truth: Array, decisions: Array, probabilities: Array) -> float:
+    return float(require("sklearn.metrics").log_loss(truth.ravel(), probabilities.ravel(), labels=[0, 1]))
+
+
+FOR_LABELS = (
+    Metric(
+        "micro_f1",
+        "micro F1",
+        True,
+        "harmonic mean of precision and recall over all labels together",
+        _of_decisions("f1_score", average="micro", zero_division=0),
+    ),
+    Metric(
+        "macro_f1",
+        "macro F1",
+        True,
+        "mean over the labels of the harmonic mean of precision and recall",
+        _of_decisions("f1_score", average="macro", zero_division=0),
+    ),
+    Metric("subset_accuracy", "all correct", True, "share of rows with every label correct", _ACCURACY.of),
+    Metric("hamming_loss", "label errors", False, "share of labels that are wrong", _of_decisions("hamming_loss")),
+    Metric(
+        "ranking_precision",
+        "ranking prec.",
+        True,
+        "mean over the rows of the precision at each label that is there, when labels are ranked by probability",
+        _of_labels("label_ranking_average_precision_score"),
+    ),
+    replace(_PROBABILISTIC[0], of=_label_log_loss),
+    replace(_PROBABILISTIC[2], of=_label_log_loss),
+)
+
+
 def _cost_metric(false_positive: float, false_negative: float) -> Metric:
     def mean_cost(truth: Array, decisions: Array, probabilities: Array) -> float:
         wrong = np.where(truth == 1, false_negative * (decisions == 0), false_positive * (decisions == 1))
@@ -297,25 +335,26 @@ FOR_NUMBERS = (
 )
 
 
-def metrics_for(categorical: bool, two_classes: bool = False, cost: str = "") -> tuple[Metric, ...]:
-    """Return the metrics for classes, for two classes, or for numbers.
+def metrics_for(task: str | bool, cost: str = "") -> tuple[Metric, ...]:
+    """Return the metrics of a task; True stands for any number of classes, False for numbers.
 
     `cost` adds the mean cost of decisions on two classes, see `parse_cost`.
     """
-    if not categorical:
-        return FOR_NUMBERS
-    if not two_classes:
-        return FOR_CLASSES
-    costs = parse_cost(cost)
-    return (_cost_metric(*costs), *FOR_TWO_CLASSES) if costs else FOR_TWO_CLASSES
+    if task == "binary":
+        costs = parse_cost(cost)
+        return (_cost_metric(*costs), *FOR_TWO_CLASSES) if costs else FOR_TWO_CLASSES
+    if task == "multilabel":
+        return FOR_LABELS
+    return FOR_CLASSES if task in (True, "multiclass") else FOR_NUMBERS
 
 
-def metric(key: str, categorical: bool, two_classes: bool = False, cost: str = "") -> Metric:
+def metric(key: str, task: str | bool, cost: str = "") -> Metric:
     """Return a metric by its key; raise `ParameterError` naming the ones that fit if there is none."""
-    known = {m.key: m for m in metrics_for(categorical, two_classes, cost)}
+    known = {m.key: m for m in metrics_for(task, cost)}
     normalised = key.lower().replace("-", "_").replace(" ", "_")
     if normalised not in known:
-        what = "two classes" if two_classes else "classes" if categorical else "numbers"
+        named = {"binary": "two classes", "multilabel": "several labels", "multiclass": "classes", True: "classes"}
+        what = named.get(task, "numbers")
         hint = suggest(normalised, known) or f": there are {', '.join(known)}"
         raise ParameterError(f'no metric "{key}" for {what}{hint}')
     return known[normalised]
@@ -326,7 +365,8 @@ class Predictions:
     """Predictions for held-out rows.
 
     For numbers `decisions` are the numbers. For classes they are class indices, `probabilities` come from the same
-    scaling for every loss, and `native` are those that the loss itself defines, None for scores. For two classes
+    scaling for every loss, and `native` are those that the loss itself defines, None for scores. For several labels per
+    row all of them are tables. For two classes
     `tuned` are the decisions at a threshold chosen on validation rows, and `positive` is the index of the class that
     recall, precision and costs are about.
     """

@@ -22,6 +22,7 @@ class Reference:
 
 
 _MAJORITY = Reference("majority class", "the most frequent class of the training rows, with the class shares")
+_LABELS = Reference("frequent labels", "the labels that more than half of the training rows have")
 _NUMBERS = {
     "mean": Reference("mean", "the mean of the training targets"),
     "median": Reference("median", "the median of the training targets"),
@@ -32,6 +33,8 @@ _NUMBERS = {
 
 def references(data: Dataset) -> list[Reference]:
     """Return the reference predictors for a data set."""
+    if data.task == "multilabel":
+        return [_LABELS]
     return [_MAJORITY] if data.categorical else list(_NUMBERS.values())
 
 
@@ -45,6 +48,9 @@ def predict(
 ) -> Predictions:
     """Return what a reference predicts for held-out rows, from the targets of a training fold."""
     n = len(y_test)
+    if data.task == "multilabel":
+        frequencies = np.tile(y.mean(axis=0), (n, 1))
+        return Predictions(y_test, (frequencies > 0.5).astype(np.int64), frequencies, frequencies)
     if not data.categorical:
         constant = {
             "mean": lambda: y.mean(),

@@ -157,7 +157,7 @@ class Results:
 
     @property
     def _known(self) -> tuple[Metric, ...]:
-        return metrics_for(self.categorical, self.two_classes, self.settings.cost)
+        return metrics_for(self.data.task, self.settings.cost)
 
     def _scored(self, key: str) -> bool:
         return not self.trained or any(key in row.scores for row in self.trained)
@@ -165,7 +165,7 @@ class Results:
     @property
     def metric(self) -> Metric:
         """The main metric: the one the rows are sorted by."""
-        return metric(self.settings.metric, self.categorical, self.two_classes, self.settings.cost)
+        return metric(self.settings.metric, self.data.task, self.settings.cost)
 
     @property
     def categorical(self) -> bool:

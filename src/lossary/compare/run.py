@@ -110,7 +110,9 @@ def _train(
     with np.errstate(all="ignore"):
         raw, raw_valid = trained.predict(fold.X_test), trained.predict(fold.X_valid)
     _check_size(raw, trained)
-    if data.categorical:
+    if data.task == "multilabel":
+        predictions = _label_predictions(head, fold, raw, raw_valid)
+    elif data.categorical:
         predictions = _class_predictions(head, data, fold, settings, raw, raw_valid)
     else:
         numbers = head.numbers(raw, head.scale(fold.y))
@@ -135,8 +137,15 @@ def _class_predictions(
     return Predictions(fold.y_test, decisions, probabilities, native, tuned, positive)
 
 
+def _label_predictions(head: Head, fold: Fold, raw: Array, raw_valid: Array) -> Predictions:
+    """Return decisions and probabilities label by label; one scaling for all labels, fitted on validation rows."""
+    scale, bias = temperature_and_bias(raw_valid.reshape(-1, 1), fold.y_valid.ravel())
+    scaled = scoring.softmax(scoring.as_rows(raw.reshape(-1, 1)) * scale + bias)[:, 1].reshape(raw.shape)
+    return Predictions(fold.y_test, (raw > 0).astype(np.int64), scaled, head.native_probabilities(raw))
+
+
 def _metrics(data: Dataset, settings: Settings) -> tuple[scoring.Metric, ...]:
-    return metrics_for(data.categorical, data.task == "binary", settings.cost)
+    return metrics_for(data.task, settings.cost)
 
 
 def _check_size(numbers: Array, trained: models.Trained) -> None:
@@ -270,7 +279,7 @@ def compare(
         _row(c.label, c.loss.name, dict(c.params), c.loss.summary, table, chosen, len(planned), outcomes[i], heads[i])
         for i, c in enumerate(compared)
     ]
-    main = metric(chosen.metric, table.categorical, table.task == "binary", chosen.cost)
+    main = metric(chosen.metric, table.task, chosen.cost)
     sign = -1 if main.higher else 1
     rows.sort(key=lambda row: (bool(row.error), 0.0 if row.error else sign * row.mean(chosen.metric)))
     result = Comparison(
@@ -370,14 +379,14 @@ def _with_metric(chosen: Settings, data: Dataset) -> Settings:
         raise ParameterError(f"cost: is for two classes, but {data.target} has the task {data.task}")
     key = chosen.metric
     if not key and not data.categorical:
-        key = "rmse"
+        key = "micro_f1" if data.task == "multilabel" else "rmse"
     elif not key and chosen.cost:
         key = "cost"
     elif not key and data.imbalanced:
         key = "average_precision" if data.task == "binary" else "balanced_accuracy"
     elif not key:
         key = "balanced_accuracy" if chosen.imbalance > 1 else "accuracy"
-    return replace(chosen, metric=metric(key, data.categorical, data.task == "binary", chosen.cost).key)
+    return replace(chosen, metric=metric(key, data.task, chosen.cost).key)
 
 
 def _command(data: Any, losses: Sequence[str | Loss], asked: Mapping[str, Any], given: Mapping[str, Any]) -> str:
@@ -412,7 +421,7 @@ def _table(data: Dataset) -> Table:
         task=data.task,
         decision=data.decision,
         classes=list(data.classes),
-        members=np.bincount(data.y, minlength=len(data.classes)).tolist() if data.categorical else [],
+        members=data.members.tolist() if data.classes else [],
         notes=list(data.notes),
         positive=data.positive if data.task == "binary" else -1,
         warnings=data.leaks(),
@@ -447,7 +456,7 @@ def _row(
         return row
     row = replace(
         row,
-        calibrated=head.convention == "score" and data.categorical,
+        calibrated=head.kind != "number" and head.link is None,
         gradient_norm=float(np.mean([t.gradient_norm for t in trained])),
         seconds_per_epoch=float(np.mean([t.seconds for t in trained])),
         epochs=float(np.mean([t.epochs for t in trained])),
@@ -457,6 +466,8 @@ def _row(
         train=[t.train for t in trained],
         validation=[t.validation for t in trained],
     )
+    if data.task == "multilabel":
+        return row
     truth = np.concatenate([o.predictions.truth for o in own])
     decisions = np.concatenate([o.predictions.decisions for o in own])
     if not data.categorical:

@@ -48,6 +48,8 @@ class Stress:
             raise ParameterError(f"heavy tails: {data.target} holds classes; use --label-noise to disturb classes")
         if data.categorical and self.outliers:
             raise ParameterError(f"outliers: {data.target} holds classes; use --label-noise to disturb classes")
+        if data.task == "multilabel" and self:
+            raise ParameterError(f"stress: {data.target} holds several labels per row, and is left as it is")
         if not data.categorical and self.label_noise:
             raise ParameterError(f"label noise: {data.target} holds numbers; use --outliers to disturb numbers")
         if not data.categorical and self.imbalance > 1:

@@ -22,7 +22,7 @@ from lossary.errors import DataError, require, suggest
 Array = NDArray[Any]
 
 BUNDLED = ("breast_cancer", "diabetes", "digits", "iris", "linnerud", "wine")
-TASKS = ("binary", "multiclass", "regression", "count", "positive")
+TASKS = ("binary", "multiclass", "multilabel", "regression", "count", "positive")
 CLASS_TASKS = ("binary", "multiclass")
 
 _LEVELS = 20  # a text column with more different values than this is not encoded
@@ -30,6 +30,7 @@ _CLASSES = 10  # a whole-number target with more different values than this is a
 _TARGET_NAMES = ("target", "label", "class", "outcome", "y")
 _SENTINELS = (-999999, -99999, -9999, -999, -99, 999, 9999, 99999, 999999)  # that often stand for a missing value
 _IMBALANCED = 3  # classes whose sizes differ by more than this factor
+_MOST_TAGS = 100  # of a multilabel target
 _LEAK_ROWS = 20  # with fewer rows a column may determine the target by chance
 _TEST = "lossary test row"  # marks the rows of a test file while a table is read
 
@@ -39,8 +40,9 @@ class Dataset:
     """A table ready to be learned from: `X` of shape ``(n, d)`` with NaN where a value is missing, and `y` of ``(n,)``.
 
     `y` holds class indices for the tasks ``binary`` and ``multiclass`` (their names are in `classes`) and numbers
-    otherwise, in the units of the table. `groups` are codes of rows that belong together, `weights` sample weights;
-    the rows of an `ordered` set are in the order of time, and the last `tests` rows are a test set that was given.
+    otherwise, in the units of the table. For ``multilabel`` it is a table of 0 and 1, a column for each label. `groups`
+    are codes of rows that belong together, `weights` sample weights; the rows of an `ordered` set are in the order of
+    time, and the last `tests` rows are a test set that was given.
 
     >>> iris = load("iris")
     >>> iris.X.shape, iris.classes, iris.task
@@ -69,8 +71,8 @@ class Dataset:
 
     @property
     def members(self) -> Array:
-        """The number of rows of each class."""
-        return np.bincount(self.y, minlength=len(self.classes))
+        """The number of rows of each class, or with each label."""
+        return self.y.sum(axis=0) if self.y.ndim > 1 else np.bincount(self.y, minlength=len(self.classes))
 
     @property
     def imbalanced(self) -> bool:
@@ -85,7 +87,7 @@ class Dataset:
     @property
     def zero_inflated(self) -> bool:
         """Whether the target is an amount that is often exactly 0 and otherwise positive."""
-        if self.categorical or self.y.min() != 0:
+        if self.categorical or self.y.ndim > 1 or self.y.min() != 0:
             return False
         zeros = float((self.y == 0).mean())
         return 0.1 <= zeros < 1 and zeros > 5 / len(self.y)
@@ -96,7 +98,7 @@ class Dataset:
 
     def leaks(self) -> list[str]:
         """Return the features that alone determine the target in every row."""
-        if len(self.y) < _LEAK_ROWS:
+        if len(self.y) < _LEAK_ROWS or self.y.ndim > 1:
             return []
         return [name for name, column in zip(self.features, self.X.T, strict=True) if self._determines(column)]
 
@@ -135,8 +137,10 @@ def load(
         or a `Dataset`, which is returned as it is. Files: CSV and TSV, Parquet, Feather, JSON lines and Excel; text
         files may be compressed (``.gz``, ``.bz2``, ``.xz``, ``.zst``).
     target: the column to predict. A bundled set has its own; a file without a column called target, label, class,
-        outcome or y needs it given.
-    task: ``binary``, ``multiclass``, ``regression``, ``count`` or ``positive``; ``auto`` reads it off the target.
+        outcome or y needs it given. Several columns of two values each, ``"sport,news,tech"``, or one of tags,
+        ``sport|news``, are a multilabel target.
+    task: ``binary``, ``multiclass``, ``multilabel``, ``regression``, ``count`` or ``positive``; ``auto`` reads it off
+        the target.
     group: a column of names, such as patients: rows of one group are never both trained on and held out.
     time: a column of times or numbers: every held-out row is later than all rows that were trained on.
     weight: a column of sample weights, which the training losses are multiplied by.
@@ -323,7 +327,8 @@ def _prepare(
     if not frame.width:
         raise DataError(f"{name} has no columns")
     given = {role: column for role, column in (roles or {}).items() if column is not None}
-    column = _target_column(name, [c for c in frame.columns if c != _TEST], target)
+    several = _label_columns(name, frame.columns, target)
+    column = several[0] if several else _target_column(name, [c for c in frame.columns if c != _TEST], target)
     notes = [*told] if target else [f"target: {column}, by its name; --target chooses another column", *told]
     for role, other in given.items():
         if other not in frame.columns or other == column:
@@ -332,7 +337,9 @@ def _prepare(
             raise DataError(f"--{role}: got {what}; expected another column")
     if not frame.height:
         raise DataError(f"{name} has a header but no rows")
-    frame = _with_amounts(_complete_targets(name, frame, column, notes), notes)
+    for label in several or [column]:
+        frame = _complete_targets(name, frame, label, notes)
+    frame = _with_amounts(frame, notes)
     if frame.height == 1:
         raise DataError(f"{name} has one row with a known {column}; nothing can be learned from one row")
     if "time" in given:
@@ -350,10 +357,15 @@ def _prepare(
         tests = int(frame[_TEST].sum())
         notes.append(f"{tests:,} rows of the test file are held out; there are no folds")
         frame = frame.drop(_TEST)
-    y, classes, chosen, decision = _target(frame[column], task, notes)
+    if several:
+        y, classes, chosen, decision = _labels([frame[label] for label in several], task)
+    elif (tags := _tags(frame[column], task)) is not None:
+        y, classes, chosen, decision = tags
+    else:
+        y, classes, chosen, decision = _target(frame[column], task, notes)
     features: list[tuple[str, Array, bool]] = []
     dropped: dict[str, list[str]] = {}
-    for series in frame.drop(column, *given.values()):
+    for series in frame.drop(*(several or [column]), *given.values()):
         features.extend(_feature(series, notes, dropped))
     lost = [f"{listed(columns)} dropped: {why}" for why, columns in dropped.items()]
     notes += lost
@@ -373,7 +385,7 @@ def _prepare(
         X=X,
         y=y,
         features=tuple(n for n, _, _ in features),
-        target=column,
+        target=",".join(several) if several else column,
         task=chosen,
         decision=decision,
         classes=classes,
@@ -384,6 +396,50 @@ def _prepare(
         ordered="time" in given,
         tests=tests,
     )
+
+
+def _label_columns(name: str, columns: Sequence[str], target: str | None) -> list[str]:
+    """Return the columns of a target such as ``"sport,news,tech"``; none for a target that is one column."""
+    if target is None or target in columns or "," not in target:
+        return []
+    labels = [label.strip() for label in target.split(",")]
+    for label in labels:
+        if label not in columns:
+            hint = suggest(label, columns) or f"; it has {listed([c for c in columns if c != _TEST])}"
+            raise DataError(f'{name} has no column "{label}"{hint}')
+    return list(dict.fromkeys(labels))
+
+
+def _labels(columns: Sequence[Any], task: str) -> tuple[Array, tuple[str, ...], str, str]:
+    """Return a table of 0 and 1 for columns of two values each: the larger of the two says that a label is there."""
+    if task not in ("auto", "multilabel"):
+        raise DataError(f"several target columns are a multilabel task, not {task}")
+    table = []
+    for series in columns:
+        levels = series.unique().sort()
+        if levels.len() != 2:
+            values = counted(levels.len(), "different value")
+            raise DataError(f"{series.name} has {values}, expected 2 for a column of a multilabel target")
+        table.append((series == levels[1]).to_numpy().astype(np.int64))
+    names = tuple(series.name for series in columns)
+    return np.stack(table, axis=1), names, "multilabel", f"multilabel, because the target has {len(names)} columns"
+
+
+def _tags(series: Any, task: str) -> tuple[Array, tuple[str, ...], str, str] | None:
+    """Return a table of 0 and 1 for a column of tags such as ``sport|news``; None for any other column."""
+    pl = require("polars")
+    if series.dtype != pl.String or task not in ("auto", "multilabel"):
+        if task == "multilabel":
+            raise DataError(f"{series.name} holds no tags; a multilabel target is several columns, or tags like a|b")
+        return None
+    rows = [{tag.strip() for tag in text.split("|") if tag.strip()} for text in series.to_list()]
+    tags = sorted(set().union(*rows))
+    if not any(len(row) > 1 for row in rows) or len(tags) > _MOST_TAGS:
+        if task == "multilabel":
+            raise DataError(f"{series.name} holds no tags like a|b, or more than {_MOST_TAGS} different ones")
+        return None
+    table = np.array([[tag in row for tag in tags] for row in rows], dtype=np.int64)
+    return table, tuple(tags), "multilabel", f"multilabel, because {series.name} holds {len(tags)} tags separated by |"
 
 
 def _with_amounts(frame: Any, notes: list[str]) -> Any:

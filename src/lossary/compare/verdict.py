@@ -263,7 +263,8 @@ def _suspicions(result: Results, lang: Lang) -> Iterator[str]:
             column=column,
             target=data.target,
         )
-    perfect = best.mean("accuracy") == 1 if result.categorical else best.mean("r2") > 1 - 1e-6
+    key = {"multilabel": "subset_accuracy"}.get(data.task, "accuracy" if result.categorical else "r2")
+    perfect = best.mean(key) > 1 - 1e-6
     if perfect and not data.warnings:
         yield say(
             lang,

@@ -155,7 +155,7 @@ def _drawings(result: Results, lang: Lang) -> dict[str, list[tuple[int, Row, str
         classes = result.data.classes
         found["confusion"] = [(k, row, plots.confusion(row.confusion, classes, row.label, t)) for k, row in ranked]
         found["reliability"] = [(k, row, plots.reliability(row.reliability, row.label, t)) for k, row in ranked]
-    elif ranked:
+    elif ranked and all(row.points for _, row in ranked):
         axes = plots.common_ranges([row.points for _, row in ranked])
         found["residuals"] = [(k, row, plots.residuals(row.points, *axes, row.label, t)) for k, row in ranked]
     return found
@@ -178,7 +178,7 @@ def _curves(result: Results, lang: Lang) -> list[str]:
         gradients.append((k, across, line.gradient.tolist()))
     if not axes:
         return []
-    axis = "margin: score of the true class" if result.categorical else max(axes, key=axes.count)
+    axis = "margin: score of the true class" if result.data.classes else max(axes, key=axes.count)
     t = partial(say, lang)
     return [plots.shapes(values, t(axis), t("loss")), plots.shapes(gradients, t(axis), t("gradient"))]
 
@@ -212,7 +212,7 @@ def _facts(result: Results, lang: Lang) -> list[tuple[str, str]]:
             "are in the units of the target."
         )
     facts.append((t("Folds"), folds))
-    if result.categorical:
+    if data.classes:
         facts.append(
             (
                 t("Probabilities"),
