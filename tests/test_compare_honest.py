@@ -435,3 +435,9 @@ def test_chinese_has_no_english_sentence_left() -> None:
     page = result.to_html("zh")
     assert '<html lang="zh">' in page and "The table" not in page and "Learning curves" not in page
     assert replace(result, rows=[]).say("zh") == ["arrays 上没有一个损失能训练。"]
+
+
+def test_another_metric_is_no_merit_where_a_constant_is_as_good(rare: Comparison) -> None:
+    """Who never finds the rare class has the best accuracy, and so has the constant."""
+    said = [sentence for sentence in rare.sentences if sentence.startswith("By other metrics")]
+    assert not any("accuracy" in sentence.replace("balanced accuracy", "") for sentence in said)

@@ -10,7 +10,7 @@ import typer
 
 from lossary.cli.console import output, progress_bar
 from lossary.compare import Comparison, Settings, compare, footnotes, table_cells
-from lossary.compare.language import say
+from lossary.compare.language import paragraph, say
 from lossary.compare.outputs import STDOUT
 from lossary.errors import ParameterError, suggest
 from lossary.text.phrases import LANGS, Lang
@@ -270,7 +270,7 @@ def _print(result: Comparison, console: Any, lang: Lang) -> None:
     if len(shown) < len(titles):
         hidden = ", ".join(titles[i] for i in range(len(titles)) if i not in shown)
         console.print(Text(f"{say(lang, 'not shown in this width')}: {hidden}", style="dim"))
-    console.print(Text(" ".join(result.say(lang))))
+    console.print(Text(paragraph(lang, result.say(lang))))
 
 
 def _fitting(titles: list[str], lines: list[list[str]], width: int) -> list[int]:

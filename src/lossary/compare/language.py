@@ -26,3 +26,8 @@ def joined(lang: Lang, words: list[str], limit: int = 6) -> str:
     if len(shown) < 2:
         return "".join(shown)
     return say(lang, "{first} and {last}", first=say(lang, ", ").join(shown[:-1]), last=shown[-1])
+
+
+def paragraph(lang: Lang, sentences: list[str]) -> str:
+    """Join sentences to a paragraph: Chinese has no spaces between them."""
+    return ("" if lang == "zh" else " ").join(sentences)

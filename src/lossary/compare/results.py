@@ -200,7 +200,11 @@ class Results:
     @property
     def best_reference(self) -> Row | None:
         """The reference predictor that is best by the main metric."""
-        return self._best(self.references, self.metric.key)
+        return self.best_reference_by(self.metric.key)
+
+    def best_reference_by(self, key: str) -> Row | None:
+        """Return the reference predictor that is best by a metric."""
+        return self._best(self.references, key)
 
     def _best(self, rows: list[Row], key: str) -> Row | None:
         (of,) = [m for m in self._known if m.key == key]

@@ -182,9 +182,9 @@ def _certainty(result: Results, differences: Sequence[Difference], lang: Lang) -
             else d.label
             for d in alike
         ]
-        yield say(lang, "These runs cannot tell it from {losses}.", losses=joined(lang, bounds)) + (
-            " " + say(lang, "More --seeds would narrow this.") if not behind else ""
-        )
+        yield say(lang, "These runs cannot tell it from {losses}.", losses=joined(lang, bounds))
+        if not behind:
+            yield say(lang, "More --seeds would narrow this.")
 
 
 def _rare_class(result: Results, lang: Lang) -> Iterator[str]:
@@ -243,6 +243,10 @@ def _other_metrics(result: Results, lang: Lang) -> Iterator[str]:
     for other in result.metrics[1:]:
         first = result.best_by(other.key)
         if first is None or first is best or other.key not in best.scores:
+            continue
+        constant = result.best_reference_by(other.key)
+        # A rare class is found by nobody, and accuracy is high: what no constant does worse is no merit.
+        if constant is not None and not result.difference(first, constant, other).certain:
             continue
         if result.difference(first, best, other).certain:
             groups.setdefault(first.label, []).append(say(lang, other.words))
