@@ -109,14 +109,14 @@ def _train(
     trained = models.train(_problem(candidate, head, data, fold), settings, rate)
     with np.errstate(all="ignore"):
         raw, raw_valid = trained.predict(fold.X_test), trained.predict(fold.X_valid)
-    _check_size(raw, trained)
+    _check_size(raw, trained, settings)
     if data.task == "multilabel":
         predictions = _label_predictions(head, fold, raw, raw_valid)
     elif data.categorical:
         predictions = _class_predictions(head, data, fold, settings, raw, raw_valid)
     else:
         numbers = head.numbers(raw, head.scale(fold.y))
-        _check_size(numbers, trained)
+        _check_size(numbers, trained, settings)
         predictions = Predictions(fold.y_test, numbers, np.zeros((len(numbers), 0)))
     return _Outcome(predictions.scores(_metrics(data, settings)), predictions, trained)
 
@@ -148,11 +148,12 @@ def _metrics(data: Dataset, settings: Settings) -> tuple[scoring.Metric, ...]:
     return metrics_for(data.task, settings.cost)
 
 
-def _check_size(numbers: Array, trained: models.Trained) -> None:
+def _check_size(numbers: Array, trained: models.Trained, settings: Settings) -> None:
     furthest = float(np.abs(numbers).max())
     if not furthest <= _ENORMOUS:
+        mend = "raise --l2" if settings.model == "linear" else "lower the learning rate"
         raise NonFiniteError(
-            f"the predictions of held-out rows reach {furthest:.3g}; lower the learning rate (it was {trained.tuned:g})"
+            f"the predictions of held-out rows reach {furthest:.3g}; {mend} (it was {trained.tuned:g})"
         )
 
 

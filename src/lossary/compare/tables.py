@@ -30,6 +30,7 @@ _CLASSES = 10  # a whole-number target with more different values than this is a
 _TARGET_NAMES = ("target", "label", "class", "outcome", "y")
 _SENTINELS = (-999999, -99999, -9999, -999, -99, 999, 9999, 99999, 999999)  # that often stand for a missing value
 _IMBALANCED = 3  # classes whose sizes differ by more than this factor
+_LARGEST = 1e100  # a target that is larger, or as small, cannot be squared
 _MOST_TAGS = 100  # of a multilabel target
 _LEAK_ROWS = 20  # with fewer rows a column may determine the target by chance
 _TEST = "lossary test row"  # marks the rows of a test file while a table is read
@@ -546,6 +547,9 @@ def _target(series: Any, task: str, notes: list[str]) -> tuple[Array, tuple[str,
             f"{name} holds {_kind(series.dtype)} ({_show(levels[0])}, {_show(levels[1])} ...), not numbers; "
             f"it can be predicted with --task {'binary' if different == 2 else 'multiclass'}"
         )
+    size = float(np.abs(numbers).max())
+    if not 1 / _LARGEST <= size <= _LARGEST:
+        raise DataError(f"{name} reaches {size:.3g}, whose square no float holds; give it in another unit")
     low = float(numbers.min())
     if task == "count" and not (whole and low >= 0):
         bad = numbers[(numbers < 0) | (numbers != np.floor(numbers))][0]
