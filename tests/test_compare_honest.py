@@ -120,6 +120,18 @@ def test_the_optimum_at_a_kink_is_the_one_of_linear_programming(quantile: float)
     assert ours.converged and best - 1e-9 <= ours.values[-1] <= best * (1 + 1e-4)
 
 
+def test_a_valley_with_a_kink_is_followed_to_its_end() -> None:
+    """The function of Rosenbrock with an absolute value (Lewis and Overton 2013): its minimum, 0, lies in the kink."""
+
+    def evaluate(x: Array) -> tuple[float, Array]:
+        r = x[0] ** 2 - x[1]
+        slope = 8 * np.sign(r)
+        return float(8 * abs(r) + (1 - x[0]) ** 2), np.array([2 * slope * x[0] - 2 * (1 - x[0]), -slope])
+
+    found = minimise(evaluate, np.array([-1.2, 1.0]), 500)
+    assert found.converged and found.values[-1] < 2e-6 and len(found.values) < 200
+
+
 def test_a_solver_that_is_stopped_says_so() -> None:
     evaluate = objective(lossary.absolute_error, *standardised("diabetes"), 0.0)
     assert not minimise(evaluate, np.zeros(11), 5).converged
@@ -319,6 +331,8 @@ def test_a_parameter_in_the_units_of_the_target_means_them(loss: str) -> None:
     dollars = compare(amounts(), [f"{loss}=50000"], l2=0.0, **LINEAR).rows[0]
     thousands = compare(amounts(unit=0.001), [f"{loss}=50"], l2=0.0, **LINEAR).rows[0]
     assert dollars.mean("rmse") == pytest.approx(1000 * thousands.mean("rmse"), rel=2e-3)
+    huge = compare(amounts(), [f"{loss}=5e9"], l2=0.0, epochs=50, **LINEAR).rows[0]
+    assert abs(huge.mean("rmse") / dollars.mean("rmse") - 1) > 5e-3, "and not that many robust standard deviations"
 
 
 def test_the_ends_of_huber_are_squared_and_absolute_error() -> None:
