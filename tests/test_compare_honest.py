@@ -332,7 +332,7 @@ def test_a_parameter_in_the_units_of_the_target_means_them(loss: str) -> None:
     thousands = compare(amounts(unit=0.001), [f"{loss}=50"], l2=0.0, **LINEAR).rows[0]
     assert dollars.mean("rmse") == pytest.approx(1000 * thousands.mean("rmse"), rel=2e-3)
     huge = compare(amounts(), [f"{loss}=5e9"], l2=0.0, epochs=50, **LINEAR).rows[0]
-    assert abs(huge.mean("rmse") / dollars.mean("rmse") - 1) > 5e-3, "and not that many robust standard deviations"
+    assert abs(huge.mean("rmse") / dollars.mean("rmse") - 1) > 1e-3, "and not that many robust standard deviations"
 
 
 def test_the_ends_of_huber_are_squared_and_absolute_error() -> None:
