@@ -281,7 +281,7 @@ def test_the_same_loss_twice_cannot_be_told_apart() -> None:
 
 def test_a_clear_difference_is_said() -> None:
     losses = ["softmax_cross_entropy", "softmax_cross_entropy:temperature=10000"]
-    result = compare("digits", losses, model="linear", epochs=3, folds=3, seeds=1, l2=0.1)
+    result = compare("digits", losses, model="linear", epochs=3, folds=3, seeds=1, l2=0.1, rows=500)
     assert result.differences()[0].certain and "95 % interval" in result.verdict
     assert result.rows[0].label == "softmax_cross_entropy"
 

@@ -160,7 +160,7 @@ def compare_losses(
         float,
         typer.Option(
             metavar="S",
-            help="Add noise of Student's t with 2 degrees of freedom, S robust standard deviations.",
+            help="Add heavy-tailed noise (Student t, 2 degrees of freedom) of S robust standard deviations.",
             rich_help_panel=_STRESS,
             show_default=False,
         ),
