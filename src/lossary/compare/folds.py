@@ -27,16 +27,16 @@ class Split:
 def splits(data: Dataset, folds: int, seeds: int) -> list[Split]:
     """Return ``folds * seeds`` splits; each seed shuffles the rows anew.
 
-    Folds of classes are stratified. Groups stay together. Rows in the order of time are cut into forward splits, the
-    same for every seed. A test set that was given is the only one that is held out. Raises `DataError` if there are too
-    few rows, groups, or members of a class, for that many folds.
+    Folds of classes are stratified. Groups stay together. Rows in the order of time are cut into forward splits, which
+    no seed changes, so there are ``folds`` of them. A test set that was given is the only one that is held out. Raises
+    `DataError` if there are too few rows, groups, or members of a class, for that many folds.
     """
     if folds < 2:
         raise ParameterError(f"folds: got {folds}, expected 2 or more: something has to be held out")
     if seeds < 1:
         raise ParameterError(f"seeds: got {seeds}, expected 1 or more")
     found = []
-    for seed in range(seeds):
+    for seed in range(1 if data.ordered else seeds):
         parts = _parts(data, folds, seed)
         found += [Split(seed, fold, train, test) for fold, (train, test) in enumerate(parts)]
     return found

@@ -118,7 +118,11 @@ class Difference:
 
 @dataclass(frozen=True)
 class Table:
-    """Facts on the data set. `positive` is the index of the rarer of two classes; `warnings` say what looks wrong."""
+    """Facts on the data set.
+
+    `positive` is the index of the rarer of two classes, `warnings` are columns that alone determine the target, and
+    `tests` is the number of rows of a test set that was given.
+    """
 
     name: str
     rows: int
@@ -132,6 +136,7 @@ class Table:
     notes: list[str]
     positive: int = -1
     warnings: list[str] = field(default_factory=list)
+    tests: int = 0
 
 
 @dataclass(frozen=True, repr=False)
@@ -232,5 +237,8 @@ class Results:
         coarse = self.categorical and not of.probabilistic
         least = self.settings.folds / self.data.rows if coarse else 0.0
         paired = [sign * (b - o) for b, o in zip(best.scores[key], other.scores[key], strict=True)]
-        low, high = paired_interval(paired, self.test_to_train, least=least)
+        if self.data.tests:  # runs on one test set vary with the seed of training alone: that says nothing of the rows
+            low, high = -np.inf, np.inf
+        else:
+            low, high = paired_interval(paired, self.test_to_train, least=least)
         return Difference(other.label, float(np.mean(paired)), low, high)

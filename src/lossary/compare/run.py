@@ -426,6 +426,7 @@ def _table(data: Dataset) -> Table:
         notes=list(data.notes),
         positive=data.positive if data.task == "binary" else -1,
         warnings=data.leaks(),
+        tests=data.tests,
     )
 
 

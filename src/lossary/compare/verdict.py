@@ -95,15 +95,17 @@ def _answer(result: Results, differences: Sequence[Difference], lang: Lang) -> s
         "runs": len(result.runs),
     }
     reference = result.best_reference
-    if reference is not None and not result.beats_references:
+    unsure = all(np.isinf(d.high) for d in differences)
+    worse = reference is not None and not m.better(best.mean(m.key), reference.mean(m.key))
+    if reference is not None and (worse or not (unsure or result.beats_references)):
         shown = (
             "always predicting the {reference} has {metric} {constant}, and the best loss, {best}, {score} ± {spread} "
             "over {runs} held-out folds."
         )
-        if m.better(best.mean(m.key), reference.mean(m.key)):
-            template = "On {data} ({rows} rows), these runs do not show that any loss beats a constant: " + shown
-        else:
+        if worse:
             template = "On {data} ({rows} rows), no loss here beats a constant: " + shown
+        else:
+            template = "On {data} ({rows} rows), these runs do not show that any loss beats a constant: " + shown
         return say(
             lang, template, **fields, reference=say(lang, reference.label), constant=m.show(reference.mean(m.key))
         )
@@ -115,7 +117,12 @@ def _answer(result: Results, differences: Sequence[Difference], lang: Lang) -> s
             "(mean and standard deviation of {runs} held-out folds).",
             **fields,
         )
-    if alike and len(alike) == len(differences):
+    if unsure:
+        template = (
+            "On {data} ({rows} rows), {best} has the best {metric}, {score}; held out only once, the rows do not tell "
+            "how sure that is."
+        )
+    elif alike and len(alike) == len(differences):
         template = (
             "On {data} ({rows} rows), the choice of the loss makes no difference that these runs can tell: {best} has "
             "the best {metric}, {score} ± {spread} over {runs} held-out folds, and no other is worse beyond chance."
@@ -173,7 +180,7 @@ def _certainty(result: Results, differences: Sequence[Difference], lang: Lang) -
             if behind[1:]
             else say(lang, ".")
         )
-    if alike:
+    if any(np.isfinite(d.high) for d in alike):
         bounds = [
             say(
                 lang, "{label} ({gap} behind, at most {high})", label=d.label, gap=m.show(d.behind), high=m.show(d.high)
