@@ -246,8 +246,10 @@ NORMAL = "x,y\n" + "\n".join(f"{i}.5,{i * i}.25" for i in range(12))
         (NORMAL, None, "binary", "12 different values, a binary target has 2"),
         ("x,y\n1,a\n2,b\n", None, "regression", "y holds text (a, b ...), not numbers"),
         (NORMAL, None, "count", "y holds 0.25, which is no count"),
-        ("x,y\n1,-2\n2,3\n", None, "positive", "y holds -2, which is not positive"),
-        (NORMAL, None, "zzz", 'no task called "zzz": there are auto, binary, multiclass, regression'),
+        ("x,y\n1,-2\n2,3\n", None, "positive", "y holds -2, which is negative"),
+        ("x,y\n1,1.5e300\n2,3\n3,4.5\n", None, "regression", "y reaches 1.5e+300, whose square no float holds"),
+        ("x,y\n1,1.5e-300\n2,3e-300\n3,0\n", None, "regression", "y reaches 3e-300, whose square no float holds"),
+        (NORMAL, None, "zzz", 'no task called "zzz": there are auto, binary, multiclass, multilabel, regression'),
         (NORMAL, None, "clas", 'no task called "clas": did you mean multiclass?'),
         ("x,y\n" + "\n".join(f"{i},name {i}" for i in range(120)), None, "auto", "120 different values in 120 rows"),
     ],
@@ -284,9 +286,12 @@ def test_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.parquet cannot be read as Parquet"):
         load(broken)
     broken = tmp_path / "a.csv"
-    broken.write_bytes(b"x,y\n\xff\xfe\xfa,1\n2,3\n")
-    with pytest.raises(DataError, match=r"a\.csv cannot be read as CSV in UTF-8: it is in another encoding; save it"):
-        load(broken)
+    broken.write_bytes(b"x,y\n1,2,3\n2,3\n")
+    with pytest.raises(DataError, match=r"a\.csv cannot be read as CSV: a row has more fields than the first line"):
+        load(broken, "y")
+    (tmp_path / "a.xlsx").write_bytes(b"this is not a workbook")
+    with pytest.raises(DataError, match=r"a\.xlsx cannot be read as Excel"):
+        load(tmp_path / "a.xlsx", "y")
     with pytest.raises(DataError, match=r"did you mean a\.csv\?"):
         load(tmp_path / "b.csv")
 

@@ -156,7 +156,7 @@ def test_ticks_are_round_and_inside() -> None:
     assert plots.ticks(-3.0, 7.0, 4) == pytest.approx([-2.5, 0.0, 2.5, 5.0])
     assert plots.ticks(1.0, 12.0, 4, whole=True) == [2.0, 4.0, 6.0, 8.0, 10.0, 12.0]
     assert plots.ticks(2.0, 2.0) == [2.0]
-    assert [plots.short(v) for v in (0.0, -0.25, 1e-7, 250000.0)] == ["0", "−0.25", "1e−7", "2.5e5"]
+    assert [plots.short(v) for v in (0.0, -0.25, 1e-7, 250000.0)] == ["0", "−0.25", "1e−7", "250,000"]
 
 
 def test_marks_stand_where_their_numbers_are() -> None:
@@ -168,7 +168,7 @@ def test_marks_stand_where_their_numbers_are() -> None:
 
 def test_confusion_says_what_each_square_is() -> None:
     svg = plots.confusion([[9, 1], [0, 5]], ["no & never", "<yes>"], "hinge")
-    assert "true no &amp; never, decided &lt;yes&gt;: 1 (10.0 %)" in svg and svg.count("<rect") == 4
+    assert "true no &amp; never, classified as &lt;yes&gt;: 1 (10.0 %)" in svg and svg.count("<rect") == 4
 
 
 # --- in a browser ---------------------------------------------------------------------------------------------------

@@ -206,7 +206,7 @@ def test_squares_of_confusion_lie_in_the_row_of_the_truth_and_the_column_of_the_
     for square in root.iter("rect"):
         tip = square.find("title")
         assert tip is not None
-        (truth, decided, count) = re.findall(r"true (\w+), decided (\w+): (\d+)", tip.text or "")[0]
+        (truth, decided, count) = re.findall(r"true (\w+), classified as (\w+): (\d+)", tip.text or "")[0]
         places[truth, decided] = (float(square.get("x", "")), float(square.get("y", "")), int(count))
     names = ["ant", "bee", "cat"]
     assert [[places[t, d][2] for d in names] for t in names] == counts
@@ -227,7 +227,7 @@ def test_squares_of_confusion_lie_in_the_row_of_the_truth_and_the_column_of_the_
     many = drawn(plots.confusion(np.eye(7, dtype=int).tolist(), list("abcdefg"), "hinge"))
     assert not [e for e in many.iter("text") if "count" in e.get("class", "")], "squares of many classes are too small"
     axis = {e.text: e.get("transform") for e in root.iter("text") if e.get("class") == "axis"}
-    assert axis["decided"] is None and "rotate" in (axis["true"] or "")
+    assert axis["classified as"] is None and "rotate" in (axis["true"] or "")
 
 
 def path_points(path: ElementTree.Element) -> list[tuple[float, float]]:

@@ -13,7 +13,7 @@ from examples.digit_strips.readers import READERS, Reader
 from examples.digit_strips.strips import Strips, digit_strips
 
 import lossary
-from lossary.errors import ParameterError, suggest
+from lossary.errors import ParameterError, require, suggest
 from lossary.training import Adam, cosine
 
 LEARNING_RATE = 5e-3
@@ -138,9 +138,10 @@ def _epochs(reader: Reader, strips: Strips, epochs: int, seed: int) -> Iterator[
     for epoch in range(epochs):
         order = draw.permutation(len(strips))
         values = []
-        for start in range(0, len(order), BATCH_SIZE):
-            values.append(reader.step(strips[order[start : start + BATCH_SIZE]]))
-            rate = optimiser.lr * factor(epoch + start / len(order))
-            for parameter, direction in zip(reader.parameters, next(directions), strict=True):
-                parameter.value -= rate * direction
+        with require("threadpoolctl").threadpool_limits(1):  # matrices this small take longer in several threads
+            for start in range(0, len(order), BATCH_SIZE):
+                values.append(reader.step(strips[order[start : start + BATCH_SIZE]]))
+                rate = optimiser.lr * factor(epoch + start / len(order))
+                for parameter, direction in zip(reader.parameters, next(directions), strict=True):
+                    parameter.value -= rate * direction
         yield statistics.mean(values)

@@ -80,6 +80,7 @@ class Loss:
     domains: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
     special: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    target_units: tuple[str, ...] = ()
     kernel: bool = True
     wrt: tuple[str, ...] = ()
     derivatives: int = 2
@@ -369,6 +370,8 @@ class Loss:
             else:
                 told = f"(C,) of {domain_in_words(domain)}" if per_class else domain_in_words(domain, one=True)
             told += self._special_text(name)
+            if name in self.target_units:
+                told += ", in the units of the target"
             lines.append(f"{name}: {told}; {self.bound.get(name, default)!r} if not given.")
         return tuple(lines)
 

@@ -32,6 +32,7 @@ def loss(
     domains: Mapping[str, str] | None = None,
     parameters: Mapping[str, str] | None = None,
     special: Mapping[str, tuple[float, ...]] | None = None,
+    target_units: tuple[str, ...] = (),
     kernel: bool = True,
     wrt: tuple[str, ...] = (),
     derivatives: int = 2,
@@ -60,6 +61,8 @@ def loss(
         class labels has `ignore_index` without saying so: rows with that label are masked.
     special: values of a parameter, by its name, at which the definition takes another formula (``if alpha == 2``):
         tests draw them, and each has a kernel of its own. Ends that belong to a range need not be named.
+    target_units: parameters in the units of the target, such as the `delta` of `huber`: whoever rescales targets
+        rescales them, too.
     kernel: whether kernels are generated from the definition; `False` for one that no kernel can be generated from.
     wrt: arrays the definition differentiates; the first one by default.
     derivatives: how many follow the value: 2 for gradient and Hessian, 1 for gradient only.
@@ -91,6 +94,7 @@ def loss(
             domains=domains or {},
             parameters=parameters or {},
             special=special or {},
+            target_units=target_units,
             kernel=kernel,
             wrt=wrt,
             derivatives=derivatives,
@@ -105,6 +109,7 @@ def loss(
         ignored = {"ignore_index": "integer"} if has_labels(record) else {}
         record = replace(record, wrt=wrt or first, parameters=dict(record.parameters) | ignored)
         _check_special(record)
+        _check_target_units(record)
         dress(record)
         for name in (record.name, *aliases):
             if name in ENTERED or name in _ALIASES:
@@ -141,6 +146,20 @@ def _check_words(record: Loss) -> None:
                     raise ValueError(f"{record.name}: {wrong}") from None
                 hint = f"{unknown('convention', [text], CONVENTIONS)}; a domain such as '[0, 1]' may stand in its place"
                 raise ValueError(f"{record.name}: {hint}") from None
+
+
+def _check_target_units(record: Loss) -> None:
+    """Raise `ValueError` for parameters that cannot be in the units of the target."""
+    for name in record.target_units:
+        domain, per_class = record.parameter_domains.get(name, (None, False))
+        if domain is None:
+            raise ValueError(
+                f"{record.name}: target_units: {name!r} is no parameter; it has {', '.join(record.parameters)}"
+            )
+        if per_class or domain.kind != "interval":
+            raise ValueError(
+                f"{record.name}: target_units: {name} ranges over {record.parameters[name]}; only a number has a unit"
+            )
 
 
 def _check_special(record: Loss) -> None:

@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -71,31 +72,39 @@ def run(app: typer.Typer, name: str) -> None:
         sys.exit(1)
 
 
-def output(pipe: int = 120) -> Console:
+def output(pipe: int = 120, stderr: bool = False) -> Console:
     """Return a console as wide as the terminal; a pipe has no width and is given one."""
-    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    found = Console(highlight=False, width=pipe if piped else None)
+    stream = sys.stderr if stderr else sys.stdout
+    piped = not stream.isatty() and "COLUMNS" not in os.environ
+    found = Console(highlight=False, width=pipe if piped else None, stderr=stderr)
     found.width = max(found.width, 20)  # COLUMNS=0 is said where nobody knows the width
     return found
 
 
+_SECONDS = 5.0  # between lines of progress where there is no terminal
+
+
 @contextmanager
 def progress_bar(unit: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Show how much of a long work is done, on the error stream of a terminal; say so too where it is interrupted.
+    """Show progress on the error stream: a bar on a terminal, else a line every few seconds; and where it was stopped.
 
-    What is yielded is told how many units are done, of how many, and what is going on.
+    The function that is yielded takes the units done, the units in all, and what is running.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
     progress_to = Console(stderr=True)
     reached = (0, 0)
+    written = time.monotonic()
     bar = Progress(*columns, console=progress_to, transient=True, disable=not progress_to.is_terminal)
     line = bar.add_task("reading", total=None)
 
     def show(done: int, total: int, what: str) -> None:
-        nonlocal reached
+        nonlocal reached, written
         reached = (done, total)
+        if bar.disable and time.monotonic() - written >= _SECONDS:
+            written = time.monotonic()
+            typer.echo(f"{done} of {total} {unit}: {what}", err=True)
         bar.update(line, completed=done, total=total, description=what.replace("[", r"\["))
 
     try:

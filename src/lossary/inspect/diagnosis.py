@@ -19,12 +19,12 @@ import numpy as np
 from lossary import tolerances
 from lossary._files import save_text
 from lossary.backends.registry import to_numpy
-from lossary.baselines import Baselines
 from lossary.catalogue import Loss, get
 from lossary.catalogue.domains import Domain
 from lossary.errors import MissingExtraError, ParameterError, suggest
 from lossary.evaluate.call import Call, prepare
 from lossary.evaluate.transforms import value_and_grad
+from lossary.inspect.reference_predictors import ReferencePredictors
 from lossary.inspect.tracing import Run, Step, observed
 from lossary.misuse import rules as misuse
 from lossary.misuse.rules import Finding
@@ -265,7 +265,7 @@ class _Examination:
         self.weights = np.asarray(weights, dtype=np.float64).reshape(-1)
         self.kept = self.weights != 0
         self.sizes = self._sizes(derivatives)
-        self.baselines = Baselines(call, self.weights, params)
+        self.reference = ReferencePredictors(call, self.weights, params)
 
     def _sizes(self, derivatives: Sequence[tuple[Any, ...]]) -> Array:
         """Return the largest entry of the gradient of every example's own value."""
@@ -302,8 +302,8 @@ class _Examination:
             worst=self.worst(total),
             gradient=self.gradient(),
             classes=tuple(self.classes(total)),
-            floor=self.baselines.floor(),
-            trivial=self.baselines.trivial(),
+            floor=self.reference.floor(),
+            trivial=self.reference.trivial(),
         )
 
     def findings(self) -> Iterator[Finding]:
@@ -434,7 +434,7 @@ class _Examination:
     # -- the classes
 
     def classes(self, total: float) -> Iterator[ClassStatistics]:
-        at = self.baselines.target
+        at = self.reference.target
         if at is None:
             return
         labels = np.asarray(self.call.given[at])
@@ -447,7 +447,7 @@ class _Examination:
         if domain.kind != "index" and not (named and 2 <= len(known) <= 20):
             return
         weights, values, sizes = self.weights[self.kept], self.values[self.kept], self.sizes[self.kept]
-        undecided = self.baselines.undecided(known)
+        undecided = self.reference.neutral_cost(known)
         pull = float((weights * sizes).sum())
         for k, label in enumerate(known):
             here = where.reshape(-1) == k

@@ -114,6 +114,7 @@ def laplace_nll(xp: Namespace, pred: Any, target: Any, scale: Any, *, full: bool
         "Lange, Little and Taylor 1989, doi:10.1080/01621459.1989.10478852",
     ),
     parameters={"df": "(0, inf)", "scale": "(0, inf)", "full": "flag"},
+    target_units=("scale",),
     properties=("lipschitz", "smooth", "symmetric", "robust"),
 )
 def student_t_nll(

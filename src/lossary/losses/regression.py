@@ -119,6 +119,7 @@ def absolute_error(xp: Namespace, pred: Any, target: Any) -> Iterator[Any]:
     likelihood="Huber's least favourable density: Gaussian centre, Laplace tails from delta on",
     references=("Huber 1964, doi:10.1214/aoms/1177703732",),
     parameters={"delta": "(0, inf)"},
+    target_units=("delta",),
     properties=("convex", "lipschitz", "symmetric", "robust", "partly linear"),
 )
 def huber(xp: Namespace, pred: Any, target: Any, *, delta: float = 1.0) -> Iterator[Any]:
@@ -149,6 +150,7 @@ def huber(xp: Namespace, pred: Any, target: Any, *, delta: float = 1.0) -> Itera
     likelihood="Huber's density scaled so that the tails have slope 1",
     references=("Girshick 2015, Fast R-CNN, arXiv:1504.08083",),
     parameters={"beta": "[0, inf)"},
+    target_units=("beta",),
     properties=("convex", "lipschitz", "symmetric", "robust", "partly linear"),
 )
 def smooth_l1(xp: Namespace, pred: Any, target: Any, *, beta: float = 1.0) -> Iterator[Any]:
@@ -184,6 +186,7 @@ def smooth_l1(xp: Namespace, pred: Any, target: Any, *, beta: float = 1.0) -> It
         "Hartley and Zisserman 2003, Multiple View Geometry in Computer Vision, appendix 6.8",
     ),
     parameters={"delta": "(0, inf)"},
+    target_units=("delta",),
     properties=("convex", "lipschitz", "smooth", "symmetric", "robust"),
 )
 def pseudo_huber(xp: Namespace, pred: Any, target: Any, *, delta: float = 1.0) -> Iterator[Any]:
@@ -287,6 +290,7 @@ def pinball(xp: Namespace, pred: Any, target: Any, *, quantile: float = 0.5) -> 
     formula=r"\max(0,\ |\hat y - y| - \varepsilon)",
     references=("Vapnik 1995, The Nature of Statistical Learning Theory, doi:10.1007/978-1-4757-2440-0",),
     parameters={"epsilon": "[0, inf)"},
+    target_units=("epsilon",),
     properties=("convex", "lipschitz", "symmetric", "robust", "piecewise linear"),
 )
 def epsilon_insensitive(xp: Namespace, pred: Any, target: Any, *, epsilon: float = 0.1) -> Iterator[Any]:
@@ -315,6 +319,7 @@ def epsilon_insensitive(xp: Namespace, pred: Any, target: Any, *, epsilon: float
     formula=r"\frac{|\hat y - y|}{\max(|y|, \varepsilon)}",
     references=("Armstrong 1985, Long-Range Forecasting: From Crystal Ball to Computer",),
     parameters={"epsilon": "(0, inf)"},
+    target_units=("epsilon",),
     properties=("convex", "piecewise linear"),
 )
 def mape(xp: Namespace, pred: Any, target: Any, *, epsilon: float = 1e-7) -> Iterator[Any]:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from lossary.catalogue import Loss, get
-from lossary.compare import VALIDATION, Comparison, Row
-from lossary.data import counted
+from lossary.compare.language import say
+from lossary.compare.results import VALIDATION, Results, Row
+from lossary.compare.verdict import footnotes, sentences
 from lossary.errors import require
 from lossary.plots import curve, targets
 from lossary.report import plots
 from lossary.report.sheet import environment
+from lossary.text.phrases import Lang
 
 _SHOWN = 9  # small drawings beyond this many are folded away
 _HUES = 8  # colours of the palette; after them the line pattern changes
@@ -26,58 +30,61 @@ class Cell:
 
     mean: str
     spread: str
-    order: float
+    order: float | None
     best: bool
-    dagger: bool
 
 
-def render(result: Comparison) -> str:
+def render(result: Results, lang: Lang = "en") -> str:
     """Return the report as one HTML page.
 
     Needs jinja2, of the app extra. Every text that comes from the data is escaped.
     """
-    room, markup = environment(), require("markupsafe").Markup
+    engine, markup = environment(), require("markupsafe").Markup
     labels = sorted((row.label for row in result.rows), key=len, reverse=True)
     loss_name = re.compile(r"(?<![\w(])(" + "|".join(re.escape(str(markup.escape(x))) for x in labels) + r")(?![\w(])")
-    room.filters["named"] = lambda text: markup(loss_name.sub(r"<b>\1</b>", str(markup.escape(text))))
-    room.filters["counted"] = counted
-    room.filters["breakable"] = lambda name: markup(
+    engine.filters["named"] = lambda text: markup(loss_name.sub(r"<b>\1</b>", str(markup.escape(text))))
+    engine.filters["breakable"] = lambda name: markup(
         str(markup.escape(name)).replace("_", "_<wbr>").replace("(", "<wbr>(")
     )
-    template = room.get_template("page.html.jinja")
-    drawn = {name: [(k, row, markup(svg)) for k, row, svg in found] for name, found in _drawings(result).items()}
-    curves = _curves(result)
+    engine.globals["t"] = partial(say, lang)
+    template = engine.get_template("page.html.jinja")
+    drawn = {name: [(k, row, markup(svg)) for k, row, svg in found] for name, found in _drawings(result, lang).items()}
+    curves = _curves(result, lang)
+    best = {m.key: result.best_by(m.key) for m in result.metrics}
     return str(
         template.render(
             result=result,
+            lang=lang,
+            sentences=list(sentences(result, lang)),
+            footnotes=footnotes(result, lang),
             ranks=list(enumerate(result.rows)),
             trained=list(enumerate(result.trained)),
             hues=_HUES,
             shown=_SHOWN,
-            table=_table(result),
+            table=[_cells(result, row, best) for row in result.trained],
+            constants=[_cells(result, row, {}) for row in result.references],
             strips=_strips(result),
             gaps=_gaps(result),
             drawn=drawn,
             shapes=[markup(svg) for svg in curves],
-            facts=_facts(result),
+            facts=_facts(result, lang),
         )
     )
 
 
-def _table(result: Comparison) -> list[list[Cell]]:
-    """Return one list of cells per trained loss, a cell per metric."""
-    best = {m.key: result.best_by(m.key) for m in result.metrics}
-    lines = []
-    for row in result.trained:
-        cells = []
-        for m in result.metrics:
-            mean, spread = m.pair(row.mean(m.key), row.spread(m.key))
-            cells.append(Cell(mean, spread, row.mean(m.key), best[m.key] is row, row.calibrated and m.probabilistic))
-        lines.append(cells)
-    return lines
+def _cells(result: Results, row: Row, best: Mapping[str, Row | None]) -> list[Cell]:
+    """Return a cell per metric; one that is not defined for the row stays empty."""
+    cells = []
+    for m in result.metrics:
+        if m.key not in row.scores:
+            cells.append(Cell("–", "", None, False))
+            continue
+        mean, spread = m.pair(row.mean(m.key), row.spread(m.key))
+        cells.append(Cell(mean, spread, row.mean(m.key), best.get(m.key) is row))
+    return cells
 
 
-def _strips(result: Comparison) -> dict[str, Any]:
+def _strips(result: Results) -> dict[str, Any]:
     """Return where the dots of the runs stand, in percent of the axis."""
     m = result.metric
     scores = [row.scores[m.key] for row in result.trained]
@@ -104,7 +111,7 @@ def _strips(result: Comparison) -> dict[str, Any]:
     }
 
 
-def _gaps(result: Comparison) -> dict[str, Any]:
+def _gaps(result: Results) -> dict[str, Any]:
     """Return where the intervals of the gaps to the best loss begin and end, in percent of the axis."""
     found = [d for d in result.differences() if np.isfinite(d.low)]
     if not found:
@@ -139,23 +146,24 @@ def _ticks(low: float, high: float) -> list[tuple[float, str]]:
     return [(_percent(t, low, high), plots.short(t)) for t in plots.ticks(low, high, 4)]
 
 
-def _drawings(result: Comparison) -> dict[str, list[tuple[int, Row, str]]]:
+def _drawings(result: Results, lang: Lang) -> dict[str, list[tuple[int, Row, str]]]:
     """Return the small drawings of every trained loss, by what they show."""
+    t = partial(say, lang)
     ranked = list(enumerate(result.trained))
-    found = {"learning": [(k, row, plots.learning(row.train, row.validation, row.label)) for k, row in ranked]}
+    found = {"learning": [(k, row, plots.learning(row.train, row.validation, row.label, t)) for k, row in ranked]}
     if result.categorical:
         classes = result.data.classes
-        found["confusion"] = [(k, row, plots.confusion(row.confusion, classes, row.label)) for k, row in ranked]
-        found["reliability"] = [(k, row, plots.reliability(row.reliability, row.label)) for k, row in ranked]
-    elif ranked:
+        found["confusion"] = [(k, row, plots.confusion(row.confusion, classes, row.label, t)) for k, row in ranked]
+        found["reliability"] = [(k, row, plots.reliability(row.reliability, row.label, t)) for k, row in ranked]
+    elif ranked and all(row.points for _, row in ranked):
         axes = plots.common_ranges([row.points for _, row in ranked])
-        found["residuals"] = [(k, row, plots.residuals(row.points, *axes, row.label)) for k, row in ranked]
+        found["residuals"] = [(k, row, plots.residuals(row.points, *axes, row.label, t)) for k, row in ranked]
     return found
 
 
-def _curves(result: Comparison) -> list[str]:
-    """Return two drawings, the value and the gradient of every loss along the axis natural to it; none if none is."""
-    values, slopes, axes = [], [], []
+def _curves(result: Results, lang: Lang) -> list[str]:
+    """Return two drawings, the value and the gradient of every loss along its natural axis; none if there is none."""
+    values, gradients, axes = [], [], []
     for k, row in enumerate(result.trained):
         loss = get(row.name)
         line = curve(loss, target=1.0 if _two_sided(loss) else None, points=160, **row.params)
@@ -167,11 +175,12 @@ def _curves(result: Comparison) -> list[str]:
         axes.append("residual" if shift else line.axis)
         across = (line.x - shift).tolist()
         values.append((k, across, line.value.tolist()))
-        slopes.append((k, across, line.gradient.tolist()))
+        gradients.append((k, across, line.gradient.tolist()))
     if not axes:
         return []
-    axis = "margin: score of the true class" if result.categorical else max(axes, key=axes.count)
-    return [plots.shapes(values, axis, "loss"), plots.shapes(slopes, axis, "gradient")]
+    axis = "margin: score of the true class" if result.data.classes else max(axes, key=axes.count)
+    t = partial(say, lang)
+    return [plots.shapes(values, t(axis), t("loss")), plots.shapes(gradients, t(axis), t("gradient"))]
 
 
 def _two_sided(loss: Loss) -> bool:
@@ -179,57 +188,98 @@ def _two_sided(loss: Loss) -> bool:
     return targets(loss)[0] is not None
 
 
-def _hidden(widths: tuple[int, ...]) -> str:
-    layers = "one hidden layer" if len(widths) == 1 else f"{len(widths)} hidden layers"
-    return f"{layers} of {' and '.join(map(str, widths))}"
-
-
-def _facts(result: Comparison) -> list[tuple[str, str]]:
+def _facts(result: Results, lang: Lang) -> list[tuple[str, str]]:
     """Return how it was done, as pairs of a word and a sentence."""
+    t = partial(say, lang)
     data, s = result.data, result.settings
-    size = f"{counted(data.rows, 'row')}, {counted(data.columns, 'feature column')}"
-    facts = [("Data", f"{data.name}: {size}; target {data.target}")]
+    size = t("{name}: {rows} rows, {columns} feature columns; target {target}", name=data.name, rows=f"{data.rows:,}",
+             columns=data.columns, target=data.target)  # fmt: skip
+    facts = [(t("Data"), size)]
     if data.decision:
-        facts.append(("Task", data.decision))
+        facts.append((t("Task"), data.decision))
     if data.classes:
         sizes = ", ".join(f"{c} ({n:,})" for c, n in list(zip(data.classes, data.members, strict=True))[:20])
-        facts.append(("Classes", sizes + (f" and {len(data.classes) - 20} more" if len(data.classes) > 20 else "")))
-    model = "a linear model" if s.model == "linear" else f"a network with {_hidden(s.hidden)} ReLU units"
-    facts.append(
-        (
-            "Model",
-            f"{model}, the same initial weights for every loss; "
-            + (f"L2 penalty {s.l2:g}; " if s.l2 else "")
-            + f"Adam with step size {s.learning_rate:g}, whose steps do not depend on the scale of a gradient",
+        more = ", " + t("{n} more", n=len(data.classes) - 20) if len(data.classes) > 20 else ""
+        facts.append((t("Classes"), sizes + more))
+    facts.append((t("Model"), _model(result, lang)))
+    facts.append((t("Training"), _training(result, lang)))
+    folds = t("{folds} folds, drawn with {seeds} seeds; features standardised by the training fold.", folds=s.folds,
+              seeds=s.seeds)  # fmt: skip
+    if data.task in ("regression", "positive"):
+        folds += " " + t(
+            "Targets are rescaled for training by their median and spread, or by their mean size where their zero "
+            "matters to the loss; parameters that were given in the units of the target are rescaled with them. Errors "
+            "are in the units of the target."
         )
-    )
-    if s.backend == "torch":
-        by = f"by PyTorch {result.versions['torch']}, with its autograd and torch.optim"
-    else:
-        by = "by NumPy, with the hand-written gradients"
-    facts.append(
-        (
-            "Training",
-            f"{by}; at most {counted(s.epochs, 'epoch')}; stopped after {counted(s.patience, 'epoch')} without a "
-            f"better loss on the validation part, {100 * VALIDATION:g} % of the training fold, and the best epoch "
-            "kept. The held-out fold is never looked at",
+    facts.append((t("Folds"), folds))
+    if data.classes:
+        facts.append(
+            (
+                t("Probabilities"),
+                t(
+                    "log loss and calibration error are taken after one scaling, fitted on the validation rows in the "
+                    "same way for every loss; the columns called unscaled show the probabilities that a loss itself "
+                    "defines"
+                ),
+            )
         )
-    )
-    facts.append(
-        (
-            "Folds",
-            f"{s.folds} folds, drawn with {counted(s.seeds, 'seed')}"
-            + (", stratified by class" if data.classes else "")
-            + "; features standardised by the training fold"
-            + (
-                "; targets scaled for the loss by their median and spread, or by their mean size where their zero "
-                "matters to it; errors given in the units of the target"
-                if data.task == "regression"
-                else ""
-            ),
-        )
-    )
-    facts.append(
-        ("Stress", f"{s.stress.describe()}, validation part included; held-out rows stay clean" if s.stress else "none")
-    )
+    stress = t("{stress}, validation rows included; held-out rows stay clean", stress=s.stress.describe(lang))
+    facts.append((t("Stress"), stress if s.stress else t("none")))
     return facts
+
+
+def _model(result: Results, lang: Lang) -> str:
+    s = result.settings
+    if s.model == "linear":
+        strength = say(lang, "L2 penalty {l2}", l2=f"{s.l2:g}") if s.l2 is not None else say(lang, "L2 penalty {tuned}",
+                       tuned=_tuned(result, lang))  # fmt: skip
+        return say(lang, "a linear model, solved to its optimum with L-BFGS, which needs no learning rate; {l2}",
+                   l2=strength)  # fmt: skip
+    rate = f"{s.learning_rate:g}" if s.learning_rate is not None else _tuned(result, lang)
+    penalty = say(lang, "; L2 penalty {l2}", l2=f"{s.l2:g}") if s.l2 else ""
+    return (
+        say(
+            lang,
+            "a network with hidden layers of {widths} ReLU units, from the same initial weights for every loss; Adam "
+            "with learning rate {rate}",
+            widths=", ".join(map(str, s.hidden)),
+            rate=rate,
+        )
+        + penalty
+    )
+
+
+def _tuned(result: Results, lang: Lang) -> str:
+    """Return what was chosen for each loss on validation rows."""
+    chosen = []
+    for row in result.trained:
+        if row.tuned:
+            low, high = min(row.tuned), max(row.tuned)
+            chosen.append(f"{row.label} {low:g}" if low == high else f"{row.label} {low:g}–{high:g}")
+    return say(lang, "chosen for each loss on validation rows ({chosen})", chosen=", ".join(chosen))
+
+
+def _training(result: Results, lang: Lang) -> str:
+    s = result.settings
+    if s.backend == "torch":
+        by = say(lang, "by PyTorch {version}, with its autograd and torch.optim", version=result.versions["torch"])
+    else:
+        by = say(lang, "by NumPy, with the hand-written gradients")
+    limit = max((row.limit for row in result.trained), default=0)
+    share = f"{100 * VALIDATION:g}"
+    if s.model == "linear":
+        return by + say(
+            lang,
+            "; at most {limit} steps for every loss; {share} % of each training fold are validation rows. The held-out "
+            "fold is never used for a choice",
+            limit=f"{limit:,}",
+            share=share,
+        )
+    return by + say(
+        lang,
+        "; at most {limit} epochs for every loss, stopped early where the loss on the validation rows, {share} % of "
+        "the training fold, no longer improves, and the best epoch kept. The learning rate is chosen on the validation "
+        "rows of the first three folds. The held-out fold is never used for a choice",
+        limit=f"{limit:,}",
+        share=share,
+    )

@@ -8,15 +8,16 @@ its natural size, so it stays readable on a phone.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
 import numpy as np
 
-from lossary.data import counted
+from lossary.compare.tables import counted
 
 Point = tuple[float, float]
+Translate = Callable[[str], str]
 
 _FEW = 5  # rows in a bin of confidence below which its accuracy says little
 
@@ -38,11 +39,20 @@ def ticks(low: float, high: float, about: int = 4, *, whole: bool = False) -> li
 
 
 def short(number: float) -> str:
-    """Write a number of an axis."""
+    """Write a number of an axis.
+
+    >>> short(150000.0), short(0.25), short(2.5e9)
+    ('150,000', '0.25', '2.5e9')
+    """
     if number == 0 or abs(number) < 1e-12:
         return "0"
-    plain = 1e-3 <= abs(number) < 1e5
-    text = f"{number:.3g}" if plain else f"{number:.2g}".replace("e+0", "e").replace("e-0", "e-")
+    if 1e4 <= abs(number) < 1e8:
+        text = f"{float(f'{number:.6g}'):,.0f}"
+    elif 1e-3 <= abs(number) < 1e4:
+        text = f"{number:.3g}"
+    else:
+        mantissa, _, exponent = f"{number:.2g}".partition("e")
+        text = f"{mantissa}e{int(exponent)}"
     return text.replace("-", "\N{MINUS SIGN}")
 
 
@@ -54,7 +64,7 @@ class Panel:
     y: tuple[float, float]
     width: float = 260
     height: float = 170
-    left: float = 40
+    left: float = 48
     right: float = 8
     top: float = 8
     bottom: float = 30
@@ -146,7 +156,9 @@ def carried_mean(curves: Sequence[Sequence[float]]) -> list[float]:
     return [float(v) for v in np.mean(full, axis=0)]
 
 
-def learning(train: Sequence[Sequence[float]], validation: Sequence[Sequence[float]], name: str) -> str:
+def learning(
+    train: Sequence[Sequence[float]], validation: Sequence[Sequence[float]], name: str, t: Translate = str
+) -> str:
     """Draw the loss by epoch: thin lines are single runs, thick ones their means; training is dashed."""
     means = carried_mean(train), carried_mean(validation)
     everything = sorted(v for curve in (*train, *validation) for v in curve)
@@ -157,7 +169,8 @@ def learning(train: Sequence[Sequence[float]], validation: Sequence[Sequence[flo
     lines.append(panel.line(enumerate(means[0], 1), "mean dashed"))
     lines.append(panel.line(enumerate(means[1], 1), "mean"))
     return panel.svg(
-        panel.axes("epoch", whole=True) + panel.window("".join(lines)), f"{name}: training and validation loss by epoch"
+        panel.axes(t("epoch"), whole=True) + panel.window("".join(lines)),
+        f"{name}: training and validation loss by epoch",
     )
 
 
@@ -180,7 +193,7 @@ def shapes(curves: Sequence[tuple[int, Sequence[float], Sequence[float]]], x_tit
     return panel.svg(axes + panel.window("".join(lines)), f"{y_title} by {x_title}, one line per loss")
 
 
-def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], name: str) -> str:
+def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], name: str, t: Translate = str) -> str:
     """Draw a square per pair of true class (row) and decision (column), shaded by its share of the row."""
     n = len(classes)
     labelled = n <= 12
@@ -199,7 +212,7 @@ def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], name: str
             # Few errors must stay visible beside many hits: errors are shaded by the root of their share.
             strength = share if i == j else math.sqrt(share)
             x, y = left + j * size, 4 + i * size
-            tip = f"true {classes[i]}, decided {classes[j]}: {count} ({100 * share:.1f} %)"
+            tip = f"true {classes[i]}, classified as {classes[j]}: {count} ({100 * share:.1f} %)"
             parts.append(
                 f'<rect class="{kind}" x="{x:.2f}" y="{y:.2f}" width="{size - 1:.2f}" height="{size - 1:.2f}" rx="1.5" '
                 f'style="--s:{strength:.3f}"><title>{escape(tip)}</title></rect>'
@@ -216,21 +229,22 @@ def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], name: str
             turn = f"translate({x + 3:.1f} 214) rotate(-45)" if steep else f"translate({x:.1f} 217)"
             anchor = "end" if steep else "middle"
             parts.append(f'<text class="tick" transform="{turn}" text-anchor="{anchor}">{escape(label)}</text>')
-    parts.append(f'<text class="axis" x="{left + 100:.1f}" y="{height - 3:.1f}" text-anchor="middle">decided</text>')
-    parts.append('<text class="axis" transform="translate(10 104) rotate(-90)" text-anchor="middle">true</text>')
+    decided, true = escape(t("classified as")), escape(t("true"))
+    parts.append(f'<text class="axis" x="{left + 100:.1f}" y="{height - 3:.1f}" text-anchor="middle">{decided}</text>')
+    parts.append(f'<text class="axis" transform="translate(10 104) rotate(-90)" text-anchor="middle">{true}</text>')
     label = escape(f"{name}: confusion of {n} classes")
     opening = f'<svg viewBox="0 0 {width:.0f} {height:.0f}" style="--w:{width:.0f}px" role="img" aria-label="{label}">'
     return f"{opening}{''.join(parts)}</svg>"
 
 
-def reliability(table: Sequence[Sequence[float]], name: str) -> str:
+def reliability(table: Sequence[Sequence[float]], name: str, t: Translate = str) -> str:
     """Draw accuracy against confidence, a dot per bin with an area that grows with its rows."""
     filled = [row for row in table if row[0]]
     low = min(0.5, *(min(row[1], row[2]) / row[0] for row in filled)) if filled else 0.0
     low = math.floor(low * 10 + 1e-9) / 10
     panel = Panel((low, 1.0), (low, 1.0), width=230, height=220, left=36)
     most = max((row[0] for row in filled), default=1.0)
-    body = [panel.axes("confidence", "accuracy"), panel.line([(low, low), (1.0, 1.0)], "ideal")]
+    body = [panel.axes(t("confidence"), t("accuracy")), panel.line([(low, low), (1.0, 1.0)], "ideal")]
     places = [(row[1] / row[0], row[2] / row[0], row[0]) for row in filled]
     body.append(panel.line([(x, y) for x, y, count in places if count >= _FEW], "link"))
     for x, y, count in places:
@@ -242,10 +256,10 @@ def reliability(table: Sequence[Sequence[float]], name: str) -> str:
     return panel.svg("".join(body), f"{name}: accuracy by confidence")
 
 
-def residuals(points: Sequence[Sequence[float]], x: Point, y: Point, name: str) -> str:
+def residuals(points: Sequence[Sequence[float]], x: Point, y: Point, name: str, t: Translate = str) -> str:
     """Draw residuals (truth minus prediction) against predictions; those beyond the common axes sit on the edge."""
     panel = Panel(x, y, width=260, height=190, left=46)
-    body = [panel.axes("predicted", "residual"), panel.line([(x[0], 0.0), (x[1], 0.0)], "zero")]
+    body = [panel.axes(t("predicted"), t("residual")), panel.line([(x[0], 0.0), (x[1], 0.0)], "zero")]
     for truth, predicted in points:
         px, py = panel.at(predicted, truth - predicted, inside=True)
         body.append(f'<circle class="point" cx="{px:.1f}" cy="{py:.1f}" r="2.1"/>')

@@ -1,7 +1,7 @@
-"""What a loss is worth: predictions that never look at their input, and the best that given targets allow.
+"""Reference predictors for a loss call: constant predictions, and the lowest mean loss that the targets allow.
 
-Read off the record: the input convention says what an undecided prediction is and where to search for the best one, the
-domain of the target how often each class occurs.
+Everything follows from the record: the input convention gives the neutral prediction and the range to search for the
+best constant, the domain of the target gives the class frequencies.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _TARGETS = 20_000  # targets that trivial predictors are fitted to
 
 
 @dataclass(frozen=True)
-class Baselines:
-    """Predictors to compare a call with. `weights` are those of the examples, `params` as the caller gave them."""
+class ReferencePredictors:
+    """Reference predictors for one call. `weights` are those of the examples, `params` as the caller gave them."""
 
     call: Call
     weights: Array
@@ -32,35 +32,35 @@ class Baselines:
 
     @property
     def loss(self) -> Loss:
-        """The loss that is called."""
+        """The loss of the call."""
         return self.call.loss
 
     @property
     def kept(self) -> Array:
-        """The examples that count."""
+        """Marks the examples with a weight other than 0."""
         return self.weights != 0
 
     @property
     def target(self) -> int | None:
-        """The place of the target among the arrays, or None."""
+        """The index of the target among the arrays, or None."""
         if self.loss.target is None or self.loss.coupling is not None:
             return None
         names = self.loss.arguments
         return next((names.index(n) for n in ("target", "labels") if n in names), None)
 
-    def undecided(self, labels: Array) -> Array | None:
-        """Return what an undecided prediction costs for each label, relative to their mean."""
-        first = _UNDECIDED.get(self.loss.input)
-        if first is None or self.target != 1 or not self._alone or not len(labels):
-            return None
+    def neutral_cost(self, labels: Array) -> Array | None:
+        """Return the loss of the neutral prediction for each label, relative to the mean over the labels."""
         core = np.shape(self.call.given[0])[-1:] if self.call.signature.inputs[0] else ()
-        cost = self._scored(first(len(labels), *core), labels)
+        neutral = self.loss.undecided(*core)
+        if neutral is None or self.target != 1 or not self._only_pred_and_target_vary or not len(labels):
+            return None
+        cost = self._scored(np.full((len(labels), *core), neutral), labels)
         middle = float(cost.mean())
         return cost / middle if middle and np.isfinite(cost).all() else None
 
     def _scored(self, pred: Array, target: Array) -> Array:
-        """Return the values of predictions for targets, everything else as it was called."""
-        others = [np.asarray(a) for a in self.call.given[2:]]  # one example each, common to all
+        """Return the loss of predictions for targets, with all other arguments as in the call."""
+        others = [np.asarray(a) for a in self.call.given[2:]]  # arrays without a batch axis, shared by all examples
         held = dict(self.params)
         for name in self.loss.arguments:
             held.pop(name, None)
@@ -68,15 +68,15 @@ class Baselines:
         return np.asarray(self.loss.value(pred, target, *others, check=False, **held), dtype=np.float64)
 
     @property
-    def _alone(self) -> bool:
-        """Whether prediction and target are all that differs from one example to the next."""
+    def _only_pred_and_target_vary(self) -> bool:
+        """Whether only prediction and target vary from one example to the next."""
         cores = self.call.signature.inputs[2:]
         return all(a.ndim == len(core) for a, core in zip(self.call.given[2:], cores, strict=True))
 
     def _reference(self) -> tuple[Array, Array] | None:
-        """Return targets that count and their weights, at most so many, one axis for the batch."""
+        """Return a sample of the targets with nonzero weight, and their weights, with a single batch axis."""
         at = self.target
-        if at != 1 or not self._alone or self.call.given[0].size == 0 or not self.kept.any():
+        if at != 1 or not self._only_pred_and_target_vary or self.call.given[0].size == 0 or not self.kept.any():
             return None
         core = self.call.signature.inputs[1]
         target = np.asarray(self.call.given[1])
@@ -89,7 +89,7 @@ class Baselines:
         return target, weights / weights.sum()
 
     def floor(self) -> float | None:
-        """Return the smallest mean that these targets allow, or None where nobody knows."""
+        """Return the lowest mean loss that these targets allow, or None if it is unknown."""
         reference = self._reference()
         if reference is None or (any(self.call.signature.inputs[2:]) and self.loss.input != "logit"):
             return None
@@ -100,8 +100,8 @@ class Baselines:
             if len(distinct) > 2000:
                 return _finite(float(self._best_each(distinct[:: len(distinct) // 1000], allowed).mean()))
             return _finite(float((self._best_each(distinct, allowed)[where.reshape(-1)] * weights).sum()))
-        perfect = self._perfect(target)
-        if not perfect or self.call.params.get("soft_cap") is not None:  # a cap keeps the best out of reach
+        perfect = self._optimum_candidates(target)
+        if not perfect or self.call.params.get("soft_cap") is not None:  # a cap makes the optimum unreachable
             return None
         best = np.min([self._scored(p, target) for p in perfect], axis=0)
         return _finite(float((best * weights).sum()))
@@ -111,7 +111,7 @@ class Baselines:
         return self.loss.signatures.index(self.call.signature)
 
     def _best_each(self, targets: Array, allowed: Domain) -> Array:
-        """Return the smallest value over all predictions, for each target of a pointwise loss."""
+        """Return the minimum over all predictions, for each target of a pointwise loss."""
         guesses = np.concatenate([_grid(self.loss.input, allowed, targets)[:, None] + 0 * targets, targets[None]])
         guesses = np.where(np.isfinite(guesses), guesses, 0.0)
         return self._narrowed(guesses, targets, lambda values: np.argmin(values, axis=0))
@@ -134,32 +134,34 @@ class Baselines:
             guesses = low + np.linspace(0, 1, 41)[:, None] * (high - low)
         return lowest
 
-    def _perfect(self, target: Array) -> list[Array]:
-        """Return predictions among which the best is, for losses on rows."""
+    def _optimum_candidates(self, target: Array) -> list[Array]:
+        """Return candidate predictions that include the optimum, for losses on rows."""
         cores = self.call.signature.inputs
         kind = self.loss.input
         if self.loss.signatures[self._alternative].rank > 1 or cores[0] not in (("c",), ("n",)):
             return []
         if cores[1]:
-            wanted = target.astype(float)
+            one_hot = target.astype(float)
         else:
-            wanted = (target[:, None] == np.arange(self.call.given[0].shape[-1])).astype(float)
+            one_hot = (target[:, None] == np.arange(self.call.given[0].shape[-1])).astype(float)
         simplex = cores[0] == ("c",) and (not cores[1] or self._target_domain.kind == "simplex")
         if kind == "probability":
-            certain = bool(((wanted == 0) | (wanted == 1)).all())
-            return [wanted] if simplex or certain else []
+            certain = bool(((one_hot == 0) | (one_hot == 1)).all())
+            return [one_hot] if simplex or certain else []
         if kind == "log-probability":
-            return [np.log(wanted)]
+            return [np.log(one_hot)]
         if kind in ("logit", "score"):
-            sharp = [t * (2 * wanted - 1) for t in (1.0, 3.0, 10.0, 30.0, 100.0)]
+            sharp = [t * (2 * one_hot - 1) for t in (1.0, 3.0, 10.0, 30.0, 100.0)]
             if not simplex and kind == "logit":
-                sharp.append(np.clip(np.log(wanted) - np.log1p(-wanted), -100.0, 100.0))
+                sharp.append(np.clip(np.log(one_hot) - np.log1p(-one_hot), -100.0, 100.0))
             if simplex and kind == "logit":
                 smoothing = float(self.call.params.get("label_smoothing") or 0.0)
-                smooth = wanted * (1 - smoothing) + smoothing / wanted.shape[-1]
+                smooth = one_hot * (1 - smoothing) + smoothing / one_hot.shape[-1]
                 if "proper" not in self.loss.properties and not ((smooth == 0) | (smooth == 1)).all():
-                    return []  # only a proper loss is least where the prediction is the target
-                if (weight := self.call.params.get("class_weight")) is not None:  # then costs are what is matched
+                    return []  # only a proper loss has its minimum where the prediction equals the target
+                if (
+                    weight := self.call.params.get("class_weight")
+                ) is not None:  # the minimum is at the weighted frequencies
                     smooth = smooth * weight
                     smooth = smooth / np.maximum(smooth.sum(-1, keepdims=True), 1e-30)
                 sharp.append(np.log(np.maximum(smooth, 1e-30)) * float(self.call.params.get("temperature") or 1.0))
@@ -171,7 +173,7 @@ class Baselines:
         return self.loss.domain(self.loss.arguments[1], self._alternative)
 
     def trivial(self) -> Mapping[str, float]:
-        """Return the mean that predictors score which never look at their input."""
+        """Return the mean loss of constant predictors, by their name."""
         if self.loss.coupling is not None and self.loss.input == "embedding":
             given = self.call.given
             alike = np.ones_like(np.asarray(given[0], dtype=np.float64))
@@ -195,7 +197,7 @@ class Baselines:
     def _best_constant(self, target: Array, weights: Array) -> float:
         allowed = self.loss.domain(self.loss.arguments[0], self._alternative)
         distinct, where = np.unique(target, return_inverse=True)
-        if len(distinct) > 500:  # a few hundred bins are as good for a constant
+        if len(distinct) > 500:  # 500 bins are accurate enough for a constant
             edges = np.quantile(target, np.linspace(0, 1, 501))
             where = np.asarray(np.clip(np.searchsorted(edges, target, side="right") - 1, 0, 499))
             counts = np.bincount(where, minlength=500)
@@ -219,12 +221,12 @@ class Baselines:
         return lowest
 
     def _priors(self, target: Array, weights: Array) -> Iterator[tuple[str, Array]]:
-        """Yield rows that say the same for every example: nothing, and how frequent each class is."""
+        """Yield constant rows: every class alike, and the class frequencies."""
         width = self.call.given[0].shape[-1]
-        first = _UNDECIDED.get(self.loss.input)
-        if first is None or self.call.signature.inputs[0] != ("c",):
+        neutral = self.loss.undecided(width)
+        if neutral is None or self.call.signature.inputs[0] != ("c",):
             return
-        yield "every class alike", first(1, width)[0]
+        yield "every class alike", np.full(width, neutral)
         if self.call.signature.inputs[1]:
             often = (weights[:, None] * target).sum(0)
         else:
@@ -240,17 +242,8 @@ class Baselines:
             yield "class frequencies", row
 
 
-# What an undecided prediction is under each convention: so many examples, of so many entries.
-_UNDECIDED: dict[str, Callable[..., Array]] = {
-    "logit": lambda *shape: np.zeros(shape),
-    "score": lambda *shape: np.zeros(shape),
-    "probability": lambda *shape: np.full(shape, 1.0 / (shape[-1] if len(shape) > 1 else 2)),
-    "log-probability": lambda *shape: np.full(shape, -math.log(shape[-1] if len(shape) > 1 else 2)),
-}
-
-
 def _grid(convention: str, allowed: Domain, targets: Array) -> Array:
-    """Return predictions to begin a search from: the whole domain, denser where targets are."""
+    """Return a grid of predictions to start a search from."""
     low, high = float(targets.min(initial=0.0)), float(targets.max(initial=0.0))
     reach = 2 * (high - low) + 1
     if convention in ("logit", "score", "log-rate"):
@@ -263,7 +256,7 @@ def _grid(convention: str, allowed: Domain, targets: Array) -> Array:
 
 
 def _clipped(guesses: Array, allowed: Domain) -> Array:
-    """Keep guesses inside a domain, off an end that does not belong to it."""
+    """Clip guesses to a domain, excluding open ends."""
     low = allowed.low if allowed.closed[0] or allowed.low == -math.inf else np.nextafter(allowed.low, math.inf)
     high = allowed.high if allowed.closed[1] or allowed.high == math.inf else np.nextafter(allowed.high, -math.inf)
     return np.clip(guesses, low, high) if allowed.kind == "interval" else guesses
