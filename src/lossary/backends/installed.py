@@ -30,7 +30,7 @@ def _numpy() -> Backend:
     return backend
 
 
-def _torch_is_tracing() -> bool:
+def _torch_is_compiling() -> bool:
     # A process may call a loss for the first time inside a compiled function, before torch's backend is imported.
     torch = sys.modules.get("torch")
     return torch is not None and bool(torch.compiler.is_compiling())
@@ -42,4 +42,4 @@ def register() -> None:
     registry.register(Framework("torch", _is_tensor, _torch))
     for package, name in {"jax": "JAX", "jaxlib": "JAX", "tensorflow": "TensorFlow", "mlx": "MLX"}.items():
         registry.register_unsupported(package, name)
-    registry.is_tracing = _torch_is_tracing
+    registry.is_tracing = registry.is_compiling = _torch_is_compiling

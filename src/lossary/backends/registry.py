@@ -90,5 +90,7 @@ def to_numpy(x: Any) -> Any:
     return namespace(x).to_numpy(x)
 
 
-# Whether operations are being written into a graph rather than computed. A backend that can be traced replaces it.
+# Whether operations are being written into a graph rather than computed, and whether by the framework's own compiler,
+# which traces Python with them. A backend that can be traced replaces both.
 is_tracing: Callable[[], bool] = bool
+is_compiling: Callable[[], bool] = bool

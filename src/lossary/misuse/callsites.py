@@ -81,19 +81,20 @@ def attend(
 
     `wording` is how a drop-in names the loss. What the catalogue would refuse of its calls is warned of.
     """
-    if registry.is_tracing():
-        if settings.FULL:
-            registry.backend(*given).observe_outside_graph(attend_compiled, loss, given, params, weight, mask, wording)
-        return True
-    level = settings.level()
-    if level == "sampled":
-        name = loss.name
+    name = loss.name
+    if not registry.is_compiling() and settings.level() == "sampled":
         if wording is None and name in _SILENT:
             return True
         left = _skipped.get(name, 0)
         if left and warnings.filters is _filters:
             _skipped[name] = left - 1
             return True
+    if registry.is_tracing():
+        if settings.FULL:
+            registry.backend(*given).observe_outside_graph(attend_compiled, loss, given, params, weight, mask, wording)
+        return True
+    level = settings.level()
+    if level == "sampled":
         first = given[0] if given else None
         size = first.size if type(first) is np.ndarray else registry.namespace(first).countable(first)
         if size >= _LEAST or first is None:

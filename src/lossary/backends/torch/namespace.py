@@ -360,3 +360,4 @@ def _in_graph() -> bool:
 
 
 registry.is_tracing = _in_graph
+registry.is_compiling = torch.compiler.is_compiling
