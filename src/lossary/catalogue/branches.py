@@ -23,19 +23,32 @@ class Parametrised(Hashable, Protocol):
     """The facts of a record that tell which values of its parameters choose a formula."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The canonical name."""
+
     @property
-    def define(self) -> Callable[..., Any]: ...
+    def define(self) -> Callable[..., Any]:
+        """The definition."""
+
     @property
-    def coupling(self) -> Any: ...
+    def coupling(self) -> Any:
+        """How a batch becomes rows, if it does."""
+
     @property
-    def defaults(self) -> Mapping[str, Any]: ...
+    def defaults(self) -> Mapping[str, Any]:
+        """Parameters with their default values."""
+
     @property
-    def special(self) -> Mapping[str, tuple[float, ...]]: ...
+    def special(self) -> Mapping[str, tuple[float, ...]]:
+        """Values of parameters at which the formula changes."""
+
     @property
-    def corners(self) -> Mapping[str, tuple[Any, ...]]: ...
+    def corners(self) -> Mapping[str, tuple[Any, ...]]:
+        """Values of parameters that tests draw."""
+
     @property
-    def parameter_domains(self) -> Mapping[str, tuple[Domain, bool]]: ...
+    def parameter_domains(self) -> Mapping[str, tuple[Domain, bool]]:
+        """The range of every parameter."""
 
 
 @dataclass(frozen=True)

@@ -12,23 +12,40 @@ class Facts(Protocol):
     """The facts of a record that tell which tasks its loss suits."""
 
     @property
-    def signature(self) -> str: ...
+    def signature(self) -> str:
+        """The core dimensions as text."""
+
     @property
-    def signatures(self) -> tuple[Signature, ...]: ...
+    def signatures(self) -> tuple[Signature, ...]:
+        """The alternatives of the signature."""
+
     @property
-    def input(self) -> str: ...
+    def input(self) -> str:
+        """The input convention."""
+
     @property
-    def target(self) -> str | None: ...
+    def target(self) -> str | None:
+        """The domain of the target."""
+
     @property
-    def family(self) -> str: ...
+    def family(self) -> str:
+        """The family."""
+
     @property
-    def wrt(self) -> tuple[str, ...]: ...
+    def wrt(self) -> tuple[str, ...]:
+        """The differentiated arguments."""
+
     @property
-    def optional(self) -> tuple[str, ...]: ...
+    def optional(self) -> tuple[str, ...]:
+        """The arguments that may be left out."""
+
     @property
-    def properties(self) -> Set[str]: ...
+    def properties(self) -> Set[str]:
+        """The mathematical properties."""
+
     @property
-    def coupling(self) -> Any: ...
+    def coupling(self) -> Any:
+        """How a batch becomes rows, if it does."""
 
 
 def has_labels(record: Facts) -> bool:
