@@ -1,547 +1,346 @@
-"""The row kernel of the softmax family against the definitions: every option, type, layout and edge."""
+"""Kernels generated for losses on rows: held to their definitions, and to what a kernel promises beyond them."""
 
 from __future__ import annotations
 
-import importlib.util
-import itertools
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+import math
+import re
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import lossary
-from lossary.backends import cache
-from lossary.evaluate import transforms
+from lossary.catalogue import Loss
+from lossary.evaluate.call import prepare
+from lossary.evaluate.transforms import value_and_grad
+from lossary.testing import random_arrays, random_params
+
+pytest.importorskip("numba")
+
 from lossary.kernels import registry as kernels
+from lossary.kernels.cpu import generated_rows as lanes
+from lossary.kernels.cpu.row_source import RowVariant, write
+from lossary.kernels.cpu.runtime import sums
+from lossary.kernels.cpu.sizes import LANES
+from lossary.kernels.ir.graph import UnsupportedError
+from lossary.kernels.ir.rows import traced_rows
 from lossary.kernels.request import Request
 
-pytest.importorskip("numba", reason="kernels need the fast extra")
-from lossary.kernels.cpu.runtime import threads
-from lossary.kernels.cpu.softmax import host as rows
-from lossary.kernels.cpu.softmax import losses
-from lossary.kernels.cpu.softmax.spec import SoftmaxSpec
-
-INF, NAN = np.inf, np.nan
-TYPES = [np.float32, np.float64]
-BOTH = pytest.mark.parametrize("dtype", TYPES, ids=["float32", "float64"])
-WIDER = {np.dtype(np.float16): np.float64, np.dtype(np.float32): np.float64, np.dtype(np.float64): np.longdouble}
-EPSILONS = 16.0  # what a result may be off, in units of the type's resolution and of the terms that make it
-
-FAMILY = [loss for (loss, _), (module, _) in kernels.TABLE.items() if module == losses.__name__]
-
-
-@pytest.fixture(autouse=True)
-def for_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(losses, "SOFTMAX_ELEMENTS", 0)
-    monkeypatch.setattr(losses, "SIDE_BY_SIDE_CLASSES", 0)  # the kernel written by hand takes short rows as well
-    if importlib.util.find_spec("torch"):  # small calls from torch have a path of their own
-        monkeypatch.setattr("lossary.backends.torch.fast.MOST", 0)
-        cache.clear()
-
-
-def kernel(loss: Any, arrays: list[Any], weight: Any = None, **params: Any) -> Any:
-    """Value and gradient of each row from the kernel."""
-    call = transforms.prepare(loss, arrays, params, weight, check=False)
-    done = kernels.find(loss).run(call, Request("each", (1,), call.weights))
-    assert done is not None, "the kernel is for this call"
-    return done.value, done.derivatives[0][0]
-
-
-def definition(loss: Any, arrays: list[Any], weight: Any = None, dtype: Any = None, **params: Any) -> tuple[Any, ...]:
-    """Value and gradient of each row, and the probabilities on the way, from the definition in a type."""
-    if dtype is not None:
-        arrays = [np.asarray(a, dtype) if np.asarray(a).dtype.kind == "f" else a for a in arrays]
-    call = transforms.prepare(loss, arrays, params, weight, check=False)
-    with np.errstate(all="ignore"):
-        steps = call.steps()
-        value, gradient = next(steps), next(steps)
-        probabilities = steps.gi_frame.f_locals["probabilities"]
-        value = call.values(value)
-        weights = call.weights
-        if weights is not None:
-            value = np.where(weights == 0, 0, value * weights)
-        return value, call.restore((gradient,), weights)[0], probabilities
-
-
-def agree(loss: Any, arrays: list[Any], dtype: Any, **options: Any) -> None:
-    """Hold the kernel to the definition in a wider type: NaN and infinities in the same places, the rest close."""
-    value, grad = kernel(loss, arrays, **options)
-    exact, exact_grad, probabilities = definition(loss, arrays, dtype=WIDER[np.dtype(dtype)], **options)
-    assert value.dtype == dtype and grad.dtype == dtype
-    assert value.shape == exact.shape and grad.shape == exact_grad.shape
-    logits = np.abs(np.nan_to_num(arrays[0].astype(np.float64), posinf=0, neginf=0))
-    reach = EPSILONS * np.finfo(dtype).eps * (1 + options.get("scale", 1.0) * logits.max(initial=0))
-    tiny = np.finfo(dtype).tiny
-    close(value, exact, reach * (1 + np.abs(exact)) + tiny)
-    most = 1 + np.abs(np.nan_to_num(exact_grad, posinf=0, neginf=0)).max(initial=0)
-    close(grad, exact_grad, reach * (np.abs(exact_grad) + most * np.nan_to_num(probabilities)) + tiny)
-
-
-def close(found: Any, exact: Any, allowed: Any) -> None:
-    finite = np.isfinite(exact)
-    np.testing.assert_array_equal(found[~finite], exact[~finite].astype(found.dtype))
-    error = np.abs(found[finite] - exact[finite])
-    assert (error <= np.broadcast_to(allowed, exact.shape)[finite]).all(), (error / allowed[finite]).max()
-
-
-# --- options --------------------------------------------------------------------------------------------------------
-
-OPTIONS = {"class_weight": True, "label_smoothing": 0.2, "temperature": 1.7, "z_loss": 0.3, "soft_cap": 2.5}
-CHOICES = [c for n in range(len(OPTIONS) + 1) for c in itertools.combinations(OPTIONS, n)]
-
-
-def made(dtype: Any, shape: tuple[int, ...], seed: int = 0, spread: float = 3.0) -> tuple[Any, Any, Any]:
-    rng = np.random.default_rng(seed)
-    logits = (spread * rng.standard_normal(shape)).astype(dtype)
-    labels = rng.integers(0, shape[-1], shape[:-1])
-    soft = rng.dirichlet(np.ones(shape[-1]), shape[:-1]).astype(dtype)
-    return logits, labels, soft
-
-
-def chosen(names: tuple[str, ...], classes: int, dtype: Any) -> dict[str, Any]:
-    found = {name: OPTIONS[name] for name in names}
-    if "class_weight" in found:
-        found["class_weight"] = (np.arange(classes) % 4 / 2).astype(dtype)  # some classes cost nothing
-    return found
-
-
-@BOTH
-@pytest.mark.parametrize("classes", [7, 1100], ids=["side by side", "along"])
-@pytest.mark.parametrize("soft", [False, True], ids=["index", "soft"])
-@pytest.mark.parametrize("names", CHOICES, ids="+".join)
-def test_every_combination_of_options(names: tuple[str, ...], soft: bool, classes: int, dtype: Any) -> None:
-    logits, labels, distributions = made(dtype, (37, classes))
-    logits[:, ::3] = -INF
-    logits[3], logits[4, 1], logits[5, 2] = -INF, NAN, INF
-    weight = (np.arange(37) % 3).astype(dtype)
-    options = chosen(names, classes, dtype)
-    agree(lossary.softmax_cross_entropy, [logits, distributions if soft else labels], dtype, **options)
-    arrays = [logits, distributions if soft else labels]
-    agree(lossary.softmax_cross_entropy, arrays, dtype, weight=weight, **options)
-
-
-@pytest.mark.parametrize("soft", [False, True], ids=["index", "soft"])
-@pytest.mark.parametrize("names", [(), ("class_weight", "label_smoothing"), tuple(OPTIONS)], ids="+".join)
-def test_short_rows_are_for_the_loops_made_of_the_definition(
-    names: tuple[str, ...], soft: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(losses, "SIDE_BY_SIDE_CLASSES", 64)
-    monkeypatch.setattr(rows, "softmax_rows", None)
-    logits, labels, distributions = made(np.float32, (133, 7))
-    logits[:, ::3] = -INF
-    logits[3], logits[4, 1], logits[5, 2] = -INF, NAN, INF
-    weight = (np.arange(133) % 3).astype(np.float32)
-    arrays = [logits, distributions if soft else labels]
-    for some in (None, weight):
-        agree(lossary.softmax_cross_entropy, arrays, np.float32, weight=some, **chosen(names, 7, np.float32))
-
-
-MEMBERS: dict[str, list[dict[str, Any]]] = {
-    "softmax_cross_entropy": [{}],
-    "softmax_focal": [{"gamma": g} for g in (0.0, 0.5, 1.0, 2.0, 3.7)],
-    "poly_loss": [{}, {"epsilon": -1.0}],
-    "generalized_cross_entropy": [{}, {"q": 1.0}, {"q": 1e-3}],
-    "logit_adjusted": [{}, {"tau": 0.0}, {"tau": 2.0}],
-    "class_balanced": [{}, {"beta": 0.0}],
-    "arcface": [{}, {"easy_margin": True}, {"margin": 0.0}, {"margin": 1.5, "scale": 4.0}],
-    "cosface": [{}, {"margin": 0.0}],
+# Those for which no loops can be generated, and why.
+WITHOUT = {
+    "arcface": "takes the cosine of an angle",
+    "ctc": "runs along a sequence",
+    "linear_chain_crf": "runs along a sequence",
+    "rnnt": "runs along a sequence",
+    "zero_one": "asks where the largest entry is, and has no slope",
 }
 
 
-def test_every_loss_of_the_family_is_tested() -> None:
-    assert set(MEMBERS) == set(FAMILY)
+def on_rows() -> list[tuple[Loss, int]]:
+    """Every loss on rows of one length, with its alternatives."""
+    found = []
+    for name in lossary.names():
+        loss = lossary.get(name)
+        for number, signature in enumerate(loss.signatures):
+            labels = {label for core in signature.inputs for label in core}
+            generated = loss.kernel and not loss.coupling and name not in WITHOUT
+            if signature.rank == 1 and len(labels) == 1 and generated:
+                found.append((loss, number))
+    return found
 
 
-@BOTH
-@pytest.mark.parametrize("classes", [5, 90])
-@pytest.mark.parametrize(("name", "params"), [(n, p) for n, ps in MEMBERS.items() for p in ps], ids=str)
-def test_every_function_of_the_label(name: str, params: dict[str, Any], classes: int, dtype: Any) -> None:
-    loss = lossary.get(name)
-    logits, labels, _ = made(dtype, (41, classes), seed=1)
-    labels[7] = -1  # outside the row: masked below, and what the formula gives here
-    arrays = [logits, labels]
-    if loss.input == "similarity":
-        arrays[0] = logits / np.abs(logits).max()
-        arrays[0][2, labels[2]], arrays[0][3, labels[3]] = 1, -1
-    else:
-        arrays[0][4:6, labels[4]] = (40, 200)[: len(arrays[0][4:6])][0]
-        arrays[0][8, labels[8]] = -INF
-    if "class_counts" in loss.arguments:
-        arrays.append(np.arange(classes).astype(dtype))  # the first class never occurs
-    agree(loss, arrays, dtype, **params)
-    agree(loss, arrays, dtype, weight=(labels != -1) * np.linspace(0.5, 2, 41).astype(dtype), **params)
+every_loss = pytest.mark.parametrize(("loss", "alternative"), on_rows(), ids=lambda x: getattr(x, "name", x))
 
 
-# --- shapes and layouts ---------------------------------------------------------------------------------------------
+@pytest.fixture(autouse=True)
+def any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "least", lambda _smallest: 0)
+    monkeypatch.setattr(lanes, "least", lambda _smallest: 0)
 
 
-@settings(max_examples=60)
-@given(data=st.data())
-def test_any_shape_and_layout(data: Any) -> None:
-    dtype = data.draw(st.sampled_from(TYPES))
-    batch = data.draw(st.lists(st.integers(1, 40), max_size=3).map(tuple))
-    classes = data.draw(st.sampled_from([1, 2, 3, 10, 47, 48, 130, 1025]))
-    axis = data.draw(st.integers(0, len(batch)))
-    step = data.draw(st.sampled_from([1, 2]))
-    logits, labels, soft = made(dtype, (*batch, classes), seed=data.draw(st.integers(0, 9)))
-    held = np.repeat(np.ascontiguousarray(np.moveaxis(logits, -1, axis)), step, axis=0)[::step]
-    view = np.moveaxis(held, axis, -1)
-    np.testing.assert_array_equal(view, logits)
-    target = soft if data.draw(st.booleans()) else labels
-    before = view.copy()
-    agree(lossary.softmax_cross_entropy, [view, target], dtype, label_smoothing=data.draw(st.sampled_from([0.0, 0.1])))
-    np.testing.assert_array_equal(view, before)
+def drawn(loss: Loss, alternative: int, dtype: Any, seed: int, count: int) -> list[Any]:
+    rng = np.random.default_rng([seed, *loss.name.encode()])
+    arrays = random_arrays(loss, rng, count, alternative=alternative)
+    return [a.astype(dtype) if a.dtype.kind == "f" else a for a in arrays]
 
 
-@BOTH
-@pytest.mark.parametrize("soft", [False, True], ids=["index", "soft"])
-def test_classes_on_the_first_axis_are_read_and_written_where_they_are(soft: bool, dtype: Any) -> None:
-    logits, labels, distributions = made(dtype, (3, 6, 11, 5))
-    image = np.ascontiguousarray(np.moveaxis(logits, -1, 1))
-    view = np.moveaxis(image, 1, -1)
-    assert rows.layout(view).inner == 66
-    target = distributions if soft else labels
-    value, grad = kernel(lossary.softmax_cross_entropy, [view, target])
-    assert grad.strides == view.strides
-    expected, expected_grad = kernel(lossary.softmax_cross_entropy, [logits, target])
-    np.testing.assert_array_equal(value, expected)
-    np.testing.assert_array_equal(grad, expected_grad)
+def by_kernel(call: Any, value: Any = "each", order: int = 1, weights: Any = None, threads: int = 0) -> Any:
+    """Value and derivatives of one order by the generated kernel, or None if it does not take the call."""
+    found = lanes.run(call, Request(value, (order,), weights, threads=threads))
+    return found and SimpleNamespace(value=found.value, derivatives=found.derivatives[0])
 
 
-def test_read_only_inputs_and_inputs_of_other_types() -> None:
-    logits, labels, _ = made(np.float32, (9, 70))
-    expected = kernel(lossary.softmax_cross_entropy, [logits, labels])
-    logits.flags.writeable = labels.flags.writeable = False
-    for given_labels in (labels, labels.astype(np.uint8), labels.astype(np.int32)):
-        found = kernel(lossary.softmax_cross_entropy, [logits, given_labels])
-        np.testing.assert_array_equal(found[0], expected[0])
-        np.testing.assert_array_equal(found[1], expected[1])
+def compare(loss: Loss, arrays: Any, params: Any, weights: Any = None, units: float = 128) -> None:
+    """Hold value and gradient to the definition's: to some units of the result, and of the inputs as they move it."""
+    call = prepare(loss, arrays, params)
+    found = by_kernel(call, weights=weights)
+    assert found is not None, f"{loss.name} has no kernel: if none is wanted, its record says kernel=False"
+    value, derivatives, _ = call.pull(min(2, loss.derivatives))
+    # A small temperature magnifies the roundings of what it divides.
+    small = [abs(held) for held in call.params.values() if isinstance(held, float) and 0 < abs(held) < 1]
+    eps = np.finfo(call.dtype).eps / min([1.0, *small])
+    factor = np.ones(call.batch, call.dtype) if weights is None else weights
+    sensitivity = np.zeros(call.batch)
+    for at, slope in zip(loss.wrt, derivatives[0], strict=True):
+        given = call.arrays[loss.arguments.index(at)]
+        moved = np.nan_to_num(np.abs(np.broadcast_to(slope * given, given.shape)))
+        sensitivity = sensitivity + moved.reshape(*call.batch, -1).sum(-1)
+    expected = np.broadcast_to(value, (*call.batch, 1))[..., 0]
+    pairs = [(found.value, np.where(factor == 0, 0, expected * factor), sensitivity * factor)]
+    for number, (got, slope) in enumerate(zip(found.derivatives, derivatives[0], strict=True)):
+        got = got.reshape(*call.batch, -1)  # one number, or one for each entry
+        whole = np.broadcast_to(slope, got.shape)
+        reference = np.where(factor[..., None] == 0, 0, whole * factor[..., None])
+        size = np.nan_to_num(np.abs(reference)).max(-1, keepdims=True)
+        if loss.derivatives > 1:
+            moved = derivatives[1][number] * call.arrays[loss.arguments.index(loss.wrt[number])]
+            size = size + np.nan_to_num(np.abs(np.broadcast_to(moved, got.shape))).max(-1, keepdims=True)
+        pairs.append((got, reference, np.broadcast_to(size, got.shape)))
+    for got, reference, size in pairs:
+        np.testing.assert_array_equal(np.isnan(got), np.isnan(reference), err_msg=loss.name)
+        endless = np.isinf(reference)
+        np.testing.assert_array_equal(got[endless], reference[endless], err_msg=loss.name)
+        plain = np.isfinite(reference)
+        slack = units * eps * (np.abs(reference[plain]) + size[plain] + 1) + np.finfo(call.dtype).tiny
+        excess = np.abs(got[plain] - reference[plain]) - slack
+        assert not (excess > 0).any(), (loss.name, params, excess.max())
 
 
-@pytest.mark.parametrize("classes", [8, 80])
-def test_one_target_or_one_row_of_logits_repeated(classes: int) -> None:
-    logits, _, soft = made(np.float32, (20, classes))
-    repeated = np.broadcast_to(soft[3], soft.shape)
-    found, expected = (
-        rows.softmax_rows(logits, target, SoftmaxSpec(), dtype=np.float32) for target in (repeated, repeated.copy())
-    )
-    np.testing.assert_array_equal(found.values, expected.values)
-    np.testing.assert_array_equal(found.grad, expected.grad)
-    agree(lossary.softmax_cross_entropy, [np.broadcast_to(logits[0], logits.shape), np.arange(20) % 8], np.float32)
+@every_loss
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+def test_loops_compute_what_the_definition_computes(loss: Loss, alternative: int, dtype: Any) -> None:
+    rng = np.random.default_rng([1, *loss.name.encode()])
+    for number, params in enumerate(({}, random_params(loss, rng, default=0.0))):
+        arrays = drawn(loss, alternative, dtype, number, 2 * LANES + 9)
+        weights = None if number == 0 else (rng.random(2 * LANES + 9) * (rng.random() < 0.8)).astype(dtype)
+        compare(loss, arrays, params, weights)
 
 
-@pytest.mark.parametrize("shape", [(0, 5), (4, 0, 3)])
-def test_no_rows(shape: tuple[int, ...]) -> None:
-    logits = np.empty(shape, np.float32)
-    value, grad = kernel(lossary.softmax_cross_entropy, [logits, np.empty(shape[:-1], np.int64)])
-    assert value.shape == shape[:-1] and grad.shape == shape
+SCORES = [
+    (loss, n) for loss, n in on_rows() if loss.input in ("logit", "score") and n == 0 and loss.signatures[0].inputs[0]
+]
 
 
-@pytest.mark.parametrize("classes", [10, 200])
-def test_half_precision_is_computed_in_float32_and_rounded_once(classes: int) -> None:
-    logits, labels, _ = made(np.float16, (33, classes))
-    plan = SoftmaxSpec(smoothing=0.1, soft_cap=5.0)
-    for each in (plan, SoftmaxSpec()):
-        narrow = rows.softmax_rows(logits, labels, each, dtype=np.float32)
-        wide = rows.softmax_rows(logits.astype(np.float32), labels, each, dtype=np.float32)
-        np.testing.assert_array_equal(narrow.values, wide.values)
-        np.testing.assert_array_equal(narrow.grad, wide.grad.astype(np.float16))
+@pytest.mark.parametrize(("loss", "alternative"), SCORES, ids=lambda x: getattr(x, "name", x))
+def test_undefined_and_extreme_scores_end_as_the_definition_says(loss: Loss, alternative: int) -> None:
+    arrays = drawn(loss, alternative, np.float64, 3, 12)
+    scores = np.array(np.broadcast_to(arrays[0], (12, arrays[0].shape[-1])))
+    scores[0, 1], scores[1, 0], scores[2, 0] = np.nan, np.inf, -np.inf
+    scores[3], scores[4], scores[5] = -np.inf, 1e300, 0.0
+    scores[6, 0], scores[7, 0], scores[8] = 1e4, -1e4, -700.0
+    with np.errstate(all="ignore"):
+        compare(loss, [scores, *arrays[1:]], {}, units=1024)
 
 
-@pytest.mark.parametrize("classes", [10, 200])
-def test_bfloat16_is_read_and_written_as_its_bits(classes: int) -> None:
-    torch = pytest.importorskip("torch")
-    logits, labels, _ = made(np.float32, (33, classes))
-    brain = torch.from_numpy(logits).bfloat16()
-    brain[3, 1] = NAN
-    narrow = rows.softmax_rows(brain.view(torch.uint16).numpy(), labels, SoftmaxSpec(), dtype=np.float32)
-    wide = rows.softmax_rows(brain.float().numpy(), labels, SoftmaxSpec(), dtype=np.float32)
-    np.testing.assert_array_equal(narrow.values, wide.values)
-    found = torch.from_numpy(narrow.grad.view(np.int16)).view(torch.bfloat16)
-    torch.testing.assert_close(found, torch.from_numpy(wide.grad).bfloat16(), rtol=0, atol=0, equal_nan=True)
+@pytest.mark.parametrize("width", [1, 2, 63, 64, 65, 300, 5000])
+def test_rows_of_any_length(width: int) -> None:
+    rng = np.random.default_rng(width)
+    for name in ("nll", "softmax_cross_entropy", "kl_divergence"):
+        loss = lossary.get(name)
+        scores = rng.standard_normal((70, width)).astype(np.float32)
+        scores -= np.log(np.exp(scores).sum(-1, keepdims=True))
+        soft = rng.dirichlet(np.ones(width), 70).astype(np.float32)
+        compare(loss, [scores, soft if name == "kl_divergence" else rng.integers(0, width, 70)], {})
 
 
-# --- edges ----------------------------------------------------------------------------------------------------------
-
-
-@BOTH
-@pytest.mark.parametrize("padding", [0, 100], ids=["side by side", "along"])
-def test_infinities_and_nan_are_as_in_the_definition_and_stay_in_their_row(padding: int, dtype: Any) -> None:
-    block = np.array(
-        [
-            [-INF, -INF, -INF],
-            [-INF, 0.0, 1.0],
-            [0.0, -INF, -INF],
-            [NAN, 0.0, 1.0],
-            [1.0, NAN, -INF],
-            [INF, 0.0, 1.0],
-            [1.0, INF, INF],
-            [-INF, INF, 0.0],
-            [-INF, NAN, 0.0],
-            [1e4, -1e4, 0.0],
-            [88.0, 88.0, 88.0],
-            [0.0, -0.0, 0.0],
-            [0.0, -95.0, -110.0],
-        ],
-        dtype,
-    )
-    logits = np.concatenate([block, np.full((len(block), padding), -INF, dtype)], axis=1)
-    for label, options in itertools.product(
-        range(3), ({}, {"label_smoothing": 0.3}, {"z_loss": 0.1}, {"soft_cap": 30.0, "label_smoothing": 0.1})
-    ):
-        labels = np.full(len(block), label)
-        agree(lossary.softmax_cross_entropy, [logits, labels], dtype, **options)
-        one_hot = np.eye(logits.shape[1], dtype=dtype)[labels]
-        agree(lossary.softmax_cross_entropy, [logits, one_hot], dtype, **options)
-
-
-@BOTH
-@pytest.mark.parametrize("classes", [3, 64])
-def test_a_confident_row_keeps_the_digits_of_what_is_left(classes: int, dtype: Any) -> None:
-    logits = np.zeros((4, classes), dtype)
-    logits[:, 0] = (20, 50, 80, 1000)
-    value, grad = kernel(lossary.softmax_cross_entropy, [logits, np.zeros(4, int)])
-    exact, exact_grad, _ = definition(lossary.softmax_cross_entropy, [logits, np.zeros(4, int)], dtype=np.longdouble)
-    held = exact > np.finfo(dtype).tiny
-    np.testing.assert_allclose(value[held], exact[held].astype(dtype), rtol=8 * np.finfo(dtype).eps)
-    np.testing.assert_allclose(grad[held], exact_grad[held].astype(dtype), rtol=8 * np.finfo(dtype).eps)
-
-
-@BOTH
-@pytest.mark.parametrize("classes", [4, 400])
-def test_an_index_and_its_one_hot_row_give_the_same_bits(classes: int, dtype: Any) -> None:
-    logits, labels, _ = made(dtype, (50, classes))
-    one_hot = np.eye(classes, dtype=dtype)[labels]
-    for names in CHOICES:
-        if "z_loss" in names:
-            continue
-        options = chosen(names, classes, dtype)
-        index = kernel(lossary.softmax_cross_entropy, [logits, labels], **options)
-        soft = kernel(lossary.softmax_cross_entropy, [logits, one_hot], **options)
-        np.testing.assert_array_equal(index[0], soft[0])
-        np.testing.assert_array_equal(index[1], soft[1])
-
-
-def test_long_sums_do_not_lose_their_digits() -> None:
-    logits = np.random.default_rng(0).standard_normal((2, 300_000)).astype(np.float32)
-    value, _ = kernel(lossary.softmax_cross_entropy, [logits, np.zeros(2, int)])
-    exact, _, _ = definition(lossary.softmax_cross_entropy, [logits, np.zeros(2, int)], dtype=np.float64)
-    np.testing.assert_allclose(value, exact, rtol=2 * np.finfo(np.float32).eps)
-
-
-def test_a_row_without_weight_is_not_looked_at() -> None:
-    for classes in (6, 60):
-        logits, labels, _ = made(np.float32, (5, classes))
-        logits[2] = NAN
-        labels[2] = 10**9
-        weight = np.array([1, 2, 0, 1, 1], np.float32)
-        value, grad = kernel(lossary.softmax_cross_entropy, [logits, labels], weight=weight)
-        assert value[2] == 0 and (grad[2] == 0).all()
-        assert np.isfinite(value).all() and np.isfinite(grad).all()
-
-
-# --- what the transforms make of it ---------------------------------------------------------------------------------
-
-
-def test_a_label_outside_its_row_is_refused_on_the_way() -> None:
-    for classes in (6, 60):
-        logits, labels, _ = made(np.float32, (5, classes))
-        labels[3] = classes
-        with pytest.raises(lossary.errors.DomainError, match=f"got {classes} at index 3"):
-            lossary.softmax_cross_entropy.value_and_grad(logits, labels)
-        value, _ = lossary.softmax_cross_entropy.value_and_grad(logits, labels, ignore_index=classes)
-        assert value[3] == 0
-
-
-@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
-def test_reductions_and_weights(reduction: str) -> None:
-    logits, labels, _ = made(np.float32, (64, 300))
-    weight = np.linspace(0, 1, 64)
-    options: dict[str, Any] = {"weight": weight, "reduction": reduction, "label_smoothing": 0.1}
-    value, grad = lossary.softmax_cross_entropy.value_and_grad(logits, labels, **options)
-    exact, exact_grad = lossary.softmax_cross_entropy.value_and_grad(logits.astype(np.longdouble), labels, **options)
-    assert grad.dtype == np.float32
-    np.testing.assert_allclose(value, exact, rtol=1e-6)
-    np.testing.assert_allclose(grad, exact_grad, rtol=1e-5, atol=1e-9)
-
-
-@pytest.mark.parametrize("classes", [9, 77])
-def test_normaliser_entropy_and_hits(classes: int) -> None:
-    logits, labels, _ = made(np.float32, (40, classes))
-    logits[:, 2] = -INF
-    logits[5] = 1.0
-    labels[5], labels[6] = 3, np.argmax(logits[6])
-    done = rows.softmax_rows(
-        logits, labels, SoftmaxSpec(), dtype=np.float32, gradient=False, outputs=("lse", "entropy", "correct")
-    )
-    wide = logits.astype(np.float64)
-    top = wide.max(axis=-1)
-    lse = top + np.log(np.exp(wide - top[:, None]).sum(axis=-1))
-    p = np.exp(wide - lse[:, None])
-    terms = np.zeros_like(p)
-    np.multiply(p, lse[:, None] - wide, out=terms, where=p > 0)
-    np.testing.assert_allclose(done.lse, lse, rtol=1e-6)
-    np.testing.assert_allclose(done.entropy, terms.sum(axis=-1), rtol=1e-5)
-    np.testing.assert_array_equal(done.correct, labels == np.argmax(logits, axis=-1))
-    assert done.grad is None and not done.correct[5] and done.correct[6]
-
-
-@pytest.mark.parametrize("shape", [(501, 10), (67, 1500), (2, 300, 21)], ids=str)
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_the_same_bits_for_any_number_of_threads(
-    shape: tuple[int, ...], smoothing: float, monkeypatch: pytest.MonkeyPatch
+def test_the_whole_call_agrees_under_weights_masks_ignored_labels_and_reductions(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rows, "SHARED_ELEMENTS", 0)
-    logits, labels, _ = made(np.float32, shape)
-    if len(shape) == 3:
-        logits = np.moveaxis(np.ascontiguousarray(np.moveaxis(logits, -1, 1)), 1, -1)
-    results = [
-        rows.softmax_rows(logits, labels, SoftmaxSpec(smoothing=smoothing), dtype=np.float32, count=count)
-        for count in (1, 2, 3, 7)
-    ]
+    rng = np.random.default_rng(0)
+    scores, labels = rng.standard_normal((500, 40)), rng.integers(0, 40, 500)
+    labels[::7] = -100
+    weight, mask = rng.random(500), rng.random(500) < 0.9
+    for how in ("none", "sum", "mean"):
+        options: dict[str, Any] = {"reduction": how, "weight": weight, "mask": mask, "ignore_index": -100}
+        fast = value_and_grad(lossary.multiclass_hinge, scores, labels, **options)
+        with monkeypatch.context() as off:
+            off.setattr(lanes, "ROW_ELEMENTS", 10**9)
+            slow = value_and_grad(lossary.multiclass_hinge, scores, labels, **options)
+        np.testing.assert_allclose(fast[0], slow[0], rtol=1e-12)
+        np.testing.assert_allclose(fast[1], slow[1], rtol=1e-12, atol=1e-15)
+
+
+def test_any_number_of_threads_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "SHARED_ELEMENTS", 0)
+    rng = np.random.default_rng(0)
+    call = prepare(lossary.multiclass_hinge, (rng.standard_normal((1000, 12)), rng.integers(0, 12, 1000)), {})
+    results = [by_kernel(call, "sum", threads=n) for n in (1, 2, 3, 7)]
     for other in results[1:]:
-        np.testing.assert_array_equal(other.values, results[0].values)
-        np.testing.assert_array_equal(other.grad, results[0].grad)
-    assert threads.default_count() >= 1
+        assert other.value == results[0].value
+        np.testing.assert_array_equal(other.derivatives[0], results[0].derivatives[0])
 
 
-def test_the_decided_answers_hold_with_the_kernel_at_every_size() -> None:
-    here = Path(__file__).parent
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
-    environment = {**os.environ, "LOSSARY_KERNELS": "always"}
-    tests = str(here / "test_extremes_classification.py")
-    run = subprocess.run(
-        [*command, tests], cwd=here.parent, env=environment, capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stdout[-4000:]
+def test_arrays_that_lie_otherwise_in_memory_are_read_right() -> None:
+    rng = np.random.default_rng(0)
+    wide = rng.standard_normal((12, 150))
+    labels = rng.integers(0, 12, 300)[::2]
+    compare(lossary.multiclass_hinge, [wide.T, labels], {})
+    compare(lossary.multiclass_hinge, [wide.T[::-1], labels.astype(np.uint8)], {})
 
 
-PROBE = """
-import json, sys
-import numpy as np, lossary
-logits = np.linspace(-3, 3, 128000, dtype=np.float32).reshape(128, 1000)
-value, grad = lossary.softmax_cross_entropy.value_and_grad(logits, np.arange(128), reduction="mean")
-print(json.dumps({"value": float(value), "grad": float(abs(grad).sum()), "numba": "numba" in sys.modules}))
-"""
+def test_a_label_out_of_range_is_refused_on_the_way() -> None:
+    with pytest.raises(lossary.errors.DomainError, match="multiclass_hinge: target"):
+        lossary.multiclass_hinge(np.zeros((200, 100)), np.full(200, 100))
 
 
-def test_later_processes_load_the_kernel_without_the_compiler(tmp_path: Path) -> None:
-    environment = {**os.environ, "LOSSARY_CACHE": str(tmp_path), "LOSSARY_KERNELS": ""}
-    found = [
-        json.loads(
-            subprocess.run([sys.executable, "-c", PROBE], env=environment, capture_output=True, check=True).stdout
-        )
-        for _ in range(2)
-    ]
-    assert found[0] == {**found[1], "numba": True} and not found[1]["numba"]
-    assert [path.name for path in tmp_path.rglob("*.kernel")] == ["softmax_rows.kernel"], "one layout, one type"
+@pytest.mark.parametrize("name", sorted(WITHOUT))
+def test_what_cannot_be_generated_is_known(name: str) -> None:
+    loss = lossary.get(name)
+    held = {k: v for k, v in loss.defaults.items() if k != "ignore_index"}
+    with pytest.raises(UnsupportedError):
+        traced_rows(loss, 0, held, (), (), 1)
 
 
-def test_a_distribution_has_no_one_label_to_be_right_about() -> None:
-    logits, _, soft = made(np.float32, (9, 70))
-    with pytest.raises(lossary.errors.ArgumentError, match="correct: a distribution"):
-        rows.softmax_rows(logits, soft, SoftmaxSpec(), dtype=np.float32, outputs=("correct",))
+def test_generated_source_reads_like_the_definition() -> None:
+    loss = lossary.multiclass_hinge
+    source, *_ = write(RowVariant(loss, 0, "float32", (), ("margin",), (), (1,), "sum", "", 64))
+    assert "violation = margin + (rival - score)" in source
+    assert "for j in range(width):" in source
 
 
-# --- tensors --------------------------------------------------------------------------------------------------------
+def test_the_largest_of_a_row_is_the_largest_also_where_it_is_computed_anew() -> None:
+    """Scores that are a product: in one rounding with what follows they would differ from pass to pass by a little.
+
+    Then no entry is the largest to the digit, and a confident row loses its gradient to rounding.
+    """
+    rng = np.random.default_rng(3)
+    cosines = rng.uniform(-0.5, 0.3, (64, 5)).astype(np.float32)
+    labels = rng.integers(0, 5, 64)
+    cosines[np.arange(64), labels] = rng.uniform(0.8, 0.99, 64).astype(np.float32)
+    for loss, params in ((lossary.info_nce, {"temperature": 0.03}), (lossary.cosface, {"scale": 37.0, "margin": 0.1})):
+        call = prepare(loss, (cosines, labels), params)
+        found = by_kernel(call)
+        value, derivatives, _ = call.pull(1)
+        np.testing.assert_allclose(found.value, value[:, 0], rtol=1e-4)
+        np.testing.assert_allclose(found.derivatives[0], derivatives[0][0], rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", FAMILY)
-@pytest.mark.parametrize("kind", ["float32", "float64", "bfloat16"])
-def test_tensors_are_computed_by_the_same_kernel(name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    torch = pytest.importorskip("torch")
-    loss, calls = lossary.get(name), []
-    evaluate = rows.softmax_rows
-    monkeypatch.setattr(rows, "softmax_rows", lambda *a, **k: calls.append(k["gradient"]) or evaluate(*a, **k))
-    logits, labels, _ = made(np.float32, (30, 12))
-    logits = np.tanh(logits) if loss.input == "similarity" else logits
-    leaf = torch.from_numpy(logits).to(getattr(torch, kind)).requires_grad_()
-    arrays = [leaf, torch.from_numpy(labels)]
-    if "class_counts" in loss.arguments:
-        arrays.append(torch.arange(12).to(leaf.dtype))
-    with torch.no_grad():
-        quiet = loss(*arrays)
-    value = loss(*arrays)
-    weights = torch.linspace(-1, 1, 30, dtype=value.dtype)
-    value.backward(weights)
-    assert calls and calls[-1], "the gradient came from the kernel"
-    assert not quiet.requires_grad and torch.equal(quiet, value.detach())
-    monkeypatch.undo()
-    monkeypatch.setattr(kernels, "available", lambda: False)
-    kernels._find.cache_clear()
-    try:
-        plain = leaf.detach().clone().requires_grad_()
-        expected = loss(plain, *arrays[1:])
-        expected.backward(weights)
-    finally:
-        monkeypatch.undo()
-        kernels._find.cache_clear()
-    accuracy = 1e-4 if kind != "bfloat16" else 2e-2
-    torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(leaf.grad, plain.grad, rtol=accuracy, atol=1e-5 if kind != "bfloat16" else 1e-2)
+def test_what_is_multiplied_by_a_one_hot_row_is_computed_at_the_label_alone() -> None:
+    loss = lossary.softmax_cross_entropy
+    held = tuple((name, value) for name, value in loss.defaults.items() if name != "ignore_index")
+    source, *_ = write(RowVariant(loss, 0, "float32", held, (), (), (1,), "sum", "", 64))
+    loops = source.split("for j in range(width):")[1:]
+    entries = [re.split(r"\n {8}(?=\S)", loop)[0] for loop in loops]
+    assert "expm1(" in source
+    assert not any("expm1(" in loop for loop in entries)
+    assert sum(re.search(r"\bexp(_nonpositive)?\(", loop) is not None for loop in entries) == 1
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize(("reduction", "passes"), [("mean", [True]), ("sum", [True]), ("none", [False, True])])
-def test_the_gradient_is_taken_along_where_one_number_comes_back(
-    reduction: Any, passes: list[bool], weighted: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    torch = pytest.importorskip("torch")
-    loss, calls = lossary.softmax_cross_entropy, []
-    evaluate = rows.softmax_rows
-    monkeypatch.setattr(rows, "softmax_rows", lambda *a, **k: calls.append(k["gradient"]) or evaluate(*a, **k))
-    logits, labels, _ = made(np.float32, (700, 100))
-    leaf, target = torch.from_numpy(logits).requires_grad_(), torch.from_numpy(labels)
-    options: dict[str, Any] = {"reduction": reduction}
-    if weighted:
-        options["weight"] = torch.linspace(0, 2, 700)
-    value = transforms.value(loss, leaf, target, **options)
-    back = torch.tensor(3.0) if reduction != "none" else torch.linspace(1, 2, 700)
-    value.backward(back)
-    assert calls == passes
-    wide = {name: held.double() if torch.is_tensor(held) else held for name, held in options.items()}
-    again = torch.from_numpy(logits).double().requires_grad_()
-    transforms.value(loss, again, target, **wide).backward(back.double())
-    torch.testing.assert_close(leaf.grad, again.grad.float(), rtol=1e-4, atol=1e-7)
+def source_of(loss: Loss, order: int, value: str | None = "sum") -> str:
+    held = tuple((name, held) for name, held in loss.defaults.items() if name != "ignore_index")
+    return write(RowVariant(loss, 0, "float32", held, (), (), (order,) * (order > 0), value, "", 64))[0]
 
 
-def test_nothing_is_held_where_no_gradient_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch = pytest.importorskip("torch")
-    calls: list[bool] = []
-    evaluate = rows.softmax_rows
-    monkeypatch.setattr(rows, "softmax_rows", lambda *a, **k: calls.append(k["gradient"]) or evaluate(*a, **k))
-    logits, labels, _ = made(np.float32, (700, 100))
-    leaf, target = torch.from_numpy(logits), torch.from_numpy(labels)
-    kept: list[Any] = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
-        value = transforms.value(lossary.softmax_cross_entropy, leaf, target, reduction="mean")
-        with torch.no_grad():
-            transforms.value(lossary.softmax_cross_entropy, leaf.clone().requires_grad_(), target, reduction="mean")
-    assert not kept and value.grad_fn is None and calls == [False, False]
+def test_a_loss_that_reads_rows_at_their_labels_alone_does_not_go_through_them() -> None:
+    for order in (0, 1):
+        source = source_of(lossary.nll, order)
+        assert "range(width)" not in source
+        assert "moved(" not in source.split("def tiles")[1]
+    assert "cleared(derivative_0_out" in source_of(lossary.nll, 1)
+    # Margins know the score at the label before they go through the others.
+    assert source_of(lossary.multi_margin, 0).count("range(width)") == 1
 
 
-def test_a_second_derivative_of_tensors_is_the_definitions() -> None:
-    torch = pytest.importorskip("torch")
-    leaf = torch.randn(6, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    labels = torch.arange(6)
-    assert torch.autograd.gradcheck(lambda z: lossary.softmax_cross_entropy(z, labels), leaf)
-    assert torch.autograd.gradgradcheck(lambda z: lossary.softmax_cross_entropy(z, labels), leaf)
+def test_whatever_stands_beside_the_label_does_not_matter_where_it_is_not_read() -> None:
+    rng = np.random.default_rng(0)
+    log_probs, labels = -rng.random((150, 9)), rng.integers(0, 9, 150)
+    apart = np.full_like(log_probs, np.nan)
+    apart[np.arange(150), labels] = log_probs[np.arange(150), labels]
+    calls = [prepare(lossary.nll, (x, labels), {}, check=False) for x in (log_probs, apart)]
+    whole, sparse = (by_kernel(call) for call in calls)
+    np.testing.assert_array_equal(whole.value, sparse.value)
+    np.testing.assert_array_equal(sparse.derivatives[0], -np.eye(9)[labels])
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"soft_cap": 2.0}, {"z_loss": 0.1, "label_smoothing": 0.1, "temperature": 2.0}]
-)
-@pytest.mark.parametrize("classes", [4, 100], ids=["side by side", "one by one"])
-def test_nan_under_a_mask_reaches_no_gradient(classes: int, options: dict[str, Any]) -> None:
-    logits = np.random.default_rng(0).standard_normal((4, classes))
-    logits[2] = NAN
-    value, gradient = kernel(lossary.softmax_cross_entropy, [logits, np.arange(4)], np.array([1.0, 1, 0, 1]), **options)
-    assert value[2] == 0 and (gradient[2] == 0).all()
-    assert np.isfinite(value).all() and np.isfinite(gradient).all()
+@pytest.mark.parametrize("shape", [(2, 3, 70), (3, 21, 9, 40), (1, 100, 300), (2, 5, 7), (130, 4)])
+@pytest.mark.parametrize("weighing", ["", "weights", "class_weight"])
+def test_a_slope_at_a_label_alone_is_written_there_however_rows_lie(shape: Any, weighing: str) -> None:
+    rng = np.random.default_rng(1)
+    scores = rng.standard_normal(shape)
+    scores = np.moveaxis(scores - np.log(np.exp(scores).sum(1, keepdims=True)), 1, -1)
+    batch, classes = scores.shape[:-1], scores.shape[-1]
+    labels = rng.integers(0, classes, batch)
+    weights = (rng.random(batch) < 0.7).astype(float) if weighing == "weights" else None
+    params = {"class_weight": rng.random(classes)} if weighing == "class_weight" else {}
+    compare(lossary.nll, [scores, labels], params, weights)
+    out = np.full(scores.shape, 7.0)
+    _, grad = value_and_grad(lossary.nll, scores, labels, out=out)
+    assert grad is out
+    np.testing.assert_array_equal(out, -np.eye(classes)[labels])
+
+
+def test_pieces_are_added_one_after_the_other() -> None:
+    numbers = np.random.default_rng(0).standard_normal((1000, 2)) * 10.0 ** np.arange(-5, 5).repeat(100)[:, None]
+    for count in (0, 1, 2, 3, 4, 7, 8, 9, 129, 1000):
+        for table_ in (numbers[:count], np.ascontiguousarray(numbers[:count, 0])):
+            expected = 0.0
+            for x in numbers[:count, 0].tolist():
+                expected += x
+            assert sums.total(np.ascontiguousarray(table_)) == expected
+
+
+@pytest.mark.parametrize("label", [-5, -1, 7, 2**32 + 3, -(2**32) + 2])
+def test_a_label_outside_its_row_is_told_and_no_other_class_is_taken_for_it(label: int) -> None:
+    scores = np.random.default_rng(0).standard_normal((70, 7))
+    labels = np.arange(70) % 7
+    labels[66] = label
+    call = prepare(lossary.softmax_cross_entropy, (scores, labels), {}, check=False)
+    found = by_kernel(call)
+    assert found is not None
+    assert found.value[66] == 0
+    assert not found.derivatives[0][66].any()
+    with pytest.raises(lossary.errors.DomainError):
+        by_kernel(prepare(lossary.softmax_cross_entropy, (scores, labels), {}, defer_checks=True), "sum")
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 70), (3, 21, 9, 40), (1, 100, 300), (2, 5, 7)])
+@pytest.mark.parametrize("soft", [False, True])
+def test_rows_whose_entries_are_far_apart_are_read_and_written_where_they_lie(shape: Any, soft: bool) -> None:
+    rng = np.random.default_rng(0)
+    scores = np.moveaxis(rng.standard_normal(shape), 1, -1)
+    batch, classes = scores.shape[:-1], scores.shape[-1]
+    target = rng.dirichlet(np.ones(classes), batch) if soft else rng.integers(0, classes, batch)
+    weights = (rng.random(batch) < 0.7).astype(float)
+    compare(lossary.softmax_cross_entropy, [scores, target], {"label_smoothing": 0.1}, weights)
+    found = by_kernel(prepare(lossary.softmax_cross_entropy, [scores, target], {}))
+    assert found is not None
+    if math.prod(shape[2:]) > 16:
+        assert found.derivatives[0][0].strides == scores[0].strides
+
+
+def test_a_gradient_is_written_where_the_caller_wants_it() -> None:
+    rng = np.random.default_rng(0)
+    scores, labels = rng.standard_normal((500, 6)), rng.integers(0, 6, 500)
+    out = np.empty((500, 6))
+    _, grad = value_and_grad(lossary.softmax_cross_entropy, scores, labels, out=out)
+    assert grad is out
+    np.testing.assert_array_equal(out, lossary.softmax_cross_entropy.grad(scores, labels))
+
+
+@pytest.mark.parametrize("name", ["sampled_softmax", "negative_sampling", "noise_contrastive_estimation"])
+@pytest.mark.parametrize("alone", [False, True])
+def test_derivatives_in_a_number_of_each_row_have_the_shape_of_those_numbers(name: str, alone: bool) -> None:
+    loss, rng = lossary.get(name), np.random.default_rng(0)
+    arrays = random_arrays(loss, rng, 70)
+    weight = None if alone else rng.random(70)
+    arrays = [x[3] for x in arrays] if alone else arrays
+    value, grads = value_and_grad(loss, *arrays, weight=weight)
+    call = prepare(loss, arrays, {}, weight)
+    expected, (slopes, *_), _ = call.pull(1)
+    factor = np.ones(()) if alone else weight
+    np.testing.assert_allclose(value, factor * call.values(expected), rtol=1e-12)
+    for got, slope in zip(grads, call.restore(slopes, call.weights), strict=True):
+        assert got.shape == slope.shape
+        np.testing.assert_allclose(got, slope, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["nll", "brier", "multi_margin", "kl_divergence", "multiclass_hinge"])
+def test_a_curvature_that_reads_no_row_has_the_shape_of_the_rows(name: str) -> None:
+    loss, rng = lossary.get(name), np.random.default_rng(0)
+    arrays = random_arrays(loss, rng, 70)
+    call = prepare(loss, arrays, {})
+    expected = call.restore(call.pull(2)[1][1], None)
+    found = by_kernel(call, None, 2)
+    assert found is not None
+    np.testing.assert_allclose(found.derivatives[0], expected[0], rtol=1e-12, atol=1e-14)
