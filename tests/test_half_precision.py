@@ -128,61 +128,6 @@ def rows_of(loss: Loss, half: Any, shape: tuple[int, ...], seed: int = 0) -> lis
     return [logits, labels, *counts]
 
 
-# --- numbers --------------------------------------------------------------------------------------------------------
-
-CONVERSION = """
-from numba import types
-from lossary.kernels.cpu.runtime.compile import entry
-from lossary.kernels.cpu.math import load, store
-
-@entry(types.int32(types.intp, types.CPointer(types.{source}), types.CPointer(types.{target})))
-def run(length, source, target):
-    for i in range(length):
-        store(target, i, load(source, i))
-    return types.int32(0)
-"""
-
-
-def converted(x: Any, target: str) -> Any:
-    """What compiled code makes of numbers; compiled here and now, past the cache."""
-    made = np.empty(x.shape, target)
-    address = objects.load(compiling.source("conversion", CONVERSION.format(source=x.dtype.name, target=target)))
-    prototype = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_ssize_t, ctypes.c_void_p, ctypes.c_void_p)
-    prototype(address)(x.size, x.ctypes.data, made.ctypes.data)
-    return made
-
-
-@both_halves
-@pytest.mark.parametrize("instructions", [True, False], ids=["by instructions", "by shifts"])
-def test_every_number_is_widened_exactly_and_rounded_to_the_nearest(
-    half: Any, instructions: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if instructions and not (scalar.HAS_FLOAT16 and half == torch.float16):
-        pytest.skip("there are none")
-    monkeypatch.setattr(scalar, "HAS_FLOAT16", instructions)
-    every = np.arange(1 << 16, dtype=np.uint16)
-    wide = torch.from_numpy(every.view(np.int16)).view(half).float().numpy()
-    found = converted(every.view(HELD[half]), "float32")
-    np.testing.assert_array_equal(np.isnan(found), np.isnan(wide))
-    known = ~np.isnan(wide)
-    np.testing.assert_array_equal(found.view(np.int32)[known], wide.view(np.int32)[known])
-    # Every number, every tie between two, their neighbours, any other number, and NaN of every kind.
-    finite = np.unique(wide[np.isfinite(wide)])
-    ties = finite[:-1] / 2 + finite[1:] / 2
-    beyond = np.array([65519.996, 65520, 65536, 1e30, 3.4e38, 3.3953e38, np.inf, 1e-45, 1e-40, 0.0], np.float32)
-    exact = np.concatenate([finite, ties, beyond, -beyond]).astype(np.float32)
-    any_bits = np.random.default_rng(0).integers(0, 1 << 32, 100_000, dtype=np.uint32).view(np.float32)
-    nan = np.array([0x7F800001, 0x7FFFFFFF, 0xFFFFFFFF, 0xFF800001, 0x7FC00000], np.uint32).view(np.float32)
-    with np.errstate(all="ignore"):
-        given = np.concatenate([exact, np.nextafter(exact, np.inf), np.nextafter(exact, -np.inf), any_bits, nan])
-        given = given.astype(np.float32)
-    narrow = torch.from_numpy(converted(given, HELD[half]).view(np.int16)).view(half)
-    expected = torch.from_numpy(given).to(half)
-    assert torch.equal(narrow.isnan(), expected.isnan())
-    known = ~expected.isnan()
-    assert torch.equal(narrow[known].view(torch.int16), expected[known].view(torch.int16))
-
-
 # --- against the definitions ----------------------------------------------------------------------------------------
 
 EDGES = [np.nan, np.inf, -np.inf, 0.0, -0.0, 65504.0, -65504.0, 3e4, 300.0, -300.0, 6e-8, -6e-8, 1e-40, 20.0, -20.0]
