@@ -1,4 +1,7 @@
-"""Machine code is run from where nobody but this user, or root, can have put it; else it is made anew, in memory."""
+"""The kernel cache: what is kept is found again, whatever happened to it; and who may have put it there.
+
+Machine code is run from where nobody but this user, or root, can have put it; else it is made anew, in memory.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,106 @@ import pytest
 pytest.importorskip("numba", reason="kernels need the fast extra")
 if os.name != "posix":
     pytest.skip("permissions are those of POSIX", allow_module_level=True)
+
+# --- what is kept -----------------------------------------------------------------------------------------------------
+
+STORED = """
+import json, sys, warnings
+import numpy as np, lossary
+x = np.linspace(-3, 3, 20000, dtype=np.float32)
+with warnings.catch_warnings(record=True) as said:
+    warnings.simplefilter("always")
+    value = lossary.huber.value_and_grad(x, x[::-1].copy(), reduction="mean")[0]
+    lossary.huber.value_and_grad(x, x[::-1].copy(), reduction="sum")
+print(json.dumps({"value": float(value), "said": [str(w.message) for w in said], "numba": "numba" in sys.modules}))
+"""
+
+
+def reads_like_the_definition(source: str) -> None:
+    for line in (
+        "residual = pred - target",
+        "size = abs(residual)",
+        "clipped = minimum(size, delta)",
+        "value = clipped * (size - T(0.5) * clipped)",
+        "slope = sign(residual) * clipped",
+    ):
+        assert f"        {line}\n" in source
+    assert source.startswith('"""huber: their sum and gradient, in float32.')
+    assert "block_sum = plus(block_sum, types.float64(value))" in source
+    compile(source, "huber.py", "exec")
+
+
+def start(cache: Path | str, probe: str = STORED, **more: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "LOSSARY_CACHE": str(cache), "LOSSARY_KERNELS": "", **more}
+    return subprocess.Popen([sys.executable, "-c", probe], stdout=subprocess.PIPE, text=True, env=environment)
+
+
+def answer(process: subprocess.Popen[str]) -> Any:
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 0
+    return json.loads(out)
+
+
+def test_processes_that_start_at_once_share_a_cache_and_later_ones_find_it(tmp_path: Path) -> None:
+    together = [answer(process) for process in [start(tmp_path) for _ in range(3)]]
+    assert len({found["value"] for found in together}) == 1 and all(not found["said"] for found in together)
+    (source,) = tmp_path.rglob("huber.py")  # a mean and a sum are one kernel
+    assert not list(tmp_path.rglob("*.draft"))
+    reads_like_the_definition(source.read_text())
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.kernel")}
+    assert {path.stem for path in written} == {"huber", "block_sums"}, "the loss, and what adds up its pieces"
+    assert answer(start(tmp_path)) == {**together[0], "numba": False}, "the compiler is not even imported"
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.kernel")} == written, "compiled again"
+
+
+@pytest.mark.parametrize("damage", [lambda held: held[:1000], lambda held: held[:-1] + b"?", lambda held: b""])
+def test_a_damaged_file_of_the_cache_is_made_anew(damage: Any, tmp_path: Path) -> None:
+    first = answer(start(tmp_path))
+    (path,) = tmp_path.rglob("huber.kernel")
+    sound = path.read_bytes()
+    path.write_bytes(damage(sound))
+    again = answer(start(tmp_path))
+    assert again["value"] == first["value"] and again["numba"]
+    assert answer(start(tmp_path))["numba"] is False
+
+
+def test_a_cache_that_cannot_be_written_costs_one_warning(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    found = answer(start(tmp_path / "file" / "inside"))
+    assert len(found["said"]) == 1 and "LOSSARY_CACHE" in found["said"][0]
+    assert found["numba"]
+
+
+def test_kernels_can_be_switched_off_and_numba_may_be_missing(tmp_path: Path) -> None:
+    off = answer(start(tmp_path, LOSSARY_KERNELS="off"))
+    missing = answer(
+        start(tmp_path, "import sys; sys.modules['numba'] = None\n" + STORED.replace('"numba" in', "False and"))
+    )
+    assert not off["numba"] and not list(tmp_path.iterdir())
+    assert off["value"] == missing["value"]
+
+
+def test_the_cache_is_where_the_system_keeps_caches(tmp_path: Path) -> None:
+    answer(start("", XDG_CACHE_HOME=str(tmp_path)))
+    assert [path.name for path in tmp_path.iterdir()] == (["lossary"] if sys.platform == "linux" else [])
+
+
+ROWS = """
+import json, sys
+import numpy as np, lossary
+logits = np.linspace(-3, 3, 128000, dtype=np.float32).reshape(128, 1000)
+value, grad = lossary.softmax_cross_entropy.value_and_grad(logits, np.arange(128), reduction="mean")
+print(json.dumps({"value": float(value), "grad": float(abs(grad).sum()), "numba": "numba" in sys.modules}))
+"""
+
+
+def test_a_kernel_written_by_hand_is_kept_as_well(tmp_path: Path) -> None:
+    found = [answer(start(tmp_path, ROWS)) for _ in range(2)]
+    assert found[0] == {**found[1], "numba": True} and not found[1]["numba"]
+    assert [path.name for path in tmp_path.rglob("*.kernel")] == ["softmax_rows.kernel"], "one layout, one type"
+
+
+# --- whose it is ------------------------------------------------------------------------------------------------------
 
 PROBE = """
 import json, sys, warnings

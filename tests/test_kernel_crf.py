@@ -2,46 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import lossary
-from lossary.evaluate import transforms
-from lossary.kernels import registry as kernels
-from lossary.kernels.request import Request
+from by_kernel import by_definition, by_kernel, runs_definition
+from lossary.testing import kernels
 
 pytest.importorskip("numba", reason="kernels need the fast extra")
-from lossary.kernels.cpu.runtime import threads
-from lossary.kernels.cpu.sequence import crf
 
 INF, NAN = np.inf, np.nan
 TYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 
 
-@pytest.fixture(autouse=True)
-def for_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crf, "CRF_ELEMENTS", 0)
+def computed(arrays: Any, options: Any) -> tuple[Any, ...]:
+    value, grads = lossary.linear_chain_crf.value_and_grad(*arrays, check=False, **options)
+    return value, *grads
 
 
-def kernel(arrays: Any, weight: Any = None, scale: float = 1.0, count: int = 0, **params: Any) -> tuple[Any, ...]:
-    call = transforms.prepare(lossary.linear_chain_crf, arrays, params, weight, check=False)
-    done = kernels.find(lossary.linear_chain_crf).run(call, Request("each", (1,), call.weights, scale, count))
-    assert done is not None, "the kernel is for this call"
-    slope, pairs = done.derivatives[0]
-    return done.value, slope, pairs.sum(axis=tuple(range(len(call.batch))))
+def kernel(arrays: Any, **options: Any) -> tuple[Any, ...]:
+    """The kernel's value and gradients in emissions and transitions."""
+    return by_kernel(lambda: computed(arrays, options))
 
 
-def definition(arrays: Any, weight: Any = None, scale: float = 1.0, **params: Any) -> tuple[Any, ...]:
+def definition(arrays: Any, **options: Any) -> tuple[Any, ...]:
+    """The definition's value and gradients in float64."""
     wide = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in map(np.asarray, arrays)]
-    call = transforms.prepare(lossary.linear_chain_crf, wide, params, weight, check=False)
-    with np.errstate(all="ignore"):
-        value, derivatives, _ = call.pull(1)
-        weights = np.float64(1) if call.weights is None else call.weights
-        values = np.where(weights == 0, 0, call.values(value) * weights)
-        return values, *call.restore(derivatives[0], np.broadcast_to(weights * scale, call.batch))
+    return by_definition(lambda: computed(wide, options))
 
 
 def chains(rng: Any, dtype: Any, batch: int = 6, steps: int = 9, tags: int = 5, size: float = 2.0) -> list[Any]:
@@ -70,10 +59,13 @@ def test_it_computes_what_the_definition_says(dtype: Any, sizes: dict[str, Any],
     params = {name: score.astype(dtype) for name, score in params.items()}
     weight = rng.uniform(0.5, 2.0, len(arrays[0]))
     weight[0] = 0.0 if len(weight) > 1 else 1.5
-    got, exact = kernel(arrays, weight, 0.25, **params), definition(arrays, weight, 0.25, **params)
-    assert got[0].dtype == got[1].dtype == dtype
-    agree(got, exact, float(np.finfo(dtype).eps), terms=60.0)
-    assert (got[1][0] == 0).all() or len(weight) == 1
+    for reduced in ({}, {"reduction": "mean", "denominator": 4}):
+        options = {"weight": weight, **params, **reduced}
+        got, exact = kernel(arrays, **options), definition(arrays, **options)
+        assert got[0].dtype == got[1].dtype == got[2].dtype == dtype
+        agree(got, exact, float(np.finfo(dtype).eps), terms=60.0)
+        assert (got[1][0] == 0).all() or len(weight) == 1
+    assert not runs_definition(lossary.linear_chain_crf, lambda: computed(arrays, params))
 
 
 @TYPES
@@ -119,7 +111,7 @@ def test_nan_is_told_and_stays_in_its_sequence() -> None:
         )
         for i in (0, 2):
             assert value[i] == clean[0][i] and (slope[i] == clean[1][i]).all()
-        weighed = kernel([spoiled, moves, tags], np.array([1.0, 0.0, 1.0]))
+        weighed = kernel([spoiled, moves, tags], weight=np.array([1.0, 0.0, 1.0]))
         assert weighed[0][1] == 0 and (weighed[1][1] == 0).all() and np.isfinite(weighed[2]).all()
 
 
@@ -138,47 +130,47 @@ def test_a_long_chain_and_a_sure_one() -> None:
     np.testing.assert_allclose(kernel([sure, np.zeros((3, 3)), [[0, 2, 1, 1]]])[1], reference[1], rtol=1e-13)
 
 
-def test_results_do_not_depend_on_threads() -> None:
+def test_results_do_not_depend_on_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     arrays = chains(np.random.default_rng(6), np.float32, batch=13)
-    one = kernel(arrays, count=1)
-    for count in (2, 5, threads.default_count()):
-        for a, b in zip(one, kernel(arrays, count=count), strict=True):
+    runs = []
+    for count in ("1", "2", "5", ""):
+        monkeypatch.setenv("NUMBA_NUM_THREADS", count)
+        runs.append(kernel(arrays))
+    for run in runs[1:]:
+        for a, b in zip(runs[0], run, strict=True):
             np.testing.assert_array_equal(a, b)
 
 
-def test_calls_that_are_not_for_it() -> None:
+def test_calls_that_the_kernel_leaves_to_the_definition() -> None:
     rng = np.random.default_rng(8)
     emissions, moves, tags = rng.standard_normal((2, 4, 3)), rng.standard_normal((3, 3)), np.zeros((2, 4), int)
 
-    def asked(*arrays: Any) -> Any:
-        call = transforms.prepare(lossary.linear_chain_crf, arrays, {}, check=False)
-        return kernels.find(lossary.linear_chain_crf).run(call, Request("each", (1,)))
+    def runs(*arrays: Any) -> bool:
+        with np.errstate(all="ignore"):
+            return runs_definition(lossary.linear_chain_crf, lambda: computed(arrays, {}))
 
-    assert asked(emissions[0], moves, tags[0]) is not None
-    assert asked(emissions, moves, tags + 3) is None, "a tag that is none is the definition's"
-    assert asked(emissions, moves, tags, [4, 5]) is None, "so is a length beyond the array"
-    assert asked(emissions, np.stack([moves, moves]), tags) is None, "so are moves of each sequence"
-    assert asked(emissions, np.where(moves > 1, NAN, moves), tags) is None, "and moves that are no numbers"
+    assert not runs(emissions[0], moves, tags[0])
+    assert runs(emissions, np.stack([moves, moves]), tags), "moves of each sequence"
+    assert runs(emissions, np.where(moves > 1, NAN, moves), tags), "moves that are no numbers"
+    for wrong in ([tags + 3], [tags, [4, 5]]):  # a tag that is none, a length beyond the array
+        with kernels("always"), pytest.raises(lossary.errors.DomainError):
+            lossary.linear_chain_crf(emissions, moves, *wrong)
     several = lossary.linear_chain_crf.grad(emissions, np.stack([moves, moves]), tags)[1].sum(0)
-    np.testing.assert_allclose(
-        lossary.linear_chain_crf.grad(emissions, moves, tags)[1], several, rtol=1e-12, atol=1e-15
-    )
+    np.testing.assert_allclose(kernel([emissions, moves, tags])[2], several, rtol=1e-12, atol=1e-15)
 
 
-def test_torch_uses_it_and_differentiates_twice_past_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_uses_it_and_differentiates_twice_past_it() -> None:
     torch = pytest.importorskip("torch")
     arrays = chains(np.random.default_rng(9), np.float64, batch=2, steps=3, tags=3)
     arrays[0] = np.nan_to_num(arrays[0])
-    used: list[Any] = []
-    whole = crf.KERNEL
-    monkeypatch.setattr(crf, "KERNEL", replace(whole, run=lambda *a: used.append(whole.run(*a)) or used[-1]))
-    kernels._find.cache_clear()
     emissions, moves, *others = map(torch.tensor, arrays)
     moving = emissions.requires_grad_(), moves.requires_grad_()
-    cost = lossary.nn.LinearChainCRFLoss()(*moving, *others)
-    slopes = torch.autograd.grad(cost, moving)
-    assert used and used[0] is not None
-    for slope, expected in zip(slopes, definition(arrays, scale=0.5)[1:], strict=True):
+
+    def gradients() -> Any:
+        return torch.autograd.grad(lossary.nn.LinearChainCRFLoss()(*moving, *others), moving)
+
+    assert not runs_definition(lossary.linear_chain_crf, gradients)
+    for slope, expected in zip(by_kernel(gradients), definition(arrays, reduction="mean")[1:], strict=True):
         np.testing.assert_allclose(slope.numpy(), expected, rtol=1e-12, atol=1e-15)
-    assert torch.autograd.gradgradcheck(lambda *x: lossary.linear_chain_crf(*x, *others), moving)
-    kernels._find.cache_clear()
+    with kernels("always"):
+        assert torch.autograd.gradgradcheck(lambda *x: lossary.linear_chain_crf(*x, *others), moving)

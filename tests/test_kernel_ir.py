@@ -17,7 +17,7 @@ import pytest
 import lossary
 from lossary.catalogue import Loss
 from lossary.kernels.ir import program, row_program
-from lossary.kernels.ir.graph import UnsupportedError
+from lossary.kernels.ir.graph import Graph, UnsupportedError
 from lossary.kernels.ir.program import Apply, Constant, Expression, RowCell, RowNumber, Variable
 from lossary.kernels.ir.row_program import (
     Accumulate,
@@ -34,6 +34,8 @@ from lossary.kernels.ir.row_program import (
     StoreValue,
     derivative_name,
 )
+from lossary.kernels.ir.rows import traced_rows
+from lossary.kernels.ir.trace import SymbolNamespace
 from lossary.testing import random_arrays
 
 RESERVED = ("math", "where", "power", "kept", "j", "k", "label", "value", "derivative", "numbers", "range")
@@ -289,6 +291,38 @@ def test_programs_on_rows_run_in_plain_python(order: int) -> None:
         agree(found, *by_definition(loss, arrays, static | free, order), f"{loss.name} {alternative}")
         ran += 1
     assert ran > 20
+
+
+def test_what_depends_on_parameters_alone_is_computed_once() -> None:
+    found = program.pointwise(lossary.pinball, {}, ("quantile",), (), 1, {1})
+    assert "(1 - quantile)" in {expression for _, expression in found.uniforms}
+    assert "value" not in {name for name, _ in found.steps}
+
+
+def test_an_if_on_data_and_an_unknown_operation_cannot_be_traced() -> None:
+    symbols = Graph()
+    x = symbols.node("argument", ("x",), "number")
+    with pytest.raises(UnsupportedError, match="if"):
+        bool(x > 0)
+    with pytest.raises(UnsupportedError, match="matmul"):
+        SymbolNamespace(symbols).matmul(x, x)
+
+
+# Losses on rows for which no loops can be generated, and why.
+NOT_TRACED = {
+    "arcface": "takes the cosine of an angle",
+    "ctc": "runs along a sequence",
+    "linear_chain_crf": "runs along a sequence",
+    "rnnt": "runs along a sequence",
+    "zero_one": "asks where the largest entry is, and has no gradient",
+}
+
+
+@pytest.mark.parametrize("name", sorted(NOT_TRACED))
+def test_what_cannot_be_traced_is_known(name: str) -> None:
+    loss = lossary.get(name)
+    with pytest.raises(UnsupportedError):
+        traced_rows(loss, 0, {k: v for k, v in loss.defaults.items() if k != "ignore_index"}, (), (), 1)
 
 
 def test_nothing_of_a_target_is_imported() -> None:

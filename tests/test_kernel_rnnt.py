@@ -2,45 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import lossary
-from lossary.evaluate import transforms
-from lossary.kernels import registry as kernels
-from lossary.kernels.request import Request
+from by_kernel import by_definition, by_kernel, runs_definition
+from lossary.testing import kernels
 
 pytest.importorskip("numba", reason="kernels need the fast extra")
-from lossary.kernels.cpu.runtime import threads
-from lossary.kernels.cpu.sequence import rnnt
 
 INF, NAN = np.inf, np.nan
 TYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 
 
-@pytest.fixture(autouse=True)
-def for_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rnnt, "RNNT_ELEMENTS", 0)
+def kernel(arrays: Any, **options: Any) -> tuple[Any, Any]:
+    """The kernel's value and gradient."""
+    return by_kernel(lambda: lossary.rnnt.value_and_grad(*arrays, check=False, **options))
 
 
-def kernel(arrays: Any, weight: Any = None, scale: float = 1.0, count: int = 0, **params: Any) -> tuple[Any, Any]:
-    call = transforms.prepare(lossary.rnnt, arrays, params, weight, check=False)
-    done = kernels.find(lossary.rnnt).run(call, Request("each", (1,), call.weights, scale, count))
-    assert done is not None, "the kernel is for this call"
-    return done.value, done.derivatives[0][0]
-
-
-def definition(arrays: Any, weight: Any = None, scale: float = 1.0, **params: Any) -> tuple[Any, Any]:
+def definition(arrays: Any, **options: Any) -> tuple[Any, Any]:
+    """The definition's value and gradient in float64."""
     wide = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in map(np.asarray, arrays)]
-    call = transforms.prepare(lossary.rnnt, wide, params, weight, check=False)
-    with np.errstate(all="ignore"):
-        value, derivatives, _ = call.pull(1)
-        weights = np.float64(1) if call.weights is None else call.weights
-        values = np.where(weights == 0, 0, call.values(value) * weights)
-        return values, call.restore(derivatives[0], np.broadcast_to(weights * scale, call.batch))[0]
+    return by_definition(lambda: lossary.rnnt.value_and_grad(*wide, check=False, **options))
 
 
 def sequences(rng: Any, dtype: Any, batch: int = 5, frames: int = 9, labels: int = 4, classes: int = 7) -> list[Any]:
@@ -63,13 +48,15 @@ def test_it_computes_what_the_definition_says(dtype: Any, sizes: dict[str, int])
     arrays = sequences(rng, dtype, **sizes)
     weight = rng.uniform(0.5, 2.0, len(arrays[0]))
     weight[0] = 0.0 if len(weight) > 1 else 1.5
-    value, grad = kernel(arrays, weight, 0.25, blank=2)
-    exact, slope = definition(arrays, weight, 0.25, blank=2)
     eps = float(np.finfo(dtype).eps)
-    assert value.dtype == grad.dtype == dtype
-    np.testing.assert_allclose(value, exact, rtol=16 * eps)
-    np.testing.assert_allclose(grad, slope, rtol=64 * eps, atol=16 * eps)
-    assert ((slope == 0) <= (grad == 0)).all()
+    for options in ({}, {"reduction": "mean", "denominator": 4}):
+        value, grad = kernel(arrays, weight=weight, blank=2, **options)
+        exact, slope = definition(arrays, weight=weight, blank=2, **options)
+        assert value.dtype == grad.dtype == dtype
+        np.testing.assert_allclose(value, exact, rtol=16 * eps)
+        np.testing.assert_allclose(grad, slope, rtol=64 * eps, atol=16 * eps)
+        assert ((slope == 0) <= (grad == 0)).all()
+    assert not runs_definition(lossary.rnnt, lambda: lossary.rnnt.value_and_grad(*arrays, check=False, blank=2))
 
 
 @TYPES
@@ -128,56 +115,57 @@ def test_extreme_logits_and_long_lattices() -> None:
     np.testing.assert_allclose(grad, slope, atol=2e-7, rtol=2e-6)
 
 
-def test_results_do_not_depend_on_threads() -> None:
+def test_results_do_not_depend_on_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     arrays = sequences(np.random.default_rng(6), np.float32, batch=13)
-    one = kernel(arrays, blank=2, count=1)
-    for count in (2, 5, threads.default_count()):
-        for a, b in zip(one, kernel(arrays, blank=2, count=count), strict=True):
+    runs = []
+    for count in ("1", "2", "5", ""):
+        monkeypatch.setenv("NUMBA_NUM_THREADS", count)
+        runs.append(kernel(arrays, blank=2))
+    for run in runs[1:]:
+        for a, b in zip(runs[0], run, strict=True):
             np.testing.assert_array_equal(a, b)
 
 
 def test_half_precision_is_widened_in_registers() -> None:
     arrays = sequences(np.random.default_rng(7), np.float16)
-    value, grad = lossary.rnnt.value_and_grad(*arrays, blank=2)
-    wide, slope = lossary.rnnt.value_and_grad(arrays[0].astype(np.float32), *arrays[1:], blank=2)
+    value, grad = kernel(arrays, blank=2)
+    wide, slope = kernel([arrays[0].astype(np.float32), *arrays[1:]], blank=2)
     assert value.dtype == np.float32 and grad.dtype == np.float16
     np.testing.assert_array_equal(value, wide)
     np.testing.assert_array_equal(grad, slope.astype(np.float16))
 
 
-def test_calls_that_are_not_for_it() -> None:
+def test_calls_that_the_kernel_leaves_to_the_definition() -> None:
     rng = np.random.default_rng(8)
     logits, labels = rng.standard_normal((3, 2, 4)), np.array([[1, 2], [3, 1]])
 
-    def asked(*arrays: Any, order: int = 1, **params: Any) -> Any:
-        call = transforms.prepare(lossary.rnnt, arrays, params, check=False)
-        return kernels.find(lossary.rnnt).run(call, Request("each", (order,)))
+    def runs(*arrays: Any) -> bool:
+        with np.errstate(all="ignore"):
+            return runs_definition(lossary.rnnt, lambda: lossary.rnnt.value_and_grad(*arrays, check=False))
 
-    assert asked(logits, labels[0, :1], order=1) is not None
-    assert asked(logits[None], [[5]]) is None, "a label that is no class is the definition's"
-    assert asked(logits[None], [[1]], [4]) is None, "so is a length beyond the array"
-    assert asked(logits[None], [[0]]) is None, "so is a blank inside a target"
-    assert asked(logits, labels[:, :1], [3, 3], [1, 1]) is None, "one example repeated has the sum of the gradients"
+    assert not runs(logits, labels[0, :1])
+    assert runs(logits[None], [[0]]), "a blank inside a target"
+    assert runs(logits, labels[:, :1], [3, 3], [1, 1]), "one example repeated has the sum of the gradients"
+    for wrong in ([[[5]]], [[[1]], [4]]):  # a label that is no class, a length beyond the array
+        with kernels("always"), pytest.raises(lossary.errors.DomainError):
+            lossary.rnnt(logits[None], *wrong)
     repeated = lossary.rnnt.grad(np.stack([logits, logits]), labels[:, :1]).sum(0)
-    np.testing.assert_allclose(
-        lossary.rnnt.grad(logits, labels[:, :1], [3, 3], [1, 1]), repeated, rtol=1e-12, atol=1e-15
-    )
+    found = by_kernel(lambda: lossary.rnnt.grad(logits, labels[:, :1], [3, 3], [1, 1]))
+    np.testing.assert_allclose(found, repeated, rtol=1e-12, atol=1e-15)
 
 
-def test_torch_uses_it_and_differentiates_twice_past_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_uses_it_and_differentiates_twice_past_it() -> None:
     torch = pytest.importorskip("torch")
     arrays = sequences(np.random.default_rng(9), np.float64, batch=2, frames=3, labels=2, classes=4)
     arrays[0] = np.nan_to_num(arrays[0])
-    used: list[Any] = []
-    whole = rnnt.KERNEL
-    monkeypatch.setattr(rnnt, "KERNEL", replace(whole, run=lambda *a: used.append(whole.run(*a)) or used[-1]))
-    kernels._find.cache_clear()
     z, *others = map(torch.tensor, arrays)
     z.requires_grad_()
-    cost = lossary.nn.RNNTLoss(blank=2)(z, *others)
-    (slope,) = torch.autograd.grad(cost, z)
-    assert used and used[0] is not None
-    expected = definition(arrays, scale=0.5, blank=2)
-    np.testing.assert_allclose(slope.numpy(), expected[1], rtol=1e-12, atol=1e-15)
-    assert torch.autograd.gradgradcheck(lambda x: lossary.rnnt(x, *others, blank=2), z)
-    kernels._find.cache_clear()
+
+    def gradient() -> Any:
+        return torch.autograd.grad(lossary.nn.RNNTLoss(blank=2)(z, *others), z)[0]
+
+    assert not runs_definition(lossary.rnnt, gradient)
+    expected = definition(arrays, blank=2, reduction="mean")
+    np.testing.assert_allclose(by_kernel(gradient).numpy(), expected[1], rtol=1e-12, atol=1e-15)
+    with kernels("always"):
+        assert torch.autograd.gradgradcheck(lambda x: lossary.rnnt(x, *others, blank=2), z)

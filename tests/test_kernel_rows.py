@@ -1,547 +1,303 @@
-"""The row kernel of the softmax family against the definitions: every option, type, layout and edge."""
+"""Kernels of losses on rows: held to their definitions, and to what a kernel promises beyond them."""
 
 from __future__ import annotations
 
-import importlib.util
-import itertools
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+import math
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import lossary
-from lossary.backends import cache
-from lossary.evaluate import transforms
-from lossary.kernels import registry as kernels
-from lossary.kernels.request import Request
+from by_kernel import by_definition, by_kernel, runs_definition, tuple_of
+from lossary.catalogue import Loss
+from lossary.testing import random_arrays, random_params
 
 pytest.importorskip("numba", reason="kernels need the fast extra")
-from lossary.kernels.cpu.runtime import threads
-from lossary.kernels.cpu.softmax import host as rows
-from lossary.kernels.cpu.softmax import losses
-from lossary.kernels.cpu.softmax.spec import SoftmaxSpec
 
-INF, NAN = np.inf, np.nan
-TYPES = [np.float32, np.float64]
-BOTH = pytest.mark.parametrize("dtype", TYPES, ids=["float32", "float64"])
-WIDER = {np.dtype(np.float16): np.float64, np.dtype(np.float32): np.float64, np.dtype(np.float64): np.longdouble}
-EPSILONS = 16.0  # what a result may be off, in units of the type's resolution and of the terms that make it
-
-FAMILY = [loss for (loss, _), (module, _) in kernels.TABLE.items() if module == losses.__name__]
+WITHOUT = {"arcface", "zero_one"}  # whose definitions are not turned into loops
+TILE = 64  # rows that are computed side by side
 
 
-@pytest.fixture(autouse=True)
-def for_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(losses, "SOFTMAX_ELEMENTS", 0)
-    monkeypatch.setattr(losses, "SIDE_BY_SIDE_CLASSES", 0)  # the kernel written by hand takes short rows as well
-    if importlib.util.find_spec("torch"):  # small calls from torch have a path of their own
-        monkeypatch.setattr("lossary.backends.torch.fast.MOST", 0)
-        cache.clear()
-
-
-def kernel(loss: Any, arrays: list[Any], weight: Any = None, **params: Any) -> Any:
-    """Value and gradient of each row from the kernel."""
-    call = transforms.prepare(loss, arrays, params, weight, check=False)
-    done = kernels.find(loss).run(call, Request("each", (1,), call.weights))
-    assert done is not None, "the kernel is for this call"
-    return done.value, done.derivatives[0][0]
-
-
-def definition(loss: Any, arrays: list[Any], weight: Any = None, dtype: Any = None, **params: Any) -> tuple[Any, ...]:
-    """Value and gradient of each row, and the probabilities on the way, from the definition in a type."""
-    if dtype is not None:
-        arrays = [np.asarray(a, dtype) if np.asarray(a).dtype.kind == "f" else a for a in arrays]
-    call = transforms.prepare(loss, arrays, params, weight, check=False)
-    with np.errstate(all="ignore"):
-        steps = call.steps()
-        value, gradient = next(steps), next(steps)
-        probabilities = steps.gi_frame.f_locals["probabilities"]
-        value = call.values(value)
-        weights = call.weights
-        if weights is not None:
-            value = np.where(weights == 0, 0, value * weights)
-        return value, call.restore((gradient,), weights)[0], probabilities
-
-
-def agree(loss: Any, arrays: list[Any], dtype: Any, **options: Any) -> None:
-    """Hold the kernel to the definition in a wider type: NaN and infinities in the same places, the rest close."""
-    value, grad = kernel(loss, arrays, **options)
-    exact, exact_grad, probabilities = definition(loss, arrays, dtype=WIDER[np.dtype(dtype)], **options)
-    assert value.dtype == dtype and grad.dtype == dtype
-    assert value.shape == exact.shape and grad.shape == exact_grad.shape
-    logits = np.abs(np.nan_to_num(arrays[0].astype(np.float64), posinf=0, neginf=0))
-    reach = EPSILONS * np.finfo(dtype).eps * (1 + options.get("scale", 1.0) * logits.max(initial=0))
-    tiny = np.finfo(dtype).tiny
-    close(value, exact, reach * (1 + np.abs(exact)) + tiny)
-    most = 1 + np.abs(np.nan_to_num(exact_grad, posinf=0, neginf=0)).max(initial=0)
-    close(grad, exact_grad, reach * (np.abs(exact_grad) + most * np.nan_to_num(probabilities)) + tiny)
-
-
-def close(found: Any, exact: Any, allowed: Any) -> None:
-    finite = np.isfinite(exact)
-    np.testing.assert_array_equal(found[~finite], exact[~finite].astype(found.dtype))
-    error = np.abs(found[finite] - exact[finite])
-    assert (error <= np.broadcast_to(allowed, exact.shape)[finite]).all(), (error / allowed[finite]).max()
-
-
-# --- options --------------------------------------------------------------------------------------------------------
-
-OPTIONS = {"class_weight": True, "label_smoothing": 0.2, "temperature": 1.7, "z_loss": 0.3, "soft_cap": 2.5}
-CHOICES = [c for n in range(len(OPTIONS) + 1) for c in itertools.combinations(OPTIONS, n)]
-
-
-def made(dtype: Any, shape: tuple[int, ...], seed: int = 0, spread: float = 3.0) -> tuple[Any, Any, Any]:
-    rng = np.random.default_rng(seed)
-    logits = (spread * rng.standard_normal(shape)).astype(dtype)
-    labels = rng.integers(0, shape[-1], shape[:-1])
-    soft = rng.dirichlet(np.ones(shape[-1]), shape[:-1]).astype(dtype)
-    return logits, labels, soft
-
-
-def chosen(names: tuple[str, ...], classes: int, dtype: Any) -> dict[str, Any]:
-    found = {name: OPTIONS[name] for name in names}
-    if "class_weight" in found:
-        found["class_weight"] = (np.arange(classes) % 4 / 2).astype(dtype)  # some classes cost nothing
+def on_rows() -> list[tuple[Loss, int]]:
+    """Every loss on rows of one length, with its alternatives."""
+    found = []
+    for name in lossary.names():
+        loss = lossary.get(name)
+        for number, signature in enumerate(loss.signatures):
+            labels = {label for core in signature.inputs for label in core}
+            generated = loss.kernel and not loss.coupling and name not in WITHOUT
+            if signature.rank == 1 and len(labels) == 1 and generated:
+                found.append((loss, number))
     return found
 
 
-@BOTH
-@pytest.mark.parametrize("classes", [7, 1100], ids=["side by side", "along"])
-@pytest.mark.parametrize("soft", [False, True], ids=["index", "soft"])
-@pytest.mark.parametrize("names", CHOICES, ids="+".join)
-def test_every_combination_of_options(names: tuple[str, ...], soft: bool, classes: int, dtype: Any) -> None:
-    logits, labels, distributions = made(dtype, (37, classes))
-    logits[:, ::3] = -INF
-    logits[3], logits[4, 1], logits[5, 2] = -INF, NAN, INF
-    weight = (np.arange(37) % 3).astype(dtype)
-    options = chosen(names, classes, dtype)
-    agree(lossary.softmax_cross_entropy, [logits, distributions if soft else labels], dtype, **options)
-    arrays = [logits, distributions if soft else labels]
-    agree(lossary.softmax_cross_entropy, arrays, dtype, weight=weight, **options)
+every_loss = pytest.mark.parametrize(("loss", "alternative"), on_rows(), ids=lambda x: getattr(x, "name", x))
 
 
-@pytest.mark.parametrize("soft", [False, True], ids=["index", "soft"])
-@pytest.mark.parametrize("names", [(), ("class_weight", "label_smoothing"), tuple(OPTIONS)], ids="+".join)
-def test_short_rows_are_for_the_loops_made_of_the_definition(
-    names: tuple[str, ...], soft: bool, monkeypatch: pytest.MonkeyPatch
+def drawn(loss: Loss, alternative: int, dtype: Any, seed: int, count: int) -> list[Any]:
+    rng = np.random.default_rng([seed, *loss.name.encode()])
+    arrays = random_arrays(loss, rng, count, alternative=alternative)
+    return [a.astype(dtype) if a.dtype.kind == "f" else a for a in arrays]
+
+
+def compare(
+    loss: Loss, arrays: Any, params: Any, weight: Any = None, units: float = 128, check: bool = True, hess: bool = False
 ) -> None:
-    monkeypatch.setattr(losses, "SIDE_BY_SIDE_CLASSES", 64)
-    monkeypatch.setattr(rows, "softmax_rows", None)
-    logits, labels, distributions = made(np.float32, (133, 7))
-    logits[:, ::3] = -INF
-    logits[3], logits[4, 1], logits[5, 2] = -INF, NAN, INF
-    weight = (np.arange(133) % 3).astype(np.float32)
-    arrays = [logits, distributions if soft else labels]
-    for some in (None, weight):
-        agree(lossary.softmax_cross_entropy, arrays, np.float32, weight=some, **chosen(names, 7, np.float32))
+    """Hold value and gradient to the definition's: to some units of the result, and of the inputs as they move it.
+
+    With `hess`, gradient and Hessian of one pass as well.
+    """
+
+    def call(weight: Any = None) -> tuple[Any, ...]:
+        value, grads = loss.value_and_grad(*arrays, weight=weight, check=check, **params)
+        return value, *tuple_of(grads)
+
+    def both() -> tuple[Any, ...]:
+        grads, curvatures = loss.grad_hess(*arrays, check=check, **params)
+        return *tuple_of(grads), *tuple_of(curvatures)
+
+    value, *grads = by_kernel(lambda: call(weight))
+    exact, *slopes = by_definition(lambda: call(weight))
+    # Sizes are those of the call without weights: a weight of 0 has hidden nothing there.
+    unweighted = by_definition(call)[1:]
+    curvatures = by_definition(both)[len(slopes) :] if loss.derivatives > 1 else ()
+    dtype = exact.dtype
+    # A small temperature magnifies the roundings of what it divides.
+    small = [abs(held) for held in params.values() if isinstance(held, float) and 0 < abs(held) < 1]
+    small += [abs(held) for held in loss.defaults.values() if isinstance(held, float) and 0 < abs(held) < 1]
+    eps = np.finfo(dtype).eps / min([1.0, *small])
+    factor = np.ones(exact.shape, dtype) if weight is None else weight
+    sensitivity = np.zeros(exact.shape)
+    for name, slope in zip(loss.wrt, unweighted, strict=True):
+        moved = np.nan_to_num(np.abs(slope * arrays[loss.arguments.index(name)]))
+        sensitivity = sensitivity + moved.reshape(*exact.shape, -1).sum(-1)
+    pairs = [("value", value, exact, sensitivity * factor)]
+    for number, (got, reference) in enumerate(zip(grads, slopes, strict=True)):
+        rows = got.reshape(*exact.shape, -1), reference.reshape(*exact.shape, -1)
+        size = np.nan_to_num(np.abs(rows[1])).max(-1, keepdims=True)
+        if curvatures:
+            moved = curvatures[number] * arrays[loss.arguments.index(loss.wrt[number])]
+            size = size + np.nan_to_num(np.abs(moved.reshape(rows[1].shape))).max(-1, keepdims=True)
+        pairs.append(("gradient", *rows, np.broadcast_to(size, rows[1].shape)))
+    if hess:
+        found = by_kernel(both)
+        for got, reference in zip(found, [*unweighted, *curvatures], strict=True):
+            size = np.nan_to_num(np.abs(reference)).max(initial=0)
+            pairs.append(("grad_hess", got, reference, np.full(reference.shape, 4 * size)))
+    for what, got, reference, size in pairs:
+        np.testing.assert_array_equal(np.isnan(got), np.isnan(reference), err_msg=f"{loss.name}: {what}")
+        endless = np.isinf(reference)
+        np.testing.assert_array_equal(got[endless], reference[endless], err_msg=f"{loss.name}: {what}")
+        plain = np.isfinite(reference)
+        slack = units * eps * (np.abs(reference[plain]) + size[plain] + 1) + np.finfo(dtype).tiny
+        excess = np.abs(got[plain] - reference[plain]) - slack
+        assert not (excess > 0).any(), (loss.name, what, params, excess.max())
 
 
-MEMBERS: dict[str, list[dict[str, Any]]] = {
-    "softmax_cross_entropy": [{}],
-    "softmax_focal": [{"gamma": g} for g in (0.0, 0.5, 1.0, 2.0, 3.7)],
-    "poly_loss": [{}, {"epsilon": -1.0}],
-    "generalized_cross_entropy": [{}, {"q": 1.0}, {"q": 1e-3}],
-    "logit_adjusted": [{}, {"tau": 0.0}, {"tau": 2.0}],
-    "class_balanced": [{}, {"beta": 0.0}],
-    "arcface": [{}, {"easy_margin": True}, {"margin": 0.0}, {"margin": 1.5, "scale": 4.0}],
-    "cosface": [{}, {"margin": 0.0}],
-}
+@every_loss
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+def test_a_kernel_computes_what_its_definition_computes(loss: Loss, alternative: int, dtype: Any) -> None:
+    rng = np.random.default_rng([1, *loss.name.encode()])
+    count = 2 * TILE + 9
+    for number, params in enumerate(({}, random_params(loss, rng, default=0.0))):
+        arrays = drawn(loss, alternative, dtype, number, count)
+        weight = None if number == 0 else (rng.random(count) * (rng.random(count) < 0.8)).astype(dtype)
+        once = number == 0 and dtype == np.float32 and loss.derivatives > 1
+        compare(loss, arrays, params, weight, hess=once)
+        if number == 0:
+            assert not runs_definition(loss, lambda arrays=arrays: loss.value_and_grad(*arrays)), "it has a kernel"
 
 
-def test_every_loss_of_the_family_is_tested() -> None:
-    assert set(MEMBERS) == set(FAMILY)
+SCORES = [
+    (loss, n) for loss, n in on_rows() if loss.input in ("logit", "score") and n == 0 and loss.signatures[0].inputs[0]
+]
 
 
-@BOTH
-@pytest.mark.parametrize("classes", [5, 90])
-@pytest.mark.parametrize(("name", "params"), [(n, p) for n, ps in MEMBERS.items() for p in ps], ids=str)
-def test_every_function_of_the_label(name: str, params: dict[str, Any], classes: int, dtype: Any) -> None:
-    loss = lossary.get(name)
-    logits, labels, _ = made(dtype, (41, classes), seed=1)
-    labels[7] = -1  # outside the row: masked below, and what the formula gives here
-    arrays = [logits, labels]
-    if loss.input == "similarity":
-        arrays[0] = logits / np.abs(logits).max()
-        arrays[0][2, labels[2]], arrays[0][3, labels[3]] = 1, -1
-    else:
-        arrays[0][4:6, labels[4]] = (40, 200)[: len(arrays[0][4:6])][0]
-        arrays[0][8, labels[8]] = -INF
-    if "class_counts" in loss.arguments:
-        arrays.append(np.arange(classes).astype(dtype))  # the first class never occurs
-    agree(loss, arrays, dtype, **params)
-    agree(loss, arrays, dtype, weight=(labels != -1) * np.linspace(0.5, 2, 41).astype(dtype), **params)
+@pytest.mark.parametrize(("loss", "alternative"), SCORES, ids=lambda x: getattr(x, "name", x))
+def test_undefined_and_extreme_scores_end_as_the_definition_says(loss: Loss, alternative: int) -> None:
+    arrays = drawn(loss, alternative, np.float64, 3, 12)
+    scores = np.array(np.broadcast_to(arrays[0], (12, arrays[0].shape[-1])))
+    scores[0, 1], scores[1, 0], scores[2, 0] = np.nan, np.inf, -np.inf
+    scores[3], scores[4], scores[5] = -np.inf, 1e300, 0.0
+    scores[6, 0], scores[7, 0], scores[8] = 1e4, -1e4, -700.0
+    with np.errstate(all="ignore"):
+        compare(loss, [scores, *arrays[1:]], {}, units=1024, check=False)
 
 
-# --- shapes and layouts ---------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("width", [1, 2, 63, 64, 65, 300, 5000])
+def test_rows_of_any_length(width: int) -> None:
+    rng = np.random.default_rng(width)
+    for name in ("nll", "softmax_cross_entropy", "kl_divergence"):
+        loss = lossary.get(name)
+        scores = rng.standard_normal((70, width)).astype(np.float32)
+        scores -= np.log(np.exp(scores).sum(-1, keepdims=True))
+        soft = rng.dirichlet(np.ones(width), 70).astype(np.float32)
+        compare(loss, [scores, soft if name == "kl_divergence" else rng.integers(0, width, 70)], {})
 
 
-@settings(max_examples=60)
-@given(data=st.data())
-def test_any_shape_and_layout(data: Any) -> None:
-    dtype = data.draw(st.sampled_from(TYPES))
-    batch = data.draw(st.lists(st.integers(1, 40), max_size=3).map(tuple))
-    classes = data.draw(st.sampled_from([1, 2, 3, 10, 47, 48, 130, 1025]))
-    axis = data.draw(st.integers(0, len(batch)))
-    step = data.draw(st.sampled_from([1, 2]))
-    logits, labels, soft = made(dtype, (*batch, classes), seed=data.draw(st.integers(0, 9)))
-    held = np.repeat(np.ascontiguousarray(np.moveaxis(logits, -1, axis)), step, axis=0)[::step]
-    view = np.moveaxis(held, axis, -1)
-    np.testing.assert_array_equal(view, logits)
-    target = soft if data.draw(st.booleans()) else labels
-    before = view.copy()
-    agree(lossary.softmax_cross_entropy, [view, target], dtype, label_smoothing=data.draw(st.sampled_from([0.0, 0.1])))
-    np.testing.assert_array_equal(view, before)
-
-
-@BOTH
-@pytest.mark.parametrize("soft", [False, True], ids=["index", "soft"])
-def test_classes_on_the_first_axis_are_read_and_written_where_they_are(soft: bool, dtype: Any) -> None:
-    logits, labels, distributions = made(dtype, (3, 6, 11, 5))
-    image = np.ascontiguousarray(np.moveaxis(logits, -1, 1))
-    view = np.moveaxis(image, 1, -1)
-    assert rows.layout(view).inner == 66
-    target = distributions if soft else labels
-    value, grad = kernel(lossary.softmax_cross_entropy, [view, target])
-    assert grad.strides == view.strides
-    expected, expected_grad = kernel(lossary.softmax_cross_entropy, [logits, target])
-    np.testing.assert_array_equal(value, expected)
-    np.testing.assert_array_equal(grad, expected_grad)
-
-
-def test_read_only_inputs_and_inputs_of_other_types() -> None:
-    logits, labels, _ = made(np.float32, (9, 70))
-    expected = kernel(lossary.softmax_cross_entropy, [logits, labels])
-    logits.flags.writeable = labels.flags.writeable = False
-    for given_labels in (labels, labels.astype(np.uint8), labels.astype(np.int32)):
-        found = kernel(lossary.softmax_cross_entropy, [logits, given_labels])
-        np.testing.assert_array_equal(found[0], expected[0])
-        np.testing.assert_array_equal(found[1], expected[1])
-
-
-@pytest.mark.parametrize("classes", [8, 80])
-def test_one_target_or_one_row_of_logits_repeated(classes: int) -> None:
-    logits, _, soft = made(np.float32, (20, classes))
-    repeated = np.broadcast_to(soft[3], soft.shape)
-    found, expected = (
-        rows.softmax_rows(logits, target, SoftmaxSpec(), dtype=np.float32) for target in (repeated, repeated.copy())
-    )
-    np.testing.assert_array_equal(found.values, expected.values)
-    np.testing.assert_array_equal(found.grad, expected.grad)
-    agree(lossary.softmax_cross_entropy, [np.broadcast_to(logits[0], logits.shape), np.arange(20) % 8], np.float32)
-
-
-@pytest.mark.parametrize("shape", [(0, 5), (4, 0, 3)])
-def test_no_rows(shape: tuple[int, ...]) -> None:
-    logits = np.empty(shape, np.float32)
-    value, grad = kernel(lossary.softmax_cross_entropy, [logits, np.empty(shape[:-1], np.int64)])
-    assert value.shape == shape[:-1] and grad.shape == shape
-
-
-@pytest.mark.parametrize("classes", [10, 200])
-def test_half_precision_is_computed_in_float32_and_rounded_once(classes: int) -> None:
-    logits, labels, _ = made(np.float16, (33, classes))
-    plan = SoftmaxSpec(smoothing=0.1, soft_cap=5.0)
-    for each in (plan, SoftmaxSpec()):
-        narrow = rows.softmax_rows(logits, labels, each, dtype=np.float32)
-        wide = rows.softmax_rows(logits.astype(np.float32), labels, each, dtype=np.float32)
-        np.testing.assert_array_equal(narrow.values, wide.values)
-        np.testing.assert_array_equal(narrow.grad, wide.grad.astype(np.float16))
-
-
-@pytest.mark.parametrize("classes", [10, 200])
-def test_bfloat16_is_read_and_written_as_its_bits(classes: int) -> None:
-    torch = pytest.importorskip("torch")
-    logits, labels, _ = made(np.float32, (33, classes))
-    brain = torch.from_numpy(logits).bfloat16()
-    brain[3, 1] = NAN
-    narrow = rows.softmax_rows(brain.view(torch.uint16).numpy(), labels, SoftmaxSpec(), dtype=np.float32)
-    wide = rows.softmax_rows(brain.float().numpy(), labels, SoftmaxSpec(), dtype=np.float32)
-    np.testing.assert_array_equal(narrow.values, wide.values)
-    found = torch.from_numpy(narrow.grad.view(np.int16)).view(torch.bfloat16)
-    torch.testing.assert_close(found, torch.from_numpy(wide.grad).bfloat16(), rtol=0, atol=0, equal_nan=True)
-
-
-# --- edges ----------------------------------------------------------------------------------------------------------
-
-
-@BOTH
-@pytest.mark.parametrize("padding", [0, 100], ids=["side by side", "along"])
-def test_infinities_and_nan_are_as_in_the_definition_and_stay_in_their_row(padding: int, dtype: Any) -> None:
-    block = np.array(
-        [
-            [-INF, -INF, -INF],
-            [-INF, 0.0, 1.0],
-            [0.0, -INF, -INF],
-            [NAN, 0.0, 1.0],
-            [1.0, NAN, -INF],
-            [INF, 0.0, 1.0],
-            [1.0, INF, INF],
-            [-INF, INF, 0.0],
-            [-INF, NAN, 0.0],
-            [1e4, -1e4, 0.0],
-            [88.0, 88.0, 88.0],
-            [0.0, -0.0, 0.0],
-            [0.0, -95.0, -110.0],
-        ],
-        dtype,
-    )
-    logits = np.concatenate([block, np.full((len(block), padding), -INF, dtype)], axis=1)
-    for label, options in itertools.product(
-        range(3), ({}, {"label_smoothing": 0.3}, {"z_loss": 0.1}, {"soft_cap": 30.0, "label_smoothing": 0.1})
-    ):
-        labels = np.full(len(block), label)
-        agree(lossary.softmax_cross_entropy, [logits, labels], dtype, **options)
-        one_hot = np.eye(logits.shape[1], dtype=dtype)[labels]
-        agree(lossary.softmax_cross_entropy, [logits, one_hot], dtype, **options)
-
-
-@BOTH
-@pytest.mark.parametrize("classes", [3, 64])
-def test_a_confident_row_keeps_the_digits_of_what_is_left(classes: int, dtype: Any) -> None:
-    logits = np.zeros((4, classes), dtype)
-    logits[:, 0] = (20, 50, 80, 1000)
-    value, grad = kernel(lossary.softmax_cross_entropy, [logits, np.zeros(4, int)])
-    exact, exact_grad, _ = definition(lossary.softmax_cross_entropy, [logits, np.zeros(4, int)], dtype=np.longdouble)
-    held = exact > np.finfo(dtype).tiny
-    np.testing.assert_allclose(value[held], exact[held].astype(dtype), rtol=8 * np.finfo(dtype).eps)
-    np.testing.assert_allclose(grad[held], exact_grad[held].astype(dtype), rtol=8 * np.finfo(dtype).eps)
-
-
-@BOTH
-@pytest.mark.parametrize("classes", [4, 400])
-def test_an_index_and_its_one_hot_row_give_the_same_bits(classes: int, dtype: Any) -> None:
-    logits, labels, _ = made(dtype, (50, classes))
-    one_hot = np.eye(classes, dtype=dtype)[labels]
-    for names in CHOICES:
-        if "z_loss" in names:
-            continue
-        options = chosen(names, classes, dtype)
-        index = kernel(lossary.softmax_cross_entropy, [logits, labels], **options)
-        soft = kernel(lossary.softmax_cross_entropy, [logits, one_hot], **options)
-        np.testing.assert_array_equal(index[0], soft[0])
-        np.testing.assert_array_equal(index[1], soft[1])
-
-
-def test_long_sums_do_not_lose_their_digits() -> None:
-    logits = np.random.default_rng(0).standard_normal((2, 300_000)).astype(np.float32)
-    value, _ = kernel(lossary.softmax_cross_entropy, [logits, np.zeros(2, int)])
-    exact, _, _ = definition(lossary.softmax_cross_entropy, [logits, np.zeros(2, int)], dtype=np.float64)
-    np.testing.assert_allclose(value, exact, rtol=2 * np.finfo(np.float32).eps)
-
-
-def test_a_row_without_weight_is_not_looked_at() -> None:
-    for classes in (6, 60):
-        logits, labels, _ = made(np.float32, (5, classes))
-        logits[2] = NAN
-        labels[2] = 10**9
-        weight = np.array([1, 2, 0, 1, 1], np.float32)
-        value, grad = kernel(lossary.softmax_cross_entropy, [logits, labels], weight=weight)
-        assert value[2] == 0 and (grad[2] == 0).all()
-        assert np.isfinite(value).all() and np.isfinite(grad).all()
-
-
-# --- what the transforms make of it ---------------------------------------------------------------------------------
-
-
-def test_a_label_outside_its_row_is_refused_on_the_way() -> None:
-    for classes in (6, 60):
-        logits, labels, _ = made(np.float32, (5, classes))
-        labels[3] = classes
-        with pytest.raises(lossary.errors.DomainError, match=f"got {classes} at index 3"):
-            lossary.softmax_cross_entropy.value_and_grad(logits, labels)
-        value, _ = lossary.softmax_cross_entropy.value_and_grad(logits, labels, ignore_index=classes)
-        assert value[3] == 0
-
-
-@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
-def test_reductions_and_weights(reduction: str) -> None:
-    logits, labels, _ = made(np.float32, (64, 300))
-    weight = np.linspace(0, 1, 64)
-    options: dict[str, Any] = {"weight": weight, "reduction": reduction, "label_smoothing": 0.1}
-    value, grad = lossary.softmax_cross_entropy.value_and_grad(logits, labels, **options)
-    exact, exact_grad = lossary.softmax_cross_entropy.value_and_grad(logits.astype(np.longdouble), labels, **options)
-    assert grad.dtype == np.float32
-    np.testing.assert_allclose(value, exact, rtol=1e-6)
-    np.testing.assert_allclose(grad, exact_grad, rtol=1e-5, atol=1e-9)
-
-
-@pytest.mark.parametrize("classes", [9, 77])
-def test_normaliser_entropy_and_hits(classes: int) -> None:
-    logits, labels, _ = made(np.float32, (40, classes))
-    logits[:, 2] = -INF
-    logits[5] = 1.0
-    labels[5], labels[6] = 3, np.argmax(logits[6])
-    done = rows.softmax_rows(
-        logits, labels, SoftmaxSpec(), dtype=np.float32, gradient=False, outputs=("lse", "entropy", "correct")
-    )
-    wide = logits.astype(np.float64)
-    top = wide.max(axis=-1)
-    lse = top + np.log(np.exp(wide - top[:, None]).sum(axis=-1))
-    p = np.exp(wide - lse[:, None])
-    terms = np.zeros_like(p)
-    np.multiply(p, lse[:, None] - wide, out=terms, where=p > 0)
-    np.testing.assert_allclose(done.lse, lse, rtol=1e-6)
-    np.testing.assert_allclose(done.entropy, terms.sum(axis=-1), rtol=1e-5)
-    np.testing.assert_array_equal(done.correct, labels == np.argmax(logits, axis=-1))
-    assert done.grad is None and not done.correct[5] and done.correct[6]
-
-
-@pytest.mark.parametrize("shape", [(501, 10), (67, 1500), (2, 300, 21)], ids=str)
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_the_same_bits_for_any_number_of_threads(
-    shape: tuple[int, ...], smoothing: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rows, "SHARED_ELEMENTS", 0)
-    logits, labels, _ = made(np.float32, shape)
-    if len(shape) == 3:
-        logits = np.moveaxis(np.ascontiguousarray(np.moveaxis(logits, -1, 1)), 1, -1)
-    results = [
-        rows.softmax_rows(logits, labels, SoftmaxSpec(smoothing=smoothing), dtype=np.float32, count=count)
-        for count in (1, 2, 3, 7)
-    ]
-    for other in results[1:]:
-        np.testing.assert_array_equal(other.values, results[0].values)
-        np.testing.assert_array_equal(other.grad, results[0].grad)
-    assert threads.default_count() >= 1
-
-
-def test_the_decided_answers_hold_with_the_kernel_at_every_size() -> None:
-    here = Path(__file__).parent
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
-    environment = {**os.environ, "LOSSARY_KERNELS": "always"}
-    tests = str(here / "test_extremes_classification.py")
-    run = subprocess.run(
-        [*command, tests], cwd=here.parent, env=environment, capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stdout[-4000:]
-
-
-PROBE = """
-import json, sys
-import numpy as np, lossary
-logits = np.linspace(-3, 3, 128000, dtype=np.float32).reshape(128, 1000)
-value, grad = lossary.softmax_cross_entropy.value_and_grad(logits, np.arange(128), reduction="mean")
-print(json.dumps({"value": float(value), "grad": float(abs(grad).sum()), "numba": "numba" in sys.modules}))
-"""
-
-
-def test_later_processes_load_the_kernel_without_the_compiler(tmp_path: Path) -> None:
-    environment = {**os.environ, "LOSSARY_CACHE": str(tmp_path), "LOSSARY_KERNELS": ""}
-    found = [
-        json.loads(
-            subprocess.run([sys.executable, "-c", PROBE], env=environment, capture_output=True, check=True).stdout
-        )
-        for _ in range(2)
-    ]
-    assert found[0] == {**found[1], "numba": True} and not found[1]["numba"]
-    assert [path.name for path in tmp_path.rglob("*.kernel")] == ["softmax_rows.kernel"], "one layout, one type"
-
-
-def test_a_distribution_has_no_one_label_to_be_right_about() -> None:
-    logits, _, soft = made(np.float32, (9, 70))
-    with pytest.raises(lossary.errors.ArgumentError, match="correct: a distribution"):
-        rows.softmax_rows(logits, soft, SoftmaxSpec(), dtype=np.float32, outputs=("correct",))
-
-
-# --- tensors --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", FAMILY)
-@pytest.mark.parametrize("kind", ["float32", "float64", "bfloat16"])
-def test_tensors_are_computed_by_the_same_kernel(name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    torch = pytest.importorskip("torch")
-    loss, calls = lossary.get(name), []
-    evaluate = rows.softmax_rows
-    monkeypatch.setattr(rows, "softmax_rows", lambda *a, **k: calls.append(k["gradient"]) or evaluate(*a, **k))
-    logits, labels, _ = made(np.float32, (30, 12))
-    logits = np.tanh(logits) if loss.input == "similarity" else logits
-    leaf = torch.from_numpy(logits).to(getattr(torch, kind)).requires_grad_()
-    arrays = [leaf, torch.from_numpy(labels)]
-    if "class_counts" in loss.arguments:
-        arrays.append(torch.arange(12).to(leaf.dtype))
-    with torch.no_grad():
-        quiet = loss(*arrays)
-    value = loss(*arrays)
-    weights = torch.linspace(-1, 1, 30, dtype=value.dtype)
-    value.backward(weights)
-    assert calls and calls[-1], "the gradient came from the kernel"
-    assert not quiet.requires_grad and torch.equal(quiet, value.detach())
-    monkeypatch.undo()
-    monkeypatch.setattr(kernels, "available", lambda: False)
-    kernels._find.cache_clear()
-    try:
-        plain = leaf.detach().clone().requires_grad_()
-        expected = loss(plain, *arrays[1:])
-        expected.backward(weights)
-    finally:
-        monkeypatch.undo()
-        kernels._find.cache_clear()
-    accuracy = 1e-4 if kind != "bfloat16" else 2e-2
-    torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(leaf.grad, plain.grad, rtol=accuracy, atol=1e-5 if kind != "bfloat16" else 1e-2)
+def test_weights_masks_ignored_labels_and_reductions() -> None:
+    rng = np.random.default_rng(0)
+    scores, labels = rng.standard_normal((500, 40)), rng.integers(0, 40, 500)
+    labels[::7] = -100
+    weight, mask = rng.random(500), rng.random(500) < 0.9
+    for reduction in ("none", "sum", "mean"):
+        options: dict[str, Any] = {"reduction": reduction, "weight": weight, "mask": mask, "ignore_index": -100}
+        call = lambda options=options: lossary.multiclass_hinge.value_and_grad(scores, labels, **options)  # noqa: E731
+        (value, grad), (expected, reference) = by_kernel(call), by_definition(call)
+        np.testing.assert_allclose(value, expected, rtol=1e-12)
+        np.testing.assert_allclose(grad, reference, rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize(("reduction", "passes"), [("mean", [True]), ("sum", [True]), ("none", [False, True])])
-def test_the_gradient_is_taken_along_where_one_number_comes_back(
-    reduction: Any, passes: list[bool], weighted: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    torch = pytest.importorskip("torch")
-    loss, calls = lossary.softmax_cross_entropy, []
-    evaluate = rows.softmax_rows
-    monkeypatch.setattr(rows, "softmax_rows", lambda *a, **k: calls.append(k["gradient"]) or evaluate(*a, **k))
-    logits, labels, _ = made(np.float32, (700, 100))
-    leaf, target = torch.from_numpy(logits).requires_grad_(), torch.from_numpy(labels)
-    options: dict[str, Any] = {"reduction": reduction}
-    if weighted:
-        options["weight"] = torch.linspace(0, 2, 700)
-    value = transforms.value(loss, leaf, target, **options)
-    back = torch.tensor(3.0) if reduction != "none" else torch.linspace(1, 2, 700)
-    value.backward(back)
-    assert calls == passes
-    wide = {name: held.double() if torch.is_tensor(held) else held for name, held in options.items()}
-    again = torch.from_numpy(logits).double().requires_grad_()
-    transforms.value(loss, again, target, **wide).backward(back.double())
-    torch.testing.assert_close(leaf.grad, again.grad.float(), rtol=1e-4, atol=1e-7)
+def test_any_number_of_threads_gives_the_same_bits(weighted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    scores, labels = rng.standard_normal((6001, 12)), rng.integers(0, 12, 6001)
+    options = {"weight": rng.random(6001)} if weighted else {}
+    runs = []
+    for count in (1, 2, 3, 7):
+        monkeypatch.setenv("NUMBA_NUM_THREADS", str(count))
+        runs.append(lossary.multiclass_hinge.value_and_grad(scores, labels, reduction="sum", **options))
+    for value, grad in runs[1:]:
+        assert value == runs[0][0]
+        np.testing.assert_array_equal(grad, runs[0][1])
 
 
-def test_nothing_is_held_where_no_gradient_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch = pytest.importorskip("torch")
-    calls: list[bool] = []
-    evaluate = rows.softmax_rows
-    monkeypatch.setattr(rows, "softmax_rows", lambda *a, **k: calls.append(k["gradient"]) or evaluate(*a, **k))
-    logits, labels, _ = made(np.float32, (700, 100))
-    leaf, target = torch.from_numpy(logits), torch.from_numpy(labels)
-    kept: list[Any] = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
-        value = transforms.value(lossary.softmax_cross_entropy, leaf, target, reduction="mean")
-        with torch.no_grad():
-            transforms.value(lossary.softmax_cross_entropy, leaf.clone().requires_grad_(), target, reduction="mean")
-    assert not kept and value.grad_fn is None and calls == [False, False]
+def test_arrays_that_lie_otherwise_in_memory_are_read_right() -> None:
+    rng = np.random.default_rng(0)
+    wide = rng.standard_normal((12, 150))
+    labels = rng.integers(0, 12, 300)[::2]
+    compare(lossary.multiclass_hinge, [wide.T, labels], {})
+    compare(lossary.multiclass_hinge, [wide.T[::-1], labels.astype(np.uint8)], {})
 
 
-def test_a_second_derivative_of_tensors_is_the_definitions() -> None:
-    torch = pytest.importorskip("torch")
-    leaf = torch.randn(6, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    labels = torch.arange(6)
-    assert torch.autograd.gradcheck(lambda z: lossary.softmax_cross_entropy(z, labels), leaf)
-    assert torch.autograd.gradgradcheck(lambda z: lossary.softmax_cross_entropy(z, labels), leaf)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("width", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 21, 64])
+def test_tables_of_any_size_are_read_and_written_and_nothing_beside_them(width: int, dtype: Any) -> None:
+    """Rows are turned side by side and back in registers of several sizes, and what is left over one by one."""
+    loss, rng = lossary.softmax_cross_entropy, np.random.default_rng(width)
+    for rows in [*range(1, 20), 31, 32, 63, 64]:
+        scores, labels = rng.standard_normal((rows, width)).astype(dtype), rng.integers(0, width, rows)
+        around = np.full((rows + 2, width + 3), np.nan, dtype)
+        around[1:-1, 1:-2] = scores
+        written = np.full_like(around, 7)
+        inside = around[1:-1, 1:-2], written[1:-1, 1:-2]
+        value, _ = by_kernel(lambda given=inside, y=labels: loss.value_and_grad(given[0], y, out=given[1]))
+        expected, reference = by_definition(lambda x=scores, y=labels: loss.value_and_grad(x, y))
+        np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(inside[1], reference, rtol=1e-5, atol=1e-6)
+        inside[1][...] = 7
+        assert (written == 7).all()
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"soft_cap": 2.0}, {"z_loss": 0.1, "label_smoothing": 0.1, "temperature": 2.0}]
-)
-@pytest.mark.parametrize("classes", [4, 100], ids=["side by side", "one by one"])
-def test_nan_under_a_mask_reaches_no_gradient(classes: int, options: dict[str, Any]) -> None:
-    logits = np.random.default_rng(0).standard_normal((4, classes))
-    logits[2] = NAN
-    value, gradient = kernel(lossary.softmax_cross_entropy, [logits, np.arange(4)], np.array([1.0, 1, 0, 1]), **options)
-    assert value[2] == 0 and (gradient[2] == 0).all()
-    assert np.isfinite(value).all() and np.isfinite(gradient).all()
+def test_one_row_of_numbers_stands_for_all() -> None:
+    rng = np.random.default_rng(1)
+    soft = np.broadcast_to(rng.dirichlet(np.ones(9)), (12, 9))
+    compare(lossary.softmax_cross_entropy, [rng.standard_normal((12, 9)), soft], {})
+
+
+def test_a_label_out_of_range_is_refused() -> None:
+    with pytest.raises(lossary.errors.DomainError, match="multiclass_hinge: target"):
+        lossary.multiclass_hinge(np.zeros((200, 100)), np.full(200, 100))
+
+
+def test_the_largest_of_a_row_is_the_largest_also_where_it_is_computed_anew() -> None:
+    """Scores that are a product: in one rounding with what follows they would differ from pass to pass by a little.
+
+    Then no entry is the largest to the digit, and a confident row loses its gradient to rounding.
+    """
+    rng = np.random.default_rng(3)
+    cosines = rng.uniform(-0.5, 0.3, (64, 5)).astype(np.float32)
+    labels = rng.integers(0, 5, 64)
+    cosines[np.arange(64), labels] = rng.uniform(0.8, 0.99, 64).astype(np.float32)
+    for loss, params in ((lossary.info_nce, {"temperature": 0.03}), (lossary.cosface, {"scale": 37.0, "margin": 0.1})):
+        call = lambda loss=loss, params=params: loss.value_and_grad(cosines, labels, **params)  # noqa: E731
+        for got, reference in zip(by_kernel(call), by_definition(call), strict=True):
+            np.testing.assert_allclose(got, reference, rtol=1e-4)
+
+
+def test_whatever_stands_beside_the_label_does_not_matter_where_it_is_not_read() -> None:
+    rng = np.random.default_rng(0)
+    log_probs, labels = -rng.random((150, 9)), rng.integers(0, 9, 150)
+    apart = np.full_like(log_probs, np.nan)
+    apart[np.arange(150), labels] = log_probs[np.arange(150), labels]
+    whole, sparse = (
+        by_kernel(lambda x=x: lossary.nll.value_and_grad(x, labels, check=False)) for x in (log_probs, apart)
+    )
+    np.testing.assert_array_equal(whole[0], sparse[0])
+    np.testing.assert_array_equal(sparse[1], -np.eye(9)[labels])
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 70), (3, 21, 9, 40), (1, 100, 300), (2, 5, 7), (130, 4)])
+@pytest.mark.parametrize("weighing", ["", "weights", "class_weight"])
+def test_a_gradient_at_a_label_alone_is_written_there_whatever_the_layout(shape: Any, weighing: str) -> None:
+    rng = np.random.default_rng(1)
+    scores = rng.standard_normal(shape)
+    scores = np.moveaxis(scores - np.log(np.exp(scores).sum(1, keepdims=True)), 1, -1)
+    batch, classes = scores.shape[:-1], scores.shape[-1]
+    labels = rng.integers(0, classes, batch)
+    weight = (rng.random(batch) < 0.7).astype(float) if weighing == "weights" else None
+    params = {"class_weight": rng.random(classes)} if weighing == "class_weight" else {}
+    compare(lossary.nll, [scores, labels], params, weight)
+    out = np.full(scores.shape, 7.0)
+    _, grad = by_kernel(lambda: lossary.nll.value_and_grad(scores, labels, out=out))
+    assert grad is out
+    np.testing.assert_array_equal(out, -np.eye(classes)[labels])
+
+
+@pytest.mark.parametrize("label", [-5, -1, 7, 2**32 + 3, -(2**32) + 2])
+def test_no_other_class_is_taken_for_a_label_outside_its_row(label: int) -> None:
+    scores = np.random.default_rng(0).standard_normal((70, 7))
+    labels = np.arange(70) % 7
+    labels[66] = label
+    value, grad = by_kernel(lambda: lossary.softmax_cross_entropy.value_and_grad(scores, labels, check=False))
+    assert value[66] == 0
+    assert not grad[66].any()
+    with pytest.raises(lossary.errors.DomainError):
+        by_kernel(lambda: lossary.softmax_cross_entropy.value_and_grad(scores, labels, reduction="sum"))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 70), (3, 21, 9, 40), (1, 100, 300), (2, 5, 7)])
+@pytest.mark.parametrize("soft", [False, True])
+def test_rows_whose_entries_are_far_apart_are_read_and_written_where_they_lie(shape: Any, soft: bool) -> None:
+    rng = np.random.default_rng(0)
+    scores = np.moveaxis(rng.standard_normal(shape), 1, -1)
+    batch, classes = scores.shape[:-1], scores.shape[-1]
+    target = rng.dirichlet(np.ones(classes), batch) if soft else rng.integers(0, classes, batch)
+    weight = (rng.random(batch) < 0.7).astype(float)
+    compare(lossary.softmax_cross_entropy, [scores, target], {"label_smoothing": 0.1}, weight)
+    grad = by_kernel(lambda: lossary.softmax_cross_entropy.grad(scores, target))
+    if math.prod(shape[2:]) > 16:
+        assert grad[0].strides == scores[0].strides
+
+
+def test_a_gradient_is_written_where_the_caller_wants_it() -> None:
+    rng = np.random.default_rng(0)
+    scores, labels = rng.standard_normal((500, 6)), rng.integers(0, 6, 500)
+    out = np.empty((500, 6))
+    _, grad = lossary.softmax_cross_entropy.value_and_grad(scores, labels, out=out)
+    assert grad is out
+    np.testing.assert_array_equal(out, lossary.softmax_cross_entropy.grad(scores, labels))
+
+
+@pytest.mark.parametrize("name", ["sampled_softmax", "negative_sampling", "noise_contrastive_estimation"])
+@pytest.mark.parametrize("alone", [False, True])
+def test_derivatives_in_a_number_of_each_row_have_the_shape_of_those_numbers(name: str, alone: bool) -> None:
+    loss, rng = lossary.get(name), np.random.default_rng(0)
+    arrays = random_arrays(loss, rng, 70)
+    weight = None if alone else rng.random(70)
+    arrays = [x[3] for x in arrays] if alone else arrays
+    call = lambda: loss.value_and_grad(*arrays, weight=weight)  # noqa: E731
+    (value, grads), (expected, references) = by_kernel(call), by_definition(call)
+    np.testing.assert_allclose(value, expected, rtol=1e-12)
+    for got, reference, at in zip(grads, references, loss.wrt, strict=True):
+        assert got.shape == reference.shape == arrays[loss.arguments.index(at)].shape
+        np.testing.assert_allclose(got, reference, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["nll", "brier", "multi_margin", "kl_divergence", "multiclass_hinge"])
+def test_a_curvature_that_reads_no_row_has_the_shape_of_the_rows(name: str) -> None:
+    loss, rng = lossary.get(name), np.random.default_rng(0)
+    arrays = random_arrays(loss, rng, 70)
+    found, expected = (way(lambda: loss.hess(*arrays)) for way in (by_kernel, by_definition))
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
