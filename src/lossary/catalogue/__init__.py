@@ -12,6 +12,6 @@ from lossary.catalogue.registry import get as get
 from lossary.catalogue.registry import loss as loss
 from lossary.catalogue.registry import names as names
 from lossary.catalogue.registry import several as several
-from lossary.catalogue.search import ranked as ranked
-from lossary.catalogue.search import search as search
+from lossary.catalogue.finding import ranked as ranked
+from lossary.catalogue.finding import search as search
 from lossary.catalogue.tasks import TASKS as TASKS
