@@ -23,19 +23,32 @@ class Parametrised(Hashable, Protocol):
     """The facts of a record that tell which values of its parameters choose a formula."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name of the loss."""
+
     @property
-    def define(self) -> Callable[..., Any]: ...
+    def define(self) -> Callable[..., Any]:
+        """The definition: a generator of value, gradient and Hessian diagonal."""
+
     @property
-    def coupling(self) -> Any: ...
+    def coupling(self) -> Any:
+        """What couples a batch, or None."""
+
     @property
-    def defaults(self) -> Mapping[str, Any]: ...
+    def defaults(self) -> Mapping[str, Any]:
+        """The parameters, with their defaults."""
+
     @property
-    def special(self) -> Mapping[str, tuple[float, ...]]: ...
+    def special(self) -> Mapping[str, tuple[float, ...]]:
+        """The values of parameters that choose a formula, as the record names them."""
+
     @property
-    def corners(self) -> Mapping[str, tuple[Any, ...]]: ...
+    def corners(self) -> Mapping[str, tuple[Any, ...]]:
+        """The values of parameters where formulas break or branch."""
+
     @property
-    def parameter_domains(self) -> Mapping[str, tuple[Domain, bool]]: ...
+    def parameter_domains(self) -> Mapping[str, tuple[Domain, bool]]:
+        """The domain of each parameter, and whether it holds one number per class."""
 
 
 @dataclass(frozen=True)

@@ -12,23 +12,40 @@ class Facts(Protocol):
     """The facts of a record that tell which tasks its loss suits."""
 
     @property
-    def signature(self) -> str: ...
+    def signature(self) -> str:
+        """The signature of the loss, as the record has it."""
+
     @property
-    def signatures(self) -> tuple[Signature, ...]: ...
+    def signatures(self) -> tuple[Signature, ...]:
+        """The alternatives of the signature, parsed."""
+
     @property
-    def input(self) -> str: ...
+    def input(self) -> str:
+        """The input convention: logit, probability, real ..."""
+
     @property
-    def target(self) -> str | None: ...
+    def target(self) -> str | None:
+        """The domain of the target, as the record has it; None if there is no target."""
+
     @property
-    def family(self) -> str: ...
+    def family(self) -> str:
+        """The family of losses that it belongs to."""
+
     @property
-    def wrt(self) -> tuple[str, ...]: ...
+    def wrt(self) -> tuple[str, ...]:
+        """The arrays that have a gradient."""
+
     @property
-    def optional(self) -> tuple[str, ...]: ...
+    def optional(self) -> tuple[str, ...]:
+        """The arrays that may be left out."""
+
     @property
-    def properties(self) -> Set[str]: ...
+    def properties(self) -> Set[str]:
+        """The properties: convex, robust ..."""
+
     @property
-    def coupling(self) -> Any: ...
+    def coupling(self) -> Any:
+        """What couples a batch, or None."""
 
 
 def has_labels(record: Facts) -> bool:
