@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from lossary.backends import cache
+from lossary.backends.registry import namespace as namespace  # of arrays: what a definition on them takes as `xp`
 from lossary.catalogue import Loss, get
 from lossary.catalogue.domains import Domain
 from lossary.catalogue.signatures import dimension
