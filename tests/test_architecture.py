@@ -497,6 +497,62 @@ def test_a_missing_docstring_is_noticed() -> None:
     assert undocumented("x = 1") == ["the module itself"]
 
 
+# --- tests know public names ------------------------------------------------------------------------------------------
+
+# How calls are computed: these move, and what users see does not.
+INSIDE = {"backends", "evaluate", "head", "kernels", "misuse"}
+# The files that test a written contract or one of its emitters, each with what it may import of the inside.
+CONTRACTS = {
+    "test_backends.py": {"backends.registry", "backends.protocol", "evaluate.call"},
+    "test_kernel_ir.py": {"kernels"},
+    "test_ranges.py": {"kernels"},
+}
+# Files that still import what is inside; none may be added.
+STILL_INSIDE = {
+    "test_half_precision.py",
+    "test_kernel_crf.py",
+    "test_kernel_rnnt.py",
+    "test_kernel_rows.py",
+    "test_kernels.py",
+    "test_lanes.py",
+    "test_memory.py",
+    "test_plain.py",
+    "test_similarity.py",
+    "test_turning.py",
+}
+
+
+def inside(source: str, allowed: Iterable[str] = ()) -> set[str]:
+    """What a test imports that users do not know."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            root, *parts = name.split(".")
+            private = parts and (parts[0] in INSIDE or any(part.startswith("_") for part in parts))
+            if root == "lossary" and private and not covering(".".join(parts), allowed):
+                found.add(name)
+    return found - {"lossary.__main__.main"}
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "tests").rglob("*.py")), ids=lambda file: str(file.relative_to(ROOT / "tests"))
+)
+def test_tests_import_public_names(file: Path) -> None:
+    if file.name not in STILL_INSIDE and "lint_corpus" not in file.parts:
+        assert not inside(file.read_text(encoding="utf-8"), CONTRACTS.get(file.name, ()))
+
+
+def test_an_import_of_what_is_inside_is_noticed() -> None:
+    source = "import lossary\ndef f():\n    from lossary.nn import _small, ctc\n    import lossary.kernels.ir.graph"
+    assert inside(source) == {"lossary.nn._small", "lossary.kernels.ir.graph"}
+    assert inside(source, {"kernels"}) == {"lossary.nn._small"}
+
+
 # --- adding a loss touches two files --------------------------------------------------------------------------------
 
 GUIDES = ("docs/adding-a-loss.md", "CONTRIBUTING.md")
