@@ -62,7 +62,7 @@ def mine(xp, pred, target):
 
 from lossary import plots
 assert plots.__name__ == "lossary.plots"
-assert lossary.mean is lossary.evaluate.reduction.mean
+assert not isinstance(lossary.mean, lossary.Loss)
 assert lossary.own_error is lossary.mine is lossary.get("plots") is lossary.get("own error")
 assert "own error" not in dir(lossary) and "own_error" in dir(lossary)
 print("done")
@@ -152,6 +152,7 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "lossary.value": lambda loss: lossary.value(loss, PRED, TARGET, reduction="mean"),
     "lossary.value_and_grad": lambda loss: lossary.value_and_grad(loss, PRED, TARGET, weight=[1.0, 2.0, 0.0]),
     "lossary.hess": lambda loss: lossary.hess(loss, PRED, TARGET),
+    "lossary.grad_hess": lambda loss: lossary.grad_hess(loss, PRED, TARGET),
     "lossary.check_grad": lambda loss: str(lossary.check_grad(loss, PRED, TARGET)),
     "lossary.explain": lambda loss: str(lossary.explain(loss, PRED, TARGET)),
     "lossary.diagnose": lambda loss: str(lossary.diagnose(loss, PRED, TARGET)),
@@ -231,7 +232,7 @@ def public_functions() -> set[str]:
     """Every public function or class of the documented modules that takes a loss."""
     pytest.importorskip("torch")
     places = ["lossary", "lossary.testing", "lossary.plots", "lossary.training", "lossary.compare", "lossary.nn"]
-    places += [f"lossary.nn.{name}" for name in ("catalogue", "naming", "records", "penalties")]
+    places += [f"lossary.nn.{name}" for name in ("catalogue", "naming", "from_catalogue", "penalties")]
     found: dict[int, str] = {}
     for place in places:
         module = importlib.import_module(place)

@@ -13,12 +13,9 @@ import lossary
 import oracles
 from exact import to_exact
 from lossary.errors import DomainError, ParameterError, ShapeError
-from lossary.evaluate.call import prepare
-from lossary.testing import random_arrays
+from lossary.testing import kernels, random_arrays
 
 numba = pytest.importorskip("numba")
-
-from lossary.kernels.cpu.sequence import ctc as kernel  # noqa: E402
 
 ctc = lossary.ctc
 
@@ -52,16 +49,15 @@ def sequences(
 
 
 def defined(*arrays: Any, **params: Any) -> tuple[Any, Any]:
-    """Value and gradient by the definition, whatever kernels there are."""
-    value, derivatives, _ = prepare(ctc, arrays, params, check=False).pull(1)
-    return value[:, 0, 0], derivatives[0][0]
+    """Value and gradient by the definition."""
+    with kernels("off"):
+        return ctc.value_and_grad(*arrays, check=False, **params)
 
 
-def computed(logits: Any, labels: Any, *lengths: Any, **options: Any) -> tuple[Any, Any]:
+def computed(*arrays: Any, **params: Any) -> tuple[Any, Any]:
     """Value and gradient by the kernel."""
-    usual: dict[str, Any] = {"blank": 0, "softmax": True, "dtype": np.float64, "gradient": True}
-    factor = np.ones(len(logits))
-    return kernel.sequences(logits, labels, *map(np.asarray, lengths), **{**usual, "factor": factor, **options})
+    with kernels("always"):
+        return ctc.value_and_grad(*arrays, check=False, **params)
 
 
 # --- the number ------------------------------------------------------------------------------------------------------
@@ -205,14 +201,13 @@ def test_the_kernel_computes_the_definition(softmax: bool, dtype: Any, close: fl
     for seed, (frames, classes, symbols) in enumerate([(30, 6, 7), (9, 3, 4), (5, 1200, 2), (40, 4, 1)]):
         logits, *rest = sequences(5, frames, classes, symbols, seed)
         narrow = logits.astype(dtype)
-        value, grad = computed(narrow, *rest, softmax=softmax, dtype=dtype)
+        value, grad = computed(narrow, *rest, from_logits=softmax)
         expected, expected_grad = defined(narrow.astype(float), *rest, from_logits=softmax)
         np.testing.assert_allclose(value, expected, rtol=close)
         np.testing.assert_allclose(grad, expected_grad, rtol=0, atol=close)
         assert grad.dtype == dtype
-        only, none = computed(narrow, *rest, softmax=softmax, dtype=dtype, gradient=False)
-        np.testing.assert_array_equal(only, value)
-        assert none is None
+        with kernels("always"):
+            np.testing.assert_array_equal(ctc(narrow, *rest, from_logits=softmax), value)
 
 
 def test_the_kernel_serves_calls_on_arrays_and_tensors() -> None:
@@ -240,12 +235,20 @@ def test_the_kernel_serves_calls_on_arrays_and_tensors() -> None:
 
 
 def test_any_number_of_threads_gives_the_same_bits() -> None:
-    logits, *rest = sequences(7, 60, 9, 12)
-    for dtype in (np.float64, np.float32):
-        alone = computed(logits.astype(dtype), *rest, dtype=dtype, count=1)
-        for count in (2, 3, 7, 16):
-            for a, b in zip(alone, computed(logits.astype(dtype), *rest, dtype=dtype, count=count), strict=True):
-                np.testing.assert_array_equal(a, b)
+    torch = pytest.importorskip("torch")
+    logits, *rest = map(torch.from_numpy, sequences(7, 1100, 9, 12))  # enough for threads to share it
+    before = torch.get_num_threads()
+    try:
+        for dtype in (torch.float64, torch.float32):
+            found = []
+            for count in (1, 2, 3, 7, 16):
+                torch.set_num_threads(count)
+                leaf = logits.to(dtype, copy=True).requires_grad_()
+                value = ctc(leaf, *rest)
+                found.append((value.detach(), *torch.autograd.grad(value.sum(), leaf)))
+            assert all(a.equal(b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_any_layout_of_the_logits() -> None:

@@ -40,9 +40,7 @@ def test_numbers_beside_float64_tensors_keep_their_precision(loss: Loss, number:
 def test_numbers_beside_float64_tensors_keep_their_precision_elsewhere(number: Any) -> None:
     torch = pytest.importorskip("torch")
     ones, double = torch.ones(3, dtype=torch.float64), {"dtype": torch.float64}
-    assert [x.item() for x in lossary.evaluate.reduction.total(ones, weight=number)] == pytest.approx(
-        [0.3, 0.3], rel=1e-15
-    )
+    assert [x.item() for x in lossary.total(ones, weight=number)] == pytest.approx([0.3, 0.3], rel=1e-15)
     assert lossary.mean(ones, denominator=number).item() == pytest.approx(30, rel=1e-15)
     # An argument, beside float32 and float64; parameters; class weights; the sample weight of a head.
     mixed = lossary.gaussian_nll(torch.zeros((), dtype=torch.float32), number, torch.ones((), **double))
@@ -84,7 +82,7 @@ TAKERS: dict[str, Callable[[], Any]] = {
     "parameter": lambda: lossary.softmax_cross_entropy([PLAIN], [0], class_weight=MASKED),
     "mean": lambda: lossary.mean(MASKED),
     "weight of a mean": lambda: lossary.mean(PLAIN, weight=MASKED),
-    "total": lambda: lossary.evaluate.reduction.total(MASKED),
+    "total": lambda: lossary.total(MASKED),
     "linear": lambda: lossary.linear(lossary.softmax_cross_entropy, [MASKED], [PLAIN, PLAIN], [0]),
     "linear_value_and_grad": lambda: lossary.linear_value_and_grad(
         lossary.softmax_cross_entropy, [PLAIN], [MASKED, PLAIN], [0]

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 
 import lossary
-from lossary.backends import registry
 from lossary.catalogue import Loss, links
 from lossary.catalogue.domains import CONVENTIONS, admits, parse_domain
 from lossary.errors import ArgumentError, DomainError
-from lossary.testing import draw, random_arrays, random_params
+from lossary.testing import draw, namespace, random_arrays, random_params
 
-numpy = registry.namespace(np.zeros(1))
+numpy = namespace(np.zeros(1))
 ALL = [lossary.get(name) for name in lossary.names()]
 every_loss = pytest.mark.parametrize("loss", ALL, ids=lambda loss: loss.name)
 
@@ -81,10 +80,10 @@ def test_links_work_on_tensors_and_can_be_differentiated() -> None:
     torch = pytest.importorskip("torch")
     logits = torch.tensor([[2.0, -1.0, 0.5]], dtype=torch.float64, requires_grad=True)
     grad = torch.tensor([[1.0, 2.0, 3.0]], dtype=torch.float64)
-    namespace = registry.namespace(logits)
+    xp = namespace(logits)
     for loss in (lossary.nll, lossary.brier):
-        (expected,) = torch.autograd.grad((loss.activation.inverse(namespace, logits) * grad).sum(), logits)
-        torch.testing.assert_close(loss.activation.pullback(namespace, logits, grad), expected)
+        (expected,) = torch.autograd.grad((loss.activation.inverse(xp, logits) * grad).sum(), logits)
+        torch.testing.assert_close(loss.activation.pullback(xp, logits, grad), expected)
 
 
 @every_loss

@@ -24,7 +24,8 @@ torch = pytest.importorskip("torch")
 
 from lossary import catalogue as records  # noqa: E402
 from lossary.nn import catalogue as nn  # noqa: E402
-from lossary.nn.from_catalogue import ClassifierLoss, RecordLoss, class_name, constants, module_name  # noqa: E402
+from lossary.nn.from_catalogue import ClassifierLoss, RecordLoss  # noqa: E402
+from lossary.nn.naming import class_name, constants, module_name  # noqa: E402
 from lossary.nn.penalties import ParameterPenalty  # noqa: E402
 
 ALL = [lossary.get(name) for name in lossary.names()]

@@ -1,24 +1,28 @@
-"""Few rows of logits, clusters of classes and triplets: the lean path gives what the long way gives."""
+"""Few rows of logits, clusters of classes and triplets: the fast path of kernels gives what PyTorch gives."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+pytest.importorskip("numba", reason="there is no fast path without kernels")
 torch = pytest.importorskip("torch")
 
-import lossary  # noqa: E402
 from lossary import nn  # noqa: E402
-from lossary.backends.torch import fast as lean  # noqa: E402
-from lossary.kernels import registry as kernels  # noqa: E402
-from lossary.nn import _small as small  # noqa: E402
 from lossary.nn import functional as F  # noqa: E402, N812
+from lossary.testing import kernels  # noqa: E402
+from operations import takes_fast_path  # noqa: E402
 
 THEIRS = torch.nn.functional
-pytestmark = pytest.mark.skipif(not kernels.available(), reason="there is no lean path without kernels")
+
+
+@pytest.fixture(autouse=True)
+def with_kernels() -> Iterator[None]:
+    with kernels("on"):
+        yield
 
 
 def close(got: Any, expected: Any) -> None:
@@ -34,13 +38,11 @@ def given(classes: int, dtype: torch.dtype = torch.float64) -> tuple[torch.Tenso
 
 def cross_entropy(
     scores: torch.Tensor, labels: torch.Tensor, how: str, weight: Any = None, ignored: int = -100, smoothing: float = 0
-) -> torch.Tensor | None:
-    """A small call, or None where it is none."""
-    params = {"label_smoothing": float(smoothing), "ignore_index": ignored}
-    weighed = {"class_weight": weight, "by_weight": weight is not None}
-    return lean.reduced(lossary.softmax_cross_entropy, (scores, labels), params, how, **weighed)
+) -> torch.Tensor:
+    return F.cross_entropy(scores, labels, weight, ignore_index=ignored, label_smoothing=smoothing, reduction=how)
 
 
+@pytest.mark.filterwarnings("ignore:.*a single class:lossary.errors.LossMisuseWarning")
 @pytest.mark.parametrize("classes", [1, 7, 100, 300])  # rows side by side, and one after the other
 @pytest.mark.parametrize("how", ["none", "sum", "mean"])
 def test_cross_entropy_of_every_kind_is_that_of_torch(classes: int, how: str) -> None:
@@ -63,6 +65,7 @@ def test_cross_entropy_of_every_kind_is_that_of_torch(classes: int, how: str) ->
             ):
                 (grad,) = torch.autograd.grad(value, leaf, upstream, retain_graph=True)
                 close(grad, torch.autograd.grad(expected, leaf, upstream, retain_graph=True)[0])
+    assert takes_fast_path(lambda: cross_entropy(scores, labels, how, weights, -100, 0.3))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -77,25 +80,36 @@ def test_what_is_ignored_may_hold_anything(dtype: torch.dtype) -> None:
     assert grad.isfinite().all()
 
 
-def test_calls_that_are_not_plain_and_what_is_wrong_go_the_long_way() -> None:
+def test_calls_that_no_fast_path_takes_are_those_of_torch() -> None:
+    """Each follows one that a fast path takes, and differs in one thing alone."""
     scores, labels, weights = given(5)
-    assert cross_entropy(scores, labels, "mean") is not None
-    wrong = labels.clone()
-    wrong[0] = 5
-    for call in (
-        (scores, wrong, "mean"),
-        (scores, labels - 1, "mean"),
-        (scores, torch.full_like(labels, -100), "mean"),
-        (scores, labels, "mean", torch.zeros_like(weights)),
-        (scores, labels, "mean", weights.float()),
-        (scores, labels, "mean", weights.requires_grad_()),
-        (scores, labels.int(), "mean"),
-        (scores, labels[:-1], "mean"),
-        (scores.bfloat16(), labels, "mean"),
-        (scores.t().contiguous().t(), labels, "mean"),
-        (torch._neg_view(scores), labels, "mean"),
+    for x, y, weight in (
+        (scores, torch.full_like(labels, -100), None),
+        (scores, labels, torch.zeros_like(weights)),
+        (scores.bfloat16(), labels, None),
+        (scores.t().contiguous().t(), labels, None),
+        (torch._neg_view(scores), labels, None),
+        (scores[:7], labels[:7], weights),
     ):
-        assert cross_entropy(*call) is None
+        assert cross_entropy(scores, labels, "mean", None if weight is None else weights).isfinite()
+        found, expected = (f.cross_entropy(x, y, weight) for f in (F, THEIRS))
+        torch.testing.assert_close(found, expected, equal_nan=True)
+
+
+def test_what_is_wrong_is_refused_after_a_call_that_was_right() -> None:
+    scores, labels, weights = given(5)
+    for x, y, weight in (
+        (scores, labels.clamp(min=5), None),
+        (scores, labels - 1, None),
+        (scores, labels, weights.float()),
+        (scores, labels, weights[:-1]),
+        (scores, labels.int(), None),
+        (scores, labels[:-1], None),
+    ):
+        assert cross_entropy(scores, labels, "mean", None if weight is None else weights).isfinite()
+        for f in (F, THEIRS):
+            with pytest.raises((IndexError, ValueError, RuntimeError)):
+                f.cross_entropy(x, y, weight)
 
 
 @pytest.mark.parametrize("how", ["none", "sum", "mean"])
@@ -124,24 +138,10 @@ def test_a_gradient_is_the_callers_to_change_and_is_right_the_next_time() -> Non
     assert not nothing.any()
 
 
-def noted(monkeypatch: pytest.MonkeyPatch, module: Any = small, name: str = "taken") -> list[Any]:
-    """What small calls give from here on."""
-    found: list[Any] = []
-    way = getattr(module, name)
-
-    def note(*call: Any, **options: Any) -> Any:
-        found.append(way(*call, **options))
-        return found[-1]
-
-    monkeypatch.setattr(module, name, note)
-    return found
-
-
 @pytest.mark.parametrize("bias", [True, False])
-def test_a_linear_head_on_few_rows(bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_linear_head_on_few_rows(bias: bool) -> None:
     if not hasattr(torch.nn, "LinearCrossEntropyLoss"):
         pytest.skip("new in torch 2.13")
-    found = noted(monkeypatch, lean, "reduced")
     torch.manual_seed(0)
     options = {"bias": bias, "dtype": torch.float64, "label_smoothing": 0.1, "weight": torch.rand(9).double()}
     ours, theirs = nn.LinearCrossEntropyLoss(6, 9, **options), torch.nn.LinearCrossEntropyLoss(6, 9, **options)
@@ -149,8 +149,8 @@ def test_a_linear_head_on_few_rows(bias: bool, monkeypatch: pytest.MonkeyPatch) 
     hidden, target = torch.randn(8, 6).double().requires_grad_(), torch.tensor([0, 8, 3, -100, 4, 4, 1, 2])
     for module in (ours, theirs):
         module(hidden, target).backward()
-    assert len(found) == 1
-    close(found[0], theirs(hidden, target))
+    assert takes_fast_path(lambda: ours(hidden, target))
+    close(ours(hidden, target), theirs(hidden, target))
     for own, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         close(own.grad, other.grad)
     with pytest.raises(ValueError, match="out of range"):
@@ -161,18 +161,25 @@ def test_a_linear_head_on_few_rows(bias: bool, monkeypatch: pytest.MonkeyPatch) 
         ours(hidden.float(), target)
 
 
-def adaptive(monkeypatch: pytest.MonkeyPatch, lean: bool) -> nn.AdaptiveLogSoftmaxWithLoss:
+def adaptive() -> nn.AdaptiveLogSoftmaxWithLoss:
     torch.manual_seed(0)
-    if not lean:
-        monkeypatch.setattr(small, "possible", lambda: False)
     return nn.AdaptiveLogSoftmaxWithLoss(8, 30, cutoffs=[5, 12, 20], div_value=2.0).double()
 
 
-@pytest.mark.parametrize("lean", [True, False])
+@pytest.mark.parametrize("when", ["on", "off"])
 @pytest.mark.parametrize("labels", [[0, 4, 5, 29, 12, 19, 11, 5], [0, 1, 4], [25, 28], [7]], ids=str)
-def test_clusters_are_those_of_torch(labels: list[int], lean: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = noted(monkeypatch)
-    ours = adaptive(monkeypatch, lean)
+def test_clusters_are_those_of_torch(labels: list[int], when: str) -> None:
+    with kernels(when):
+        clusters_are_those_of_torch(labels)
+
+
+def test_clusters_take_the_fast_path() -> None:
+    ours, hidden = adaptive(), torch.randn(8, 8).double()
+    assert takes_fast_path(lambda: ours(hidden, torch.tensor([0, 4, 5, 29, 12, 19, 11, 5])))
+
+
+def clusters_are_those_of_torch(labels: list[int]) -> None:
+    ours = adaptive()
     theirs = torch.nn.AdaptiveLogSoftmaxWithLoss(8, 30, cutoffs=[5, 12, 20], div_value=2.0).double()
     theirs.load_state_dict(ours.state_dict())
     hidden = torch.randn(len(labels), 8).double().requires_grad_()
@@ -183,7 +190,6 @@ def test_clusters_are_those_of_torch(labels: list[int], lean: bool, monkeypatch:
         wanted = [hidden, *module.parameters()]
         value = loss + (output * upstream).sum()
         grads.append((output, loss, *torch.autograd.grad(value, wanted, allow_unused=True)))
-    assert len(found) == (1 if lean else 0)
     for own, other in zip(*grads, strict=True):
         assert (own is None) == (other is None)
         if own is not None:
@@ -196,8 +202,8 @@ def test_clusters_are_those_of_torch(labels: list[int], lean: bool, monkeypatch:
             ours(hidden, torch.tensor([wrong, *labels[1:]]))
 
 
-def test_second_derivatives_of_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = adaptive(monkeypatch, True)
+def test_second_derivatives_of_clusters() -> None:
+    model = adaptive()
     hidden, labels = torch.randn(4, 8).double().requires_grad_(), torch.tensor([0, 6, 29, 13])
 
     def output(x: torch.Tensor, head: torch.Tensor) -> torch.Tensor:

@@ -178,7 +178,9 @@ def test_help_shows_signature_shapes_ranges_and_errors() -> None:
     assert "()->()" not in said
     assert "target: (N,) of class indices 0, ..., C-1, or (N, C) of probabilities" in str(lossary.cross_entropy.__doc__)
     assert "huber(pred, target, *, delta=3.0)" in str(lossary.huber.bind(delta=3.0).__doc__)
-    assert "delta: a number in (0, inf); 3.0 if not given." in str(lossary.huber.bind(delta=3.0).__doc__)
+    assert "delta: a number in (0, inf), in the units of the target; 3.0 if not given." in str(
+        lossary.huber.bind(delta=3.0).__doc__
+    )
 
 
 @every_loss

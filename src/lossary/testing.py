@@ -20,11 +20,13 @@ from typing import Any
 import numpy as np
 
 from lossary.backends import cache
+from lossary.backends.registry import namespace as namespace  # of arrays: what a definition on them takes as `xp`
 from lossary.catalogue import Loss, get
 from lossary.catalogue.domains import Domain
 from lossary.catalogue.signatures import dimension
 from lossary.errors import ArgumentError, DomainError, ParameterError, suggest
 from lossary.kernels import registry
+from lossary.misuse import callsites
 
 # --- inputs drawn from the records ----------------------------------------------------------------------------------
 
@@ -485,3 +487,16 @@ def kernels(when: str) -> Iterator[None]:
     finally:
         registry.switch(before)
         cache.clear()
+
+
+# --- checks for misuse ------------------------------------------------------------------------------------------------
+
+
+def forget_call_sites() -> None:
+    """Forget all call sites, so that each is inspected for misuse, and warned of, as if it had not been called yet.
+
+    A call site is warned of once, and inspected ever less often; a test that calls the same line again wants neither.
+
+    >>> forget_call_sites()
+    """
+    callsites.forget()

@@ -1,5 +1,7 @@
 """The catalogue of losses: records, how they enter it, and how they are found."""
 
+from lossary.catalogue.finding import ranked as ranked
+from lossary.catalogue.finding import search as search
 from lossary.catalogue.record import Condition as Condition
 from lossary.catalogue.record import Definition as Definition
 from lossary.catalogue.record import Loss as Loss
@@ -12,6 +14,4 @@ from lossary.catalogue.registry import get as get
 from lossary.catalogue.registry import loss as loss
 from lossary.catalogue.registry import names as names
 from lossary.catalogue.registry import several as several
-from lossary.catalogue.search import ranked as ranked
-from lossary.catalogue.search import search as search
 from lossary.catalogue.tasks import TASKS as TASKS

@@ -24,31 +24,31 @@ class Parametrised(Hashable, Protocol):
 
     @property
     def name(self) -> str:
-        """The canonical name."""
+        """The name of the loss."""
 
     @property
     def define(self) -> Callable[..., Any]:
-        """The definition."""
+        """The definition: a generator of value, gradient and Hessian diagonal."""
 
     @property
     def coupling(self) -> Any:
-        """How a batch becomes rows, if it does."""
+        """What couples a batch, or None."""
 
     @property
     def defaults(self) -> Mapping[str, Any]:
-        """Parameters with their default values."""
+        """The parameters, with their defaults."""
 
     @property
     def special(self) -> Mapping[str, tuple[float, ...]]:
-        """Values of parameters at which the formula changes."""
+        """The values of parameters that choose a formula, as the record names them."""
 
     @property
     def corners(self) -> Mapping[str, tuple[Any, ...]]:
-        """Values of parameters that tests draw."""
+        """The values of parameters where formulas break or branch."""
 
     @property
     def parameter_domains(self) -> Mapping[str, tuple[Domain, bool]]:
-        """The range of every parameter."""
+        """The domain of each parameter, and whether it holds one number per class."""
 
 
 @dataclass(frozen=True)

@@ -482,7 +482,7 @@ def _help(record: Loss, signature: inspect.Signature) -> str:
             "ArgumentError: a missing array, an unknown name, or what is no array.",
         ],
         "Also": [
-            f"{record.name}.value_and_grad, .grad, .hess, .value: under weights, a mask and a reduction.",
+            f"{record.name}.value_and_grad, .grad, .hess, .grad_hess, .value: under weights, a mask and a reduction.",
             *[f"{record.name}.bind: with parameters fixed."][: len(record.defaults)],
         ],
         "References": list(record.references),

@@ -13,39 +13,39 @@ class Facts(Protocol):
 
     @property
     def signature(self) -> str:
-        """The core dimensions as text."""
+        """The signature of the loss, as the record has it."""
 
     @property
     def signatures(self) -> tuple[Signature, ...]:
-        """The alternatives of the signature."""
+        """The alternatives of the signature, parsed."""
 
     @property
     def input(self) -> str:
-        """The input convention."""
+        """The input convention: logit, probability, real ..."""
 
     @property
     def target(self) -> str | None:
-        """The domain of the target."""
+        """The domain of the target, as the record has it; None if there is no target."""
 
     @property
     def family(self) -> str:
-        """The family."""
+        """The family of losses that it belongs to."""
 
     @property
     def wrt(self) -> tuple[str, ...]:
-        """The differentiated arguments."""
+        """The arrays that have a gradient."""
 
     @property
     def optional(self) -> tuple[str, ...]:
-        """The arguments that may be left out."""
+        """The arrays that may be left out."""
 
     @property
     def properties(self) -> Set[str]:
-        """The mathematical properties."""
+        """The properties: convex, robust ..."""
 
     @property
     def coupling(self) -> Any:
-        """How a batch becomes rows, if it does."""
+        """What couples a batch, or None."""
 
 
 def has_labels(record: Facts) -> bool:

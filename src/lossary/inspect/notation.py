@@ -78,17 +78,17 @@ class Notation(ast.NodeTransformer):
         self.space = space
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
-        """Write the expression that a name is bound to."""
+        """Put in the place of a variable what it stands for."""
         return deepcopy(self.names.get(node.id, node))
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
-        """Write a function of a namespace by its name alone."""
+        """Leave out the namespace before an operation."""
         if isinstance(node.value, ast.Name) and node.value.id in ("xp", "numerics"):
             return ast.Name(node.attr, ast.Load())
         return self.generic_visit(node)  # type: ignore[return-value]
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
-        """Write an array without an index that takes everything."""
+        """Leave out a subscript that selects everything."""
         if self._is_everything(node.slice):
             return self.visit(node.value)  # type: ignore[no-any-return]
         return self.generic_visit(node)  # type: ignore[return-value]
@@ -99,8 +99,7 @@ class Notation(ast.NodeTransformer):
         return isinstance(held, slice) and held == slice(None)
 
     def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
-        """Write the branch that was taken."""
-        # A condition on parameters does not depend on the arrays: only the branch that was taken is shown.
+        """Show the branch that was taken, where a condition depends on parameters alone."""
         test = _evaluated(node.test, self.space)
         if is_parameter(test) and _decidable(node.test, self.space):
             return self.visit(node.body if test else node.orelse)  # type: ignore[no-any-return]
@@ -125,7 +124,7 @@ class Notation(ast.NodeTransformer):
         return node
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
-        """Write a call in mathematical notation, where it has one."""
+        """Write calls as mathematics does: only the choice that was made, and no namespace."""
         choice = self._choice(node) or self._guarded(node)
         if choice is not None:
             return choice

@@ -56,7 +56,7 @@ class Eager(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, evaluation: Evaluation, *tensors: Tensor) -> Tensor:
-        """Return the value, and hold what the gradient needs."""
+        """Return the value, and keep what the backward pass needs."""
         value, kept = evaluation.forward(tensors)
         if evaluation.hands_over:
             ctx.held = evaluation, kept
@@ -68,7 +68,7 @@ class Eager(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> Any:
-        """Return the gradient of every tensor."""
+        """Return the gradient of every tensor; one that can be differentiated again where autograd wants that."""
         evaluation, kept = ctx.held
         again = torch.is_grad_enabled()  # to be differentiated again
         if evaluation.hands_over:

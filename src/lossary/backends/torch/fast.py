@@ -271,7 +271,7 @@ class BoundCall(CachedCall):
     """Calls that a bound kernel computes."""
 
     def ready(self) -> bool:
-        """Prepare for calls; False if there is no such fast path for them."""
+        """Bind a kernel; False if there is none."""
         kernel = kernels.find(self.loss)
         if kernel is None:
             return False
@@ -297,7 +297,7 @@ class BoundCall(CachedCall):
         return True
 
     def forward(self, arrays: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
-        """Return the value and the derivatives; raises `DomainError` to request the general path."""
+        """Return the kernel's value, and its derivatives if they are tracked."""
         inputs = arrays if self.in_order else [arrays[at] for at in self.inputs]
         addresses = [x.data_ptr() for x in inputs]
         if min(addresses) < _HIGH:
@@ -325,13 +325,13 @@ class DefinedCall(CachedCall):
     """Small calls of a pointwise loss without a kernel; on rows, arithmetic would take longer than what is saved."""
 
     def ready(self) -> bool:
-        """Prepare for calls; False if there is no such fast path for them."""
+        """Take the call if the definition alone says what its value is: a label may not be ignored."""
         self.factor = 1 / self.denominator if self.reduction == "mean" else 1.0
         ignored = self.params.pop("ignore_index", None)  # said of labels, of which there are none
         return ignored is None and not self.loss.signatures[self.alternative].rank
 
     def forward(self, arrays: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
-        """Return the value and the derivatives; raises `DomainError` to request the general path."""
+        """Return the definition's value, and its derivatives if they are tracked."""
         _refuse_freed(self.loss, arrays)
         if self.check:
             for name, x in zip(self.loss.arguments, arrays, strict=True):
@@ -384,7 +384,7 @@ class GeneralCall(CachedCall):
     """Large calls without a bound kernel: the general path, to the reduced value."""
 
     def ready(self) -> bool:
-        """Prepare for calls; False if there is no such fast path for them."""
+        """Take the call if a kernel may compute it, and a label that is ignored is known."""
         self.ignored = self.params.pop("ignore_index", None)
         self.answer = self.untracked
         return kernels.available() and self.reduction != "none" and (self.ignored is None or self.labels >= 0)

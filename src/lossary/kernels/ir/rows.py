@@ -58,7 +58,7 @@ class RowGraph(Graph):
         self.length.name = "row_length"
 
     def node(self, operation: str, parts: tuple[Any, ...], kind: Any, wide: bool | None = None) -> Node:
-        """Return the node of an operation; `wide` says whether it has one value per entry, where parts do not tell."""
+        """Return the node of an operation, the one there is if there is one; `wide` if it is a row."""
         key = (operation, *(p.at if isinstance(p, Node) else repr(p) for p in parts), kind, wide)
         if key not in self.nodes:
             made = RowNode(self, operation, parts, kind, len(self.nodes))
@@ -74,7 +74,7 @@ class RowGraph(Graph):
         return self.nodes[key]
 
     def number(self, x: Any) -> Node:
-        """Return the node of a number, the same for all rows."""
+        """Return something as a number of the data's type; a label is none."""
         if isinstance(x, Node) and x.kind == "index":  # type: ignore[comparison-overlap]
             raise UnsupportedError("a label is used as a number")
         return super().number(x)
