@@ -277,7 +277,7 @@ BUILT_ON: dict[str, tuple[set[str], str]] = {
     "training.schedules": ({"cosine", "exponential"}, "schedules of the learning rate"),
     "training.steps": ({"l2_penalty"}, "weight decay"),
     "training.torch": ({"weight_decay"}, "an option of torch's optimisers"),
-    "scoring": ({"log_loss", "mae", "mean_absolute_error"}, "metrics of scikit-learn, by their names there"),
+    "compare.metrics": ({"log_loss", "mae", "mean_absolute_error"}, "metrics of scikit-learn, by their names there"),
     "catalogue.vocabulary": ({"quantile"}, "a statistic"),
 }
 

@@ -147,7 +147,11 @@ def test_refusals() -> None:
 
 @pytest.mark.parametrize(
     ("data", "options"),
-    [("iris", {}), ("breast_cancer", {"model": "mlp:8", "label_noise": 0.1, "learning_rate": 0.003, "rows": 200}), ("diabetes", {"l2": 0.01})],
+    [
+        ("iris", {}),
+        ("breast_cancer", {"model": "mlp:8", "label_noise": 0.1, "learning_rate": 0.003, "rows": 200}),
+        ("diabetes", {"l2": 0.01}),
+    ],
     ids=["multiclass", "binary", "regression"],
 )
 def test_the_table_is_the_same(data: str, options: dict[str, Any]) -> None:
