@@ -118,7 +118,8 @@ def page() -> str:
 TEMPLATE = """# Which loss wins on real data
 
 Written by `python docs/make_real_data.py`; do not edit. The linear model of `lossary compare`, solved to its optimum
-with an L2 penalty of 0.001, five folds, every loss that suits the task with its default parameters. Stress is applied to the training rows only.
+with an L2 penalty of 0.001, five folds, every loss that suits the task with its default parameters. Stress is applied
+to the training rows only.
 "as expected" says whether the best loss is one that the literature names for this stress (yes), or at least one that
 these runs cannot tell from the best (not told apart).
 

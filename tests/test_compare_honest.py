@@ -455,3 +455,13 @@ def test_another_metric_is_no_merit_where_a_constant_is_as_good(rare: Comparison
     """Who never finds the rare class has the best accuracy, and so has the constant."""
     said = [sentence for sentence in rare.sentences if sentence.startswith("By other metrics")]
     assert not any("accuracy" in sentence.replace("balanced accuracy", "") for sentence in said)
+
+
+def test_a_report_is_replaced_by_the_next_one(tmp_path: Path) -> None:
+    pytest.importorskip("jinja2", reason="the report needs the app extra")
+    path = tmp_path / "r.html"
+    for _ in "12":
+        compare("iris", ["cross_entropy"], report=path, **LINEAR)
+    path.write_text("<!DOCTYPE html><p>mine")
+    with pytest.raises(ParameterError, match="was not written by Lossary"):
+        compare("iris", ["cross_entropy"], report=path, **LINEAR)
