@@ -252,6 +252,8 @@ def test_the_default_set_for_a_rare_class_has_weighted_losses(rare: Comparison) 
     assert {"binary_cross_entropy_with_logits", "sigmoid_focal", "logit_adjusted", "class_balanced"} <= labels
     balanced = compare("breast_cancer", rows=60, epochs=2, **{**LINEAR, "folds": 2})
     assert not any("pos_weight" in row.label or row.name == "logit_adjusted" for row in balanced.rows)
+    thinned = compare("breast_cancer", rows=60, epochs=2, imbalance=10.0, **{**LINEAR, "folds": 2})
+    assert "binary_cross_entropy_with_logits(pos_weight=10)" in {row.label for row in thinned.rows}
 
 
 def test_a_weighted_loss_finds_more_at_a_probability_of_one_half(rare: Comparison) -> None:
