@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lossary.compare import Comparison, compare
+from lossary.compare import Comparison, compare, suitable
+from lossary.data import load
 
 PAGE = Path(__file__).parent / "real-data.md"
-COMMON: dict[str, Any] = {"model": "linear", "seeds": 1}
+COMMON: dict[str, Any] = {"model": "linear", "seeds": 1, "l2": 0.001}
 CLASSES = ("wine", "breast_cancer", "digits")
 NUMBERS = ("diabetes", "linnerud")
-ROWS = {"digits": 300, "breast_cancer": 300}
+ROWS = {"digits": 300, "breast_cancer": 300}  # enough to tell losses apart, and quick
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,10 @@ FOR_NUMBERS = (
 
 def measured(name: str, expected: Expectation) -> Comparison:
     """Return the comparison of all losses that suit a set under a stress."""
-    print(f"{name}, {expected.title}", file=sys.stderr, flush=True)
     options: dict[str, Any] = {**COMMON, **expected.stress, "rows": ROWS.get(name, 0)}
-    return compare(name, **options)
+    # Two classes have losses of their own; those that are expected to win stand beside them.
+    named = [] if "imbalance" in expected.stress else [*suitable(load(name)), *expected.losses]
+    return compare(name, list(dict.fromkeys(named)), **options)
 
 
 def line(name: str, expected: Expectation, result: Comparison) -> str:
@@ -103,7 +105,9 @@ def table(names: tuple[str, ...], expectations: tuple[Expectation, ...]) -> Iter
     yield "|---|---|---|---|---|---|---|"
     for name in names:
         for expected in expectations:
-            yield line(name, expected, measured(name, expected))
+            written = line(name, expected, measured(name, expected))
+            print(written, file=sys.stderr, flush=True)
+            yield written
 
 
 def page() -> str:
@@ -116,8 +120,9 @@ def page() -> str:
 
 TEMPLATE = """# Which loss wins on real data
 
-Written by `python docs/make_real_data.py`; do not edit. The linear model of `lossary compare`, solved to its optimum,
-five folds, every loss that suits the task with its default parameters. Stress is applied to the training rows only.
+Written by `python docs/make_real_data.py`; do not edit. The linear model of `lossary compare`, solved to its optimum
+with an L2 penalty of 0.001, five folds, every loss that suits the task with its default parameters. Stress is applied
+to the training rows only.
 "as expected" says whether the best loss is one that the literature names for this stress (yes), or at least one that
 these runs cannot tell from the best (not told apart).
 

@@ -252,6 +252,8 @@ def test_the_default_set_for_a_rare_class_has_weighted_losses(rare: Comparison) 
     assert {"binary_cross_entropy_with_logits", "sigmoid_focal", "logit_adjusted", "class_balanced"} <= labels
     balanced = compare("breast_cancer", rows=60, epochs=2, **{**LINEAR, "folds": 2})
     assert not any("pos_weight" in row.label or row.name == "logit_adjusted" for row in balanced.rows)
+    thinned = compare("breast_cancer", rows=60, epochs=2, imbalance=10.0, **{**LINEAR, "folds": 2})
+    assert "binary_cross_entropy_with_logits(pos_weight=10)" in {row.label for row in thinned.rows}
 
 
 def test_a_weighted_loss_finds_more_at_a_probability_of_one_half(rare: Comparison) -> None:
@@ -455,3 +457,13 @@ def test_another_metric_is_no_merit_where_a_constant_is_as_good(rare: Comparison
     """Who never finds the rare class has the best accuracy, and so has the constant."""
     said = [sentence for sentence in rare.sentences if sentence.startswith("By other metrics")]
     assert not any("accuracy" in sentence.replace("balanced accuracy", "") for sentence in said)
+
+
+def test_a_report_is_replaced_by_the_next_one(tmp_path: Path) -> None:
+    pytest.importorskip("jinja2", reason="the report needs the app extra")
+    path = tmp_path / "r.html"
+    for _ in "12":
+        compare("iris", ["cross_entropy"], report=path, **LINEAR)
+    path.write_text("<!DOCTYPE html><p>mine")
+    with pytest.raises(ParameterError, match="was not written by Lossary"):
+        compare("iris", ["cross_entropy"], report=path, **LINEAR)

@@ -63,24 +63,29 @@ def _value(text: str) -> Any:
         return text
 
 
-def candidates(losses: Sequence[str | Loss], data: Dataset) -> tuple[list[Candidate], list[str]]:
+def candidates(
+    losses: Sequence[str | Loss], data: Dataset, imbalance: float = 1.0
+) -> tuple[list[Candidate], list[str]]:
     """Return the losses to compare, and notes on those left out: the given ones, or all that suit the data.
 
-    For two classes of which one is rare, the default set has weighted variants, too: a `pos_weight` equal to the ratio
-    of the classes where a loss takes one, and the losses that take class counts.
+    For two classes of which one is rare, in the data or by a stress of 1 to `imbalance`, the default set has weighted
+    variants, too: a `pos_weight` equal to the ratio of the classes where a loss takes one, and the losses that take
+    class counts.
     """
     if losses:
         return list({c.label: c for c in map(read_loss, losses)}.values()), []
     found = [read_loss(name) for name in suitable(data)]
     if not found:
         raise DataError(f"the catalogue has no loss for the task {data.task}; try another --task")
-    if data.task == "binary" and data.imbalanced:
-        found += _weighted(found, data)
+    if data.task == "binary" and (data.imbalanced or imbalance > 1):
+        found += _weighted(found, data, imbalance)
     return _distinct(found, data)
 
 
-def _weighted(found: Sequence[Candidate], data: Dataset) -> list[Candidate]:
-    negatives, positives = np.bincount(data.y, minlength=2)
+def _weighted(found: Sequence[Candidate], data: Dataset, imbalance: float) -> list[Candidate]:
+    members = data.members.astype(float)
+    members[members.argmin()] = min(members.min(), members.max() / imbalance)
+    negatives, positives = members
     ratio = float(f"{negatives / positives:.2g}")
     variants = [read_loss(c.loss.bind(pos_weight=ratio)) for c in found if "pos_weight" in c.loss.parameters]
     return variants + [read_loss(name) for name in trainable("multiclass") if "class_counts" in get(name).arguments]

@@ -51,6 +51,9 @@ def write(path: str | Path | None, text: Callable[[], str]) -> None:
 
 
 def _is_own(path: Path) -> bool:
-    with path.open("rb") as file:
-        beginning = file.read(4096)
+    try:
+        with path.open("rb") as file:
+            beginning = file.read(4096)
+    except OSError:  # what cannot be read cannot be recognised
+        return False
     return not beginning or any(mark.encode() in beginning for mark in _OWN)

@@ -270,7 +270,7 @@ def compare(
     table = sample(load(data, target, task, test=test, **columns), chosen.rows)
     chosen.stress.check(table)
     chosen = _with_metric(chosen, table)
-    compared, left_out = candidates(losses, table)
+    compared, left_out = candidates(losses, table, chosen.imbalance)
     heads = [head_for(c.loss, table) for c in compared]
     planned = splits(table, chosen.folds, chosen.seeds)
     plan = _Plan(table, compared, heads, chosen, np.asarray(np.isnan(table.X).any(axis=0)))
