@@ -10,7 +10,7 @@ import pytest
 
 import lossary
 from lossary.errors import ArgumentError
-from lossary.testing import random_arrays
+from lossary.testing import kernels, random_arrays
 
 ENTRIES = 16400  # from where every kernel computes
 COLUMNS = 20  # rows side by side in the last axis of the batch: a whole register and some more
@@ -307,3 +307,18 @@ def test_an_array_of_which_several_entries_are_one_place_is_refused() -> None:
                 lossary.huber.grad(out, x[:n] * 0, out=out)
     apart = np.zeros((70, 2, 300))[:, 0].T[::-1]
     np.testing.assert_array_equal(lossary.huber.grad(x, x * 0, out=apart), lossary.huber.grad(x, x * 0))
+
+
+@pytest.mark.parametrize("name", ["huber", "softmax_cross_entropy", "multi_margin"])
+@pytest.mark.parametrize("lead", [(0,), (0, 3), (3, 0)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_kernel_takes_a_batch_of_nothing(name: str, lead: tuple[int, ...], weighted: bool) -> None:
+    loss = lossary.get(name)
+    rank = loss.signatures[0].rank
+    arrays = (np.zeros(lead + (4,) * rank), np.zeros(lead, int if rank else float))
+    options = {"weight": np.ones(lead)} if weighted else {}
+    with kernels("always"):
+        for reduction in ("none", "sum", "mean"):
+            value, grad = loss.value_and_grad(*arrays, reduction=reduction, **options)
+            assert np.shape(value) == (lead if reduction == "none" else ()) and not np.any(value)
+            assert grad.shape == arrays[0].shape

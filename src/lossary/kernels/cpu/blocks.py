@@ -42,7 +42,7 @@ class Blocks:
 
     def __init__(self, function: Callable[..., int], parts: int, fields: int, scratch: int, keep: bool) -> None:
         self.function, self.parts, self.fields, self.scratch = function, parts, fields, scratch
-        self.few = parts <= FEW_SUMS
+        self.few = 0 < parts <= FEW_SUMS
         self.later = range(2 + fields, 2 + fields * parts, fields)
         self.added = sums.block_sums()
         self.free: list[Workspace] = Workspace.free(scratch, fields * parts) if keep else []
