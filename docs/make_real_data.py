@@ -22,6 +22,9 @@ NUMBERS = ("diabetes", "linnerud")
 ROWS = {"digits": 300, "breast_cancer": 300}  # enough to tell losses apart, and quick
 
 
+SHORTER = {"digits": 4}  # so many stresses only: it takes longest
+
+
 @dataclass(frozen=True)
 class Expectation:
     """What the literature expects under a stress: the losses that should be among the best, and why."""
@@ -76,9 +79,12 @@ FOR_NUMBERS = (
 def measured(name: str, expected: Expectation) -> Comparison:
     """Return the comparison of all losses that suit a set under a stress."""
     options: dict[str, Any] = {**COMMON, **expected.stress, "rows": ROWS.get(name, 0)}
-    # Two classes have losses of their own; those that are expected to win stand beside them.
-    named = [] if "imbalance" in expected.stress else [*suitable(load(name)), *expected.losses]
-    return compare(name, list(dict.fromkeys(named)), **options)
+    named: list[str] = []
+    if (
+        "label_noise" in expected.stress
+    ):  # the losses for two classes are others: those expected to win stand beside them
+        named = list(dict.fromkeys([*suitable(load(name)), *expected.losses]))
+    return compare(name, named, **options)
 
 
 def line(name: str, expected: Expectation, result: Comparison) -> str:
@@ -104,7 +110,7 @@ def table(names: tuple[str, ...], expectations: tuple[Expectation, ...]) -> Iter
     yield "| data | stress | metric | best loss | score | not told apart from it | as expected |"
     yield "|---|---|---|---|---|---|---|"
     for name in names:
-        for expected in expectations:
+        for expected in expectations[: SHORTER.get(name)]:
             written = line(name, expected, measured(name, expected))
             print(written, file=sys.stderr, flush=True)
             yield written
@@ -134,7 +140,11 @@ What the literature expects:
 
 {why}"""
 
-WHY = ""
+WHY = """Under label noise the bounded loss is first on every set, and with outliers or heavy tails a loss of bounded
+influence. Where the two differ: at 1:10 on breast_cancer cross-entropy with a `pos_weight` is first, which weighs the
+classes as the two named losses do; without stress linnerud has only 20 rows. In both cases the expected loss is not
+told apart from the first.
+"""
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
