@@ -170,7 +170,12 @@ def extras() -> set[str]:
     """The import names of the packages of the app extra."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     named = {re.split(r"[><=!~ ]", text)[0] for text in project["optional-dependencies"]["app"]}
-    return {{"scikit-learn": "sklearn", "markdown-it-py": "markdown_it"}.get(name, name) for name in named}
+    return {
+        {"scikit-learn": "sklearn", "markdown-it-py": "markdown_it", "charset-normalizer": "charset_normalizer"}.get(
+            name, name
+        )
+        for name in named
+    }
 
 
 def test_imports_point_one_way() -> None:
