@@ -158,6 +158,7 @@ class Loss:
         does not, or where a parameter such as a class weight moves it. Where every prediction between two is as good,
         it is halfway. `classes` is the number of classes of labels given as indices, by default what the labels show.
 
+        >>> import math
         >>> import lossary
         >>> lossary.poisson_nll.initial_score([0, 3, 6]) == math.log(3)
         True
