@@ -427,6 +427,29 @@ def test_every_module_is_importable_and_has_the_names_it_lists(name: str) -> Non
         assert hasattr(module, listed), f"{name}.__all__ lists {listed}, which is not there"
 
 
+def test_every_package_may_be_the_first_to_be_imported() -> None:
+    """The parent of a module that is imported runs before it, so an order may hide that two packages need each other."""
+    pytest.importorskip("torch")
+    first = [m.name for m in pkgutil.walk_packages(lossary.__path__, "lossary.") if m.ispkg or m.name.count(".") == 1]
+    script = f"""
+import importlib, os, sys, traceback
+import numpy, torch  # which all of them share
+for name in {[name for name in first if not name.endswith("__main__")]!r}:
+    child = os.fork()
+    if not child:
+        try:
+            importlib.import_module(name)
+        except BaseException:
+            print(name, file=sys.stderr)
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0, name
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+
+
 def public_members(package: str) -> dict[str, object]:
     """What the ``__init__`` of a package defines or imports, read from its source: an import of a module of the same
     name, later, would take the place of the attribute."""

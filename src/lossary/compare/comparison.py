@@ -15,7 +15,6 @@ from lossary.compare.outputs import check_ending
 from lossary.compare.results import Results, Row, Settings, Table
 from lossary.compare.verdict import footnotes, sentences, table_cells
 from lossary.errors import DataError
-from lossary.report import render
 from lossary.text.layout import aligned
 from lossary.text.phrases import Lang
 
@@ -73,6 +72,9 @@ class Comparison(Results):
 
     def to_html(self, lang: Lang = "en") -> str:
         """Return the report: one page that needs nothing else."""
+        # Here: the page needs results and verdicts, modules beside this one, whose package imports this one first.
+        from lossary.report.page import render
+
         return render(self, lang)
 
     def save(self, path: str | Path, lang: Lang = "en") -> None:
