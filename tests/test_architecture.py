@@ -428,7 +428,7 @@ def test_every_module_is_importable_and_has_the_names_it_lists(name: str) -> Non
 
 
 def test_every_package_may_be_the_first_to_be_imported() -> None:
-    """The parent of a module that is imported runs before it, so an order may hide that two packages need each other."""
+    """A package runs before a module of it, so one order of imports may hide that two packages need each other."""
     pytest.importorskip("torch")
     first = [m.name for m in pkgutil.walk_packages(lossary.__path__, "lossary.") if m.ispkg or m.name.count(".") == 1]
     script = f"""
