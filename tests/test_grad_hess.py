@@ -71,9 +71,9 @@ def test_tensors_have_those_of_arrays(loss: Loss) -> None:
 def test_a_definition_is_run_once_for_both() -> None:
     runs: list[Any] = []
 
-    def counted(xp: Any, *arrays: Any, **params: Any) -> Any:
-        runs.append(arrays)
-        yield from lossary.huber.define(xp, *arrays, **params)
+    def counted(xp: Any, pred: Any, target: Any, *, delta: float = 1.0) -> Any:
+        runs.append(pred)
+        yield from lossary.huber.define(xp, pred, target, delta=delta)
 
     loss = replace(lossary.huber, define=counted)
     by_definition(lambda: loss.grad_hess([0.5, 3.0], [0.0, 0.0]))

@@ -152,7 +152,7 @@ def test_the_softmax_family_reads_and_writes_half_precision(name: str, classes: 
         else:
             rounds_to(narrow[at].float(), wide[at], 1e-5 * wide[at].abs() + 1e-6, half, name)
     assert not narrow[3][weight == 0].any()
-    assert not runs_definition(loss, lambda: loss(*arrays, check=False))
+    assert not runs_definition(loss, lambda: lossary.value(loss, *arrays, check=False))
 
 
 @both_halves

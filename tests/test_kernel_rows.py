@@ -125,6 +125,7 @@ def test_undefined_and_extreme_scores_end_as_the_definition_says(loss: Loss, alt
         compare(loss, [scores, *arrays[1:]], {}, units=1024, check=False)
 
 
+@pytest.mark.filterwarnings("ignore::lossary.LossMisuseWarning")  # of a single class
 @pytest.mark.parametrize("width", [1, 2, 63, 64, 65, 300, 5000])
 def test_rows_of_any_length(width: int) -> None:
     rng = np.random.default_rng(width)
@@ -171,6 +172,7 @@ def test_arrays_that_lie_otherwise_in_memory_are_read_right() -> None:
     compare(lossary.multiclass_hinge, [wide.T[::-1], labels.astype(np.uint8)], {})
 
 
+@pytest.mark.filterwarnings("ignore::lossary.LossMisuseWarning")  # of a single class
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("width", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 21, 64])
 def test_tables_of_any_size_are_read_and_written_and_nothing_beside_them(width: int, dtype: Any) -> None:

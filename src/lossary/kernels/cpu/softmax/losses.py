@@ -31,13 +31,15 @@ class SoftmaxKernel:
     binds: bool = False  # whether it is cross-entropy itself, of which a bound kernel is made
 
     def bind(self, calls: DenseCalls) -> BoundKernel | None:
-        """Return the kernel bound to what some calls share; long rows, of which there are many, are not bound."""
-        if calls.width > SIDE_BY_SIDE_CLASSES:
-            if math.prod(calls.batch) * calls.width >= SHARED_ELEMENTS:
-                return None
-            if self.binds and takes_dense(calls):
-                return BoundCrossEntropy(calls)
-        return KERNEL.bind(calls)
+        """Return the kernel bound to what some calls share.
+
+        Of long rows only few are bound, with class indices: all others are computed by `run`, so that the bits of a
+        result depend neither on the layout of the logits nor on whether a target is an index or its one-hot row.
+        """
+        if calls.width <= SIDE_BY_SIDE_CLASSES:
+            return KERNEL.bind(calls)
+        few = math.prod(calls.batch) * calls.width < SHARED_ELEMENTS
+        return BoundCrossEntropy(calls) if few and self.binds and takes_dense(calls) else None
 
     def run(self, call: Any, request: Request) -> Result | None:
         """Compute a call on NumPy arrays, or return None if it is not for this kernel."""
