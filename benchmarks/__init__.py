@@ -1,4 +1,4 @@
-"""Measuring: Lossary beside its peers, in one process, taking turns, on answers that were found equal first.
+"""Benchmarks of Lossary and its peers: one process, contenders in turns, timed only after their results agree.
 
 The way of one run: a suite (`benchmarks.suites`) names cases; a case, opened, gives a contender for each peer
 (`cases`); their answers are held against an independent one in double precision (`agreement`); those that pass take

@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measure Lossary beside its peers on this machine."""
+"""The command ``python -m benchmarks``: measures Lossary beside its peers on this machine."""
 
 from __future__ import annotations
 

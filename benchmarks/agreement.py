@@ -1,4 +1,4 @@
-"""Whether a contender computes what it is said to: only equals are compared.
+"""Agreement of contenders: a contender is timed only if its results agree with an independent computation.
 
 An answer is held against an independent one in double precision on the same (rounded) inputs, in three ways: the value;
 each entry of a gradient, beside the largest one, for a single one that is wrong; and the sum of all its errors beside

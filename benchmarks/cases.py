@@ -1,4 +1,4 @@
-"""What is measured: cases, what each contender runs for them, and what it answers."""
+"""Benchmark cases: the inputs, the function that each contender runs on them, and the expected answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A loss of the catalogue on given arrays, as each contender computes it."""
+"""Contenders for a loss of the catalogue: functions that compute it on given arrays, one for each peer."""
 
 from __future__ import annotations
 

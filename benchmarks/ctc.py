@@ -1,4 +1,4 @@
-"""Connectionist temporal classification of padded sequences of different lengths."""
+"""Benchmark cases of CTC (connectionist temporal classification) on padded sequences of different lengths."""
 
 from __future__ import annotations
 

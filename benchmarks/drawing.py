@@ -1,4 +1,4 @@
-"""A report as bars: one panel for each mode, the ratios on a logarithmic axis."""
+"""Bar charts of a report: one panel for each mode, with ratios on a logarithmic axis."""
 
 from __future__ import annotations
 

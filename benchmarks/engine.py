@@ -1,4 +1,4 @@
-"""Measuring a suite: open each case, hold the answers against the right one, let the contenders take turns."""
+"""Driver of a benchmark suite: opens each case, compares the answers with the expected one, times the contenders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ordinary inputs of a loss, the same every time: drawn once for some millions of numbers, then repeated."""
+"""Benchmark inputs of a loss: ordinary numbers, the same in every run, drawn once and repeated for large sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one writes with JAX for the mean of a loss: optax's functions, or a line of `jax.numpy` where it has none."""
+"""JAX formulas for the mean of a loss, as a user writes them: optax's functions, or a line of `jax.numpy`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cases of a linear head with softmax cross-entropy: hidden states and a weight in, their gradients out."""
+"""Benchmark cases of a linear head with softmax cross-entropy: gradients of hidden states and weight."""
 
 from __future__ import annotations
 

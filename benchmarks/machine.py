@@ -1,4 +1,4 @@
-"""What figures depend on: the processor and its caches, versions, threads; and whether anybody else was at work."""
+"""Description of the machine that figures depend on: processor, caches, versions, threads, and other load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Peak memory: the high-water mark of resident memory during one call, in a process of the contender's own.
+"""Peak memory of one call: how far resident memory rises, in a child process of each contender.
 
 Each contender has a child process, which goes through the cases: it opens one, calls once (what is compiled or loaded
 then is not the call's), has the kernel set the mark back to what is resident (Linux: ``/proc/self/clear_refs``), calls

@@ -1,4 +1,4 @@
-"""What a module of the catalogue costs beside the function of the same loss, on a small batch.
+"""Benchmark of the modules of the catalogue: each beside the function of the same loss, on a small batch.
 
     OMP_NUM_THREADS=1 python benchmarks/modules.py [--loss NAME ...] [--rounds 60]
 

@@ -1,4 +1,4 @@
-"""Plant bugs in the definitions and see whether the tests of the catalogue notice each of them.
+"""Mutation tests: plants bugs in the definitions, and reports those that the tests of the catalogue miss.
 
     .venv/bin/python benchmarks/mutation.py                     # every loss
     .venv/bin/python benchmarks/mutation.py --loss huber        # one loss

@@ -1,4 +1,4 @@
-"""What one writes with NumPy from a textbook: right for ordinary inputs, which is what they are here for.
+"""NumPy formulas of losses from a textbook, as contenders: right for ordinary inputs, such as the benchmarks use.
 
 Each formula yields the mean of a loss, then the gradient of that mean. In double precision, a block of examples at a
 time, they are also the answers that every contender is held against: they share nothing with Lossary's definitions.

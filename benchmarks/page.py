@@ -1,4 +1,4 @@
-"""A report as Markdown: what was measured, how to read it, ratios, times, memory, and the machine."""
+"""Markdown page of a report: what was measured, how to read it, ratios, times, memory, and the machine."""
 
 from __future__ import annotations
 

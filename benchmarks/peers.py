@@ -1,4 +1,4 @@
-"""Who takes part: Lossary from its several entrances, and the libraries it is measured against."""
+"""The contenders: Lossary by its several entry points, and the libraries that it is measured against."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A report: what was measured, where, and how; as data and as JSON."""
+"""Benchmark reports: cases, times, memory and the machine, as data and as JSON."""
 
 from __future__ import annotations
 

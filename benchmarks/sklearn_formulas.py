@@ -1,4 +1,4 @@
-"""The compiled losses behind scikit-learn's linear models and boosting, where it has the loss.
+"""Scikit-learn formulas: the compiled losses behind its linear models and boosting, where it has the loss.
 
 They give the value and gradient of each example; the mean is taken here, and the gradient's constant factor (one over
 the number of examples, and the half of the squared error) is applied when the answer is read, outside the measurement.

@@ -1,4 +1,4 @@
-"""Every drop-in of `lossary.nn` on few numbers, where what a call costs is its way to the arithmetic."""
+"""Benchmark cases of small calls: every drop-in of `lossary.nn` on few numbers, where overhead decides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a program waits for before its first result: imports, and first calls with an empty and with a filled cache.
+"""Benchmark of start-up: imports, and first calls with an empty and with a filled kernel cache.
 
 Everything happens in fresh processes, which look at the clock themselves and print what they measured.
 """

@@ -1,4 +1,4 @@
-"""The suites: which losses at which sizes, and who takes part.
+"""Benchmark suites: which losses at which sizes, and which contenders.
 
 To add one:
 

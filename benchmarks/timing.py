@@ -1,4 +1,4 @@
-"""Taking turns: every contender is met by the same slow moments of the machine, and the median counts."""
+"""Timing of contenders in turns: the load of the machine meets all of them alike, and the median counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one writes with PyTorch for the mean of a loss, and how it is differentiated and compiled."""
+"""PyTorch formulas for the mean of a loss, as a user writes them, eager and compiled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `lossary.watch` costs: steps of a small PyTorch network with it and without, interleaved, the median of many.
+"""Benchmark of `lossary.watch`: training steps of a small network with and without it, in turns, by medians.
 
 Run it alone on the machine: ``python benchmarks/watching.py``.
 """

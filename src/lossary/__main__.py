@@ -1,4 +1,4 @@
-"""``python -m lossary``, and the ``lossary`` command."""
+"""Entry point of ``python -m lossary`` and of the ``lossary`` command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of the package that are looked up when they are asked for: aliases of losses, and what to say of unknown ones.
+"""Attributes of the package that are resolved lazily: aliases of losses, and errors for unknown names.
 
 An alias is an attribute like the loss's own name (``lossary.mse`` is ``lossary.squared_error``) unless something else
 has the name: functions and classes are found before anybody looks here, and modules have precedence.

@@ -1,4 +1,4 @@
-"""Atomic file writes: a reader sees the old content or the new, never a part; what is no regular file is left alone."""
+"""Atomic file writes: a reader sees the old content or the new, never a part; special files are left alone."""
 
 from __future__ import annotations
 

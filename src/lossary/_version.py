@@ -1,3 +1,3 @@
-"""The version of the package, read by the build and by whatever names it."""
+"""The version of the package; the build reads it here."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""What can be refused, and by which name to catch it.
+"""The exceptions that Lossary raises, the warning it gives, and helpers that word their messages.
 
 Every error Lossary raises on purpose is a `LossaryError` and also the built-in error a Python user expects, so
 `except ValueError` keeps working and a command line can tell a refusal from a bug.

@@ -1,4 +1,4 @@
-"""Every decision about overflow, cancellation, ``-inf`` and ``0 * log 0``, as functions of the namespace `xp`.
+"""Numerically stable functions of the namespace `xp`: overflow, cancellation, ``-inf`` and ``0 * log 0``.
 
 A definition in `lossary.losses` never writes ``log(1 + exp(x))`` or divides by a norm that may vanish: it calls a
 function of this page, so each decision is made, explained and tested once. Reductions run over the last axis and keep

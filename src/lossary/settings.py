@@ -1,4 +1,4 @@
-"""How closely calls are looked at: one setting, for the current thread or asynchronous task."""
+"""The level of input checking: one setting, for the current thread or asynchronous task."""
 
 from __future__ import annotations
 

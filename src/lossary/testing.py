@@ -1,4 +1,4 @@
-"""Checking a loss: gradients and Hessians by finite differences that know about kinks, and inputs drawn from records.
+"""Tests for losses: finite-difference checks of gradients and Hessians that respect kinks, and drawn inputs.
 
 `check_grad` is for users and for the test suite alike; `random_arrays` and `random_params` draw admissible inputs from
 nothing but a loss's domains, so a new loss is tested without a line being written for it.

@@ -1,4 +1,4 @@
-"""How far numbers may lie outside their domain: as far as rounding can have carried them, and no further.
+"""Tolerances of domain checks: how far rounding can carry a number outside its domain.
 
 Numbers arrive in one precision and have often been made in another: log-probabilities come from a bfloat16 softmax and
 are then widened, cosines are computed in float32 and compared in float64. The type of an array therefore says too

@@ -1,0 +1,1 @@
+"""Array frameworks: the backend contract, the registry, the call cache, and a backend for NumPy and PyTorch each."""

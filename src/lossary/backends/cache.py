@@ -1,4 +1,4 @@
-"""The call cache: what calls that share a loss, shapes, dtypes and parameters need is found once.
+"""The call cache: what the first call of a (loss, shapes, dtypes, parameters) computed, kept for later ones.
 
 Checking a call, choosing dtypes and looking for a kernel take several times as long as a kernel on twenty thousand
 numbers, and depend on all this alone. The first such call finds it out; the fast paths of the backends keep what it

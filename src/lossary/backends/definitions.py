@@ -1,4 +1,4 @@
-"""A backend made of an array namespace alone: it has no kernels and no fast path, and runs definitions."""
+"""A backend made from an array namespace alone: runs definitions, without kernels and without a fast path."""
 
 from __future__ import annotations
 

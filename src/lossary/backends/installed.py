@@ -1,4 +1,4 @@
-"""The frameworks that come with Lossary: how each recognises its arrays, and where its backend is.
+"""Registration of the built-in frameworks: how each recognises its arrays, and which module holds its backend.
 
 Adding a framework is one folder beside this module and one registration below.
 """

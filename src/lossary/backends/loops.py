@@ -1,4 +1,4 @@
-"""The loops of a namespace, `scan` and `map_rows`, in Python, for frameworks that compute step by step."""
+"""Loops of a namespace, `scan` and `map_rows`, written in Python for frameworks that execute eagerly."""
 
 from __future__ import annotations
 

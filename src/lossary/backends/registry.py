@@ -1,4 +1,4 @@
-"""From an array to the backend that computes with it.
+"""Registry of backends: finds the backend that computes with an array.
 
 The registry imports no backend: `lossary` registers a recogniser and a loader for each when it is imported
 (`lossary.backends.installed`), and the loader runs at the first array of its framework.

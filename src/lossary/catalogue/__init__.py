@@ -1,4 +1,4 @@
-"""The catalogue of losses: records, how they enter it, and how they are found."""
+"""The catalogue of losses: records, registration, and look-up by name, alias or properties."""
 
 from lossary.catalogue.finding import ranked as ranked
 from lossary.catalogue.finding import search as search

@@ -1,4 +1,4 @@
-"""Where a definition chooses its formula by a parameter, read from its source.
+"""Branches of a definition: reads from its source where a parameter chooses the formula.
 
 A definition may say ``if alpha == 2`` of a parameter that is fixed for the whole call. Random numbers never hit such a
 value, so the record names it (`special`), and tests draw it. What is read here holds the two together, and says which

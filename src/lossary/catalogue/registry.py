@@ -1,4 +1,4 @@
-"""The catalogue: how a definition enters it, and how a loss is found by name, alias or facts."""
+"""Registry of losses: the `@loss` decorator, and look-up by name, alias or properties."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Losses that fit where another one does not, found by the facts of their records: what error sentences recommend."""
+"""Related losses: which loss an error sentence recommends where another does not fit, derived from the records."""
 
 from __future__ import annotations
 

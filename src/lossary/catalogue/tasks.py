@@ -1,4 +1,4 @@
-"""Which losses suit a task, read off the facts of their records."""
+"""Losses by task: which losses suit regression, classification and so on, derived from the records."""
 
 from __future__ import annotations
 

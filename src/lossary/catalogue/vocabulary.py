@@ -1,4 +1,4 @@
-"""The words a record may use for its family, its properties and the statistic it elicits, each with its meaning."""
+"""Admissible words of a record: families, properties and elicited statistics, each with its meaning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The application: its commands, how it refuses, and how it meets a terminal or a pipe."""
+"""The Typer application: registers the commands, prints refusals, and adapts to a terminal or a pipe."""
 
 from __future__ import annotations
 

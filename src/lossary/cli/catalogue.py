@@ -1,4 +1,4 @@
-"""The commands about the catalogue: ``list``, ``show``, ``explain``, ``check``."""
+"""Commands on the catalogue: ``list``, ``show``, ``explain`` and ``check``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``lossary compare``: train one model with many losses, and say which came out ahead."""
+"""The command ``lossary compare``: trains one model with many losses, and reports which came out ahead."""
 
 from __future__ import annotations
 

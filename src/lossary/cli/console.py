@@ -1,4 +1,4 @@
-"""What the command lines share: the console they print to, progress, refusals in one line, and the end of a pipe."""
+"""Shared by the command lines: the console, progress bars, one-line errors, and a closed pipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command ``diagnose``: findings about the arrays of one call of a loss."""
+"""The command ``lossary diagnose``: findings about the arrays of one call of a loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``lossary lint``: find losses that are used wrongly, by reading code."""
+"""The command ``lossary lint``: finds misused losses in source code."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One call of a loss: checks, arrays in the type to compute in, value and derivatives, weights and reduction."""
+"""Evaluation of one call of a loss: checks, dtypes, value and derivatives, weights and reduction."""

@@ -1,4 +1,4 @@
-"""One bound call of a loss: arguments checked, arrays in the type to compute in, weights, the shapes to restore."""
+"""A bound call of a loss: checked arguments in the compute dtype, weights, and the shapes to restore."""
 
 from __future__ import annotations
 

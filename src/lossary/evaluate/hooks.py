@@ -1,4 +1,4 @@
-"""What is run before each call: the misuse checks hook in here, so that evaluation need not import them."""
+"""Hooks that run before each call: the misuse checks register here, so that evaluation does not import them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What "mean" means: one rule for weights, masks and denominators, for every loss.
+"""Reductions: one rule for weights, masks and denominators of the mean, for every loss.
 
 ``mean = sum(w * v) / sum(w)`` over the entries that are kept. An entry that is masked, or has weight 0, contributes
 exactly 0 to value and gradient whatever it holds, NaN included. `denominator` replaces ``sum(w)``: the number of

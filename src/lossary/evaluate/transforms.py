@@ -1,4 +1,4 @@
-"""What can be done with a loss: values, gradient, curvature, under weights, masks and reductions; binding parameters.
+"""Transforms of a loss: value, gradient and Hessian diagonal under weights, masks and reductions; bound parameters.
 
 A call goes through `prepare` (checks, arrays in the type to compute in), then its backend computes it, by a kernel
 where there is one and else by the definition, and `lossary.evaluate.reduction` reduces the values. Calls like an

@@ -1,4 +1,4 @@
-"""The chunk loop of a linear head: logits of some rows, the loss and its gradient over them, and on to the next rows.
+"""The chunk loop of a linear head: computes the logits of some rows, their loss and gradient, then the next rows.
 
 It is the same for NumPy arrays and tensors, which differ in their `ChunkProducts`, the matrix products of a head.
 """

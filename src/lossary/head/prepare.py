@@ -1,4 +1,4 @@
-"""Checks a call of `lossary.linear`, the loss's own arguments with it, and makes a `LinearProblem` of its arrays."""
+"""Preparation of a call of `lossary.linear`: checks its arguments and the loss's, and makes a `LinearProblem`."""
 
 from __future__ import annotations
 

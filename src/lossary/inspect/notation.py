@@ -1,4 +1,4 @@
-"""Source expressions in the notation of a textbook: no namespaces, no casts, no typed zeros and ones.
+"""Textbook notation of source expressions: without namespaces, casts, or zeros and ones that carry a type.
 
 An expression of a definition is an AST; `Notation` rewrites it, given the values of the local variables before the
 statement was executed: a branch on parameters is replaced by the one that was taken, a guard that had nothing to do by

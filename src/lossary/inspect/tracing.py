@@ -1,4 +1,4 @@
-"""Traces of a definition: every named quantity, the expression it was assigned from, its numbers.
+"""Traces of a definition: every named intermediate, the expression that assigns it, and its numbers.
 
 `observed` returns a copy of a loss whose definition records its own run. The copy is compiled from the source of the
 definition with a call of the recorder before and after each statement, so Python executes the same statements on the

@@ -1,1 +1,1 @@
-"""Fused kernels: what a loss computes, in one pass over memory. Optional, and never another home of a formula."""
+"""Fused kernels: compute a loss and its derivatives in one pass over memory. Optional; definitions stay the source."""

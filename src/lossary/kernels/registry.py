@@ -1,4 +1,4 @@
-"""Which kernel computes a loss on a device: consulted at a call, never loaded by an import of the package.
+"""Registry of kernels: finds the kernel of a loss on a device, and imports its module at the first call.
 
 Losses on numbers and on rows need no entry: their kernels are generated. Where no kernel takes a call (too small to
 pay, a dtype it does not have), the definition computes it.

@@ -1,4 +1,4 @@
-"""What is asked of a kernel and what it returns: the one calling convention of kernels.
+"""The calling convention of kernels: `Request`, `Result`, and the `Kernel` and `BoundKernel` protocols.
 
 A `Kernel` computes a prepared call of any layout (`run`), or is bound to what calls on contiguous arrays share
 (`bind`): a `BoundKernel` then takes addresses alone, and the call cache keeps it.

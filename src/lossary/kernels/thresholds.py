@@ -1,4 +1,4 @@
-"""Sizes at which another path is taken: when a kernel pays, when threads pay, which of two kernels takes a row.
+"""Size thresholds: from which sizes kernels and threads pay, and which of two kernels takes a row.
 
 The sizes of blocks and tiles that kernels are compiled with are in `lossary.kernels.cpu.sizes`. *Elements* are the
 numbers of the array that a loss reads most of: predictions, or logits.

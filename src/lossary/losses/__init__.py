@@ -1,4 +1,4 @@
-"""The catalogue's rooms, one family a file, in the order a reader meets them; each `__all__` is a table of contents."""
+"""The definitions of all losses, one module for each family, in the order a reader meets them."""
 
 from lossary.losses.regression import *
 from lossary.losses.classification import *

@@ -1,4 +1,4 @@
-"""Classification: scores, logits or probabilities of classes, and labels.
+"""Classification losses: scores, logits or probabilities of classes, and labels.
 
 Most of these are minus the logarithm of the probability given to what happened. A *logit* is a log-odds, unbounded; the
 logit forms are the primary ones, because a probability that has been rounded to 0 or 1 can no longer say how wrong it

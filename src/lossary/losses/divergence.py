@@ -1,4 +1,4 @@
-"""Divergences: how far one distribution is from another.
+"""Divergences: how far one probability distribution is from another.
 
 Predictions are log-probabilities (or a log-rate), targets are probabilities. A gradient is that in each log-probability
 by itself: it knows nothing of the row's sum being 1, which is the business of the log-softmax before it.

@@ -1,4 +1,4 @@
-"""Class imbalance: rare classes and hard examples given their due.
+"""Losses for class imbalance: rare classes or hard examples get a larger weight.
 
 Three ways: weigh the classes (`class_balanced`), shift the logits by the log of the class frequencies
 (`logit_adjusted`), or turn down examples that are already right (focal losses).

@@ -1,4 +1,4 @@
-"""Likelihoods: the negative log of a density or a probability mass, as a function of its parameters.
+"""Likelihood losses: the negative log of a density or a probability mass, as a function of its parameters.
 
 Terms free of everything that is predicted are left out, as they move no gradient; `full` adds them, and then
 ``exp(-value)`` is the density or the probability itself, so that values of different families compare.

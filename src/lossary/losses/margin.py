@@ -1,4 +1,4 @@
-"""Margins: a score that should have the sign of the label, or beat the scores of the other classes by enough.
+"""Margin losses: a score should have the sign of the label, or exceed the other classes' scores by a margin.
 
 With labels -1 and 1 each loss is a function of the *functional margin* ``target * pred``: positive when the sign is
 right, large when it is right with confidence. They differ in what they ask of a correct answer (nothing, a margin of

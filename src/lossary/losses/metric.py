@@ -1,4 +1,4 @@
-"""Metric learning: embeddings whose distances or angles should say what belongs together.
+"""Metric learning losses: embeddings whose distances or angles express which examples belong together.
 
 Pairs and triplets are given as rows of embeddings, one example each. Where a batch is compared with itself
 (`batch_hard_triplet`, `nt_xent`, `supcon`), the caller passes embeddings and labels, a coupling of

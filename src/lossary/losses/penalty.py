@@ -1,4 +1,4 @@
-"""Penalties: the size of parameters, to be added to a loss of data.
+"""Penalties: norms of parameters, to be added to a loss on data.
 
 One value per parameter; the penalty of a model is their *sum*, so say ``reduction="sum"``, and a factor in front of it
 says how much it weighs: ``lossary.weighted_sum(data=value, size=(1e-4, penalty))``.

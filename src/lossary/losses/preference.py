@@ -1,4 +1,4 @@
-"""Preferences and rewards: what a policy is told about its own answers, as a function of their log-probabilities.
+"""Preference losses: policies and reward models trained on ranked answers, as functions of log-probabilities.
 
 These are thin layers over log-probabilities, and know nothing of logits or tokens: those of whole answers, which
 `lossary.preference.sequence_log_probability` adds up from tokens, for the losses on pairs, and those of single tokens

@@ -1,4 +1,4 @@
-"""Regression: a prediction and a target that are both real numbers (or rows, for the cosine).
+"""Regression losses: a prediction and a target that are both real numbers (or rows, for the cosine).
 
 Each loss is a function of the residual ``pred - target``. They differ in how far they believe a large one: the square
 follows every outlier, the absolute value counts it once, the pinball looks at one side more than the other.

@@ -1,4 +1,4 @@
-"""Sampled and contrasted: the right answer told from a few others, where all of them would be too many.
+"""Sampled and contrastive losses: the right answer against a few others, where all would be too many.
 
 Either the others are drawn (`sampled_softmax`, `noise_contrastive_estimation`, `negative_sampling`): then a loss is
 given the score of the right class, the scores of the drawn ones, and how often each was to be expected among them,

@@ -1,4 +1,4 @@
-"""Segmentation: how far a predicted region and a true one overlap.
+"""Segmentation losses: how far a predicted region and a true one overlap.
 
 One example is one region: a row of n pixels, each with a probability and a target. Leading dimensions are the batch,
 so arrays of shape (images, classes, pixels) give one value per image and class, and pooling is said aloud: flatten

@@ -1,4 +1,4 @@
-"""Sequences without an alignment: frames on one side, a shorter list of labels on the other.
+"""Sequence losses without an alignment: frames on one side, a shorter list of labels on the other.
 
 One example is a row of frames, each with a score per class, and a target of labels. Arrays are batch first and classes
 last: ``(batch, frames, classes)`` against ``(batch, labels)``, both padded to the longest; lengths say how many entries

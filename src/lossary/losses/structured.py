@@ -1,4 +1,4 @@
-"""Structured prediction: one probability for a whole sequence of labels, summed exactly over all its rivals.
+"""Structured prediction losses: the probability of a whole label sequence, normalised exactly over all sequences.
 
 The scores of a sequence are local, but what is normalised is global: a recursion over the steps sums over every way
 through the lattice, exponentially many, in time proportional to its size. Both losses make that sum from the end to

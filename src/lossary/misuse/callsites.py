@@ -1,4 +1,4 @@
-"""Sampling of the misuse checks: which calls are inspected, and one warning per call site.
+"""Sampling of the misuse checks by call site: which calls are inspected, and one warning per call site.
 
 A *call site* is the line of a program that calls a loss. Its first calls are inspected, later ones ever less often, so
 that the checks cost about a hundredth of the losses. What the rules of `lossary.misuse.rules` find becomes a

@@ -1,4 +1,4 @@
-"""Misuse rules: heuristics on a sample of a call's values that suggest that something else was meant.
+"""Misuse rules: heuristics on a sample of a call's values, which report that another input was probably intended.
 
 A value outside a domain is refused by `lossary.evaluate.checks`. A finding here is merely *suspicious*: every number is
 admissible, and together they suggest a mistake, such as probabilities where the loss takes logits. Every rule applies

@@ -1,4 +1,4 @@
-"""`torch.nn` with Lossary's losses: ``from lossary import nn`` instead of ``from torch import nn`` is the migration.
+"""Drop-in for `torch.nn` with Lossary's losses: migrate by ``from lossary import nn`` for ``from torch import nn``.
 
 The loss modules torch has are replaced by ones of the same name and semantics that compute with the catalogue's
 mathematics (`lossary.nn.modules`); every other loss of the catalogue is a module beside them (`lossary.nn.catalogue`).

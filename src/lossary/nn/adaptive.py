@@ -1,4 +1,4 @@
-"""Small calls of an adaptive softmax: labels sorted by cluster in one pass, the costs of all clusters at once."""
+"""Fast path of the adaptive softmax for small calls: sorts labels by cluster in one pass, for all clusters at once."""
 
 from __future__ import annotations
 

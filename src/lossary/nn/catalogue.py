@@ -1,4 +1,4 @@
-"""A module for every loss of the catalogue whose name `torch.nn` has not taken, made from the records.
+"""Modules for the losses of the catalogue whose names `torch.nn` has not taken, made from the records.
 
 `SigmoidFocalLoss`, `DiceLoss`, `ArcFaceLoss`, `L2Penalty`: the names follow from those of the catalogue. Where torch
 has a loss of the same name, that one is reproduced to the letter in `lossary.nn`; `from_record` gives the catalogue's

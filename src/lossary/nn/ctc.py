@@ -1,4 +1,4 @@
-"""Torch's CTC loss by the catalogue's `ctc`: any blank, padded or concatenated targets, every derivative.
+"""CTC loss with torch's interface, computed by the catalogue's `ctc`: any blank, padded or concatenated targets.
 
 The value is torch's. The gradient is the true one of log-probabilities as they are given, where torch returns that of
 the logits it supposes behind a `log_softmax`; behind a `log_softmax` the two come to the same. See `docs/torch.md`.

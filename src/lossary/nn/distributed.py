@@ -1,4 +1,4 @@
-"""The mean over all workers, as data parallel training needs it.
+"""Means over all workers, as data-parallel training needs them.
 
 A mean of means is not the mean: workers (and micro-batches) hold different numbers of kept entries, so sum and weight
 must travel separately and be divided once, at the end. For micro-batches on one worker nothing is needed but the count

@@ -1,4 +1,4 @@
-"""LaTeX formulas as plain Unicode, to be read in a terminal."""
+"""LaTeX formulas as plain Unicode text for a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words for people: quantities, facts, headings and descriptions of losses, in English and Chinese.
+"""Words for people: quantities, properties, headings and descriptions of losses, in English and Chinese.
 
 An English word is the identifier itself. Chinese words are data, one JSON file for each kind in ``zh/``, read when
 Chinese is first asked for. A quantity is looked up as a whole, then put together from its parts, as Chinese compounds

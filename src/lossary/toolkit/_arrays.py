@@ -1,4 +1,4 @@
-"""How the helpers read their array arguments."""
+"""Conversion of the helpers' array arguments."""
 
 from __future__ import annotations
 

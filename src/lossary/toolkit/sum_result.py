@@ -1,4 +1,4 @@
-"""The result of `lossary.weighted_sum`: a number that keeps the terms it is the sum of."""
+"""The result of `lossary.weighted_sum`: a number that keeps the terms of the sum."""
 
 from __future__ import annotations
 

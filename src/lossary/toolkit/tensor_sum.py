@@ -1,4 +1,4 @@
-"""A weighted sum of tensors: a tensor that keeps the terms it is the sum of."""
+"""The result of `lossary.weighted_sum` on tensors: a tensor that keeps the terms of the sum."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small network to be read, and fast enough to be used: layers, optimisers, schedules and the loop that joins them.
+"""A small neural network in NumPy, written to be read: layers, optimisers, schedules and the training loop.
 
 Training a network is three steps, repeated. **Forward**: from inputs to predictions, and to one number that says how
 wrong they are; that number is a loss of the catalogue. **Backward**: the chain rule, from the loss's hand-written

@@ -1,4 +1,4 @@
-"""The record of a training: the numbers of each epoch, and why it ended."""
+"""The record of a training run: the numbers of each epoch, and why it ended."""
 
 from __future__ import annotations
 

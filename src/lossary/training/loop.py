@@ -1,4 +1,4 @@
-"""The training loop: forward to a loss, backward to gradients, one step downhill; again.
+"""The training loop: forward pass, loss, backward pass, optimiser step.
 
 The three steps are in `steps` and, in PyTorch, in `torch`. `fit` does around them what a careful person does by hand:
 it checks the data first, shuffles reproducibly, averages honestly, notices when the loss stops falling, and stops with

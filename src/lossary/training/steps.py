@@ -1,4 +1,4 @@
-"""One step of training in NumPy: forward, backward, and a move against the gradient, each by hand."""
+"""One training step in NumPy: forward pass, hand-written backward pass, optimiser step."""
 
 from __future__ import annotations
 

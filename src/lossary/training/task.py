@@ -1,4 +1,4 @@
-"""The data and the loss of a training, checked against the network and against each other."""
+"""The data and the loss of a training run, checked against the network and against each other."""
 
 from __future__ import annotations
 

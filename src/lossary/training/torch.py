@@ -1,4 +1,4 @@
-"""One step of training in PyTorch: autograd and ``torch.optim`` on the weights of a `lossary.training` network.
+"""One training step in PyTorch: autograd and ``torch.optim`` on the weights of a `lossary.training` network.
 
 There is one training loop, `lossary.training.fit`; only its three steps have a second implementation, here. A network
 keeps its weights in NumPy arrays, and `module_of` returns a ``torch.nn.Sequential`` whose parameters share their

@@ -1,4 +1,4 @@
-"""The NumPy backend as the registry hands it out; see `lossary.backends.protocol`."""
+"""The NumPy backend: implements `lossary.backends.protocol` for NumPy arrays."""
 
 from __future__ import annotations
 

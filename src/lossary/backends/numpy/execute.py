@@ -1,4 +1,4 @@
-"""How a call on NumPy arrays is computed: by a kernel or by the definition; and where gradients are written."""
+"""Execution of NumPy calls: by a kernel or by the definition; checks and fills the buffers of `out=`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The array namespace `xp` on NumPy arrays, and what turns a caller's arguments into its arrays.
+"""The array namespace `xp` on NumPy arrays, and the conversion of a caller's arguments to such arrays.
 
 Inside a definition a reduction runs over the last axis and keeps it: ``xp.sum(row)`` has a last axis of length 1.
 """

@@ -1,4 +1,4 @@
-"""Autograd functions: the hand-written gradient of a definition or a kernel under torch's differentiation.
+"""Autograd functions: attach the hand-derived gradient of a definition or a kernel to torch's graph.
 
 There are two. `Eager` serves whatever knows its own gradient: a definition, a kernel on a prepared call, a bound kernel
 of the call cache (each an `Evaluation`); the compiler traces it, too. `_Transformed` serves `torch.func` and forward

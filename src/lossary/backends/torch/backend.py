@@ -1,4 +1,4 @@
-"""The PyTorch backend as the registry hands it out; see `lossary.backends.protocol`."""
+"""The PyTorch backend: implements `lossary.backends.protocol` for tensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a call on tensors is computed: by a kernel, by an operator opaque to the compiler, or by the definition."""
+"""Execution of tensor calls: by a kernel, by an operator opaque to the compiler, or by the definition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The array namespace `xp` on PyTorch tensors, and what turns a caller's arguments into tensors.
+"""The array namespace `xp` on PyTorch tensors, and the conversion of a caller's arguments to tensors.
 
 Ordinary tensor operations throughout, so the same lines run on the CPU, on CUDA and on MPS, under `vmap` and under
 `torch.compile`; nothing here reads a value back from the device.

@@ -1,4 +1,4 @@
-"""The operator of losses, `lossary::evaluate`: opaque to `torch.compile`, known to autograd.
+"""The custom operator `lossary::evaluate`: a loss as one node that `torch.compile` does not trace into.
 
 Inside it runs what runs without a compiler: a kernel where there is one, else the definition, on any device. Large
 calls of losses that have a CPU kernel go through it, and recursions over time, of which a trace would hold as many

@@ -1,4 +1,4 @@
-"""What a function compiled by torch calls outside of its graph. Importing this imports the compiler."""
+"""Functions that code compiled by torch calls outside its graph. Importing this module imports the compiler."""
 
 from __future__ import annotations
 

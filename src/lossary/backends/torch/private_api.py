@@ -1,4 +1,4 @@
-"""Inner parts of PyTorch that save small calls some microseconds, and what takes their place where they are missing.
+"""Private PyTorch functions that save small calls some microseconds, with public fallbacks for each.
 
 None of them is promised to stay: each is tried once, and nothing else may use them. What takes their place is slower.
 """

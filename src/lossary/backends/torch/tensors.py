@@ -1,4 +1,4 @@
-"""What kind of tensor this is, who watches operations on it, and its memory as NumPy sees it."""
+"""Predicates of tensors: ordinary, traced, transformed or observed; and NumPy views of their memory."""
 
 from __future__ import annotations
 

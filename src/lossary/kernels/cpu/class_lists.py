@@ -1,4 +1,4 @@
-"""Multi-label losses given lists of class indices, which -1 ends, instead of a row of counts for each example."""
+"""Multi-label losses on lists of class indices ended by -1, instead of multi-hot rows."""
 
 from __future__ import annotations
 

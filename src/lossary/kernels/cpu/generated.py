@@ -1,4 +1,4 @@
-"""The kernel of every loss on numbers or rows that has no better one: generated from its definition."""
+"""The default kernel of a pointwise or row loss: generated from its definition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drop-ins for torch's classification losses: of class indices, class probabilities and yes/no targets."""
+"""Drop-ins for torch's classification losses: on class indices, class probabilities and binary targets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conventions of torch's losses around the formulas: refusals, broadcasting, result types, labels and reductions."""
+"""Conventions of torch's losses: errors, broadcasting, result dtypes, labels and reductions."""
 
 from __future__ import annotations
 

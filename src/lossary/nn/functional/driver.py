@@ -1,4 +1,4 @@
-"""The driver of torch's loss functions: inspect a call, try the call cache, else compute it by torch's conventions.
+"""The driver of the drop-ins: inspects a call, tries the call cache, else computes it by torch's conventions.
 
 Each public function of `lossary.nn.functional` maps its arguments to the arrays and parameters of a `DropIn`, its row
 of the table of drop-ins, which holds its record and its conventions. `DropIn.compute` is the one way to the number.

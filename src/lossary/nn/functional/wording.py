@@ -1,4 +1,4 @@
-"""Misuse checks of the drop-ins: how they name and arrange their tensors, and the rules for torch's forms alone.
+"""Misuse checks of the drop-ins: torch's names and layouts of arguments, and rules for torch's forms alone.
 
 The drop-ins keep torch's semantics to the letter: where torch accepts, the checks warn and never raise.
 """

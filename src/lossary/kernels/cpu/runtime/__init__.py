@@ -1,1 +1,1 @@
-"""What runs a compiled kernel: the cache of machine code, the compiler, memory, threads, array layouts, sums."""
+"""Runtime of compiled kernels: the cache of machine code, the compiler, memory, threads, array layouts, sums."""

@@ -1,1 +1,1 @@
-"""Hand-written kernels of the recursions over time: CTC, the transducer, the linear-chain CRF."""
+"""Hand-written kernels of the recursions over time: CTC, the RNN transducer, the linear-chain CRF."""

@@ -1,4 +1,4 @@
-"""The softmax kernel bound to few long rows and their labels: what the call caches keep of cross-entropy."""
+"""The softmax kernel bound to a few long rows and their labels, for the call cache."""
 
 from __future__ import annotations
 

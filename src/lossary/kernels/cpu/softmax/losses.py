@@ -1,4 +1,4 @@
-"""The losses of the softmax family: each a function that writes a call in the terms of the softmax kernel.
+"""Losses of the softmax family: each translates a call to the terms of the softmax kernel.
 
 Rows that the kernel has no terms for, and short ones, go to the loops generated from the definition.
 """
