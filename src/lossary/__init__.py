@@ -48,8 +48,8 @@ from lossary.toolkit.weighted_sum import weighted_sum as weighted_sum
 # The composition root: what evaluates losses, which frameworks there are, and what inspects calls.
 _installed.register()
 Loss.engine = _transforms
-_callsites.settle()
-_hooks.before_call = _callsites.attend
+_callsites.find_silent()
+_hooks.before_call = _callsites.inspect_call
 
 
 def __getattr__(name: str) -> object:

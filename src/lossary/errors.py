@@ -1,7 +1,7 @@
 """The exceptions that Lossary raises, the warning it gives, and helpers that word their messages.
 
 Every error Lossary raises on purpose is a `LossaryError` and also the built-in error a Python user expects, so
-`except ValueError` keeps working and a command line can tell a refusal from a bug.
+`except ValueError` keeps working and a command line can distinguish an error of the user from a bug.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 
 
 class LossaryError(Exception):
-    """Anything Lossary refuses, with a sentence that says what to do instead."""
+    """Base class of the errors that Lossary raises on purpose; the message states what to do instead."""
 
 
 class ArgumentError(LossaryError, TypeError):
-    """A wrong number of arguments, an unknown keyword, or something that is no array."""
+    """A wrong number of arguments, an unknown keyword, or an object that is not an array."""
 
 
 class TensorKindError(ArgumentError, NotImplementedError):
@@ -42,11 +42,11 @@ class UnknownLossError(LossaryError, LookupError):
 
 
 class MissingExtraError(LossaryError, ImportError):
-    """A capability whose optional dependency is not installed."""
+    """An optional dependency that is not installed."""
 
 
 class NonFiniteError(LossaryError, ArithmeticError):
-    """A number that became infinite or NaN on the way, with the place where it first did."""
+    """A number that became infinite or NaN; the message names where it first did."""
 
 
 class DataError(LossaryError, ValueError):
@@ -54,28 +54,28 @@ class DataError(LossaryError, ValueError):
 
 
 class LossMisuseWarning(UserWarning):
-    """A call that computes, and probably not what was meant; said once for each place in a program."""
+    """A call that computes a number, but probably not the intended one; given once for each call site."""
 
 
 def nearest(word: str, known: Iterable[str]) -> list[str]:
-    """Return the known names that `word` may have meant, the likeliest first.
+    """Return the known names that `word` may be a misspelling of, the likeliest first.
 
     >>> nearest("hubber", ["pseudo_huber", "huber", "hinge"])
     ['huber', 'pseudo_huber']
     """
     names = list(known)
-    wanted = str(word).lower().replace("-", "_")
+    spelling = str(word).lower().replace("-", "_")
     # A misspelt part of a long name ("focall") is nearer to that part than to the whole name.
     parts: dict[str, list[str]] = {}
     for name in names:
         for part in {name, *name.split("_")}:
             parts.setdefault(part, []).append(name)
     close: dict[str, None] = {}
-    # If the whole word is like nothing, one of its own parts may be ("mse_los").
-    for attempt in (wanted, *(part for part in wanted.split("_") if len(part) > 2)):
+    # If the whole word resembles no name, one of its parts may ("mse_los").
+    for attempt in (spelling, *(part for part in spelling.split("_") if len(part) > 2)):
         swapped = [part for part in parts if part != attempt and sorted(part) == sorted(attempt)]  # "mes" for "mse"
         for match in [*swapped, *difflib.get_close_matches(attempt, parts, n=3, cutoff=0.7)]:
-            likely = sorted(parts[match], key=lambda name: -difflib.SequenceMatcher(None, wanted, name).ratio())
+            likely = sorted(parts[match], key=lambda name: -difflib.SequenceMatcher(None, spelling, name).ratio())
             close.update(dict.fromkeys(likely))
         close.update(dict.fromkeys(name for name in names if len(attempt) > 2 and attempt in name))
         if close:
@@ -93,12 +93,12 @@ def suggest(word: str, known: Iterable[str], *, limit: int = 3) -> str:
 
 
 def did_you_mean(names: list[str]) -> str:
-    """Return the question that follows a wrong name, or nothing if there is nothing to offer."""
+    """Return the question that follows a wrong name, or an empty string without names."""
     return f": did you mean {', '.join(names)}?" if names else ""
 
 
 def digits(number: float, *bounds: float) -> str:
-    """Return a number as text: six digits, or as many as it takes to tell it from the bounds that it is not.
+    """Return a number as text: six digits, or as many as distinguish it from bounds that it does not equal.
 
     >>> digits(1.0000001, -1.0, 1.0), digits(0.5, 1.0)
     ('1.0000001', '0.5')
@@ -112,7 +112,7 @@ def digits(number: float, *bounds: float) -> str:
 
 
 def real_number(name: str, value: Any, expected: str, holds: Callable[[float], bool] = lambda _: True) -> float:
-    """Return a parameter that is a number for which something holds; raise `ParameterError` for anything else.
+    """Return a parameter as a number if it satisfies a condition; raise `ParameterError` otherwise.
 
     >>> real_number("beta", 0.5, "a number in [0, 1)", lambda x: 0 <= x < 1)
     0.5
@@ -128,7 +128,7 @@ def real_number(name: str, value: Any, expected: str, holds: Callable[[float], b
 
 
 def whole_number(name: str, value: Any, expected: str, holds: Callable[[float], bool] = lambda _: True) -> int:
-    """Return a parameter that is a whole number for which something holds; `ParameterError` for anything else.
+    """Return a parameter as a whole number if it satisfies a condition; raise `ParameterError` otherwise.
 
     >>> whole_number("width", 16, "a whole number >= 1", lambda n: n >= 1)
     16

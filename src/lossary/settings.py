@@ -28,16 +28,16 @@ def _from_environment() -> Level:
     return "sampled"
 
 
-# Whether "full" is in force anywhere in this process: a plain value, which a compiler can guard on. Only while it is
-# does a compiled call leave its graph to look.
+# Whether "full" is in force anywhere in this process: a global that a compiler can guard on. Only then does a compiled
+# call break its graph to read values.
 FULL = False
 
-_lock = threading.RLock()  # reentrant, for a setting may be collected while another is made
+_lock = threading.RLock()  # reentrant, because a setting may be collected while another is made
 _full_settings = 0
 
 
 class _Setting:
-    """A level, as long as some thread or asynchronous task is under it."""
+    """A level; it lives as long as some thread or asynchronous task uses it."""
 
     __slots__ = ("level",)
 
@@ -68,17 +68,17 @@ def level() -> Level:
 
 
 class checks:  # noqa: N801  (used as a function)
-    """Set how closely calls are looked at, from here on, or only inside a ``with`` block.
+    """Set how closely calls are checked, from here on, or only inside a ``with`` block.
 
-    ``"off"``: nothing is looked at but what is needed to compute, and nothing is warned of. ``"shapes"``: shapes and
-    types, no value of an array or parameter. ``"sampled"``, unless told otherwise: also values, on the CPU, where that
-    costs about a hundredth of the loss, those of large arrays by samples. ``"full"``: every value, on every device,
-    which waits for a GPU and breaks the graph of a compiled function: for finding a mistake, not for training on.
+    ``"off"``: only the checks that the computation needs, and no warnings. ``"shapes"``: shapes and types, no value of
+    an array or parameter. ``"sampled"``, the default: also values, on the CPU, where that costs about a hundredth of
+    the loss, those of large arrays by samples. ``"full"``: every value, on every device, which waits for a GPU and
+    breaks the graph of a compiled function: for finding a mistake, not for training.
 
     The setting belongs to the thread or asynchronous task that makes it, and to tasks that are started from there.
     ``LOSSARY_CHECKS`` in the environment sets it for the whole process.
 
-    Raises `ParameterError` for another word.
+    Raises `ParameterError` for another level.
 
     >>> import lossary
     >>> with lossary.checks("off"):

@@ -1,8 +1,8 @@
 """Tolerances of domain checks: how far rounding can carry a number outside its domain.
 
 Numbers arrive in one precision and have often been made in another: log-probabilities come from a bfloat16 softmax and
-are then widened, cosines are computed in float32 and compared in float64. The type of an array therefore says too
-little. What a number says itself is more: the coarsest type that holds it exactly is the coarsest it can have been made
+are then widened, cosines are computed in float32 and compared in float64. The type of an array therefore
+is not enough. Each number tells more: the coarsest type that holds it exactly is the coarsest it can have been computed
 in, and no number is trusted beyond float32. Every check of a domain, those inside kernels included, takes its tolerance
 from here.
 """
@@ -20,16 +20,16 @@ Array = Any
 
 # The unit roundoff of a type: the largest relative error of one rounding.
 BFLOAT16, FLOAT16, FLOAT32 = 2.0**-8, 2.0**-11, 2.0**-24
-# What every number may be outside by. Sums of many products are rounded many times, in float32 or wider.
+# The excess that is allowed for every number. Sums of many products are rounded many times, in float32 or wider.
 LEAST = 32 * FLOAT32
-# Roundings in a half type that a number has behind it, at most: half types hold results, their sums run in float32.
+# The most roundings of a number in a half type: half types hold results, sums run in float32.
 _ROUNDINGS = 4
-assert _ROUNDINGS * BFLOAT16 == numerics.ROUNDING  # what definitions take for the bound itself
+assert _ROUNDINGS * BFLOAT16 == numerics.ROUNDING  # up to which definitions clip a number to the bound
 
-_ROW_SUM = 5e-3  # how far any row may be from summing to 1: labels are given to two digits
-_LARGEST_NORMALISER = 128.0  # of logarithms further below there are many reasons, and a rounded normaliser is none
+_ROW_SUM = 5e-3  # how far the sum of any row may be from 1: labels may have two digits
+_LARGEST_NORMALISER = 128.0  # larger deviations of logarithms have other causes than a rounded normaliser
 _HALF_DENORMAL = 2.0**-25  # the largest error of a float16 too small to be normal
-_SMALLEST = 1e-35  # probabilities whose logarithm can still be read off in float32
+_SMALLEST = 1e-35  # the least probability whose logarithm float32 recovers
 
 
 def roundoff(x: Array) -> Array:
@@ -56,7 +56,7 @@ def slack(x: Array, scale: float = 1.0) -> Array:
 
 
 def beyond(allowed: Domain, x: Array, scale: float = 1.0) -> Array:
-    """Return which numbers lie outside an interval by more than rounding explains; NaN lies in every interval.
+    """Return which numbers are outside an interval by more than rounding explains; NaN is inside every interval.
 
     A bound that does not belong to the interval is not excused: a variance of 0 is no rounded variance. `scale` is that
     of `slack`.
@@ -70,12 +70,12 @@ def beyond(allowed: Domain, x: Array, scale: float = 1.0) -> Array:
     outside = np.asarray(low | high)
     if outside.any():
         some = np.asarray(x)[outside].astype(np.float64)
-        room = slack(some, scale)
+        allowance = slack(some, scale)
         excused = np.zeros(some.shape, bool)
         for bound, closed, sign in ((allowed.low, allowed.closed[0], -1), (allowed.high, allowed.closed[1], 1)):
             if closed and np.isfinite(bound):
                 excess = sign * (some - bound)
-                excused |= (excess >= 0) & (excess <= room * max(abs(bound), 1.0))
+                excused |= (excess >= 0) & (excess <= allowance * max(abs(bound), 1.0))
         outside[outside] = ~excused
     return outside
 
@@ -95,7 +95,7 @@ def unnormalised(rows: Array, logarithms: bool) -> tuple[Array, Array]:
     with np.errstate(all="ignore"):
         probabilities = np.exp(rows) if logarithms else rows
         sums = probabilities.sum(axis=-1)
-        # What every row is excused is decided first: few rows need more than that.
+        # The tolerance of every row comes first: few rows need a larger one.
         outside = (rows > _ROW_SUM).any(axis=-1) if logarithms else (rows < 0).any(axis=-1)
         bad = np.asarray(outside | (np.abs(sums - 1) > _ROW_SUM))
         if bad.any():
@@ -105,27 +105,27 @@ def unnormalised(rows: Array, logarithms: bool) -> tuple[Array, Array]:
 
 
 def _probabilities(rows: Array, sums: Array) -> Array:
-    """Return which rows of numbers are probabilities but for rounding."""
+    """Return which rows of numbers are probabilities up to rounding."""
     unit = roundoff(rows).min(axis=-1)
     logs = np.log(np.where(rows > 0, rows, 1.0))
     rounding = _ROUNDINGS * unit + 2 * unit * _entropy(logs, rows)
     tolerance = np.maximum(_ROW_SUM, rounding) + rows.shape[-1] * _HALF_DENORMAL * (unit > FLOAT32)
     low = -np.maximum(LEAST, _ROUNDINGS * unit)
-    plain = (rows >= low[..., None]).all(axis=-1) & (np.abs(sums - 1) <= tolerance)
-    if plain.all():
-        return plain
+    valid = (rows >= low[..., None]).all(axis=-1) & (np.abs(sums - 1) <= tolerance)
+    if valid.all():
+        return valid
     # Exponentials of logarithms in a half type: their own logarithms are such numbers, to the digits of float32.
     read = rows > _SMALLEST
     for dtype in (_as_bfloat16, np.float16):
         held = np.asarray(dtype(logs.astype(np.float32)), np.float64)
         near = np.abs(held - logs) <= 16 * FLOAT32 * np.maximum(np.abs(logs), 1.0)
         whole = ((rows >= 0) & (near | ~read)).all(axis=-1)
-        plain |= whole & _logarithms(np.where(rows > 0, held, -np.inf), sums)
-    return plain
+        valid |= whole & _logarithms(np.where(rows > 0, held, -np.inf), sums)
+    return valid
 
 
 def _logarithms(rows: Array, sums: Array) -> Array:
-    """Return which rows of numbers are logarithms of probabilities but for rounding."""
+    """Return which rows of numbers are logarithms of probabilities up to rounding."""
     unit = roundoff(rows).min(axis=-1)
     size = np.where((rows < 0) & (rows >= -_LARGEST_NORMALISER), -rows, 0.0)
     rounding = unit * (2 * (1 + _entropy(rows, np.exp(rows))) + size.max(axis=-1))
@@ -139,7 +139,7 @@ def _entropy(logarithms: Array, probabilities: Array) -> Array:
 
 
 def _as_bfloat16(x: Array) -> Array:
-    """Round float32 to bfloat16, which NumPy has not: to the nearest, ties to even."""
+    """Round float32 to bfloat16, which NumPy lacks: to the nearest, ties to even."""
     bits = x.view(np.uint32)
     up = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
     return ((bits + up) & np.uint32(0xFFFF0000)).view(np.float32)

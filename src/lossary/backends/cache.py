@@ -1,8 +1,8 @@
 """The call cache: what the first call of a (loss, shapes, dtypes, parameters) computed, kept for later ones.
 
 Checking a call, choosing dtypes and looking for a kernel take several times as long as a kernel on twenty thousand
-numbers, and depend on all this alone. The first such call finds it out; the fast paths of the backends keep what it
-found here, under a key that holds everything it depends on.
+numbers, and depend on the key alone. The first call does that work; the fast paths of the backends keep its result
+here.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _entries: dict[tuple[Any, ...], Any] = {}
 
 
 def entry(key: tuple[Any, ...]) -> Any:
-    """Return what is kept under a key, or raise `KeyError`."""
+    """Return the entry of a key, or raise `KeyError`."""
     return _entries[key]
 
 
 def keep(key: tuple[Any, ...], found: Any) -> None:
-    """Keep what a first call has found under its key."""
+    """Store the result of a first call under its key."""
     if len(_entries) >= _MOST:
         clear()
     _entries[key] = found
@@ -38,13 +38,13 @@ def keep(key: tuple[Any, ...], found: Any) -> None:
 _shortcuts: list[dict[Any, Any]] = [_entries]
 
 
-def forgets(shortcut: dict[Any, Any]) -> None:
-    """Clear a dictionary that leads to entries sooner whenever the cache is cleared."""
+def clear_with(shortcut: dict[Any, Any]) -> None:
+    """Register a dictionary of shortcuts to entries, which is cleared whenever the cache is."""
     _shortcuts.append(shortcut)
 
 
 def clear() -> None:
-    """Forget all calls."""
+    """Clear the cache and its shortcuts."""
     for held in _shortcuts:
         held.clear()
 
@@ -57,7 +57,7 @@ class Dense:
     params: dict[str, Any]  # all of them
     alternative: int
     batch: tuple[int, ...]
-    like: Any  # the array that says the dtype and the width of a row
+    like: Any  # the array that determines the dtype and the width of a row
 
     @property
     def width(self) -> int:
@@ -73,7 +73,7 @@ class Dense:
         denominator: float | None = None,
         class_weight: bool = False,
     ) -> DenseCalls:
-        """Return what a kernel is bound to."""
+        """Return the description of these calls that a kernel is bound to."""
         return DenseCalls(
             loss=self.loss,
             alternative=self.alternative,
@@ -92,23 +92,23 @@ class Dense:
 def dense(
     loss: Loss, arrays: Sequence[Any], params: Mapping[str, Any], floats: Collection[Any], label: Any
 ) -> Dense | None:
-    """Return a call as a dense one, its numbers of one of the dtypes `floats`, labels of `label`; None if it is not.
+    """Return a call as a dense one, its numbers of a dtype in `floats`, its labels of dtype `label`; None if it is not.
 
-    There must be something to compute, and nothing that the general path would refuse.
+    An empty call, or one that the general path would reject, is not dense.
     """
     if loss.coupling is not None or len(arrays) != len(loss.arguments):
         return None
     try:
         held = checks.parameters(loss, params)
         alternative, batch = checks.shapes(loss, loss.signatures, arrays)
-    except LossaryError:  # the general path says what is wrong, or takes it as it is
+    except LossaryError:  # the general path raises the error, or accepts the call
         return None
     if held.get("ignore_index") is not None and not -(2**63) <= held["ignore_index"] < 2**63:
         held["ignore_index"] = None  # no label of 64 bits equals it
     signature = loss.signatures[alternative]
     if signature.rank > 1 or any(type(value) not in NUMBERS for value in held.values()):
         return None
-    # The width of a row is that of the first array that has one: a number may stand before it.
+    # The width of a row is that of the first array that has one: a number may come before it.
     like = next(x for x, core in zip(arrays, signature.inputs, strict=True) if core or not signature.rank)
     if like.dtype not in floats or 0 in like.shape:
         return None

@@ -24,7 +24,7 @@ class DefinitionBackend:
         """Return None: there is no kernel."""
 
     def stored_narrow(self, loss: Any, signature: Any, arrays: Any) -> tuple[str, ...]:
-        """Return no name: no kernel reads an array in half precision."""
+        """Return no names: no kernel reads an array in half precision."""
         return ()
 
     def fast_value(self, loss: Any, arrays: Any, params: Any, reduction: str, check: bool) -> None:
@@ -34,13 +34,13 @@ class DefinitionBackend:
         """Return None: there is no call cache."""
 
     def outputs(self, call: Any, out: Any) -> NoReturn:
-        """Refuse arrays for gradients."""
+        """Reject arrays for gradients."""
         raise ArgumentError(f"{call.loss.name}: out: is for NumPy arrays")
 
-    def deliver(self, grads: Any, places: Any) -> NoReturn:
-        """Refuse gradients: `outputs` has accepted no array for them."""
+    def deliver(self, grads: Any, buffers: Any) -> NoReturn:
+        """Reject gradients: `outputs` has accepted no array for them."""
         raise NotImplementedError
 
     def observe_outside_graph(self, observe: Callable[..., Any], *call: Any) -> None:
-        """Run an observer of calls where the call is."""
+        """Run an observer of calls at once."""
         observe(*call)

@@ -14,7 +14,7 @@ from lossary.backends.registry import Framework
 
 
 def _is_tensor(x: Any) -> bool:
-    # Recognised by what it does: a compiler does not see where its class is from.
+    # Recognised by its attributes: a compiler does not see which module its class is from.
     return hasattr(x, "requires_grad") and hasattr(x, "detach")
 
 

@@ -20,7 +20,7 @@ def scan(
     `concat` joins arrays along an axis, and `zeros` makes some of the type and device of an array, in a shape.
     """
     length: int = xs[0].shape[-2]
-    if not length:  # what a step returns is asked of one on zeros: its outputs say what there is nothing of
+    if not length:  # one step on zeros gives the shapes and types of the empty outputs
         _, outputs = step(carry, tuple(zeros(x, (*x.shape[:-2], 1, x.shape[-1])) for x in xs))
         return carry, tuple(output[..., :0, :] for output in outputs)
     found: list[Arrays] = []

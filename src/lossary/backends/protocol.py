@@ -2,22 +2,22 @@
 
 A *namespace* `xp` is one object, usually a module, with the names of two protocols: `Namespace` holds the mathematics
 that definitions are written in, `ArrayOperations` what evaluation needs to turn a caller's arguments into arrays and
-results into what the caller gets. A *backend* (`Backend`) is what `lossary.backends.registry` hands out for an array:
+results into what the caller gets. A *backend* (`Backend`) is what `lossary.backends.registry` returns for an array:
 a namespace, and the framework's own ways to compute a call. A new framework is one folder with these names and one
-registration in `lossary.backends.installed`; `tests/test_backends.py` holds every registered backend to this page.
+registration in `lossary.backends.installed`; `tests/test_backends.py` tests every registered backend against this page.
 
 What every operation has in common:
 
 * It returns a new array, or a view; it writes to no argument.
 * It takes float32 to float32 and float64 to float64. Evaluation widens half precision before a definition runs.
-* A row lies along the last axis, and in a sequence the steps lie along the axis before it. A reduction keeps its axis,
+* A row runs along the last axis, and the steps of a sequence along the axis before it. A reduction keeps its axis,
   with length 1, so that a row and its sums combine without reshaping.
-* NaN goes through: what is computed from it is NaN, unless the operation says otherwise.
-* It reads no value back from a device, unless the operation says otherwise, so that it can be traced and compiled.
+* NaN propagates, unless the docstring of the operation states otherwise.
+* It reads no value back from a device, unless its docstring states otherwise, so that it can be traced and compiled.
 
-Beside these names, definitions use of an array itself: arithmetic (``+ - * / ** //  %``), comparisons, ``& | ~`` on
-truth values, indexing by slices, whole numbers, ``...`` and ``None``, and ``shape``. They call no methods of arrays and
-assign to no entries.
+Beside these names, definitions use these operators of an array: arithmetic (``+ - * / ** //  %``), comparisons,
+``& | ~`` on truth values, indexing by slices, whole numbers, ``...`` and ``None``, and ``shape``. They call no methods
+of arrays and assign to no entries.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, Protocol
 
-Array = Any  # an array of the framework; what it must be able to do is said above
+Array = Any  # an array of the framework; its operators are listed above
 DType = Any  # a floating-point type as the framework names it
 Arrays = tuple[Array, ...]
 Step = Callable[[Arrays, Arrays], tuple[Arrays, Arrays]]  # of a `scan`: carry and inputs -> carry and outputs
 
 
 class Namespace(Protocol):
-    """The mathematics: the operations in which a definition is written.
+    """The mathematical operations in which a definition is written.
 
     Parameters before a ``/`` are positional. Where two arrays meet, they broadcast, and have the same type.
     """
@@ -88,7 +88,7 @@ class Namespace(Protocol):
         """Return the second derivative of `lgamma`, of positive numbers."""
 
     def isfinite(self, x: Array, /) -> Array:
-        """Return whether each number is neither infinite nor NaN."""
+        """Return whether each number is finite: neither infinite nor NaN."""
 
     def isnan(self, x: Array, /) -> Array:
         """Return whether each number is NaN."""
@@ -160,7 +160,7 @@ class Namespace(Protocol):
     def take(self, x: Array, index: Array, /) -> Array:
         """Return the entries of each row at indices of its own; both arrays have the same leading axes.
 
-        An index lies within the row.
+        An index is within the bounds of the row.
         """
 
     def one_hot(self, index: Array, like: Array, /) -> Array:
@@ -186,7 +186,7 @@ class Namespace(Protocol):
     # --- along the rows of a table
 
     def map_rows(self, function: Callable[..., Array], xs: Arrays, size: int, /) -> Array:
-        """Return what a function makes of the rows of some arrays, the axis before the last, a block of rows at a time.
+        """Apply a function to the rows of some arrays (the axis before the last), a block of rows at a time.
 
         `function` takes a block of each of `xs`, computes every row by itself, and returns an array with this axis, by
         way of a temporary that has `size` entries for each row. The memory it takes is bounded: only as many rows are
@@ -203,8 +203,8 @@ class ArrayOperations(Protocol):
         """Convert a caller's argument, an array, a list or a number, to an array of numbers; it is not written to.
 
         The argument keeps its type and device if it has them. A number takes the type `dtype`, or that of `like`, in
-        frameworks whose numbers would otherwise widen what they meet, and lies on the device of `like`. Raises
-        `ArgumentError`, which begins with `name`, for whatever is no array of real numbers: rows of unequal length,
+        frameworks where a number would otherwise widen an array, and is on the device of `like`. Raises
+        `ArgumentError`, which begins with `name`, for anything but an array of real numbers: rows of unequal length,
         objects, text, complex numbers, a masked array whose mask would be lost.
         """
 
@@ -247,7 +247,7 @@ class ArrayOperations(Protocol):
         """Divide, in the type of `x`; `y` may be a Python number or an array without axes, and so may `x`."""
 
     def own(self, x: Array, given: Sequence[Array], /) -> Array:
-        """Return `x`, or a copy if it cannot be handed to the caller: writable, and sharing no memory with `given`."""
+        """Return `x`, or a copy unless it is writable and shares no memory with `given`: a result aliases no input."""
 
     def join_rows(self, parts: list[Array], /) -> Array:
         """Return parts of a batch one after another along the first axis; a single part as it is."""
@@ -267,7 +267,7 @@ class ArrayOperations(Protocol):
         """Return the Euclidean length of several arrays taken as one vector, on the device they are on."""
 
     def sample(self, x: Array, index: Any, everywhere: bool, /) -> Any:
-        """Return some entries as NumPy reads them; None where they cannot be read, or lie on a device.
+        """Return some entries as a NumPy array; None where they cannot be read, or are on a device.
 
         With `everywhere` they are fetched from a device, too.
         """
@@ -284,7 +284,7 @@ class ArrayOperations(Protocol):
         """Return a context in which infinities and NaN raise no warnings and nothing is recorded for autograd."""
 
     def drive(self, steps: Generator[Any, Any, None], count: int, /) -> list[Any]:
-        """Pull the next quantities from a running definition."""
+        """Return the next `count` quantities that a running definition yields."""
 
 
 class Operations(Namespace, ArrayOperations, Protocol):
@@ -292,7 +292,7 @@ class Operations(Namespace, ArrayOperations, Protocol):
 
 
 class Backend(Protocol):
-    """What computes the calls on arrays of a framework.
+    """Computes the calls on arrays of a framework.
 
     `lossary.backends.definitions.DefinitionBackend` makes one of a namespace alone, without kernels and caches.
     """
@@ -302,9 +302,9 @@ class Backend(Protocol):
         """The namespace of the framework's arrays."""
 
     def fast_value(self, loss: Any, arrays: Any, params: Mapping[str, Any], reduction: str, check: bool) -> Any:
-        """Return the reduced value of a call like one met before, from a cache; None if there is none for it.
+        """Return the reduced value of a call by the bound kernel in the call cache; None without an entry for the call.
 
-        It takes a call as the user wrote it, and must give what the general path gives.
+        It takes a call as the user wrote it, and must return what the general path returns.
         """
 
     def fast_value_and_grad(
@@ -318,7 +318,7 @@ class Backend(Protocol):
     def evaluate(self, call: Any) -> Array:
         """Return the values of a `lossary.evaluate.call.Call` as the definition yields them.
 
-        In a framework with automatic differentiation they differentiate as the definition's own gradient says.
+        In a framework with automatic differentiation their gradient is the definition's.
         """
 
     def by_kernel(
@@ -327,14 +327,14 @@ class Backend(Protocol):
         """Return value and derivatives of a call from a kernel, in one pass over its arrays; None without a kernel.
 
         `value` is ``"each"``, ``"sum"`` or None, `orders` those of the derivatives, which enter with the factor
-        `scale`, and `finish` makes the reduced value of a sum.
+        `scale`, and `finish` turns a sum into the reduced value.
         """
 
     def outputs(self, call: Any, out: Any) -> tuple[Array, ...]:
-        """Check the arrays of ``out=``, one for each gradient, or refuse them in a framework that takes none."""
+        """Check the arrays of ``out=``, one for each gradient, or reject them in a framework that takes none."""
 
-    def deliver(self, grads: Sequence[Array], places: Sequence[Array]) -> None:
-        """Bring gradients into the arrays that `outputs` returned, unless a kernel has written them there."""
+    def deliver(self, grads: Sequence[Array], buffers: Sequence[Array]) -> None:
+        """Write gradients to the arrays that `outputs` returned, unless a kernel has written them there."""
 
     def observe_outside_graph(self, observe: Callable[..., Any], /, *call: Any) -> None:
         """Run an observer of calls where the values can be read, while a compiler traces the call itself."""

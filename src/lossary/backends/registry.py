@@ -30,22 +30,22 @@ class Framework:
 
 
 _FRAMEWORKS: list[Framework] = []
-_DEFAULT: list[Framework] = []  # one: what computes numbers and lists
+_DEFAULT: list[Framework] = []  # one entry: the framework that computes numbers and lists
 _UNSUPPORTED: dict[str, str] = {}
 
 
 def register(framework: Framework, *, default: bool = False) -> None:
-    """Add a framework; the default one computes whatever no other owns."""
+    """Add a framework; the default one computes arrays that no other owns."""
     (_DEFAULT if default else _FRAMEWORKS).append(framework)
 
 
 def register_unsupported(package: str, name: str) -> None:
-    """Refuse arrays of a package which NumPy would convert silently, dropping their gradient on the way."""
+    """Reject arrays of a package that NumPy would convert silently, which would drop their gradient."""
     _UNSUPPORTED[package] = name
 
 
 def frameworks() -> tuple[Framework, ...]:
-    """Return the registered frameworks, the default one first; their packages may be missing from an installation."""
+    """Return the registered frameworks, the default one first; their packages need not be installed."""
     return (*_DEFAULT, *_FRAMEWORKS)
 
 
@@ -56,7 +56,7 @@ def backend(*arrays: Any) -> Backend:
     """
     for array in arrays:
         if isinstance(array, (int, float)):
-            continue  # of no framework, and a compiler does not trace what module its type is from
+            continue  # of no framework; and a compiler does not trace a look-up of the module of a type
         for framework in _FRAMEWORKS:
             if framework.owns(array):
                 return framework.load()
@@ -80,13 +80,13 @@ def differentiates(x: Any) -> bool:
 
 
 def framework_folders() -> tuple[str, ...]:
-    """Return the folders of the frameworks that are loaded, with which the frames of a call may be interspersed."""
+    """Return the folders of the loaded frameworks: their frames may stand between a call and its caller."""
     files = (getattr(sys.modules.get(framework.name), "__file__", None) for framework in _FRAMEWORKS)
     return tuple(str(Path(file).parent) for file in files if file)
 
 
 def to_numpy(x: Any) -> Any:
-    """Return any array as one of NumPy's, to be read, printed or written; what is no array is returned as it is."""
+    """Return any array as a NumPy array, to be read, printed or written; other objects are returned unchanged."""
     return namespace(x).to_numpy(x)
 
 

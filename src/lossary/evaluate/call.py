@@ -17,11 +17,11 @@ from lossary.catalogue.signatures import Signature
 from lossary.errors import DomainError
 from lossary.evaluate import checks, reduction
 
-# Kinds of arrays that hold whole numbers: their dtype has no say in the dtype to compute in.
+# Kinds of arrays that hold whole numbers: their dtype does not affect the compute dtype.
 WHOLE = ("index", "integer", "length")
 
-# A batch that is compared with itself is computed in blocks of anchors if its table of pairs exceeds this many bytes.
-# Each block reads all embeddings, so it has at least as many anchors as make its part of the table as large as those.
+# A coupled batch is computed in blocks of anchors if its table of pairs exceeds this many bytes. Each block reads all
+# embeddings, so its part of the table is at least as large as those.
 PAIRS_BYTES = 16 << 20
 LEAST_ANCHORS = 64
 
@@ -33,12 +33,12 @@ class Call:
     loss: Loss
     backend: Backend
     given: Sequence[Any]  # the caller's arrays
-    arrays: Sequence[Any]  # the same in the dtype to compute in, masked labels -1, missing core axes of length 1
+    arrays: Sequence[Any]  # the same in the compute dtype, masked labels -1, missing core axes of length 1
     params: Mapping[str, Any]  # all parameters but `ignore_index`
     signature: Signature
     alternative: int  # the number of the signature among those of the loss, or of its coupling
     batch: tuple[int, ...]
-    dtype: Any  # to compute in
+    dtype: Any  # the compute dtype
     weights: Any  # one per example, 0 where masked or ignored; None if all are 1
     domains: Sequence[Domain]
     ignore_index: Any
@@ -74,7 +74,7 @@ class Call:
                 inside = _within(xp, core, lengths, sizes) if looks else None
             checks.domain(xp, loss, name, allowed, array, per_example, classes, self.ignore_index, inside)
         if loss.conditions and all(xp.readable(length) is not None for length in lengths.values()):
-            # A kernel's call holds the memory of its tensors: the arrays say which namespace they want.
+            # A kernel's call holds the memory of its tensors: the arrays determine the namespace.
             seen = None if keep is None else xp.readable(keep)
             with xp.quiet():
                 checks.conditions(registry.namespace(*self.arrays), loss, self.arrays, self.params, seen, self.batch)
@@ -119,11 +119,11 @@ class Call:
             (rows,) = self.xp.drive(coupled, 1)
             steps = self.loss.define(self.xp, *rows, **{k: v for k, v in self.params.items() if k not in own})
         value, *derivatives = self.xp.drive(steps, order + 1)
-        wanted = [d if isinstance(d, tuple) else (d,) for d in derivatives]
-        return value, wanted, coupled
+        tuples = [d if isinstance(d, tuple) else (d,) for d in derivatives]
+        return value, tuples, coupled
 
     def anchors(self) -> list[slice]:
-        """Return the blocks of anchors that a coupled batch is computed in: no table of all pairs is ever made."""
+        """Return the blocks of anchors that a coupled batch is computed in: no table of all pairs is ever held."""
         count = self.batch[0]
         if not self.xp.may_loop(self.given[0]) or count * count * self.dtype.itemsize <= PAIRS_BYTES:
             return [slice(None)]
@@ -180,7 +180,7 @@ class Call:
             part = scaled(self.xp, derivative, factor, self.inner)
             full = self.batch + given.shape[given.ndim - len(core) :]
             spread = self.xp.broadcast_to(part, self.batch + self._padded(full[len(self.batch) :])).reshape(full)
-            if given.ndim == len(core) and self.batch:  # one example was repeated over the batch: its shares add up
+            if given.ndim == len(core) and self.batch:  # one example was repeated over the batch: its gradients add up
                 spread = spread.sum(axis=tuple(range(len(self.batch))))
             owned = self.xp.own(spread, (*self.inputs(), *restored))
             restored.append(self.xp.cast(owned, self.xp.gradient_dtype(given, self.dtype)))
@@ -206,12 +206,12 @@ def prepare(
     defer_checks: bool = False,
     backend: Backend | Operations | None = None,
 ) -> Call:
-    """Bind a call: check its arguments, and bring its arrays into the form that the definition takes.
+    """Bind a call: check its arguments, and convert its arrays to the form that the definition takes.
 
-    With `defer_checks`, values are not checked here but by what computes the call: a kernel does so in its one pass. It
-    widens half precision in that pass, too, so arrays that it reads stay as they are stored.
+    With `defer_checks`, values are not checked here but when the call is computed: a kernel does so in its one pass. It
+    widens half precision in that pass, too, so the arrays it reads are not converted here.
 
-    A `backend`, or a bare array namespace, computes the call in place of the one that its arrays belong to.
+    A `backend`, or a bare array namespace, computes the call instead of that of its arrays.
     """
     params = dict(keywords)
     listed = checks.bind_arrays(loss, given, params)
@@ -280,11 +280,12 @@ def _ready(
     ready = []
     for name, core, array, allowed in zip(loss.arguments, signature.inputs, arrays, domains, strict=True):
         if allowed.kind == "index":
-            # Masked labels, and those beyond a length, may be anything; -1 is outside every row, hence costs nothing.
+            # Masked labels, and those beyond a length, may have any value; -1 is outside every row, hence costs
+            # nothing.
             kept = None if keep is None or not batch else keep.reshape(keep.shape + (1,) * len(core))
             inside = _within(xp, core, lengths, sizes) if lengths else None
             kept = inside if kept is None else kept if inside is None else kept & inside
-            labels = xp.as_index(array)  # before any is -1: the dtype of the labels may not hold it
+            labels = xp.as_index(array)  # converted first: the dtype of the labels may have no -1
             labels = labels if kept is None else xp.where(kept, labels, -xp.ones_like(labels))
             ready.append(_padded(labels, core, signature))
         elif allowed.kind == "length":
@@ -329,7 +330,7 @@ def _backend(given: Any, arrays: Sequence[Any]) -> Backend:
 
 
 def _widest(given: Sequence[Any]) -> Any:
-    """Return the array of the widest type: a Python number beside it is rounded to that, and lies where it does."""
+    """Return the array of the widest type: a Python number beside it takes its type and device."""
     found, size = None, -1
     for x in given:
         if hasattr(x, "dtype"):
@@ -340,7 +341,7 @@ def _widest(given: Sequence[Any]) -> Any:
 
 
 def _lengths(loss: Loss, signature: Signature, arrays: Sequence[Any]) -> tuple[dict[str, Any], dict[str, int]]:
-    """Return the lengths among the arrays, by the dimension they speak of, and the size of every dimension."""
+    """Return the lengths among the arrays, by dimension, and the size of every dimension."""
     lengths: dict[str, Any] = {}
     sizes: dict[str, int] = {}
     if loss.optional:
@@ -352,7 +353,7 @@ def _lengths(loss: Loss, signature: Signature, arrays: Sequence[Any]) -> tuple[d
 
 
 def _within(xp: Operations, core: tuple[str, ...], lengths: Mapping[str, Any], sizes: Mapping[str, int]) -> Any:
-    """Return which entries of an example lie within the lengths of its dimensions; None where it has none."""
+    """Return which entries of an example are within the lengths of its dimensions; None where it has none."""
     found = None
     for axis, dimension in enumerate(core):
         if dimension in lengths:

@@ -57,7 +57,7 @@ _SIGNS = "{-1, 1}"
 
 
 def _signs(loss: Loss, arrays: dict[str, Any], labels: str) -> dict[str, Any]:
-    """Turn labels 0 and 1 into -1 and 1 if that is asked for; others stay outside the domain, and are refused."""
+    """Map labels 0 and 1 to -1 and 1 if requested; other labels stay outside the domain, and are rejected."""
     if labels not in ("01", "signs"):
         raise ParameterError(
             f'{loss.name}: labels: got {labels!r}, expected "01" for targets 0 and 1 or "signs" for -1 and 1'
@@ -68,7 +68,7 @@ def _signs(loss: Loss, arrays: dict[str, Any], labels: str) -> dict[str, Any]:
     if not hasattr(target, "dtype"):
         target = np.asarray(target)
     whole = str(target.dtype).removeprefix("torch.").startswith(("bool", "uint", "int"))
-    # Unsigned numbers have no -1; a type without fractions leaves the type to compute in to the prediction.
+    # Unsigned numbers have no -1; an integer type does not affect the compute dtype.
     signed: Any = registry.namespace(target).as_index(target) if whole else target
     return arrays | {"target": 2 * signed - 1}
 
@@ -113,7 +113,7 @@ def _parameter(loss: Loss, name: str, value: Any, ranges: bool) -> Any:
         )
     xp = registry.namespace(value)
     xp.need_elements(value, f"{loss.name}: {name}")
-    if registry.differentiates(value):  # perhaps on a device and learned: its values are not checked
+    if registry.differentiates(value):  # it may be on a device, or learned: its values are not checked
         if name in loss.branching and not _is_one_number(value):
             raise _one_number(loss, name)
         return value
@@ -137,7 +137,7 @@ def _parameter(loss: Loss, name: str, value: Any, ranges: bool) -> Any:
 
 
 def _is_one_number(tensor: Any) -> bool:
-    """Whether a tensor is a number that can be compared: not several, nor one that stands for several under vmap."""
+    """Whether a tensor is one number that can be compared: without a batch axis of vmap."""
     try:
         return tensor.numel() == 1 and bool(tensor.detach().reshape(()) == 0) in (True, False)
     except RuntimeError:
@@ -155,7 +155,7 @@ def _one_number(loss: Loss, name: str) -> ParameterError:
 
 
 def shapes(loss: Loss, signatures: Sequence[Signature], arrays: Sequence[Any]) -> tuple[int, tuple[int, ...]]:
-    """Return which alternative of the signature fits, and the shape of the batch; or say why none does.
+    """Return which alternative of the signature fits, and the shape of the batch; raise `ShapeError` if none does.
 
     All arrays have the same leading (batch) dimensions; one whole example without any is repeated. Nothing else is
     broadcast: ``(N, 1)`` against ``(N,)`` would silently compare everything with everything.
@@ -194,7 +194,7 @@ def parameter_shapes(loss: Loss, params: Mapping[str, Any], batch: tuple[int, ..
             raise ParameterError(
                 f"{loss.name}: {name}: got {value}, expected one of the {classes} classes, {{0, ..., {classes - 1}}}"
             )
-        # A number, which under a compiler may be a symbol that must not be asked for attributes, has no shape.
+        # A number has no shape; under a compiler it may be a symbol, whose attributes must not be read.
         shape = () if isinstance(value, (int, float)) else tuple(getattr(value, "shape", ()))
         full = (classes,) if per_class and rank > 1 else (*batch, classes) if rank else batch
         fits = len(shape) <= len(full) and all(a in (1, b) for a, b in zip(shape[::-1], full[::-1], strict=False))
@@ -271,7 +271,7 @@ def domain(
     """Raise `DomainError` if an array has a kept value outside a domain.
 
     `keep` is None or true for every example that is kept; `ignore_index` is a label to ignore; `within` is None or
-    true for every entry that lies within the lengths. Of lengths, `classes` is the size of their dimension.
+    true for every entry within the lengths. Of lengths, `classes` is the size of their dimension.
     """
     if not allowed.bounded:
         return
@@ -298,7 +298,7 @@ def domain(
         ok = (x >= allowed.low) & (x == np.floor(x)) if x.dtype.kind == "f" else x >= allowed.low
     elif allowed.kind == "flag":
         ok = (x == 0) | (x == 1)
-    else:  # an interval; NaN passes, for it is an outcome to be found and named, not a misuse of this loss
+    else:  # an interval; NaN passes, because it results from earlier steps and is no misuse of this loss
         ok = ~tolerances.beyond(allowed, x, _scale(loss, name, x))
     if keep is not None:
         ok = ok | ~keep
@@ -307,22 +307,22 @@ def domain(
     where = np.argwhere(~ok)
     first = tuple(int(i) for i in where[0])
     x = np.broadcast_to(x, ok.shape)
-    place = f" at index {first if len(first) > 1 else first[0]}" if first else ""
+    position = f" at index {first if len(first) > 1 else first[0]}" if first else ""
     count = f" and {len(where) - 1} more" if len(where) > 1 else ""
     shown = {"index": f"{{0, ..., {classes - 1}}}", "length": f"{{0, ..., {classes}}}"}.get(allowed.kind, allowed.text)
     raise DomainError(
-        f"{loss.name}: {name}: got {digits(x[first], *_ends(allowed))}{place}{count}, expected values in {shown}"
+        f"{loss.name}: {name}: got {digits(x[first], *_ends(allowed))}{position}{count}, expected values in {shown}"
         + _hint(loss, name, allowed, x, classes)
     )
 
 
 def _ends(allowed: Domain) -> tuple[float, ...]:
-    """Return the numbers that a value outside a domain must not be shown as."""
+    """Return the bounds that the shown value must differ from."""
     return (allowed.low, allowed.high, *allowed.values)
 
 
 def _scale(loss: Loss, name: str, x: Any) -> float:
-    """Return the size of the numbers that these were computed from, which says what rounding can have done to them.
+    """Return the size of the numbers that these were computed from, which bounds their rounding error.
 
     A distance comes from coordinates by a difference of squares as large as the largest distance.
     """
@@ -333,14 +333,14 @@ def _scale(loss: Loss, name: str, x: Any) -> float:
 
 
 def swapped(xp: Operations, loss: Loss, given: Sequence[Any], domains: Sequence[Domain]) -> str:
-    """Return the sentence that the first two arrays look swapped, if each would be right in the other's place."""
+    """Return the sentence that the first two arrays look swapped, if each would be admissible as the other."""
     if loss.coupling or len(given) < 2 or given[0].shape != given[1].shape:
         return ""
     first, second = xp.readable(given[0]), xp.readable(given[1])
     if first is None or not first.size or (second == np.floor(second)).all():
         return ""
     if not domains[0].bounded and not (first == np.floor(first)).all():
-        return ""  # the first argument admits any number; labels and counts are recognised by being whole
+        return ""  # the first argument admits any number; only labels and counts, whole numbers, are recognised
     numpy = registry.namespace(first)
     try:
         for name, allowed, x in zip(loss.arguments, domains, (second, first), strict=False):
@@ -382,7 +382,7 @@ def conditions(
 
 
 def ignorable(loss: Loss, arrays: Sequence[Any], domains: Sequence[Domain]) -> Any:
-    """Return the labels that `ignore_index` speaks of."""
+    """Return the labels that `ignore_index` applies to."""
     for array, allowed in zip(arrays, domains, strict=True):
         if allowed.kind == "index":
             return array
@@ -439,17 +439,17 @@ _LARGE = 65536
 
 def _rows(loss: Loss, name: str, allowed: Domain, x: Any, keep: Any) -> None:
     logarithms = allowed.kind == "log-simplex"
-    places = np.arange(math.prod(x.shape[:-1]))
+    indices = np.arange(math.prod(x.shape[:-1]))
     if keep is not None:
-        places = places[np.broadcast_to(keep[..., 0], x.shape[:-1]).ravel()]
-    if x.size > _LARGE and len(places) > _ROWS and settings.level() != "full":
-        places = places[np.linspace(0, len(places) - 1, _ROWS).astype(np.intp)]
-    rows = np.asarray(x[np.unravel_index(places, x.shape[:-1])] if x.ndim > 1 else x[None][places], np.float64)
+        indices = indices[np.broadcast_to(keep[..., 0], x.shape[:-1]).ravel()]
+    if x.size > _LARGE and len(indices) > _ROWS and settings.level() != "full":
+        indices = indices[np.linspace(0, len(indices) - 1, _ROWS).astype(np.intp)]
+    rows = np.asarray(x[np.unravel_index(indices, x.shape[:-1])] if x.ndim > 1 else x[None][indices], np.float64)
     bad, sums = tolerances.unnormalised(rows, logarithms)
     if not bad.any():
         return
     row = int(np.argmax(bad))
-    others = not tolerances.unnormalised(rows, not logarithms)[0].any()  # they would do as the other kind
+    others = not tolerances.unnormalised(rows, not logarithms)[0].any()  # they would be valid as the other kind
     shown = np.array2string(rows[row][:6], precision=4, separator=", ")
     expected = "log-probabilities, whose exponentials sum to 1" if logarithms else "probabilities, which sum to 1"
     if logarithms and others:
@@ -468,4 +468,4 @@ def _rows(loss: Loss, name: str, allowed: Domain, x: Any, keep: Any) -> None:
         hint = f" (it sums to {sums[row]:.4g})"
     if x.ndim == 1 and not logarithms and ((x == 0) | (x == 1)).all():
         hint += ". One dimension is one example: for yes/no targets use " + related.for_yes_no(loss)
-    raise DomainError(f"{loss.name}: {name}: row {places[row]} is {shown}, expected {expected}{hint}")
+    raise DomainError(f"{loss.name}: {name}: row {indices[row]} is {shown}, expected {expected}{hint}")

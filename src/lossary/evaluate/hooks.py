@@ -11,5 +11,5 @@ def _check_values(loss: Any, given: Any, params: Any, weight: Any = None, mask: 
 
 
 # Called with a loss, its arrays, parameters, weight and mask; returns whether the values of the call are checked.
-# Replaced by `lossary.misuse.callsites.attend` when the package is imported.
+# Replaced by `lossary.misuse.callsites.inspect_call` when the package is imported.
 before_call: Callable[..., bool] = _check_values

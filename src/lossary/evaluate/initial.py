@@ -25,8 +25,8 @@ Array = Any
 
 # Probabilities and rates are kept this far from where their link is infinite.
 EPSILON = float(np.finfo(np.float64).eps)
-REPRESENTATIVES = 2048  # of many targets, those that candidates are compared on
-ENTRIES = 1 << 22  # of rows that are evaluated at once
+REPRESENTATIVES = 2048  # targets at most on which candidates are compared
+ENTRIES = 1 << 22  # entries of rows that are evaluated at once
 
 
 def initial_score(
@@ -51,7 +51,7 @@ def initial_score(
 
 
 def _need_initial_score(loss: Loss) -> None:
-    """Raise `ArgumentError` for a loss of which no constant prediction is the best one."""
+    """Raise `ArgumentError` for a loss that no constant prediction minimises."""
     alone = len(loss.arguments) == 2 and loss.target is not None and loss.coupling is None
     if alone and loss.wrt == loss.arguments[:1] and "evaluation" not in loss.properties:
         of_classes = all(signature.inputs[0] == ("c",) for signature in loss.signatures)
@@ -87,9 +87,9 @@ def _one_hot(target: Array, classes: int | None) -> bool:
 
 @dataclass(frozen=True)
 class Mean:
-    """The mean of a loss as a function of one prediction for all targets. Equal targets are one, with their weight.
+    """The mean of a loss as a function of one prediction for all targets.
 
-    `shape` is that of the prediction, `weights` sum to 1.
+    Equal targets are merged into one with their total weight. `shape` is that of the prediction, `weights` sum to 1.
     """
 
     loss: Loss
@@ -140,7 +140,7 @@ class Mean:
         return total if abs(total) > 8 * EPSILON * float(np.abs(terms).sum()) else 0.0
 
     def representative(self) -> Mean:
-        """Return the mean over fewer targets, of which each stands for those around it."""
+        """Return the mean over fewer targets, each with the weight of those around it."""
         if len(self.targets) <= REPRESENTATIVES:
             return self
         starts = np.unique(np.searchsorted(np.cumsum(self.weights), np.linspace(0, 1, REPRESENTATIVES, endpoint=False)))
@@ -176,7 +176,7 @@ def _closed_form(call: Call, mean: Mean) -> Any:
 
 
 def _inside(average: Array, loss: Loss) -> Array:
-    """Return means off the ends at which the link is infinite."""
+    """Return means clipped away from the ends at which the link is infinite."""
     link = loss.link
     if link is None or link.name == "identity":
         return average
@@ -196,7 +196,7 @@ def _quantile(x: Array, weights: Array, level: float) -> Any:
 
 
 def _searched(mean: Mean) -> float:
-    """Return the number of the least mean: the best candidate, made exact between its neighbours."""
+    """Return the minimiser of the mean: the best candidate, refined between its neighbours."""
     sketch = mean.representative()
     points: list[float] = _candidates(mean).tolist()
     values = [sketch(np.float64(x))[0] for x in points]
@@ -213,9 +213,9 @@ def _searched(mean: Mean) -> float:
 
 
 def _extended(loss: Loss, value: Callable[[float], float], points: list[float], values: list[float]) -> None:
-    """Add candidates beyond the outermost while the mean falls there, if nothing but the search has set that end."""
+    """Add candidates beyond the outermost while the mean falls there, if no domain or link sets that end."""
     if loss.domain(loss.arguments[0]).bounded or (loss.link is not None and loss.link.name != "identity"):
-        return  # beyond these ends lie probabilities that no target asks for
+        return  # beyond these ends are probabilities that no target calls for
     for sign, at in ((-1, 0), (1, -1)):
         while sign * points[at] > 0 and values[at] == min(values):
             further = 2 * points[at]
@@ -248,7 +248,7 @@ def _candidates(mean: Mean) -> Array:
 def _sign_change(derivative: Callable[[float], float], low: float, high: float) -> tuple[float, float]:
     """Return the two numbers between which a derivative turns positive, or twice the one where it is 0.
 
-    Secants, of which two are followed by a bisection, so that a kink is found as surely as a smooth minimum is fast.
+    Every two secant steps are followed by a bisection, so that a kink converges, too.
     """
     at_low, at_high = derivative(low), derivative(high)
     if at_low >= 0 or at_high <= 0:  # the least value is at an end of the domain

@@ -2,7 +2,7 @@
 
 ``mean = sum(w * v) / sum(w)`` over the entries that are kept. An entry that is masked, or has weight 0, contributes
 exactly 0 to value and gradient whatever it holds, NaN included. `denominator` replaces ``sum(w)``: the number of
-tokens of all micro-batches, or of all workers. The mean of nothing is 0, and `total` says that it was of nothing.
+tokens of all micro-batches, or of all workers. The mean over nothing is 0; `total` returns its weight, 0, beside it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ REDUCTIONS: tuple[Reduction, ...] = ("none", "mean", "sum")
 def coefficients(
     xp: Operations, shape: tuple[int, ...], dtype: Any, weight: Any = None, mask: Any = None, like: Any = None
 ) -> Any:
-    """Return the weight of every entry: `weight` where kept, exactly 0 where masked; None if all count alike.
+    """Return the weight of every entry: `weight` where kept, exactly 0 where masked; None if all weigh 1.
 
-    A weight or a mask that is a plain number becomes an array where `like` is.
+    A weight or a mask that is a Python number becomes an array on the device of `like`.
     """
     if weight is None and mask is None:
         return None
@@ -76,7 +76,7 @@ def scale(
         return 1.0
     if denominator is not None:
         given = checked_denominator(denominator)
-        # One over a whole number would be of the default type, which may be narrower than the values.
+        # The reciprocal of a whole number has the default type, which may be narrower than the values.
         return xp.cast(xp.asarray(given, "denominator", None, dtype), dtype) if hasattr(given, "dtype") else given
     return float(math.prod(shape)) if weights is None else weights.sum(dtype=xp.accumulator(dtype))
 
@@ -98,7 +98,7 @@ def total(values: Any, *, weight: Any = None, mask: Any = None) -> tuple[Any, An
 def mean(values: Any, *, weight: Any = None, mask: Any = None, denominator: Any = None) -> Any:
     """Return ``sum(w * v) / sum(w)`` over kept entries; 0 if none is kept.
 
-    `weight` are numbers >= 0 and `mask` is true where an entry counts; both have the shape of `values` (or 1 along
+    `weight` are numbers >= 0 and `mask` is true where an entry is kept; both have the shape of `values` (or 1 along
     an axis). `denominator` replaces ``sum(w)``.
 
     >>> float(mean([1.0, 4.0], weight=[3.0, 1.0]))
@@ -118,14 +118,14 @@ def reduce_sum(xp: Operations, values: Any, dtype: Any) -> Any:
 
 
 def average(summed: Any, count: Any) -> Any:
-    """Divide a sum, or a weight, by the count; the mean of nothing is 0."""
-    # The sum of nothing is 0, and so is the weight of everything in it: dividing by 1 then gives the 0 that is meant.
+    """Divide a sum, or a weight, by the denominator; the mean over nothing is 0."""
+    # The sum over nothing is 0, and so is the weight of each entry: dividing by 1 gives 0.
     divisor = count + (count == 0)
     return summed / divisor if isinstance(summed, float) else registry.namespace(summed).ratio(summed, divisor)
 
 
 def checked_denominator(given: Any) -> Any:
-    """Return the denominator, or say what is wrong with it; a tensor on a device is taken at its word."""
+    """Return the denominator, checked unless it is a tensor on a device."""
     if isinstance(given, Real) or not hasattr(given, "dtype"):
         real_number("denominator", given, "a number > 0", lambda x: x > 0)
     return given

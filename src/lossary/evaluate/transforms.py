@@ -1,8 +1,8 @@
 """Transforms of a loss: value, gradient and Hessian diagonal under weights, masks and reductions; bound parameters.
 
-A call goes through `prepare` (checks, arrays in the type to compute in), then its backend computes it, by a kernel
-where there is one and else by the definition, and `lossary.evaluate.reduction` reduces the values. Calls like an
-earlier one take the backend's fast path, which caches what `prepare` found.
+`prepare` checks a call and converts its arrays to the compute dtype; its backend computes it, by a kernel where there
+is one and else by the definition; `lossary.evaluate.reduction` reduces the values. Calls like an earlier one take the
+backend's fast path: the bound kernel of `lossary.backends.cache`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any, Literal
 from lossary.backends import registry
 from lossary.catalogue import Loss, dress, get
 from lossary.errors import ArgumentError
-from lossary.evaluate import checks, hooks, reduction
+from lossary.evaluate import checks, hooks
+from lossary.evaluate import reduction as reductions
 from lossary.evaluate.call import Call, prepare, scaled
 from lossary.evaluate.initial import initial_score as initial_score
 from lossary.evaluate.reduction import Reduction
@@ -30,14 +31,14 @@ def values(loss: Loss | str, given: Sequence[Any], params: Mapping[str, Any], ch
     return reduced_value(prepare(loss, given, params, check=check, defer_checks=True), "none", None)
 
 
-def _fast_value(loss: Loss, arrays: Sequence[Any], params: Mapping[str, Any], how: Reduction, check: bool) -> Any:
-    return registry.backend(arrays[0]).fast_value(loss, arrays, params, how, check) if arrays else None
+def _fast_value(loss: Loss, arrays: Sequence[Any], params: Mapping[str, Any], reduction: Reduction, check: bool) -> Any:
+    return registry.backend(arrays[0]).fast_value(loss, arrays, params, reduction, check) if arrays else None
 
 
 def _fast_value_and_grad(
-    loss: Loss, arrays: Sequence[Any], params: Mapping[str, Any], how: Reduction, check: bool
+    loss: Loss, arrays: Sequence[Any], params: Mapping[str, Any], reduction: Reduction, check: bool
 ) -> Any:
-    return registry.backend(arrays[0]).fast_value_and_grad(loss, arrays, params, how, check) if arrays else None
+    return registry.backend(arrays[0]).fast_value_and_grad(loss, arrays, params, reduction, check) if arrays else None
 
 
 def value(
@@ -52,8 +53,8 @@ def value(
 ) -> Any:
     """Return the value under weights, a mask and a reduction, in a form that a framework can differentiate.
 
-    The options are those of `value_and_grad`. Unlike weights given to `lossary.mean` afterwards, they are known to the
-    checks, to which a masked entry may be anything, and to losses that compare the examples of a batch.
+    The options are those of `value_and_grad`. Unlike weights given to `lossary.mean` afterwards, they reach the checks,
+    which accept any value under a mask, and losses that compare the examples of a batch.
 
     >>> import lossary
     >>> float(value(lossary.squared_error, [1.0, 2.0], [0.0, 0.0], mask=[True, False], reduction="mean"))
@@ -86,11 +87,11 @@ def value_and_grad(
     loss: the loss, or its name.
     arrays: its arrays, in order or by name.
     weight: numbers >= 0, one per example; 0 leaves an example out exactly, whatever it holds.
-    mask: true where an example counts.
+    mask: true where an example is kept.
     reduction: ``"none"``: value per example, and the gradient of their sum. ``"sum"``. ``"mean"``:
         ``sum(w * v) / sum(w)``. A loss with `ignore_index` leaves those rows out of both sums.
     denominator: replaces ``sum(w)`` under ``"mean"``.
-    check: look at the values, not only at the shapes. Without it, arrays and parameters outside the loss's domain
+    check: check the values, not only the shapes. Without it, arrays and parameters outside the loss's domain
         give what the formula gives there.
     out: an array for the gradient (one for each of several), of its shape and type; NumPy only. It may be the array
         that is differentiated, which is then replaced, and shares memory with no other. If the call raises, it may
@@ -186,15 +187,15 @@ def _one_or_all(derivatives: tuple[Any, ...]) -> Any:
 
 
 def _evaluated(
-    call: Call, value: bool, orders: tuple[int, ...], how: Reduction, denominator: Any
+    call: Call, value: bool, orders: tuple[int, ...], reduction: Reduction, denominator: Any
 ) -> tuple[Any, Sequence[tuple[Any, ...]]]:
     """Return the reduced value, if asked for, and the derivatives of each order: by a kernel, or by the definition."""
-    asked: Literal["each", "sum"] | None = None if not value else "each" if how == "none" else "sum"
-    done = _by_kernel(call, asked, orders, how, denominator)
+    asked: Literal["each", "sum"] | None = None if not value else "each" if reduction == "none" else "sum"
+    done = _by_kernel(call, asked, orders, reduction, denominator)
     if done is not None:
         return done.value[()] if value else None, done.derivatives
     call.check_values()
-    xp, factor = call.xp, example_factor(call, how, denominator)
+    xp, factor = call.xp, example_factor(call, reduction, denominator)
     if call.loss.coupling is not None:
 
         def of_anchors(derivative: Any, some: slice) -> Any:
@@ -202,55 +203,55 @@ def _evaluated(
 
         values, grad = call.through_coupling(of_anchors, xp.quiet)
         owned = xp.cast(xp.own(grad, call.inputs()), xp.gradient_dtype(call.given[0], call.dtype))
-        return _reduce(call, values, how, denominator), ((owned,),)
+        return _reduce(call, values, reduction, denominator), ((owned,),)
     values, derivatives, _ = call.pull(max(orders))
-    reduced = _reduce(call, values, how, denominator) if value else None
+    reduced = _reduce(call, values, reduction, denominator) if value else None
     return reduced, [call.restore(derivatives[order - 1], factor) for order in orders]
 
 
-def _reduce(call: Call, value: Any, how: Reduction, denominator: Any) -> Any:
+def _reduce(call: Call, value: Any, reduction: Reduction, denominator: Any) -> Any:
     """Return the reduced value."""
     xp, weights = call.xp, call.weights
-    weighted = reduction.weigh(xp, call.values(value), weights)
-    count = reduction.scale(xp, call.batch, call.dtype, weights, how, denominator)
-    if how == "none":
+    weighted = reductions.weigh(xp, call.values(value), weights)
+    count = reductions.scale(xp, call.batch, call.dtype, weights, reduction, denominator)
+    if reduction == "none":
         return xp.own(weighted, call.inputs())[()]
-    summed = reduction.reduce_sum(xp, weighted, call.dtype)
-    return summed if how == "sum" else reduction.average(summed, count)
+    summed = reductions.reduce_sum(xp, weighted, call.dtype)
+    return summed if reduction == "sum" else reductions.average(summed, count)
 
 
-def example_factor(call: Call, how: Reduction, denominator: Any) -> Any:
+def example_factor(call: Call, reduction: Reduction, denominator: Any) -> Any:
     """Return the factor by which each example's derivative enters the reduced value; None if it is 1."""
-    count = reduction.scale(call.xp, call.batch, call.dtype, call.weights, how, denominator)
-    if how != "mean":
+    count = reductions.scale(call.xp, call.batch, call.dtype, call.weights, reduction, denominator)
+    if reduction != "mean":
         return call.weights
-    return reduction.average(1.0 if call.weights is None else call.weights, count)
+    return reductions.average(1.0 if call.weights is None else call.weights, count)
 
 
-def reduced_value(call: Call, how: Reduction, denominator: Any) -> Any:
+def reduced_value(call: Call, reduction: Reduction, denominator: Any) -> Any:
     """Return the reduced value of a prepared call, differentiable, by a kernel where there is one."""
-    done = _by_kernel(call, "each" if how == "none" else "sum", (), how, denominator)
+    done = _by_kernel(call, "each" if reduction == "none" else "sum", (), reduction, denominator)
     if done is not None:
         return done.value[()]
     call.check_values()
-    return _reduce(call, call.backend.evaluate(call), how, denominator)
+    return _reduce(call, call.backend.evaluate(call), reduction, denominator)
 
 
 def _by_kernel(
-    call: Call, value: Literal["each", "sum"] | None, orders: tuple[int, ...], how: Reduction, denominator: Any
+    call: Call, value: Literal["each", "sum"] | None, orders: tuple[int, ...], reduction: Reduction, denominator: Any
 ) -> Any:
     """Return the reduced value and the derivatives of some orders from a kernel, or None if there is none for the call.
 
-    Under `how` ``"none"`` there is a value for each example.
+    Without a reduction there is a value for each example.
     """
     xp = call.xp
-    count = reduction.scale(xp, call.batch, call.dtype, call.weights, how, denominator)
+    count = reductions.scale(xp, call.batch, call.dtype, call.weights, reduction, denominator)
 
     def finish(summed: Any) -> Any:
         summed = xp.scalar(summed, call.dtype)
-        return reduction.average(summed, count) if how == "mean" else summed
+        return reductions.average(summed, count) if reduction == "mean" else summed
 
-    done = call.backend.by_kernel(call, value, orders, reduction.average(1.0, count), finish)
+    done = call.backend.by_kernel(call, value, orders, reductions.average(1.0, count), finish)
     if done is None:
         return None
 

@@ -23,41 +23,44 @@ from lossary.backends import registry
 from lossary.catalogue import Loss, get, names
 from lossary.errors import LossMisuseWarning
 from lossary.misuse import rules
-from lossary.misuse.rules import Finding, Past, Seen
+from lossary.misuse.rules import Finding, Past, Sample
 
 FIRST = 8  # calls of a site that are inspected
 MOST_APART = 4096  # work units between two inspections of a site, at most
 _ELEMENTS = 8192  # elements that make one unit of work, beside the one that a call is
-_LEAST = 3  # elements below which no rule has anything to say
+_LEAST = 3  # elements below which no rule applies
 _SITES = 4096  # sites remembered
-_SMALL, _SKIPPED = 16384, 15  # after a call of so few elements, so many calls of the loss are not even attributed
+_SMALL, _SKIPPED = (
+    16384,
+    15,
+)  # after a call of fewer elements, this many calls of the loss skip the look-up of their site
 
 
 @dataclass(frozen=True)
 class Wording:
     """How a drop-in names a loss of the catalogue: its own name, and those of its arrays.
 
-    `arranged` lays its arrays out as the catalogue has them; `further` yields what else can be wrong with them.
+    `arranged` converts its arrays to the layout of the catalogue; `further` yields findings of further rules.
     """
 
     name: str
     arrays: Mapping[str, str]
     arranged: Callable[[Sequence[Any], Mapping[str, Any]], Sequence[Any]] | None = None
-    further: Callable[[Seen], Iterable[Finding]] | None = None
+    further: Callable[[Sample], Iterable[Finding]] | None = None
 
     @cached_property
     def words(self) -> Mapping[str, str]:
-        """The names as sentences take them: that of the loss under the empty one."""
+        """The names for sentences, by those of the catalogue; the key of the loss is empty."""
         return {"": self.name, **self.arrays}
 
 
 class _Site:
-    """What is known of a call site: its work since the start, when it is due, and which findings it was warned of."""
+    """The state of a call site: its work so far, when it is due for inspection, and which findings it was warned of."""
 
     __slots__ = ("apart", "code", "due", "filters", "inspected", "past", "warned", "work")
 
     def __init__(self, code: CodeType) -> None:
-        self.code = code  # held, so that its id stays its own
+        self.code = code  # a reference, so that its id is not reused
         self.work, self.due, self.apart, self.inspected = 0.0, 0.0, FIRST, 0
         self.past = Past()
         self.filters: Any = None
@@ -65,11 +68,11 @@ class _Site:
 
 
 _sites: dict[tuple[str, int, int], _Site] = {}
-_skipped: dict[str, int] = {}  # how many calls of a loss are still to be skipped
-_filters: Any = None  # the filters under which they are: where they have changed, somebody listens who did not before
+_skipped: dict[str, int] = {}  # by loss, how many calls are still to be skipped
+_filters: Any = None  # the warning filters at that time; if they have changed, a call is inspected again
 
 
-def attend(
+def inspect_call(
     loss: Loss,
     given: Sequence[Any],
     params: Mapping[str, Any],
@@ -79,7 +82,7 @@ def attend(
 ) -> bool:
     """Inspect a call if its site is due, and return whether the call's values are to be checked at all.
 
-    `wording` is how a drop-in names the loss. What the catalogue would refuse of its calls is warned of.
+    `wording` is how a drop-in names the loss. Arguments that the catalogue would reject give warnings.
     """
     name = loss.name
     if not registry.is_compiling() and settings.level() == "sampled":
@@ -91,7 +94,7 @@ def attend(
             return True
     if registry.is_tracing():
         if settings.FULL:
-            registry.backend(*given).observe_outside_graph(attend_compiled, loss, given, params, weight, mask, wording)
+            registry.backend(*given).observe_outside_graph(inspect_compiled, loss, given, params, weight, mask, wording)
         return True
     level = settings.level()
     if level == "sampled":
@@ -106,7 +109,7 @@ def attend(
     return False
 
 
-def attend_compiled(*call: Any) -> None:
+def inspect_compiled(*call: Any) -> None:
     """Inspect a call for which a compiler has broken its graph."""
     if settings.level() == "full" and not registry.is_tracing():
         loss, given, params, weight, mask, wording = call
@@ -136,11 +139,11 @@ def _sample(
         _skipped[loss.name], _filters = _SKIPPED, warnings.filters
 
 
-_SILENT: set[str] = set()  # losses of which no rule speaks
+_SILENT: set[str] = set()  # losses that no rule applies to
 
 
-def settle() -> None:
-    """Find out of which losses no rule speaks; called once, when the catalogue is complete."""
+def find_silent() -> None:
+    """Find the losses that no rule applies to; called once, when the catalogue is complete."""
     for loss in map(get, names()):
         alternatives = range(1 if loss.coupling else len(loss.signatures))
         if not any(rules.rules(loss, alternative) for alternative in alternatives):
@@ -178,7 +181,7 @@ def _site(name: str) -> _Site:
 
 
 def forget() -> None:
-    """Forget all call sites: everything is inspected, and warned of, anew."""
+    """Forget all call sites: inspect, and warn of, everything anew."""
     _sites.clear()
     _skipped.clear()
 
@@ -215,24 +218,26 @@ def _findings(
         arrays = given
         if wording is not None and wording.arranged is not None:
             arrays = wording.arranged([x.detach() for x in given], params)
-        seen = rules.look(loss, arrays, params, weight, mask, full, past, None if wording is None else wording.words)
-        if seen is None:
+        sample = rules.sample_call(
+            loss, arrays, params, weight, mask, full, past, None if wording is None else wording.words
+        )
+        if sample is None:
             return []
-        if arrays is not given:  # a sentence shows the shape that the caller knows
-            seen = replace(seen, shapes=dict(zip(loss.arguments, (tuple(x.shape) for x in given), strict=True)))
+        if arrays is not given:  # a sentence shows the shape of the caller's array
+            sample = replace(sample, shapes=dict(zip(loss.arguments, (tuple(x.shape) for x in given), strict=True)))
         with np.errstate(all="ignore"):
-            found = rules.applied(seen)
+            found = rules.applied(sample)
             if wording is not None:
-                further = list(wording.further(seen)) if wording.further else []
-                known = {f.argument for f in (*found, *further)}  # each argument gets the better of two sentences
-                found = [*further, *(f for f in rules.refused(seen) if f.argument not in known), *found]
+                further = list(wording.further(sample)) if wording.further else []
+                covered = {f.argument for f in (*found, *further)}  # `further` has the better sentence
+                found = [*further, *(f for f in rules.refused(sample) if f.argument not in covered), *found]
             return found
-    except Exception:  # a call must never fail for having been inspected; what is wrong, the call itself says
+    except Exception:  # an inspection must never fail a call; the call itself raises its errors
         return []
 
 
 def warn(finding: Finding) -> None:
-    """Warn of something that shapes alone give away."""
+    """Warn of a finding from shapes alone."""
     if settings.level() != "off":
         _warn(_site(""), finding)
 

@@ -1,15 +1,15 @@
 """Misuse rules: heuristics on a sample of a call's values, which report that another input was probably intended.
 
-A value outside a domain is refused by `lossary.evaluate.checks`. A finding here is merely *suspicious*: every number is
-admissible, and together they suggest a mistake, such as probabilities where the loss takes logits. Every rule applies
-by facts of the record (input convention, signature, names of the arrays), none names a loss, and none warns on thin
-evidence: a false alarm is a defect.
+A value outside a domain is rejected by `lossary.evaluate.checks`. A finding here is merely *suspicious*: every number
+is admissible, and together they suggest a mistake, such as probabilities where the loss takes logits. Every rule
+applies by facts of the record (input convention, signature, names of the arrays), none names a loss, and none warns on
+thin evidence: a false alarm is a defect.
 
 >>> import numpy as np, lossary
 >>> z = np.random.default_rng(0).normal(size=(64, 10))
 >>> softmax = np.exp(z) / np.exp(z).sum(1, keepdims=True)
->>> seen = look(lossary.softmax_cross_entropy, (softmax, z.argmax(1)), {})
->>> [finding.rule for finding in applied(seen)]
+>>> sample = sample_call(lossary.softmax_cross_entropy, (softmax, z.argmax(1)), {})
+>>> [finding.rule for finding in applied(sample)]
 ['probabilities for logits']
 """
 
@@ -41,7 +41,7 @@ Array = Any
 class Finding:
     """One thing that is wrong, or looks wrong, with a call.
 
-    `refused` says that a call of the catalogue raises it; the others are warned of.
+    With `refused`, a call of the catalogue raises it; other findings are warnings.
     """
 
     rule: str
@@ -54,11 +54,11 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A sample of a call, as rules read it: some examples, in float64, the batch flattened to one axis.
+class Sample:
+    """A sample of a call: some examples, in float64, the batch flattened to one axis.
 
-    `spoken` are the name of the loss and those of its arrays as the caller knows them: a drop-in of torch calls
-    `logits` its input. `earlier` is what was seen at the same place before.
+    `words` are the caller's names of the loss and its arrays: a drop-in of torch calls `logits` its input. `earlier`
+    sums up the samples of the same call site before.
     """
 
     loss: Loss
@@ -70,7 +70,7 @@ class Seen:
     batch: tuple[int, ...]
     params: Mapping[str, Any]
     coarse: bool  # numbers of half precision
-    spoken: Mapping[str, str] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
     earlier: Past | None = None
 
     @property
@@ -78,16 +78,16 @@ class Seen:
         """The name of the array that is predicted."""
         return self.loss.arguments[0]
 
-    def say(self, rule: str, argument: str, text: str) -> Finding:
-        """Return a finding whose sentence names the loss and the argument as the caller knows them."""
-        name = self.spoken.get("", self.loss.name)
+    def finding(self, rule: str, argument: str, text: str) -> Finding:
+        """Return a finding whose sentence uses the caller's names of the loss and the argument."""
+        name = self.words.get("", self.loss.name)
         return Finding(rule, argument, f"{name}: {self.word(argument)}: {text}")
 
     def word(self, argument: str) -> str:
-        """What the caller calls an argument."""
-        return self.spoken.get(argument, argument)
+        """The caller's name of an argument."""
+        return self.words.get(argument, argument)
 
-    def place(self, row: int) -> str:
+    def position(self, row: int) -> str:
         """Return the index in the batch of an example of the sample."""
         at = [int(i) for i in np.unravel_index(int(self.examples[row]), self.batch)] if self.batch else [0]
         return str(at[0]) if len(at) == 1 else str(tuple(at))
@@ -95,125 +95,125 @@ class Seen:
 
 @dataclass
 class Past:
-    """What was seen at one place of a program: enough to tell training from standing still."""
+    """Summary of the samples of one call site: shows whether training has moved the values."""
 
-    looks: int = 0
+    samples: int = 0
     values: int = 0
     outside: bool = False
     first: tuple[float, float] = (0.0, 0.0)
 
     def add(self, x: Array) -> None:
-        """Take note of the values of one call."""
+        """Add the values of one call."""
         if not x.size or self.outside:
             return
         self.outside = not (x.min() >= 0 and x.max() <= 1)
-        if not self.looks:
+        if not self.samples:
             self.first = float(x.mean()), float(x.std())
-        self.looks += 1
+        self.samples += 1
         self.values += x.size
 
 
-Rule = Callable[[Seen], Finding | None]
+Rule = Callable[[Sample], Finding | None]
 
 # --- the rules ------------------------------------------------------------------------------------------------------
 
 
 def _distinct(rows: Array) -> Array:
-    """Return the rows that say something: not one-hot, not all entries alike, and not one row again and again."""
-    plain = ((rows == 0) | (rows == 1)).all(1) | (rows == rows[:, :1]).all(1)
-    telling = rows[~plain]
+    """Return the informative rows: not one-hot, not constant, and not all the same row."""
+    trivial = ((rows == 0) | (rows == 1)).all(1) | (rows == rows[:, :1]).all(1)
+    telling = rows[~trivial]
     return telling[:0] if len(telling) and (telling == telling[0]).all() else telling
 
 
-def _probabilities_for_logits(seen: Seen) -> Finding | None:
-    rows = seen.arrays[seen.first]
+def _probabilities_for_logits(sample: Sample) -> Finding | None:
+    rows = sample.arrays[sample.first]
     if len(rows) < 3 or rows.shape[1] < 2 or not (rows.min() >= 0 and rows.max() <= 1):
         return None
     off = np.abs(rows.sum(1) - 1).max()
-    if off > (8e-3 if seen.coarse else 1e-5):
+    if off > (8e-3 if sample.coarse else 1e-5):
         return None
     telling = _distinct(rows)
-    few = 16 if seen.coarse else 8
-    # A few rows of round numbers may be logits that somebody typed; a softmax gives no round numbers.
+    few = 16 if sample.coarse else 8
+    # A few rows of round numbers may be logits typed by hand; a softmax gives no round numbers.
     if len(telling) < 3 or (len(telling) < few and np.allclose(telling * 1000, np.rint(telling * 1000), atol=1e-6)):
         return None
-    if len(telling) < few and seen.coarse:
+    if len(telling) < few and sample.coarse:
         return None
     classes = rows.shape[1]
-    floor = softmax_floor(seen.loss, classes, seen.params, seen.arrays)
+    floor = softmax_floor(sample.loss, classes, sample.params, sample.arrays)
     shown = np.array2string(rows[0, :4], precision=4, separator=", ")[:-1] + (", ...]" if classes > 4 else "]")
-    return seen.say(
+    return sample.finding(
         "probabilities for logits",
-        seen.first,
-        f"got shape {seen.shapes[seen.first]} with rows in [0, 1] that sum to 1 (row {seen.place(0)} is {shown}): "
-        "these are probabilities, and the loss applies softmax itself"
+        sample.first,
+        f"got shape {sample.shapes[sample.first]} with rows in [0, 1] that sum to 1 (row {sample.position(0)} is "
+        f"{shown}): these are probabilities, and the loss applies softmax itself"
         + (f". It cannot fall below {floor:.3f} for {classes} classes" if floor > 0.0005 else "")
         + ". Pass the logits, as they are before the softmax",
     )
 
 
 def softmax_floor(loss: Loss, classes: int, params: Mapping[str, Any], arrays: Mapping[str, Array]) -> float:
-    """Return what a loss of logits still costs where it is given certain and right probabilities in their place.
+    """Return the value of a loss of logits if it is given certain and right probabilities instead.
 
     >>> import lossary
     >>> round(softmax_floor(lossary.softmax_cross_entropy, 10, {}, {}), 3)
     1.461
     """
-    plain = {k: v for k, v in params.items() if isinstance(v, (int, float)) and k in loss.defaults}
+    numbers = {k: v for k, v in params.items() if isinstance(v, (int, float)) and k in loss.defaults}
     others = [np.ones((1, classes)) if name not in arrays else arrays[name][:1] for name in loss.arguments[2:]]
     certain = np.eye(1, classes)
-    return float(values(loss, (certain, np.zeros(1, int), *others), plain, check=False)[0])
+    return float(values(loss, (certain, np.zeros(1, int), *others), numbers, check=False)[0])
 
 
-def _one_class(seen: Seen) -> Finding | None:
-    rows, target = seen.arrays[seen.first], seen.arrays[seen.loss.arguments[1]]
+def _one_class(sample: Sample) -> Finding | None:
+    rows, target = sample.arrays[sample.first], sample.arrays[sample.loss.arguments[1]]
     if rows.shape[-1] != 1 or len(rows) < 3:
         return None
-    return seen.say(
+    return sample.finding(
         "one class",
-        seen.first,
-        f"got shape {seen.shapes[seen.first]}, a single class: its probability is 1 whatever the logit, so the loss is "
-        f"0 and nothing is learned. For a yes/no target use {related.for_yes_no(seen.loss)}, or give two classes"
-        + (f" (the labels run up to {target.max():g})" if target.size and target.max() > 0 else ""),
+        sample.first,
+        f"got shape {sample.shapes[sample.first]}, a single class: its probability is 1 whatever the logit, so the "
+        f"loss is 0 and nothing is learned. For a yes/no target use {related.for_yes_no(sample.loss)}, or give two "
+        "classes" + (f" (the labels run up to {target.max():g})" if target.size and target.max() > 0 else ""),
     )
 
 
 _EDGE = 0.05
 
 
-def _sigmoid_before(seen: Seen) -> Finding | None:
-    x = seen.arrays[seen.first].ravel()
-    past = seen.earlier
+def _sigmoid_before(sample: Sample) -> Finding | None:
+    x = sample.arrays[sample.first].ravel()
+    past = sample.earlier
     if past is not None:
         past.add(x)
     if x.size < 64 or not (x.min() >= 0 and x.max() <= 1) or (x == 0).mean() > 0.02:
-        return None  # exact zeros are a rectifier's: a sigmoid hardly ever gives one
+        return None  # exact zeros come from a rectifier; a sigmoid hardly ever gives one
     bounded = _bimodal(x) or _bounded(x) or (past is not None and _trained_inside(past, x))
     if not bounded:
         return None
-    return seen.say(
+    return sample.finding(
         "sigmoid before",
-        seen.first,
-        f"got shape {seen.shapes[seen.first]} with all {x.size} sampled values in [0, 1] (from "
+        sample.first,
+        f"got shape {sample.shapes[sample.first]} with all {x.size} sampled values in [0, 1] (from "
         f"{x.min():.4g} to {x.max():.4g}): these look like probabilities, and the loss applies the sigmoid itself. "
-        + _two_floors(seen)
+        + _two_floors(sample)
         + "Pass the logits, as they are before the sigmoid",
     )
 
 
-def _two_floors(seen: Seen) -> str:
-    """Say what the loss cannot fall below if it is given probabilities, for each of the two targets."""
-    loss = seen.loss
+def _two_floors(sample: Sample) -> str:
+    """Return a sentence on the least value of the loss if it is given probabilities, for each of the two targets."""
+    loss = sample.loss
     if loss.signatures[0].rank or len(loss.arguments) != 2:
         return ""
     no = min(d for d in (0.0, -1.0) if loss.domain(loss.arguments[1]).contains(d))
-    plain = {k: v for k, v in seen.params.items() if isinstance(v, (int, float)) and k in loss.defaults}
-    yes, against = values(loss, (np.array([1.0, 0.0]), np.array([1.0, no])), plain, check=False)
+    numbers = {k: v for k, v in sample.params.items() if isinstance(v, (int, float)) and k in loss.defaults}
+    yes, against = values(loss, (np.array([1.0, 0.0]), np.array([1.0, no])), numbers, check=False)
     return f"For a target of 1 it cannot fall below {yes:.4f}, for {no:g} not below {against:.4f}. "
 
 
 def _bimodal(x: Array) -> bool:
-    """Whether values crowd at both ends of [0, 1], as decided probabilities do; evenly spread ones do not."""
+    """Whether values crowd at both ends of [0, 1], as confident probabilities do; evenly spread ones do not."""
     low, high = float((x < _EDGE).mean()), float((x > 1 - _EDGE).mean())
     if min(low, high) < 0.02 or low + high < (0.3 if x.size < 256 else 0.2):
         return False
@@ -221,8 +221,8 @@ def _bimodal(x: Array) -> bool:
 
 
 def _bounded(x: Array) -> bool:
-    """Whether values heap up between 0 and 1 so widely that unbounded ones would have crossed the ends by now."""
-    if x.size < 1000 or 2 * len(np.unique(x)) < x.size:  # rounded numbers do not lie like measured ones
+    """Whether values are so spread over [0, 1] that unbounded ones would have left it by now."""
+    if x.size < 1000 or 2 * len(np.unique(x)) < x.size:  # rounded numbers are not distributed like measured ones
         return False
     mean, spread = float(x.mean()), float(x.std())
     if not spread:
@@ -231,63 +231,63 @@ def _bounded(x: Array) -> bool:
     if beyond * x.size < 20:
         return False
     ordered = np.sort(x)
-    even = (ordered - ordered[0]) / (ordered[-1] - ordered[0])  # what an even spread would give, as in random numbers
+    even = (ordered - ordered[0]) / (ordered[-1] - ordered[0])  # the distribution function of uniform random numbers
     apart = float(np.abs(even - np.linspace(0, 1, x.size)).max())
-    # In the middle a bell has less below its lower quartile than an even spread over the same interval.
+    # A bell-shaped distribution differs from a uniform one over the same interval.
     return apart * math.sqrt(x.size) > 3.0
 
 
 def _trained_inside(past: Past, x: Array) -> bool:
-    """Whether training has moved the values of a place a good deal, and never out of [0, 1]."""
-    if past.outside or past.looks < 32 or past.values < 4096:
+    """Whether training has moved the values of a call site considerably, and never out of [0, 1]."""
+    if past.outside or past.samples < 32 or past.values < 4096:
         return False
     mean, spread = past.first
     return abs(float(x.mean()) - mean) > 0.1 or float(x.std()) > 1.5 * spread + 0.05
 
 
-def _swapped_with_labels(seen: Seen) -> Finding | None:
-    first, second = (seen.arrays[name].ravel() for name in seen.loss.arguments[:2])
+def _swapped_with_labels(sample: Sample) -> Finding | None:
+    first, second = (sample.arrays[name].ravel() for name in sample.loss.arguments[:2])
     if first.size < 8 or first.size != second.size or not ((first == 0) | (first == 1)).all():
         return None
     between = (second > 0) & (second < 1)
     if not 0.05 < first.mean() < 0.95 or between.mean() < 0.9 or len(np.unique(second)) < 8:
         return None
-    one, other = (seen.word(name) for name in seen.loss.arguments[:2])
-    return seen.say(
+    one, other = (sample.word(name) for name in sample.loss.arguments[:2])
+    return sample.finding(
         "swapped",
-        seen.first,
+        sample.first,
         f"got only 0 and 1, and {other} numbers between them (first {second[0]:.4g}): the arguments look swapped. "
         f"The order is {one}, {other}",
     )
 
 
-def _rates_for_log_rates(seen: Seen) -> Finding | None:
-    rate, count = (seen.arrays[name].ravel() for name in seen.loss.arguments[:2])
+def _rates_for_log_rates(sample: Sample) -> Finding | None:
+    rate, count = (sample.arrays[name].ravel() for name in sample.loss.arguments[:2])
     if rate.size < 32 or rate.size != count.size or not rate.min() >= 0:
         return None
-    mean, wanted = float(rate.mean()), float(count.mean())
+    mean, expected = float(rate.mean()), float(count.mean())
     with np.errstate(over="ignore"):
         claimed = float(np.exp(rate).mean())
-    # Rates of the right size: nobody's log-rates, whose exponentials would then be far off.
-    if not (wanted > 0 and 0.5 * wanted <= mean <= 2 * wanted and claimed > 10 * wanted):
+    # Rates of the right size are no log-rates: the exponentials of those would be far off.
+    if not (expected > 0 and 0.5 * expected <= mean <= 2 * expected and claimed > 10 * expected):
         return None
     spread = float(rate.std() * count.std())
-    agreement = float(((rate - mean) * (count - wanted)).mean()) / spread if 0 < spread < math.inf else 0.0
+    agreement = float(((rate - mean) * (count - expected)).mean()) / spread if 0 < spread < math.inf else 0.0
     if agreement < 0.3 or agreement * math.sqrt(rate.size) < 6:  # numbers of that size may be no rates of these counts
         return None
-    form = related.bounded_form(seen.loss)
-    instead = "log_input=False" if seen.spoken else f"use {form}, which takes rates" if form else ""
-    return seen.say(
+    form = related.bounded_form(sample.loss)
+    instead = "log_input=False" if sample.words else f"use {form}, which takes rates" if form else ""
+    return sample.finding(
         "rates for log-rates",
-        seen.first,
-        f"got shape {seen.shapes[seen.first]} of numbers >= 0 with mean {mean:.4g}, where the target has mean "
-        f"{wanted:.4g}: these look like rates, and the loss takes their logarithm (exp of them has mean "
+        sample.first,
+        f"got shape {sample.shapes[sample.first]} of numbers >= 0 with mean {mean:.4g}, where the target has mean "
+        f"{expected:.4g}: these look like rates, and the loss takes their logarithm (exp of them has mean "
         f"{claimed:.3g}). Pass log(rate)" + (f", or {instead}" if instead else ""),
     )
 
 
-def _deviation_for_variance(seen: Seen) -> Finding | None:
-    pred, target, var = (seen.arrays[name].ravel() for name in seen.loss.arguments[:3])
+def _deviation_for_variance(sample: Sample) -> Finding | None:
+    pred, target, var = (sample.arrays[name].ravel() for name in sample.loss.arguments[:3])
     if var.size < 256 or not var.min() > 0 or pred.size != var.size or target.size != var.size:
         return None
     square = (pred - target) ** 2
@@ -296,45 +296,46 @@ def _deviation_for_variance(seen: Seen) -> Finding | None:
     spread = float(x.std())
     if len(x) < 256 or not 0 < spread < math.inf:
         return None
-    slope = float(((x - x.mean()) * (y - y.mean())).mean()) / spread**2
+    exponent = float(((x - x.mean()) * (y - y.mean())).mean()) / spread**2
     error = 2.3 / (spread * math.sqrt(len(x)))  # the logarithm of a squared Gaussian has deviation 2.2
     ratio = float((square / var**2).mean())
-    if not (1.6 < slope < 2.4 and (slope - 1) / error > 6 and 0.7 < ratio < 1.4):
+    if not (1.6 < exponent < 2.4 and (exponent - 1) / error > 6 and 0.7 < ratio < 1.4):
         return None
-    return seen.say(
+    return sample.finding(
         "deviation for variance",
         "var",
-        f"the squared errors grow with the square of it (slope {slope:.2f} in logarithms, expected 1; mean of error^2 "
-        f"/ {seen.word('var')}^2 is {ratio:.2f}): these look like standard deviations. Pass their square",
+        f"the squared errors grow with the square of it (slope {exponent:.2f} in logarithms, expected 1; mean of "
+        "error^2 "
+        f"/ {sample.word('var')}^2 is {ratio:.2f}): these look like standard deviations. Pass their square",
     )
 
 
-def _collapsed(seen: Seen) -> Finding | None:
-    names = [n for n, core in zip(seen.loss.arguments, seen.cores, strict=True) if core and core[-1] == "d"]
-    points = [seen.arrays[name].reshape(-1, seen.arrays[name].shape[-1]) for name in names]
+def _collapsed(sample: Sample) -> Finding | None:
+    names = [n for n, core in zip(sample.loss.arguments, sample.cores, strict=True) if core and core[-1] == "d"]
+    points = [sample.arrays[name].reshape(-1, sample.arrays[name].shape[-1]) for name in names]
     rows = np.concatenate(points)
     if min(map(len, points)) < 8 or not rows.shape[1] or not np.isfinite(rows).all():
         return None
     size = float(np.abs(rows[0]).max())
     if float(np.abs(rows - rows[0]).max()) > 1e-6 * size:
         return None
-    return seen.say(
+    return sample.finding(
         "collapsed",
-        seen.first,
+        sample.first,
         f"all {len(rows)} sampled embeddings are the same point, so every distance is 0: they have "
         "collapsed (or the network gives a constant), and there is no gradient to part them. Lower the learning "
         "rate, mine semi-hard examples instead of the hardest, or normalise the embeddings",
     )
 
 
-def _no_positives(seen: Seen) -> Finding | None:
-    labels = seen.arrays[seen.loss.arguments[1]]
+def _no_positives(sample: Sample) -> Finding | None:
+    labels = sample.arrays[sample.loss.arguments[1]]
     kept = labels[np.isfinite(labels)]
     if len(kept) < 4 or len(np.unique(kept)) < len(kept):
         return None
-    return seen.say(
+    return sample.finding(
         "no positives",
-        seen.loss.arguments[1],
+        sample.loss.arguments[1],
         f"got {len(kept)} different labels: no example shares its label with another, so no anchor has a positive and "
         "nothing is learned. Draw batches with several examples of a class, or give two views of an example one label",
     )
@@ -342,7 +343,7 @@ def _no_positives(seen: Seen) -> Finding | None:
 
 @cache
 def rules(loss: Loss, alternative: int) -> tuple[Rule, ...]:
-    """Return the rules that apply to a loss, read off its record."""
+    """Return the rules that apply to a loss, derived from its record."""
     return tuple(_applying(loss, alternative))
 
 
@@ -376,13 +377,13 @@ def _applying(loss: Loss, alternative: int) -> Iterator[Rule]:
         yield _collapsed
 
 
-# --- looking --------------------------------------------------------------------------------------------------------
+# --- sampling --------------------------------------------------------------------------------------------------------
 
 ROWS, VALUES, ENTRIES = 64, 2048, 16384
 
 
 def outside(call: Call) -> list[Finding]:
-    """Return what a call of the catalogue would refuse: the first value of each array that is outside its domain.
+    """Return the errors that a call of the catalogue would raise: the first value of each array outside its domain.
 
     Then come the conditions on all arrays together.
     """
@@ -394,7 +395,7 @@ def outside(call: Call) -> list[Finding]:
     ]
     out_of_bounds = len(call.loss.arguments) > 1 and call.labels_outside() is not None
     for expected, condition in call.loss.conditions.items():
-        if not out_of_bounds:  # conditions are about labels, and may not be evaluated on what is none
+        if not out_of_bounds:  # conditions depend on labels, and must not be evaluated on invalid ones
             one = replace(call.loss, conditions={expected: condition})
             asked.append((call.loss.arguments[1], replace(call, loss=one, domains=anything)))
     found = []
@@ -407,48 +408,48 @@ def outside(call: Call) -> list[Finding]:
 
 
 def findings(call: Call) -> list[Finding]:
-    """Return what the rules find in a prepared call, reading every example."""
-    seen = look(call.loss, call.given, call.params, call.weights, full=True)
-    return [] if seen is None else applied(seen)
+    """Return the findings of the rules in a prepared call, reading every example."""
+    sample = sample_call(call.loss, call.given, call.params, call.weights, full=True)
+    return [] if sample is None else applied(sample)
 
 
-def refused(seen: Seen) -> Iterator[Finding]:
-    """Yield what a call of the catalogue would refuse of a drop-in's arrays, those that `spoken` has a name for."""
-    for at, name in enumerate(seen.loss.arguments):
-        allowed, x = seen.loss.argument_domains[seen.alternative][at], seen.arrays[name]
-        if name not in seen.spoken or not allowed.bounded or allowed.kind == "index":  # which torch refuses itself
+def refused(sample: Sample) -> Iterator[Finding]:
+    """Yield the errors that the catalogue would raise for a drop-in's arrays, if `words` has a name for them."""
+    for at, name in enumerate(sample.loss.arguments):
+        allowed, x = sample.loss.argument_domains[sample.alternative][at], sample.arrays[name]
+        if name not in sample.words or not allowed.bounded or allowed.kind == "index":  # torch itself rejects these
             continue
         rows = np.arange(len(x))
-        if allowed.kind == "simplex":  # a row of zeros is how padding is left out
+        if allowed.kind == "simplex":  # a row of zeros marks padding
             rows = np.flatnonzero(x.any(-1))
         width = x.shape[-1]
         try:
-            shown = x[rows] if seen.batch or not len(rows) else x[0]
-            checks.domain(numpy, seen.loss, name, allowed, shown, None, width, seen.params.get("ignore_index"))
+            shown = x[rows] if sample.batch or not len(rows) else x[0]
+            checks.domain(numpy, sample.loss, name, allowed, shown, None, width, sample.params.get("ignore_index"))
         except DomainError as refusal:
-            domains = seen.loss.argument_domains[seen.alternative]
-            hint = checks.swapped(numpy, seen.loss, list(seen.arrays.values()), domains)
-            for own, word in seen.spoken.items():
-                hint = re.sub(rf"\b{own}\b", word, hint) if own else hint
-            yield seen.say("outside the domain", name, _replaced(seen, name, str(refusal), rows) + hint)
+            domains = sample.loss.argument_domains[sample.alternative]
+            hint = checks.swapped(numpy, sample.loss, list(sample.arrays.values()), domains)
+            for name_here, word in sample.words.items():
+                hint = re.sub(rf"\b{name_here}\b", word, hint) if name_here else hint
+            yield sample.finding("outside the domain", name, _replaced(sample, name, str(refusal), rows) + hint)
 
 
-def _replaced(seen: Seen, name: str, sentence: str, rows: Array) -> str:
-    """Return a refusal of a sample as one of the whole: with the places of the examples, not those in the sample."""
-    text = sentence.removeprefix(f"{seen.loss.name}: {name}: ")
-    text = re.sub(r"\bindex (\d+)", lambda at: f"index {seen.place(int(rows[int(at[1])]))}", text)
-    text = re.sub(r"\bindex \((\d+), ", lambda at: f"index ({seen.place(int(rows[int(at[1])]))}, ", text)
-    text = re.sub(r"\brow (\d+)", lambda at: f"row {seen.place(int(rows[int(at[1])]))}", text)
-    sampled = math.prod(seen.batch) > len(seen.examples)
+def _replaced(sample: Sample, name: str, sentence: str, rows: Array) -> str:
+    """Return an error about the sample with the indices of the examples in the batch."""
+    text = sentence.removeprefix(f"{sample.loss.name}: {name}: ")
+    text = re.sub(r"\bindex (\d+)", lambda at: f"index {sample.position(int(rows[int(at[1])]))}", text)
+    text = re.sub(r"\bindex \((\d+), ", lambda at: f"index ({sample.position(int(rows[int(at[1])]))}, ", text)
+    text = re.sub(r"\brow (\d+)", lambda at: f"row {sample.position(int(rows[int(at[1])]))}", text)
+    sampled = math.prod(sample.batch) > len(sample.examples)
     return re.sub(r" and (\d+) more", rf" and \1 more of {len(rows)} sampled" if sampled else r" and \1 more", text)
 
 
-def applied(seen: Seen) -> list[Finding]:
-    """Return what the rules find in what was seen."""
-    return [found for rule in rules(seen.loss, seen.alternative) if (found := rule(seen)) is not None]
+def applied(sample: Sample) -> list[Finding]:
+    """Return the findings of the rules in a sample."""
+    return [found for rule in rules(sample.loss, sample.alternative) if (found := rule(sample)) is not None]
 
 
-def look(
+def sample_call(
     loss: Loss,
     given: Sequence[Any],
     params: Mapping[str, Any],
@@ -456,11 +457,11 @@ def look(
     mask: Any = None,
     full: bool = False,
     earlier: Past | None = None,
-    spoken: Mapping[str, str] | None = None,
-) -> Seen | None:
-    """Sample a call: examples that are kept, evenly spread over the batch; None where reading would cost.
+    words: Mapping[str, str] | None = None,
+) -> Sample | None:
+    """Sample a call: kept examples, evenly spread over the batch; None where reading them would be expensive.
 
-    `full` reads all of them, from whatever device. Raises what a call raises for shapes that do not fit.
+    `full` reads all of them, from any device. Raises the errors of a call whose shapes do not fit.
     """
     held = dict(params)
     listed = checks.bind_arrays(loss, given, held)
@@ -473,19 +474,19 @@ def look(
     cores = signatures[alternative].inputs
     if coupled:
         batch = tuple(arrays[0].shape[:1])
-    cores_in = [core[1:] for core in cores] if coupled else cores  # the batch is a dimension of what is coupled
+    cores_in = [core[1:] for core in cores] if coupled else cores  # the batch is a core dimension of a coupling
     entries = max(
         (math.prod(a.shape[a.ndim - len(c) :]) for a, c in zip(arrays, cores_in, strict=True) if c), default=1
     )
     limit = VALUES if entries == 1 else max(min(ROWS, ENTRIES // max(entries, 1)), 4)
     count = math.prod(batch)
-    everything = full or coupled or count <= limit  # a part does not show which examples have positives
+    everything = full or coupled or count <= limit  # part of a batch does not show which examples have positives
     examples = np.arange(count) if everything else np.linspace(0, count - 1, limit).astype(np.intp)
     index = np.unravel_index(examples, batch) if batch else ()
     parts: list[Array] = []
     for array, core in zip(arrays, cores_in, strict=True):
         # One example is repeated for all.
-        part = _sample(array, () if array.ndim == len(core) else index, full)
+        part = _read(array, () if array.ndim == len(core) else index, full)
         if part is None:
             return None
         parts.append(part if array.ndim > len(core) or not batch else np.broadcast_to(part, (count and 1, *part.shape)))
@@ -498,7 +499,7 @@ def look(
     if not batch:
         parts = [part[None] for part in parts]
     chosen = [part if len(part) != len(keep) or keep.all() else part[keep] for part in parts]
-    return Seen(
+    return Sample(
         loss=loss,
         alternative=alternative,
         cores=cores,
@@ -508,7 +509,7 @@ def look(
         batch=batch,
         params=held,
         coarse=coarse,
-        spoken=spoken or {},
+        words=words or {},
         earlier=earlier,
     )
 
@@ -529,7 +530,7 @@ def _keep(
     keep = np.ones(count, dtype=bool)
     for given in (weight, mask):
         if given is not None:
-            read = _sample(given if hasattr(given, "shape") else np.asarray(given), (), full)
+            read = _read(given if hasattr(given, "shape") else np.asarray(given), (), full)
             if read is None:
                 return None
             keep &= np.broadcast_to(read, batch)[index].reshape(-1) != 0
@@ -540,7 +541,7 @@ def _keep(
     return keep
 
 
-def _sample(x: Any, index: Any, full: bool) -> Array | None:
-    """Return some examples of an array as NumPy reads them; None where they are on a device, or hold no numbers yet."""
+def _read(x: Any, index: Any, full: bool) -> Array | None:
+    """Return some examples of an array as a NumPy array; None where they are on a device, or hold no numbers yet."""
     found: Array | None = registry.namespace(x).sample(x, index, full)
     return found

@@ -20,7 +20,7 @@ from lossary.backends.torch import fast
 from lossary.backends.torch.namespace import readable
 from lossary.catalogue import get
 from lossary.evaluate.transforms import value, values
-from lossary.misuse.callsites import attend
+from lossary.misuse.callsites import inspect_call
 from lossary.nn.functional import wording
 from lossary.nn.functional.conventions import chosen, need_float, reduced, refuse, shape, under_autocast
 from lossary.nn.functional.torch_function import overridable
@@ -62,7 +62,7 @@ def ctc_loss(
     done = _from_call_cache(*given)
     if done is None:
         done = _general(*_checked(*given[:5]), blank, reduction, zero_infinity)
-    attend(_NLL, (log_probs, targets), {}, wording=wording.CTC)
+    inspect_call(_NLL, (log_probs, targets), {}, wording=wording.CTC)
     return done
 
 

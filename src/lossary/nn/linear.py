@@ -18,7 +18,7 @@ from lossary.backends.torch import fast
 from lossary.backends.torch.tensors import need_elements, observed
 from lossary.catalogue import get
 from lossary.head.api import linear
-from lossary.misuse.callsites import attend
+from lossary.misuse.callsites import inspect_call
 from lossary.nn.functional import wording as misuse
 from lossary.nn.functional.classification import cross_entropy
 from lossary.nn.functional.conventions import chosen, common_dtype, in_range, need_float, refuse, shape
@@ -156,7 +156,7 @@ def _from_call_cache(
     by_weight = weight is not None
     done = fast.reduced(_SOFTMAX, (scores, target), params, reduction, class_weight=weight, by_class_weight=by_weight)
     if done is not None:
-        attend(_SOFTMAX, (scores, target), {"ignore_index": ignored}, wording=misuse.CROSS_ENTROPY)
+        inspect_call(_SOFTMAX, (scores, target), {"ignore_index": ignored}, wording=misuse.CROSS_ENTROPY)
     return done
 
 

@@ -38,5 +38,5 @@ def fast_value_and_grad(loss: Any, arrays: Any, params: Any, reduction: str, che
 
 
 def observe_outside_graph(observe: Callable[..., Any], *call: Any) -> None:
-    """Run an observer of calls: no compiler writes NumPy operations into a graph."""
+    """Run an observer of calls: no compiler traces NumPy operations."""
     observe(*call)

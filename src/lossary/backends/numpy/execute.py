@@ -27,9 +27,9 @@ def evaluate(call: Call) -> Array:
 def by_kernel(
     call: Call, value: Any, orders: tuple[int, ...], scale: Any, finish: Callable[[Any], Any]
 ) -> Result | None:
-    """Return what a kernel computes of a call in one pass over its arrays, or None where there is none for it.
+    """Return the result of a kernel for a call, in one pass over its arrays; None if no kernel takes it.
 
-    A sum is handed to `finish`, which makes the reduced value of it.
+    `finish` turns a sum into the reduced value.
     """
     kernel = kernels.find(call.loss)
     done = None if kernel is None else kernel.run(call, Request(value, orders, call.weights, float(scale)))
@@ -42,41 +42,43 @@ def stored_narrow(loss: Loss, signature: Signature, arrays: Sequence[Array]) -> 
 
 
 def outputs(call: Call, out: Any) -> tuple[Array, ...]:
-    """Check the arrays that the caller wants gradients written to, one for each array of `wrt`."""
+    """Check the output buffers for gradients, one for each array of `wrt`."""
     loss, names = call.loss, call.loss.wrt
-    places = tuple(out) if isinstance(out, (tuple, list)) else (out,)
-    if len(places) != len(names):
+    buffers = tuple(out) if isinstance(out, (tuple, list)) else (out,)
+    if len(buffers) != len(names):
         listed = ", ".join(names)
-        raise ArgumentError(f"{loss.name}: out: got {len(places)} arrays, expected one for each gradient ({listed})")
+        raise ArgumentError(f"{loss.name}: out: got {len(buffers)} arrays, expected one for each gradient ({listed})")
     params = [(name, held) for name, held in call.params.items() if isinstance(held, np.ndarray)]
     inputs = [*zip(loss.arguments, call.given, strict=True), *params, ("weight", call.weights)]
-    for number, (name, place) in enumerate(zip(names, places, strict=True)):
+    for number, (name, buffer) in enumerate(zip(names, buffers, strict=True)):
         title = f"{loss.name}: out" + (f" for {name}" if len(names) > 1 else "")
-        if not isinstance(place, np.ndarray):
-            raise ArgumentError(f"{title}: got {type(place).__name__}, expected a NumPy array to write the gradient to")
-        given = call.given[loss.arguments.index(name)]
-        if place.shape != given.shape:
-            raise ShapeError(f"{title}: got shape {place.shape}, expected that of the gradient, {given.shape}")
-        dtype = gradient_dtype(given, call.dtype)
-        if place.dtype != dtype:
-            raise ArgumentError(f"{title}: got type {place.dtype}, expected that of the gradient, {dtype}")
-        if not place.flags.writeable:
-            raise ArgumentError(f"{title}: the array is read-only")
-        if _folded(place):
+        if not isinstance(buffer, np.ndarray):
             raise ArgumentError(
-                f"{title}: several entries of the array are one place in memory; pass an array whose entries are apart"
+                f"{title}: got {type(buffer).__name__}, expected a NumPy array to write the gradient to"
             )
-        others = [(other, x) for other, x in inputs if x is not None and not (x is place and other == name)]
-        others += [(f"the gradient of {other}", x) for other, x in zip(names[:number], places, strict=False)]
+        given = call.given[loss.arguments.index(name)]
+        if buffer.shape != given.shape:
+            raise ShapeError(f"{title}: got shape {buffer.shape}, expected that of the gradient, {given.shape}")
+        dtype = gradient_dtype(given, call.dtype)
+        if buffer.dtype != dtype:
+            raise ArgumentError(f"{title}: got type {buffer.dtype}, expected that of the gradient, {dtype}")
+        if not buffer.flags.writeable:
+            raise ArgumentError(f"{title}: the array is read-only")
+        if _folded(buffer):
+            raise ArgumentError(
+                f"{title}: several entries of the array share memory; pass an array whose entries do not overlap"
+            )
+        others = [(other, x) for other, x in inputs if x is not None and not (x is buffer and other == name)]
+        others += [(f"the gradient of {other}", x) for other, x in zip(names[:number], buffers, strict=False)]
         for other, x in others:
-            if _overlap(place, x):
+            if _overlap(buffer, x):
                 hint = f"pass memory of its own, or {name} itself to have it replaced"
                 raise ArgumentError(f"{title}: shares memory with {other}; {hint}")
-    return places
+    return buffers
 
 
 def _folded(x: Array) -> bool:
-    """Whether entries of an array share memory, as of one that was broadcast; a hard question counts as yes."""
+    """Whether entries of an array share memory, as those of a broadcast view do; True if that is too hard to decide."""
     reach = x.itemsize
     for step, n in sorted((abs(step), n) for step, n in zip(x.strides, x.shape, strict=True) if n > 1):
         if step < reach:
@@ -86,16 +88,16 @@ def _folded(x: Array) -> bool:
 
 
 def _overlap(x: Array, y: Array) -> bool:
-    enough: Any = 1000  # beyond, whether strided arrays meet is a hard question: then they count as meeting
+    enough: Any = 1000  # steps of the exact test for strided arrays; beyond, they are taken to overlap
     try:
         return np.shares_memory(x, y, max_work=enough)
     except np.exceptions.TooHardError:
         return True
 
 
-def deliver(grads: Sequence[Array], places: Sequence[Array]) -> None:
-    """Bring gradients where the caller wants them, unless a kernel has written them there."""
-    for given, place in zip(grads, places, strict=True):
-        grad = np.asarray(given)  # arithmetic makes numbers of arrays without dimensions
-        if grad.ctypes.data != place.ctypes.data or grad.strides != place.strides:
-            np.copyto(place, grad)
+def deliver(grads: Sequence[Array], buffers: Sequence[Array]) -> None:
+    """Write gradients to the output buffers, unless a kernel has written them there."""
+    for given, buffer in zip(grads, buffers, strict=True):
+        grad = np.asarray(given)  # arithmetic on arrays without dimensions returns scalars
+        if grad.ctypes.data != buffer.ctypes.data or grad.strides != buffer.strides:
+            np.copyto(buffer, grad)

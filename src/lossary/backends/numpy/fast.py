@@ -40,7 +40,7 @@ def evaluated(
         return None
     try:
         found: tuple[Any, tuple[Any, ...]] = call.run(arrays)
-    except DomainError:  # the general path says which value it is
+    except DomainError:  # the general path names the value
         return None
     return found
 

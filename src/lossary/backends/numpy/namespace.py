@@ -123,7 +123,7 @@ def _elementwise(scalar: Callable[[float], float], x: Any) -> Array:
 
 
 def lgamma(x: Array) -> Array:
-    """Log of the absolute value of the gamma function; NumPy has none, the C library's is correctly rounded enough."""
+    """Log of the absolute value of the gamma function; NumPy has none; the C library's is accurate enough."""
     return _elementwise(_lgamma, x)
 
 
@@ -154,7 +154,7 @@ def trigamma(x: Array) -> Array:
 def asarray(x: Any, name: str, like: Any = None, dtype: Any = None) -> Array:
     """Convert a caller's argument, whatever it is, to an array of numbers; the argument is never written to.
 
-    An array of NumPy says itself which type and place it has: `like` and `dtype` are for other frameworks.
+    An array of NumPy has its type and device: `like` and `dtype` are for other frameworks.
     """
     need_elements(x, name)
     try:
@@ -175,7 +175,7 @@ def asarray(x: Any, name: str, like: Any = None, dtype: Any = None) -> Array:
 
 
 def need_elements(x: Any, name: str) -> None:
-    """Refuse masked entries, whose mask a plain array would lose; a masked array that masks nothing is its numbers."""
+    """Reject masked entries, whose mask would be lost; a masked array that masks nothing is accepted as its numbers."""
     if type(x) is np.ndarray:
         return
     parts = x if type(x) in (list, tuple) else (x,)
@@ -194,7 +194,7 @@ def compute_dtype(arrays: Sequence[Array]) -> Any:
 
 
 def cast(x: Array, dtype: Any) -> Array:
-    """Convert to a type, without a copy where none is needed; what is too large for it becomes infinity in silence."""
+    """Convert to a type, without a copy where none is needed; a number too large for it becomes infinite, unwarned."""
     if x.dtype == dtype:
         return x
     with quiet():
@@ -238,7 +238,7 @@ def ratio(x: Any, y: Any) -> Any:
 
 
 def own(x: Array, given: Sequence[Array]) -> Array:
-    """The array itself if it can be handed to the caller: writable, and sharing memory with none of the inputs."""
+    """The array if it is writable and shares memory with none of the inputs, else a copy."""
     return x if x.flags.writeable and not builtins.any(np.may_share_memory(x, g) for g in given) else x.copy()
 
 
@@ -253,19 +253,19 @@ def whole(n: int, like: Array) -> Array:
 
 
 def join_rows(parts: list[Array]) -> Array:
-    """Parts of a table one under the other."""
+    """Parts of a table, concatenated along the first axis."""
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def readable(x: Array) -> Array:
-    """An array to check values on: always, for here looking costs little."""
+    """The array to check values on: reading it is always cheap here."""
     return x
 
 
 def to_numpy(x: Any) -> Any:
-    """An array of any kind as one of NumPy's; what is no array, such as a number or a list, is returned as it is.
+    """An array of any framework as a NumPy array; other objects, such as numbers and lists, are returned unchanged.
 
-    So is a masked array, whose mask would be lost here without a word: `asarray` refuses it.
+    So is a masked array, whose mask would be lost here silently: `asarray` rejects it.
     """
     return np.asarray(x) if hasattr(x, "__array__") and not isinstance(x, np.ma.MaskedArray) else x
 
@@ -296,6 +296,6 @@ def quiet() -> Any:
 
 
 def drive(steps: Any, count: int) -> list[Any]:
-    """Pull `count` quantities from a running definition."""
+    """The next `count` quantities that a running definition yields."""
     with quiet():
         return [next(steps) for _ in range(count)]

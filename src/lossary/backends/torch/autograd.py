@@ -1,8 +1,8 @@
 """Autograd functions: attach the hand-derived gradient of a definition or a kernel to torch's graph.
 
-There are two. `Eager` serves whatever knows its own gradient: a definition, a kernel on a prepared call, a bound kernel
-of the call cache (each an `Evaluation`); the compiler traces it, too. `_Transformed` serves `torch.func` and forward
-mode, whose `jvp` the compiler refuses.
+There are two. `Eager` serves every `Evaluation`, that is, a definition, a kernel on a prepared call, or a bound kernel
+of the call cache; the compiler traces it, too. `_Transformed` serves `torch.func` and forward mode, whose `jvp` the
+compiler refuses.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ Tensor = torch.Tensor
 
 
 class Evaluation:
-    """A value as a function of tensors that knows its own gradient."""
+    """A value as a function of tensors, with its gradient."""
 
-    hands_over = True  # whether what `forward` keeps is handed to the caller as the gradient, rather than saved
+    hands_over = (
+        True  # whether the caller receives the tensors that `forward` keeps as the gradient, instead of saving them
+    )
 
     def forward(self, tensors: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
-        """Return the value, and what it keeps for the gradient; it may keep nothing.
+        """Return the value, and the tensors to keep for the gradient, which may be none.
 
-        Raises `DomainError` to ask for the general path, which has something to say about the arguments.
+        Raises `DomainError` to request the general path, which raises the error or handles the arguments.
         """
         raise NotImplementedError
 
@@ -39,11 +41,11 @@ class Evaluation:
         return self.forward(tensors)[0]
 
     def reused(self, kept: Any, upstream: Tensor) -> Sequence[Tensor | None] | None:
-        """Return the gradient of every tensor from what was kept alone; None if the tensors are needed, too."""
+        """Return the gradient of every tensor from `kept` alone; None if the tensors are needed, too."""
         return None
 
     def gradient(self, tensors: Sequence[Tensor], kept: Any, upstream: Tensor) -> Sequence[Tensor | None]:
-        """Return the gradient of every tensor; `kept` is empty the second time, and then it is computed again."""
+        """Return the gradient of every tensor; `kept` is empty in a second backward pass, which recomputes it."""
         raise NotImplementedError
 
     def differentiable(self, tensors: Sequence[Tensor], upstream: Tensor) -> Sequence[Tensor | None]:
@@ -52,7 +54,7 @@ class Evaluation:
 
 
 class Eager(torch.autograd.Function):
-    """An evaluation under autograd. What it keeps is used once: whoever gets a gradient may add to it."""
+    """An evaluation under autograd. What it keeps is used once: the receiver of a gradient may add to it in place."""
 
     @staticmethod
     def forward(ctx: Any, evaluation: Evaluation, *tensors: Tensor) -> Tensor:
@@ -70,7 +72,7 @@ class Eager(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> Any:
         """Return the gradient of every tensor; one that can be differentiated again where autograd wants that."""
         evaluation, kept = ctx.held
-        again = torch.is_grad_enabled()  # to be differentiated again
+        again = torch.is_grad_enabled()  # a backward pass with create_graph
         if evaluation.hands_over:
             if kept and not again:
                 ctx.held = evaluation, ()
@@ -86,14 +88,14 @@ class Eager(torch.autograd.Function):
         return None, *evaluation.gradient(tensors, kept, upstream)
 
 
-# `Eager.apply` without its questions about `torch.func`, for callers that have asked them; and on the way back straight
-# to `backward`, without asking which of the ways to define one was taken.
+# `Eager.apply` without its checks for `torch.func`, for callers that have made them; and `backward` directly, without
+# checks for the other ways to define one.
 apply_directly: Any = super(torch.autograd.Function, Eager).apply
 Eager._backward_cls.apply = Eager.backward  # type: ignore[attr-defined]
 
 
 def evaluated(evaluation: Evaluation, tensors: Sequence[Tensor], differentiated: bool) -> Tensor | None:
-    """Return the value of an evaluation, differentiable if asked for; None if it asks for the general path."""
+    """Return the value of an evaluation, differentiable if requested; None if it requests the general path."""
     try:
         if differentiated:
             found: Tensor = apply_directly(evaluation, *tensors)
@@ -104,7 +106,7 @@ def evaluated(evaluation: Evaluation, tensors: Sequence[Tensor], differentiated:
 
 
 def times(kept: Sequence[Tensor], upstream: float) -> Sequence[Tensor]:
-    """Return derivatives times a number: 0 times a derivative is 0, whatever the loss's derivative is there."""
+    """Return derivatives times a number: exactly 0 for a factor of 0, even where a derivative is infinite or NaN."""
     if upstream == 1:
         return kept
     return [derivative * upstream if upstream else zeros_like(derivative) for derivative in kept]
@@ -115,7 +117,7 @@ def times(kept: Sequence[Tensor], upstream: float) -> Sequence[Tensor]:
 
 @dataclass(frozen=True, eq=False)
 class Definition(Evaluation):
-    """The values of a prepared call by its definition: which tensors it has, and which of them are differentiated."""
+    """The values of a prepared call by its definition, as a function of its tensors."""
 
     call: Call
     names: tuple[str, ...]  # of the parameters that are tensors
@@ -123,7 +125,7 @@ class Definition(Evaluation):
     hands_over = False
 
     def on(self, tensors: Sequence[Tensor]) -> Call:
-        """Return the call on other tensors in the places of its own."""
+        """Return the call on other tensors instead of its own."""
         count = len(self.call.arrays)
         arrays, extra = tensors[:count], tensors[count:]
         return self.call.on(arrays, {**self.call.params, **dict(zip(self.names, extra, strict=True))})
@@ -149,7 +151,7 @@ class Definition(Evaluation):
         if call.loss.coupling is not None:
             _, grad = call.through_coupling(lambda derivative, some: _weighed(derivative, upstream[some]))
             return self.placed(tensors, (grad,))
-        if torch.is_grad_enabled() or observed():  # who differentiates again
+        if torch.is_grad_enabled() or observed():  # the result may be differentiated again
             derivatives = self.derivatives(tensors, _without_masked(self.call, tensors, upstream))
         else:
             derivatives = call.pull(1)[1][0]
@@ -159,8 +161,8 @@ class Definition(Evaluation):
         """Return the definition's derivatives, which differentiate in their own argument by the definition's Hessian.
 
         That is so where an example is one number: there the Hessian diagonal is the whole of such a derivative.
-        Automatic differentiation would go through the formula of the gradient, which is made for the digits of its
-        value. What differentiates is `moving`, the same numbers as `tensors`.
+        Automatic differentiation would differentiate the formula of the gradient, which is written for the accuracy of
+        its value. The result is differentiable in `moving`, the same numbers as `tensors`.
         """
         call = self.call
         if call.signature.rank or call.loss.derivatives < 2 or torch.compiler.is_compiling():
@@ -179,10 +181,10 @@ class Definition(Evaluation):
         return found
 
     def placed(self, tensors: Sequence[Tensor], grads: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
-        """Return one gradient for every tensor: those of `wrt` in their places, None elsewhere."""
+        """Return one gradient for every tensor: those of `wrt` at their positions, None elsewhere."""
         placed: list[Tensor | None] = [None] * len(tensors)
         for at, grad in zip(self.wrt, grads, strict=True):
-            spread = grad.expand(tensors[at].shape)  # which a backward pass with several gradients at once knows, too
+            spread = grad.expand(tensors[at].shape)  # an operation that batched backward passes support, too
             placed[at] = spread.to(tensors[at].dtype)
         return tuple(placed)
 
@@ -206,7 +208,7 @@ def differentiable_values(call: Call) -> Tensor:
     if not tracked or any(i not in evaluation.wrt for i in tracked) or loses_derivatives():
         return call.evaluate()
     if not torch.compiler.is_compiling() and torch._C._is_tracing():
-        return call.evaluate()  # a graph of TorchScript that holds a function of Python could not leave the process
+        return call.evaluate()  # TorchScript cannot serialise a graph that holds a Python function
     if forward or (not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()):
         found: Tensor = _Transformed.apply(evaluation, None, None, *tensors)
     else:
@@ -226,26 +228,26 @@ def _has_tangent(x: Tensor) -> bool:
 
 
 def _without_masked(call: Call, tensors: Sequence[Tensor], upstream: Tensor) -> Sequence[Tensor]:
-    """Return tensors that do not differentiate where an example is masked: what is there may be NaN.
+    """Return tensors detached where an example is masked, because its values may be NaN.
 
-    A mask that is applied to values afterwards is known by the gradient it sends back, 0. An example of ordinary
-    numbers is differentiated all the same, for 0 is also where a derivative in that gradient is taken.
+    A mask that is applied to values afterwards shows as an upstream gradient of 0. An example of finite numbers is
+    differentiated all the same, because a derivative with respect to the upstream gradient may be taken at 0.
     """
     if call.loss.coupling is not None:
         return tensors
     lead = upstream.ndim - call.inner
-    own = [
+    batched = [
         x.is_floating_point() and x.ndim == upstream.ndim and x.shape[:lead] == upstream.shape[:lead] for x in tensors
     ]
     core = tuple(range(lead, upstream.ndim))
     masked = upstream.new_zeros((), dtype=torch.bool)
-    for x in (x for x, owned in zip(tensors, own, strict=True) if owned):
-        strange = ~(x < inf)  # NaN as well; -inf may be a class that is masked out
-        masked = masked | (strange.any(core, keepdim=True) if core else strange)
+    for x in (x for x, each in zip(tensors, batched, strict=True) if each):
+        invalid = ~(x < inf)  # inf or NaN; -inf may be a masked class
+        masked = masked | (invalid.any(core, keepdim=True) if core else invalid)
     masked = masked & (upstream == 0)
     if call.weights is not None:
         masked = masked | (call.weights == 0).reshape(call.weights.shape + (1,) * call.inner)
-    return [where(masked, x.detach(), x) if owned else x for x, owned in zip(tensors, own, strict=True)]
+    return [where(masked, x.detach(), x) if each else x for x, each in zip(tensors, batched, strict=True)]
 
 
 def _weighed(derivative: Tensor, upstream: Tensor) -> Tensor:
@@ -255,10 +257,10 @@ def _weighed(derivative: Tensor, upstream: Tensor) -> Tensor:
 
 
 class _Transformed(torch.autograd.Function):
-    """A definition's values as the transforms of `torch.func` and forward mode want them; or one of its derivatives.
+    """A definition's values for the transforms of `torch.func` and forward mode; or one of its derivatives.
 
-    With a `number` and the `derivative` itself, it is that of the argument with the number, which differentiates by the
-    definition's Hessian in its own argument, and through `derivative` in the others.
+    With a `number` and the `derivative` itself, it is the derivative in the argument of that number, whose own
+    derivative is the definition's Hessian in that argument, and that of `derivative` in the others.
     """
 
     generate_vmap_rule = True
@@ -297,8 +299,8 @@ def _pushed_forward(definition: Definition, tensors: Sequence[Tensor], tangents:
     """Return the tangent of a definition's values."""
     value = definition.on(tensors).pull(0)[0]
     if definition.call.loss.coupling is not None:
-        # A coupling is written down backwards only. What it does to a gradient is linear, and the transpose of that is
-        # what a tangent wants.
+        # A coupling has a backward pass only. That is linear in the upstream gradient, and its transpose maps the
+        # tangent.
         (at,) = definition.wrt
         ones = torch.ones_like(value)
         _, transpose_of = torch.func.vjp(lambda upstream: definition.differentiable(tensors, upstream)[at], ones)

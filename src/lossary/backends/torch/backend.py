@@ -30,21 +30,21 @@ def fast_value(loss: Any, arrays: Any, params: Any, reduction: str, check: bool)
 
 
 def fast_value_and_grad(loss: Any, arrays: Any, params: Any, reduction: str, check: bool) -> None:
-    """Return None: gradients that are asked for by name take the general path; autograd makes the others."""
+    """Return None: gradients that are asked for by name take the general path; autograd computes the others."""
 
 
 def outputs(call: Any, out: Any) -> NoReturn:
-    """Refuse arrays for gradients: autograd keeps gradients of its own."""
+    """Reject arrays for gradients: autograd allocates its gradients."""
     raise ArgumentError(f"{call.loss.name}: out: is for NumPy arrays; on tensors gradients are made by autograd")
 
 
-def deliver(grads: Any, places: Any) -> NoReturn:
-    """Refuse gradients: `outputs` has accepted no array for them."""
+def deliver(grads: Any, buffers: Any) -> NoReturn:
+    """Reject gradients: `outputs` has accepted no array for them."""
     raise NotImplementedError
 
 
 def observe_outside_graph(observe: Any, *call: Any) -> None:
-    """Run an observer of calls outside the graph that a compiler writes, where the values of the call can be read."""
+    """Run an observer of calls outside the graph that a compiler builds, where the values of the call can be read."""
     from lossary.backends.torch import outside_graph
 
     outside_graph.run(observe, *call)

@@ -32,10 +32,10 @@ def stored_narrow(loss: Loss, signature: Signature, arrays: Sequence[Tensor]) ->
 
 
 def by_kernel(call: Call, value: Any, orders: tuple[int, ...], scale: Any, finish: Callable[[Any], Any]) -> Any:
-    """Return what a kernel computes of a call in one pass over its tensors, or None where there is none for it.
+    """Return the result of a kernel for a call, in one pass over its tensors; None if no kernel takes it.
 
-    Values come with their gradient under autograd. Derivatives asked for by name are plain numbers, so where a tensor
-    is being differentiated they are left to ordinary operations.
+    Values come with their gradient under autograd. Derivatives requested explicitly carry no graph, so where a tensor
+    requires grad they are left to ordinary operations.
     """
     if torch.compiler.is_compiling():
         return None if orders else _compiled(call, value, finish)
@@ -55,7 +55,7 @@ def by_kernel(call: Call, value: Any, orders: tuple[int, ...], scale: Any, finis
         return None
     if not tracked:
         return run_kernel(kernel, call, value, orders, call.weights, scale, finish)
-    # The gradient is taken along where what comes back will be one number, which is nearly always 1.
+    # The forward pass computes the gradient where the upstream gradient will be one number, which is nearly always 1.
     done = run_kernel(kernel, call, value, (1,) if value == "sum" else (), call.weights, scale, finish)
     if done is None:
         return None
@@ -63,6 +63,6 @@ def by_kernel(call: Call, value: Any, orders: tuple[int, ...], scale: Any, finis
 
 
 def _compiled(call: Call, value: Any, finish: Callable[[Any], Any]) -> Any:
-    """Return the values of a call through the operator that is opaque to the compiler, if it is for that."""
+    """Return the values of a call by the operator that is opaque to the compiler; None if it does not take the call."""
     done = opaque(call, value)
     return None if done is None else Result(finish(done) if value == "sum" else done, ())

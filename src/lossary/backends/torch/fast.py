@@ -1,14 +1,14 @@
 """Fast path of tensor calls: runs what the call cache has for (loss, shapes, dtypes, parameters, gradient mode).
 
 At a thousand elements a loss is a few microseconds of arithmetic; checking it, broadcasting, choosing dtypes and
-kernels cost ten times that, and depend on shapes, dtypes and parameters alone. So the first call finds out what later
-ones like it need: a bound kernel with its arguments in order, or else the definition itself. The gradient is computed
-with the values and waits in the graph.
+kernels cost ten times that, and depend on shapes, dtypes and parameters alone. So the first call prepares
+what later ones need: a bound kernel with its arguments in order, or else the definition itself. The forward pass
+computes the gradient with the values and keeps it in the graph.
 
 Only contiguous tensors of one float dtype (and labels) on the CPU are cached, with parameters that are numbers and
 without weights. All other calls return None here and take the general path. Large calls that are reduced take the fast
 path with several threads; where their tensors are strided, or the softmax kernel is the better one, they take the
-general path to the reduced value, so that a kernel adds the values up and computes the gradient in the same pass.
+general path to the reduced value, so that a kernel sums the values and computes the gradient in one pass.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ Tensor = torch.Tensor
 # Elements up to which a call is small; above, threads share the work.
 MOST = 65536
 FLOATS = {torch.float32: "float32", torch.float64: "float64"}
-# A freed storage begins at address 0, so an element in it seems to lie at its offset. Memory that is there lies higher
-# on most systems; where it does not, the storage is asked.
+# A freed storage begins at address 0, so the address of an element in it is its offset. Allocated memory has
+# higher addresses on most systems; where it has not, the storage is checked.
 _HIGH = 1 << 40
 
-# The last call of a loss, reduction and parameters, with PyTorch's guard, which answers in one question whether other
-# tensors are like those it was called with: in type, shape, strides, and all that stands between them and their memory.
-# What does not pass it is looked up in the call cache by a key of shapes and dtypes.
+# The last call of a loss, reduction and parameters, with PyTorch's guard, one function that compares other tensors
+# with its own: in type, shape, strides, and all other dispatch keys. Tensors that do not pass are looked up in the call
+# cache by a key of shapes and dtypes.
 _Guarded: TypeAlias = "tuple[private.Guard, CachedCall | None]"
 _latest: dict[tuple[Any, ...], _Guarded] = {}
-cache.forgets(_latest)
+cache.clear_with(_latest)
 
 
 def reduced(
@@ -65,29 +65,29 @@ def reduced(
 
     A mean divides by `denominator`, or by the number of values; with `by_class_weight`, by the sum of the class weights
     of the labels. With `class_lists`, the second array lists class indices in each row, up to the first -1, and the
-    loss takes how often each is listed. With `check`, None also means that a value is out of domain. The mean over no
+    loss takes the count of each class. With `check`, None also means that a value is out of domain. The mean over no
     example, which is a question of conventions, takes the general path too.
     """
     if torch.compiler.is_compiling():
         return None
     if class_weight is not None:
         arrays = (*arrays, class_weight)
-    # The guard compares what a tensor asks for, not whether gradients are being recorded at all.
+    # The guard compares requires_grad, not whether gradients are being recorded at all.
     recording = torch.is_grad_enabled()
     asked = (loss, reduction, denominator, check, by_class_weight, class_lists, recording, len(arrays))
     asked += (*params, *params.values())
-    known = False
+    cached = False
     try:
         guard, call = _latest[asked]
         for x in arrays:
-            if x.is_nested:  # has no strides: asked for them, the guard would end the process
+            if x.is_nested:  # has no strides: the guard, reading them, would crash the process
                 break
         else:
-            # Nor does it see a tangent carried forward, or a mode that follows operations in a graph.
-            known = guard(*arrays) and not tensors_of.forward_mode() and not torch._C._len_torch_dispatch_stack()
+            # Nor does it see forward-mode tangents, or a dispatch mode that traces operations.
+            cached = guard(*arrays) and not tensors_of.forward_mode() and not torch._C._len_torch_dispatch_stack()
     except (KeyError, TypeError, AttributeError):  # a first call; a parameter that is no number, an array no tensor
         pass
-    if not known:
+    if not cached:
         call = _found(asked, arrays, params)
     if call is None:
         return None
@@ -98,7 +98,7 @@ def reduced(
 
 
 def _found(asked: tuple[Any, ...], arrays: Sequence[Tensor], params: Mapping[str, Any]) -> CachedCall | None:
-    """Return what the call cache has for a call, found out now if it has nothing; None to take the general path."""
+    """Return the cached call, prepared now if there is none; None to take the general path."""
     if tensors_of.observed() or any(type(value) not in cache.NUMBERS for value in params.values()):
         return None
     loss, reduction, denominator, check, by_class_weight, class_lists, recording, *_ = asked
@@ -145,7 +145,7 @@ def _cached_call(
         scores, lists = arrays
         if lists.dtype != torch.int64 or lists.shape != scores.shape:
             return None
-        counted = (scores, scores)  # for how often a class is listed is a number for each score
+        counted = (scores, scores)  # the count of each listed class is a number for each score
     dense = cache.dense(loss, counted, params, FLOATS, torch.int64)
     if dense is None or any(name not in loss.wrt for name in tracked):
         return None
@@ -162,11 +162,11 @@ def _cached_call(
     # Many long rows of the softmax family have a better kernel, which the general path uses.
     long = rank and like.shape[-1] > kernels.SIDE_BY_SIDE
     better = size > MOST and long and kernels.by_hand(loss)[0]
-    kinds: list[type[CachedCall]] = [BoundCall] if contiguous and not better else []
+    variants: list[type[CachedCall]] = [BoundCall] if contiguous and not better else []
     if not class_lists:
-        kinds += [GeneralCall] if size > MOST else [DefinedCall]
-    for kind in kinds:
-        call = kind(dense, reduction, denominator, bool(tracked))
+        variants += [GeneralCall] if size > MOST else [DefinedCall]
+    for variant in variants:
+        call = variant(dense, reduction, denominator, bool(tracked))
         call.shapes = [tuple(x.shape) for x in arrays]
         call.check, call.by_class_weight = check, by_class_weight
         call.weighted, call.class_lists = bool(class_weight), class_lists
@@ -177,7 +177,7 @@ def _cached_call(
 
 
 class CachedCall(Evaluation):
-    """What calls that share a key need; derivatives are returned but for a factor that the backward pass applies."""
+    """The prepared state of calls that share a key; the backward pass multiplies the kept derivatives by a factor."""
 
     shapes: Sequence[tuple[int, ...]]  # of the arrays
     check = False
@@ -197,13 +197,13 @@ class CachedCall(Evaluation):
         self.denominator = self.length if denominator is None else denominator
         labels = [at for at, name in enumerate(loss.arguments) if loss.domain(name, self.alternative).kind == "index"]
         self.labels = labels[0] if labels else -1  # which array holds labels
-        self.leading = self.wrt == tuple(range(len(self.wrt)))  # whether what is differentiated comes first
+        self.leading = self.wrt == tuple(range(len(self.wrt)))  # whether the differentiated arrays come first
         self.others: tuple[None, ...] = (None,) * (len(loss.arguments) - len(self.wrt))  # have no gradient
-        # What computes a call, under autograd if that records it.
+        # Computes a call, under autograd if gradients are recorded.
         self.answer: Callable[..., Tensor] = partial(apply_directly, self) if tracked else self.untracked
 
     def ready(self) -> bool:
-        """Prepare for calls; False if this kind of fast path does not take them."""
+        """Prepare for calls; False if this variant of the fast path does not take them."""
         raise NotImplementedError
 
     def untracked(self, *arrays: Tensor) -> Tensor:
@@ -211,12 +211,12 @@ class CachedCall(Evaluation):
         return self.forward(arrays)[0]
 
     def reused(self, kept: Any, upstream: Tensor) -> Sequence[Tensor | None] | None:
-        """Return the gradient of a reduced value: what was kept, times a number that is mostly 1."""
+        """Return the gradient of a reduced value: the kept derivatives times a number that is mostly 1."""
         if self.reduction == "none":
             return None
         try:
             by = upstream.item() * self.factor
-        except RuntimeError:  # several at once, as where a whole Jacobian is asked for in one backward pass
+        except RuntimeError:  # several upstream gradients, as in a batched backward pass for a Jacobian
             return None
         return self.placed(times(kept, by))
 
@@ -228,7 +228,7 @@ class CachedCall(Evaluation):
         return self.reused(kept, upstream) or self.differentiable(tensors, upstream)
 
     def placed(self, grads: Sequence[Tensor]) -> Sequence[Tensor | None]:
-        """Return one gradient for every array: those of `wrt` in their places, None elsewhere."""
+        """Return one gradient for every array: those of `wrt` at their positions, None elsewhere."""
         if self.leading:
             return *grads, *self.others
         placed: list[Tensor | None] = [None] * (len(grads) + len(self.others))
@@ -237,10 +237,10 @@ class CachedCall(Evaluation):
         return placed
 
     def times(self, derivatives: Sequence[Tensor], upstream: Tensor, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Derivatives times what comes back for each value, exactly 0 where that is 0."""
+        """Derivatives times the upstream gradient of each value, exactly 0 where that is 0."""
         nothing = upstream == 0
         if self.ignored is not None:
-            # The mean of nothing but ignored rows sends back infinity.
+            # The mean over ignored rows alone has an infinite upstream gradient.
             nothing = nothing | (tensors[self.labels] == self.ignored)
         found = []
         for derivative in derivatives:  # one number for each row, or one for each of its entries
@@ -317,17 +317,17 @@ class BoundCall(CachedCall):
         return private.number(total / count if self.divides else total, self.dtype), outputs
 
     def _pooled(self, shape: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """Return memory where an earlier result was, which faults less often."""
+        """Return memory reused from an earlier result, which causes fewer page faults."""
         return torch.from_numpy(self.memory.empty(shape, FLOATS[dtype]))
 
 
 class DefinedCall(CachedCall):
-    """Small calls of a pointwise loss without a kernel; on rows, arithmetic would take longer than what is saved."""
+    """Small calls of a pointwise loss without a kernel; on rows, arithmetic dominates and a fast path saves nothing."""
 
     def ready(self) -> bool:
         """Take the call if the definition alone says what its value is: a label may not be ignored."""
         self.factor = 1 / self.denominator if self.reduction == "mean" else 1.0
-        ignored = self.params.pop("ignore_index", None)  # said of labels, of which there are none
+        ignored = self.params.pop("ignore_index", None)  # a pointwise loss has no labels to ignore
         return ignored is None and not self.loss.signatures[self.alternative].rank
 
     def forward(self, arrays: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
@@ -354,7 +354,7 @@ class DefinedCall(CachedCall):
 
 
 def _refuse_freed(loss: Loss, arrays: Sequence[Tensor]) -> None:
-    """Refuse tensors without memory, which a guard does not tell from others: reading them would end the process."""
+    """Reject tensors without memory, which a guard does not recognise: reading them would crash the process."""
     for at, x in enumerate(arrays):
         if tensors_of.freed(x):
             tensors_of.need_elements(x, _title(loss, at))
@@ -368,7 +368,7 @@ def class_counts(labels: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _weight_of(labels: Tensor, class_weight: Tensor, ignored: int | None, how: str) -> float:
-    """Return the sum of the weights of labels; a DomainError if one names no class, or a mean is one of nothing."""
+    """Return the sum of the weights of labels; a DomainError if one is out of bounds, or a mean is over no example."""
     from lossary.kernels.cpu import labels as passes
 
     total = ctypes.c_double()
@@ -409,7 +409,7 @@ class GeneralCall(CachedCall):
         return found
 
     def _kept(self, labels: Tensor) -> int:
-        """How many labels count; a DomainError if one names no class, or a mean is one of nothing."""
+        """The number of kept labels; a DomainError if one is out of bounds, or a mean is over no example."""
         from lossary.kernels.cpu import labels as passes
 
         ignored = passes.NO_LABEL if self.ignored is None else self.ignored
@@ -438,7 +438,7 @@ def few(x: Tensor) -> bool:
 
 
 class HandWrittenCall(Evaluation):
-    """A small call of a hand-written kernel: all of it but its tensors, the first of which are differentiated."""
+    """A small call of a hand-written kernel without its tensors, the first of which are differentiated."""
 
     reduction: str
     leaves = 1  # tensors that are differentiated
@@ -447,14 +447,14 @@ class HandWrittenCall(Evaluation):
     def evaluate(
         self, tensors: Sequence[Tensor], gradient: bool, factors: Tensor | None = None
     ) -> tuple[Tensor, Sequence[Tensor]]:
-        """Return the reduced value, and its gradients if wanted, or those of the sum of values times other factors.
+        """Return the reduced value, and its gradients if requested, or those of the sum of values times other factors.
 
-        Raises `DomainError` to ask for the general path.
+        Raises `DomainError` to request the general path.
         """
         raise NotImplementedError
 
     def general(self, *tensors: Tensor) -> Tensor:
-        """Return the same by the general path, which has every derivative."""
+        """Return the value by the general path, which has derivatives of every order."""
         raise NotImplementedError
 
     def forward(self, tensors: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
@@ -466,10 +466,10 @@ class HandWrittenCall(Evaluation):
         return self.evaluate(tensors, False)[0]
 
     def reused(self, kept: Any, upstream: Tensor) -> Sequence[Tensor | None] | None:
-        """Return the gradient of a reduced value: what was kept, times a number that is mostly 1."""
+        """Return the gradient of a reduced value: the kept derivatives times a number that is mostly 1."""
         try:
             by = upstream.item()
-        except RuntimeError:  # several at once, as where a whole Jacobian is asked for in one backward pass
+        except RuntimeError:  # several upstream gradients, as in a batched backward pass for a Jacobian
             return None
         return *times(kept, by), *self.nothing
 
@@ -496,6 +496,6 @@ class HandWrittenCall(Evaluation):
 
 
 def answer(call: HandWrittenCall, *tensors: Tensor) -> Tensor | None:
-    """Return the value of a call, differentiable; None if its numbers are not for a kernel."""
+    """Return the value of a call, differentiable; None if no kernel takes its numbers."""
     differentiated = torch.is_grad_enabled() and any(x.requires_grad for x in tensors[: call.leaves])
     return evaluated(call, tensors, differentiated)

@@ -25,7 +25,7 @@ def run_kernel(
     scale: Any,
     finish: Callable[[Any], Any],
 ) -> Result | None:
-    """Run a kernel on the memory of tensors; its results are tensors on memory of NumPy's, which faults less often."""
+    """Run a kernel on the memory of tensors; its results are on NumPy memory, which causes fewer page faults."""
     if call.dtype not in NUMPY:
         return None
     params = {name: memory(held) if isinstance(held, Tensor) else held for name, held in call.params.items()}
@@ -49,7 +49,7 @@ def run_kernel(
 
 @dataclass(eq=False)
 class KernelResult(Evaluation):
-    """What a kernel has computed of a prepared call, `done`; its gradient is a kernel's, its second derivative not."""
+    """A prepared call with its kernel's result, `done`; the kernel computes its gradient, but no second derivative."""
 
     definition: Definition
     kernel: Kernel
@@ -58,7 +58,7 @@ class KernelResult(Evaluation):
 
     def forward(self, tensors: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
         """Return the value, and the derivatives if they were computed with it."""
-        # Not held here: autograd copies a gradient to which anything else refers.
+        # No reference stays here: autograd copies a gradient that has another reference.
         done, self.done = self.done, None
         assert done is not None
         return done.value, [derivative for derivatives in done.derivatives for derivative in derivatives]
@@ -70,11 +70,12 @@ class KernelResult(Evaluation):
             return self.differentiable(tensors, upstream)
         if kept:
             by = float(upstream)
-            # What was rounded to half precision is not scaled: a scale is there to keep it from becoming 0.
+            # A gradient rounded to half precision is not scaled: a loss scale is meant to prevent underflow before
+            # rounding.
             if by in (0, 1) or all(derivative.dtype == call.dtype for derivative in kept):
                 return self._placed(tensors, times(kept, by))
-            kept.clear()  # its memory is used again
-        factor, alike = 1.0, upstream.numel() and not any(upstream.stride())  # what a mean or a sum sends back
+            kept.clear()  # so that its memory is reused
+        factor, alike = 1.0, upstream.numel() and not any(upstream.stride())  # the upstream gradient of a mean or a sum
         if alike:
             factor = float(upstream[(0,) * upstream.ndim])
         weights = call.weights if alike and factor else _product(call.weights, upstream).expand(call.batch)
@@ -89,9 +90,9 @@ class KernelResult(Evaluation):
         return self.definition.differentiable(tensors, spread.reshape(spread.shape + (1,) * call.inner))
 
     def _placed(self, tensors: Sequence[Tensor], derivatives: Sequence[Tensor]) -> Sequence[Tensor | None]:
-        """Give a kernel's derivatives, which have the shape of the caller's arguments, that of the tensors they are of.
+        """Reshape a kernel's derivatives from the shapes of the caller's arguments to those of the tensors.
 
-        A definition on rows has axes of length 1 behind it, if the argument has fewer dimensions than a row.
+        A definition on rows takes an argument without core dimensions with trailing axes of length 1.
         """
         wrt = self.definition.wrt
         shaped = [grad.reshape(tensors[at].shape) for at, grad in zip(wrt, derivatives, strict=True)]

@@ -45,7 +45,7 @@ abs = torch.abs
 
 
 def sign(x: Tensor) -> Tensor:
-    """-1, 0 or 1; NaN for NaN, of which torch by itself makes 0."""
+    """-1, 0 or 1; NaN for NaN, where torch returns 0."""
     return where(x != x, x, torch.sign(x))
 
 
@@ -162,12 +162,12 @@ def trigamma(x: Tensor) -> Tensor:
 
 
 def join_rows(parts: Sequence[Tensor]) -> Tensor:
-    """Parts of a table one under the other."""
+    """Parts of a table, concatenated along the first axis."""
     return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def may_loop(x: Tensor) -> bool:
-    """Whether a batch may be computed a part at a time: on the CPU, and where nobody traces."""
+    """Whether a batch may be computed a part at a time: on the CPU, outside of a trace."""
     if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
         return False
     return bool(x.device.type == "cpu")
@@ -184,7 +184,8 @@ def whole(n: int, like: Any) -> Tensor:
 def asarray(x: Any, name: str, like: Any = None, dtype: Any = None) -> Tensor:
     """Convert a caller's argument to a tensor of numbers, on the device of `like`.
 
-    A Python number takes the type `dtype`, or that of `like`, so that it is rounded once and widens nothing.
+    A Python number takes the type `dtype`, or that of `like`, so that it is rounded once and does not promote the
+    result.
     """
     if isinstance(x, Tensor):
         need_elements(x, name)
@@ -232,7 +233,7 @@ def as_index(x: Tensor) -> Tensor:
 
 
 def equals(x: Tensor, number: Any) -> Tensor:
-    """Where whole numbers equal another one; torch by itself rounds that to the tensor's type, so that -100 is 156."""
+    """Where whole numbers equal another one; torch rounds that to the tensor's type, where -100 becomes 156."""
     if isinstance(number, Tensor) or x.is_floating_point():
         return x == number
     wide = x.long()
@@ -267,7 +268,7 @@ def ratio(x: Any, y: Any) -> Any:
 
 
 def own(x: Tensor, given: Sequence[Tensor]) -> Tensor:
-    """The tensor itself if it can be handed to the caller: dense, and sharing memory with none of the others."""
+    """The tensor if it is dense and shares memory with none of the others, else a copy."""
     if builtins.any(_shares_memory(x, other) for other in given):
         return x.clone(memory_format=torch.contiguous_format)
     return x.contiguous()
@@ -282,17 +283,17 @@ def _shares_memory(x: Tensor, other: Tensor) -> bool:
 
 
 def quiet() -> Any:
-    """A context for gradients that are computed by hand: autograd need not watch."""
+    """A context for gradients that definitions compute: autograd records nothing."""
     return torch.no_grad()
 
 
 def drive(steps: Any, count: int) -> list[Any]:
-    """Pull `count` quantities from a running definition."""
+    """The next `count` quantities that a running definition yields."""
     return [next(steps) for _ in range(count)]
 
 
 def readable(x: Tensor) -> Any:
-    """A NumPy view to check values on, or None where looking would wait for a device or break a trace."""
+    """A NumPy view to check values on, or None where reading would wait for a device or break a trace."""
     if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or tracing():
         return None
     if x.device.type != "cpu":
@@ -310,7 +311,7 @@ def readable(x: Tensor) -> Any:
 def to_numpy(x: Any) -> Any:
     """The numbers of a tensor as a NumPy array, whatever its device, layout and type; anything else as NumPy has it.
 
-    A type that NumPy has not becomes the next wider one that it has. The tensor is neither changed nor differentiated.
+    A type that NumPy lacks becomes the next wider one. The tensor is neither changed nor differentiated.
     """
     if not isinstance(x, Tensor):
         return numpy.to_numpy(x)
@@ -336,7 +337,7 @@ def sample(x: Tensor, index: Any, everywhere: bool) -> Any:
     if x.device.type != "cpu" and not everywhere:
         return None
     dense = x.detach()
-    if dense.element_size() < 4 and dense.is_floating_point():  # which NumPy may not have: a copy, of little
+    if dense.element_size() < 4 and dense.is_floating_point():  # a type that NumPy may lack: copies a few entries
         return readable(dense[index].cpu())
     found = readable(dense.cpu())
     return None if found is None else found[index]

@@ -1,12 +1,12 @@
 """The custom operator `lossary::evaluate`: a loss as one node that `torch.compile` does not trace into.
 
-Inside it runs what runs without a compiler: a kernel where there is one, else the definition, on any device. Large
-calls of losses that have a CPU kernel go through it, and recursions over time, of which a trace would hold as many
-copies as there are steps. Other calls are traced as ordinary operations, which the compiler fuses with others.
+It runs what eager mode runs: a kernel where there is one, else the definition, on any device. Large
+calls of losses that have a CPU kernel use it, and recursions over time, whose trace would unroll every
+step. Other calls are traced as ordinary operations, which the compiler fuses with others.
 
-Arguments of an operator are tensors, numbers and words. Parameters that are numbers travel as numbers, tensors as
-tensors, and options as ``name=True`` and the like. The loss travels as its key, by which `lossary.catalogue.recorded`
-has the record: its name says nothing of a loss outside the catalogue.
+Arguments of an operator are tensors, numbers and strings. Parameters that are numbers travel as numbers, tensors as
+tensors, and options as ``name=True`` and the like. The loss travels as its key, under which
+`lossary.catalogue.recorded` finds the record: a loss outside the catalogue cannot be found by its name.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _INTEGERS = ("index", "count", "integer")  # kinds of parameters that are whole 
 
 
 def is_opaque(call: Call) -> bool:
-    """Whether a compiled call goes through the operator."""
+    """Whether a compiled call uses the operator."""
     loss, first = call.loss, call.given[0]
     wrt = [loss.arguments.index(name) for name in loss.wrt]
     fixed = [x for at, x in enumerate(call.given) if at not in wrt]
@@ -58,7 +58,8 @@ def opaque(call: Call, value: str) -> Tensor | None:
         return None
     differentiated = [call.given[call.loss.arguments.index(name)] for name in call.loss.wrt]
     tracked = torch.is_grad_enabled() and any(x.requires_grad for x in differentiated)
-    # In half precision the gradient waits for what it is multiplied by: a scale is there to keep it from becoming 0.
+    # In half precision the backward pass computes the gradient: a loss scale is meant to prevent underflow before
+    # rounding.
     along = value == "sum" and tracked and not any(x.dtype in HALVES for x in differentiated)
     found: Tensor = evaluate(call.weights, *arguments, value, int(along))[0]
     return found
@@ -68,10 +69,10 @@ def opaque(call: Call, value: str) -> Tensor | None:
 
 
 def packed(call: Call) -> tuple[Any, ...] | None:
-    """Return a call as the arguments of the operator; None if a parameter has no place among them."""
+    """Return a call as the arguments of the operator; None if a parameter cannot be one of them."""
     tensors = []
     for whole, given, allowed in zip(call.arrays, call.given, call.domains, strict=True):
-        # Labels under the mask may be anything as the caller gave them; as the definition takes them they are -1.
+        # Masked labels may have any value in the caller's array; in the definition's they are -1.
         tensors.append(whole.reshape(given.shape) if allowed.kind in WHOLE else given)
     held = {name: value for name, value in call.params.items() if isinstance(value, Tensor)}
     words = packed_parameters({name: value for name, value in call.params.items() if name not in held})
@@ -81,7 +82,7 @@ def packed(call: Call) -> tuple[Any, ...] | None:
 
 
 def packed_parameters(params: Mapping[str, Any]) -> tuple[list[float], str, str] | None:
-    """Return parameters that are no tensors as numbers, their names, and options; None if one has no place there."""
+    """Return parameters that are no tensors as numbers, their names, and options; None if one is none of these."""
     keys, numbers, options = [], [], []
     for name, value in params.items():
         if value is None or isinstance(value, bool):
@@ -95,7 +96,7 @@ def packed_parameters(params: Mapping[str, Any]) -> tuple[list[float], str, str]
 
 
 def unpacked_parameters(loss: Loss, numbers: Sequence[float], keys: str, options: str) -> dict[str, Any]:
-    """Return the parameters that `packed_parameters` made numbers and words of."""
+    """Return the parameters from the numbers and strings of `packed_parameters`."""
     params: dict[str, Any] = {}
     for option in filter(None, options.split(",")):
         name, _, held = option.partition("=")
@@ -131,7 +132,7 @@ def evaluate(
         call = _call(recorded(loss), detached, names, numbers, keys, options, defer_checks=True)
         factors = None if factors is None else factors.detach().resolve_neg().to(call.dtype).expand(call.batch)
         done = _computed(replace(call, weights=factors), value, order)
-    return [x.contiguous() for x in done]  # a kernel's gradient may lie in memory as the logits do
+    return [x.contiguous() for x in done]  # a kernel's gradient may have the strides of the logits
 
 
 def _call(
@@ -153,8 +154,8 @@ def _call(
 def _differentiable(call: Call, factors: Tensor) -> list[Tensor]:
     """Return the gradients of a call by its definition, in operations that can be differentiated again."""
     found = gradients(call, factors.to(call.dtype))
-    places = [call.loss.arguments.index(name) for name in call.loss.wrt]
-    return [grad.reshape(call.given[at].shape) for at in places if (grad := found[at]) is not None]
+    positions = [call.loss.arguments.index(name) for name in call.loss.wrt]
+    return [grad.reshape(call.given[at].shape) for at in positions if (grad := found[at]) is not None]
 
 
 def _computed(call: Call, value: str, order: int) -> list[Tensor]:
@@ -210,7 +211,7 @@ def _(factors: Tensor | None, loss: str, alternative: int, tensors: Sequence[Ten
 def _keep(ctx: Any, inputs: Any, output: Any) -> None:
     factors, ctx.loss, ctx.alternative, tensors, *ctx.rest, value, order = inputs
     ctx.count, ctx.along = len(tensors), bool(order)
-    # An empty list is answered by one.
+    # The gradient of an empty list is an empty list.
     ctx.nothing = None if ctx.rest[1] else []
     ctx.has_value = bool(value)
     ctx.save_for_backward(factors, *tensors, *(output[1:] if ctx.along else ()))
@@ -227,7 +228,7 @@ def _backward(ctx: Any, upstreams: Sequence[Tensor]) -> Any:
     else:
         spread = upstream.expand(_batch(record, ctx.alternative, tensors))
         by = spread if factors is None else spread * factors
-        if torch.is_grad_enabled():  # who differentiates again
+        if torch.is_grad_enabled():  # the result may be differentiated again
             grads = _differentiable(_call(record, tensors, *ctx.rest), by)
         else:
             grads = evaluate(by, ctx.loss, ctx.alternative, tensors, *ctx.rest, "", 1)

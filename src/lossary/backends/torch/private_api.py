@@ -1,6 +1,6 @@
 """Private PyTorch functions that save small calls some microseconds, with public fallbacks for each.
 
-None of them is promised to stay: each is tried once, and nothing else may use them. What takes their place is slower.
+None of them is guaranteed to stay: each is tried once at import, and nothing else may use them. Fallbacks are slower.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _C_TYPES = {torch.float32: ctypes.c_float, torch.float64: ctypes.c_double}
 def _inner_guard(tensors: Sequence[Tensor]) -> Guard:
     from torch._C._dynamo.guards import TensorGuards
 
-    # A length that is not given is not looked at.
+    # A length that is not given is not compared.
     lengths: Any = [list(x.shape) for x in tensors]
     strides: Any = [list(x.stride()) for x in tensors]
     return TensorGuards(*tensors, dynamic_dims_sizes=lengths, dynamic_dims_strides=strides).check
@@ -52,8 +52,8 @@ def _empty_maker() -> Callable[[tuple[int, ...], tuple[int, ...], torch.dtype], 
     return _empty_strided_cpu if works else _outer_empty
 
 
-# Of tensors makes what says of others whether they are like them: in Python's and PyTorch's type, shape, strides, all
-# that stands between a tensor and its memory, whether a gradient is asked for, and in the modes that are on.
+# Makes a guard for tensors: a function that returns whether others match them in Python and PyTorch type, shape,
+# strides, dispatch keys and requires_grad, under the same thread-local modes.
 guard = _guard_maker()
 
 # Memory for a result on the CPU, whatever the default device is, of a shape and strides that are tuples.
@@ -61,7 +61,7 @@ empty = _empty_maker()
 
 
 def number(value: float, dtype: torch.dtype) -> Tensor:
-    """Return a tensor that holds one number, infinity where its type has none as large."""
+    """Return a tensor that holds one number, infinity if it is too large for its type."""
     made = empty((), (), dtype)
     _C_TYPES[dtype].from_address(made.data_ptr()).value = value
     return made

@@ -15,31 +15,31 @@ Tensor = torch.Tensor
 
 # The float types that kernels compute in.
 NUMPY = {torch.float32: "float32", torch.float64: "float64"}
-# Half precision as kernels hold it, for there and for back; NumPy has no bfloat16, and torch no arithmetic on uint16.
+# Half precision as kernels hold it, in both directions; NumPy has no bfloat16, and torch no arithmetic on uint16.
 HALVES = {torch.bfloat16: (torch.uint16, "int16"), torch.float16: (torch.float16, "float16")}
 
 # --- who watches ------------------------------------------------------------------------------------------------------
 
 
 def forward_mode() -> bool:
-    """Whether tangents are being carried forward."""
+    """Whether forward-mode differentiation is active."""
     return torch.autograd.forward_ad._current_level >= 0
 
 
 def tracing() -> bool:
-    """Whether operations are written into a graph, by `torch.jit.trace` or `make_fx`, which must hold no values.
+    """Whether `torch.jit.trace` or `make_fx` records operations in a graph, which must hold no values.
 
-    A function that `torch.compile` compiles is not meant: there `torch.compiler.is_compiling` says so.
+    False under `torch.compile`: use `torch.compiler.is_compiling` for that.
     """
     proxies = torch._C._TorchDispatchModeKey.PROXY
     return torch._C._is_tracing() or torch._C._get_dispatch_mode(proxies) is not None
 
 
 def loses_derivatives() -> bool:
-    """Whether PyTorch would lose, in silence, second derivatives of a `torch.autograd.Function`: they would be 0.
+    """Whether PyTorch would silently lose second derivatives of a `torch.autograd.Function`: they would be 0.
 
-    It does so where tangents of tangents are carried forward, and where its compiler traces a gradient of a gradient.
-    The compiler takes ordinary operations for every second derivative: it cannot trace `_GradientWithHessian`.
+    It does so in nested forward mode, and where its compiler traces a gradient of a gradient.
+    The compiler takes ordinary operations for every second derivative: it cannot trace `_Transformed`.
     """
     if not torch._C._are_functorch_transforms_active():
         return False
@@ -48,18 +48,19 @@ def loses_derivatives() -> bool:
 
 
 def _levels() -> tuple[int, int]:
-    """Return how many transforms of `torch.func` that carry tangents forward are active, and how many gradients."""
+    """Return how many `jvp` and how many `grad` transforms of `torch.func` are active."""
     kinds = [level.key() for level in torch._C._functorch.get_interpreter_stack() or ()]
     transform = torch._C._functorch.TransformType
     return kinds.count(transform.Jvp), kinds.count(transform.Grad)
 
 
-# What `torch.compiler.assume_constant_result` does, which imports the compiler: the transforms are known to a trace.
+# What `torch.compiler.assume_constant_result` does, which imports the compiler: a trace may take the levels as
+# constant.
 _levels._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def observed() -> bool:
-    """Whether somebody follows every operation on plain tensors, to whom a kernel would be a constant.
+    """Whether a transform or tracer intercepts operations on ordinary tensors; to it, a kernel would be a constant.
 
     That is a transform of `torch.func`, a tangent carried forward, a tracer, or a mode such as `make_fx` enters.
     """
@@ -77,7 +78,7 @@ def observed() -> bool:
 
 ORDINARY_TYPES = (Tensor, torch.nn.Parameter)
 _KEYS = torch._C.DispatchKey
-# The dispatch keys of a dense tensor of the CPU. Any other key stands between a tensor and its elements: a lazy sign or
+# The dispatch keys of a dense CPU tensor. Any other key means that memory does not hold the elements: a lazy sign or
 # conjugate, a layout, quantisation, a batch axis of `vmap`, a subclass, a tensor of zeros that has no memory.
 _DENSE_KEYS = functools.reduce(
     operator.or_,
@@ -89,17 +90,17 @@ _DENSE_KEYS = functools.reduce(
 
 
 def ordinary(x: Tensor) -> bool:
-    """Whether a tensor is ordinary memory of the CPU, and nothing but autograd watches it."""
+    """Whether a tensor is ordinary CPU memory, and nothing but autograd intercepts its operations."""
     return type(x) in ORDINARY_TYPES and not torch._C._dispatch_keys(x).raw_repr() & ~_DENSE_KEYS and not freed(x)
 
 
 def freed(x: Tensor) -> bool:
-    """Whether the storage of a dense tensor has been given back, as sharded training does between two uses."""
+    """Whether the storage of a dense tensor has been freed, as sharded training does between two uses."""
     return x.numel() > 0 and x.untyped_storage().nbytes() == 0
 
 
 def need_elements(x: Tensor, name: str) -> None:
-    """Refuse a tensor whose elements no operation of a loss can read, in words that say how to convert it."""
+    """Reject a tensor whose elements no operation of a loss can read, with an error that names the conversion."""
     if torch.compiler.is_compiling() or ordinary(x):
         return
     kind = ""
@@ -130,7 +131,7 @@ def memory(x: Tensor) -> Any:
 
 
 def of_memory(x: Any, dtype: torch.dtype) -> Tensor:
-    """Return a kernel's array as a tensor of a type; of one that NumPy has not, the array may hold the bits."""
+    """Return a kernel's array as a tensor of a type; of one that NumPy lacks, the array may hold the bits."""
     _, held = HALVES.get(dtype, (dtype, ""))
     if held and x.dtype.itemsize == dtype.itemsize:
         return torch.from_numpy(x.view(held)).view(dtype)

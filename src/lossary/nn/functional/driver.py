@@ -19,7 +19,7 @@ from lossary.backends.torch.tensors import in_memory
 from lossary.catalogue import Loss, get
 from lossary.evaluate import transforms
 from lossary.evaluate.call import prepare
-from lossary.misuse.callsites import Wording, attend
+from lossary.misuse.callsites import Wording, inspect_call
 from lossary.nn.functional.conventions import REDUCTIONS, chosen, reduced, under_autocast
 
 Arrays = Sequence[Tensor]
@@ -85,7 +85,7 @@ class DropIn:
             reduction = chosen(size_average, reduce, reduction)
         if self.wording is not None:
             inspected_params = params if self.inspects_params else NO_PARAMS
-            attend(self.inspected, arrays, inspected_params, wording=self.wording)
+            inspect_call(self.inspected, arrays, inspected_params, wording=self.wording)
         if weight is None or self.class_weights:
             found = self.cached(
                 self.record,

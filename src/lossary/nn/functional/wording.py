@@ -16,7 +16,7 @@ from torch import Tensor
 from lossary import tolerances
 from lossary.misuse import callsites
 from lossary.misuse.callsites import Wording
-from lossary.misuse.rules import Finding, Seen
+from lossary.misuse.rules import Finding, Sample
 from lossary.nn.functional.conventions import classes_last
 
 
@@ -37,25 +37,25 @@ def _rows_of_classes(
     return input, target
 
 
-def _logarithms(seen: Seen) -> Iterator[Finding]:
+def _logarithms(sample: Sample) -> Iterator[Finding]:
     """Find targets of a divergence below 0: logarithms, or arguments in the wrong order."""
-    target = seen.arrays["target"]
+    target = sample.arrays["target"]
     if not target.size or target.min() >= 0:
         return
     sentence = f"got {target.min():.4g}, and a probability is >= 0: "
-    input = seen.arrays["log_probs"]
+    input = sample.arrays["log_probs"]
     if input.size and input.min() >= 0:
         sentence += "the arguments look swapped. The order is log-probabilities, then the target's probabilities"
     else:
         sentence += "these look like log-probabilities; pass log_target=True"
-    yield seen.say("logarithms for probabilities", "target", sentence)
+    yield sample.finding("logarithms for probabilities", "target", sentence)
 
 
-def _many_hot(seen: Seen) -> Iterator[Finding]:
+def _many_hot(sample: Sample) -> Iterator[Finding]:
     """Find rows of 0 and 1 without -1: one-hot labels where a list of class indices is expected."""
-    target = seen.arrays["target"]
+    target = sample.arrays["target"]
     if target.shape[-1] >= 3 and target.size and np.isin(target, (0.0, 1.0)).all():
-        yield seen.say(
+        yield sample.finding(
             "many-hot for a list",
             "target",
             f"got only 0 and 1 (row 0 is {target[0, :6].astype(int).tolist()}): this loss takes a list of class "
@@ -70,22 +70,22 @@ def _first_frames(given: Sequence[Tensor], params: Mapping[str, Any]) -> Sequenc
     return first, torch.zeros(first.shape[:1], dtype=torch.int64, device=first.device)
 
 
-def _no_distribution(seen: Seen) -> Iterator[Finding]:
+def _no_distribution(sample: Sample) -> Iterator[Finding]:
     """Find frames that are no log-probabilities, whose losses are finite and mean nothing."""
-    rows = seen.arrays["log_probs"]
+    rows = sample.arrays["log_probs"]
     bad, sums = tolerances.unnormalised(rows, logarithms=True)
     if not bad.any():
         return
     row = int(bad.argmax())
     sentence = (
-        f"the exponentials of the first frame of sequence {seen.place(row)} sum to {sums[row]:.4g}, and those of "
+        f"the exponentials of the first frame of sequence {sample.position(row)} sum to {sums[row]:.4g}, and those of "
         "log-probabilities to 1. "
     )
     if not tolerances.unnormalised(rows, logarithms=False)[0].any():
         sentence += "These are probabilities: pass their logarithm, better the log_softmax of the logits"
     else:
         sentence += "If these are logits, pass logits.log_softmax(-1)"
-    yield seen.say("no log-probabilities", "log_probs", sentence)
+    yield sample.finding("no log-probabilities", "log_probs", sentence)
 
 
 CROSS_ENTROPY = Wording("cross_entropy", {"logits": "input", "target": "target"}, _classes_last)
