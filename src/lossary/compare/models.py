@@ -37,7 +37,7 @@ _IMPROVING = 0.01  # share of the whole improvement that the last tenth of the e
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class TrainingProblem:
     """What one model is trained on: features and encoded targets of the rows to fit and of the validation rows.
 
     `start` is the output of a model that has learned nothing yet, or None. `others` are arrays and parameters of the
@@ -76,7 +76,7 @@ class Trained:
     tuned: float
 
 
-def train(problem: Problem, settings: Settings, learning_rate: float | None = None) -> Trained:
+def train(problem: TrainingProblem, settings: Settings, learning_rate: float | None = None) -> Trained:
     """Train the model that the settings ask for."""
     if settings.model == "linear":
         return _solve(problem, settings)
@@ -85,7 +85,7 @@ def train(problem: Problem, settings: Settings, learning_rate: float | None = No
     return _descend(problem, settings, rate)
 
 
-def choose_learning_rate(problems: Sequence[Problem], settings: Settings) -> float | None:
+def choose_learning_rate(problems: Sequence[TrainingProblem], settings: Settings) -> float | None:
     """Return the learning rate with the lowest validation loss over some folds, or None for a model without one.
 
     Raises `NonFiniteError` if training fails at every rate.
@@ -109,7 +109,7 @@ def choose_learning_rate(problems: Sequence[Problem], settings: Settings) -> flo
 # --- the linear model -----------------------------------------------------------------------------------------------
 
 
-def _solve(problem: Problem, settings: Settings) -> Trained:
+def _solve(problem: TrainingProblem, settings: Settings) -> Trained:
     """Solve the linear model for the given L2 strength, or for the one that is best on the validation rows."""
     model = _model(problem, ())
     parameters = list(model.parameters)
@@ -193,7 +193,7 @@ def _gradients(backend: str, model: Layer, task: Task) -> Steps:
 # --- the network ----------------------------------------------------------------------------------------------------
 
 
-def _model(problem: Problem, hidden: tuple[int, ...]) -> Layer:
+def _model(problem: TrainingProblem, hidden: tuple[int, ...]) -> Layer:
     model = mlp(problem.X.shape[1], hidden, problem.outputs, seed=problem.seed)
     if problem.start is not None:
         model.parameters[-1].value[:] = problem.start
@@ -207,7 +207,7 @@ def budget(rows: int, settings: Settings) -> tuple[int, int, int]:
     return size, epochs, settings.patience or max(10, epochs // 10)
 
 
-def _descend(problem: Problem, settings: Settings, rate: float) -> Trained:
+def _descend(problem: TrainingProblem, settings: Settings, rate: float) -> Trained:
     size, epochs, patience = budget(len(problem.y), settings)
     model = _model(problem, settings.hidden)
     history = fit(

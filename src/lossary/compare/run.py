@@ -82,12 +82,12 @@ class _Outcome:
     trained: models.Trained | None = None
 
 
-def _problem(candidate: Candidate, head: Head, data: Dataset, fold: Fold) -> models.Problem:
+def _problem(candidate: Candidate, head: Head, data: Dataset, fold: Fold) -> models.TrainingProblem:
     scale = head.scale(fold.y)
     encoded, params = head.encode(fold.y, scale), head.params(candidate.loss, candidate.params, scale)
     # A model of numbers starts at the best constant; classes start undecided.
     start = float(candidate.loss.unbound.initial_score(encoded, **params)) if head.kind == "number" else None
-    return models.Problem(
+    return models.TrainingProblem(
         # The loss without its parameters: those in the units of the target are rescaled as the target is.
         loss=candidate.loss.unbound,
         outputs=head.outputs,

@@ -27,7 +27,7 @@ from lossary.evaluate.transforms import value_and_grad
 from lossary.inspect.reference_predictors import ReferencePredictors
 from lossary.inspect.tracing import Run, Step, observed
 from lossary.misuse import rules as misuse
-from lossary.misuse.rules import Finding
+from lossary.misuse.rules import MisuseFinding
 from lossary.text.layout import aligned
 from lossary.text.phrases import LANGS, Lang, phrase
 
@@ -87,7 +87,7 @@ class Diagnosis:
     value: float
     examples: int
     counted: int
-    findings: tuple[Finding, ...]
+    findings: tuple[MisuseFinding, ...]
     notes: tuple[str, ...]
     culprit: Culprit | None
     spread: Mapping[str, float]
@@ -306,16 +306,16 @@ class _Examination:
             trivial=self.reference.trivial(),
         )
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[MisuseFinding]:
         yield from misuse.outside(self.original)
         yield from misuse.findings(self.call)
         first, given = self.loss.arguments[0], self.call.given[0]
         if given.dtype.kind in "iub" and self.loss.input in ("real", "logit", "score") and given.size:
             what = "integers: class indices, an argmax or counts have no gradient. Pass the output of the network"
-            yield Finding("whole predictions", first, f"{self.loss.name}: {first}: got {given.dtype}, {what}")
+            yield MisuseFinding("whole predictions", first, f"{self.loss.name}: {first}: got {given.dtype}, {what}")
         if self.kept.size and not self.kept.any() and self.original is self.call:
             name = self.loss.arguments[-1]
-            yield Finding(
+            yield MisuseFinding(
                 "nothing counts", name, f"{self.loss.name}: {name}: every example has weight 0: the mean is 0"
             )
 

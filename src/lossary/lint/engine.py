@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lossary.errors import DataError, ParameterError
 from lossary.lint.config import Config, find_config
-from lossary.lint.flow import Event, Flow, Project
+from lossary.lint.flow import Flow, FlowEvent, Project
 from lossary.lint.records import RULES, Finding, Problem, Rule
 from lossary.lint.sources import SUFFIXES, Unit, contents, read, worth_reading
 
@@ -40,7 +40,7 @@ class _Checker:
         self.found: dict[tuple[str, int, int, int, str], tuple[Finding, Path]] = {}
         self.rules = _by_event()
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: FlowEvent) -> None:
         for rule in self.rules.get(event.kind, ()):
             for problem in rule.check(event):
                 self.keep(rule.code, problem, event.unit)
@@ -174,23 +174,23 @@ def files_of(
 
 
 @dataclass(frozen=True)
-class Request:
+class SharedCheck:
     """The files that were asked for, as they were named, by where they really are."""
 
     shown: dict[Path, str]
     paths: frozenset[Path]
 
     @classmethod
-    def of(cls, names: Iterable[Path]) -> Request:
+    def of(cls, names: Iterable[Path]) -> SharedCheck:
         """Return the request for some files."""
         shown = {path.resolve(): str(path) for path in names}
         return cls(shown, frozenset(shown))
 
 
-_request: Request | None = None  # of this process, where several share the work
+_request: SharedCheck | None = None  # of this process, where several share the work
 
 
-def _start(request: Request) -> None:
+def _start(request: SharedCheck) -> None:
     global _request
     _request = request
 
@@ -200,7 +200,7 @@ def _check_chunk(paths: list[Path]) -> list[Finding]:
     return _check_some(paths, _request)
 
 
-def _check_some(paths: Sequence[Path], request: Request) -> list[Finding]:
+def _check_some(paths: Sequence[Path], request: SharedCheck) -> list[Finding]:
     project = Project()
     found: list[Finding] = []
     for path in paths:
@@ -237,7 +237,7 @@ def check_files(files: dict[Path, Config], *, jobs: int = 1, progress: Progress 
     if jobs < 1:
         raise ParameterError(f"jobs: got {jobs}, expected a number of processes, 1 or more")
     names = list(files)
-    request = Request.of(names)
+    request = SharedCheck.of(names)
     chunks = [names[i : i + _AT_ONCE] for i in range(0, len(names), _AT_ONCE)]
     found: list[Finding] = []
     done = 0

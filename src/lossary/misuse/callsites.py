@@ -23,7 +23,7 @@ from lossary.backends import registry
 from lossary.catalogue import Loss, get, names
 from lossary.errors import LossMisuseWarning
 from lossary.misuse import rules
-from lossary.misuse.rules import Finding, Past, Sample
+from lossary.misuse.rules import MisuseFinding, Past, Sample
 
 FIRST = 8  # calls of a site that are inspected
 MOST_APART = 4096  # work units between two inspections of a site, at most
@@ -46,7 +46,7 @@ class Wording:
     name: str
     arrays: Mapping[str, str]
     arranged: Callable[[Sequence[Any], Mapping[str, Any]], Sequence[Any]] | None = None
-    further: Callable[[Sample], Iterable[Finding]] | None = None
+    further: Callable[[Sample], Iterable[MisuseFinding]] | None = None
 
     @cached_property
     def words(self) -> Mapping[str, str]:
@@ -213,7 +213,7 @@ def _findings(
     wording: Wording | None,
     full: bool,
     past: Past,
-) -> list[Finding]:
+) -> list[MisuseFinding]:
     try:
         arrays = given
         if wording is not None and wording.arranged is not None:
@@ -236,13 +236,13 @@ def _findings(
         return []
 
 
-def warn(finding: Finding) -> None:
+def warn(finding: MisuseFinding) -> None:
     """Warn of a finding from shapes alone."""
     if settings.level() != "off":
         _warn(_site(""), finding)
 
 
-def _warn(site: _Site, finding: Finding) -> None:
+def _warn(site: _Site, finding: MisuseFinding) -> None:
     """Warn at the caller's line, once for each site unless a filter asks for every warning."""
     frame = _caller()
     key = (finding.rule, finding.argument)

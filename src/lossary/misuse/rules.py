@@ -38,7 +38,7 @@ Array = Any
 
 
 @dataclass(frozen=True)
-class Finding:
+class MisuseFinding:
     """One thing that is wrong, or looks wrong, with a call.
 
     With `refused`, a call of the catalogue raises it; other findings are warnings.
@@ -78,10 +78,10 @@ class Sample:
         """The name of the array that is predicted."""
         return self.loss.arguments[0]
 
-    def finding(self, rule: str, argument: str, text: str) -> Finding:
+    def finding(self, rule: str, argument: str, text: str) -> MisuseFinding:
         """Return a finding whose sentence uses the caller's names of the loss and the argument."""
         name = self.words.get("", self.loss.name)
-        return Finding(rule, argument, f"{name}: {self.word(argument)}: {text}")
+        return MisuseFinding(rule, argument, f"{name}: {self.word(argument)}: {text}")
 
     def word(self, argument: str) -> str:
         """The caller's name of an argument."""
@@ -113,7 +113,7 @@ class Past:
         self.values += x.size
 
 
-Rule = Callable[[Sample], Finding | None]
+Rule = Callable[[Sample], MisuseFinding | None]
 
 # --- the rules ------------------------------------------------------------------------------------------------------
 
@@ -125,7 +125,7 @@ def _distinct(rows: Array) -> Array:
     return telling[:0] if len(telling) and (telling == telling[0]).all() else telling
 
 
-def _probabilities_for_logits(sample: Sample) -> Finding | None:
+def _probabilities_for_logits(sample: Sample) -> MisuseFinding | None:
     rows = sample.arrays[sample.first]
     if len(rows) < 3 or rows.shape[1] < 2 or not (rows.min() >= 0 and rows.max() <= 1):
         return None
@@ -165,7 +165,7 @@ def softmax_floor(loss: Loss, classes: int, params: Mapping[str, Any], arrays: M
     return float(values(loss, (certain, np.zeros(1, int), *others), numbers, check=False)[0])
 
 
-def _one_class(sample: Sample) -> Finding | None:
+def _one_class(sample: Sample) -> MisuseFinding | None:
     rows, target = sample.arrays[sample.first], sample.arrays[sample.loss.arguments[1]]
     if rows.shape[-1] != 1 or len(rows) < 3:
         return None
@@ -181,7 +181,7 @@ def _one_class(sample: Sample) -> Finding | None:
 _EDGE = 0.05
 
 
-def _sigmoid_before(sample: Sample) -> Finding | None:
+def _sigmoid_before(sample: Sample) -> MisuseFinding | None:
     x = sample.arrays[sample.first].ravel()
     past = sample.earlier
     if past is not None:
@@ -245,7 +245,7 @@ def _trained_inside(past: Past, x: Array) -> bool:
     return abs(float(x.mean()) - mean) > 0.1 or float(x.std()) > 1.5 * spread + 0.05
 
 
-def _swapped_with_labels(sample: Sample) -> Finding | None:
+def _swapped_with_labels(sample: Sample) -> MisuseFinding | None:
     first, second = (sample.arrays[name].ravel() for name in sample.loss.arguments[:2])
     if first.size < 8 or first.size != second.size or not ((first == 0) | (first == 1)).all():
         return None
@@ -261,7 +261,7 @@ def _swapped_with_labels(sample: Sample) -> Finding | None:
     )
 
 
-def _rates_for_log_rates(sample: Sample) -> Finding | None:
+def _rates_for_log_rates(sample: Sample) -> MisuseFinding | None:
     rate, count = (sample.arrays[name].ravel() for name in sample.loss.arguments[:2])
     if rate.size < 32 or rate.size != count.size or not rate.min() >= 0:
         return None
@@ -286,7 +286,7 @@ def _rates_for_log_rates(sample: Sample) -> Finding | None:
     )
 
 
-def _deviation_for_variance(sample: Sample) -> Finding | None:
+def _deviation_for_variance(sample: Sample) -> MisuseFinding | None:
     pred, target, var = (sample.arrays[name].ravel() for name in sample.loss.arguments[:3])
     if var.size < 256 or not var.min() > 0 or pred.size != var.size or target.size != var.size:
         return None
@@ -310,7 +310,7 @@ def _deviation_for_variance(sample: Sample) -> Finding | None:
     )
 
 
-def _collapsed(sample: Sample) -> Finding | None:
+def _collapsed(sample: Sample) -> MisuseFinding | None:
     names = [n for n, core in zip(sample.loss.arguments, sample.cores, strict=True) if core and core[-1] == "d"]
     points = [sample.arrays[name].reshape(-1, sample.arrays[name].shape[-1]) for name in names]
     rows = np.concatenate(points)
@@ -328,7 +328,7 @@ def _collapsed(sample: Sample) -> Finding | None:
     )
 
 
-def _no_positives(sample: Sample) -> Finding | None:
+def _no_positives(sample: Sample) -> MisuseFinding | None:
     labels = sample.arrays[sample.loss.arguments[1]]
     kept = labels[np.isfinite(labels)]
     if len(kept) < 4 or len(np.unique(kept)) < len(kept):
@@ -382,7 +382,7 @@ def _applying(loss: Loss, alternative: int) -> Iterator[Rule]:
 ROWS, VALUES, ENTRIES = 64, 2048, 16384
 
 
-def outside(call: Call) -> list[Finding]:
+def outside(call: Call) -> list[MisuseFinding]:
     """Return the errors that a call of the catalogue would raise: the first value of each array outside its domain.
 
     Then come the conditions on all arrays together.
@@ -403,17 +403,17 @@ def outside(call: Call) -> list[Finding]:
         try:
             replace(part, check=True).check_values()
         except DomainError as refusal:
-            found.append(Finding("outside the domain", name, str(refusal), refused=True))
+            found.append(MisuseFinding("outside the domain", name, str(refusal), refused=True))
     return found
 
 
-def findings(call: Call) -> list[Finding]:
+def findings(call: Call) -> list[MisuseFinding]:
     """Return the findings of the rules in a prepared call, reading every example."""
     sample = sample_call(call.loss, call.given, call.params, call.weights, full=True)
     return [] if sample is None else applied(sample)
 
 
-def refused(sample: Sample) -> Iterator[Finding]:
+def refused(sample: Sample) -> Iterator[MisuseFinding]:
     """Yield the errors that the catalogue would raise for a drop-in's arrays, if `words` has a name for them."""
     for at, name in enumerate(sample.loss.arguments):
         allowed, x = sample.loss.argument_domains[sample.alternative][at], sample.arrays[name]
@@ -444,7 +444,7 @@ def _replaced(sample: Sample, name: str, sentence: str, rows: Array) -> str:
     return re.sub(r" and (\d+) more", rf" and \1 more of {len(rows)} sampled" if sampled else r" and \1 more", text)
 
 
-def applied(sample: Sample) -> list[Finding]:
+def applied(sample: Sample) -> list[MisuseFinding]:
     """Return the findings of the rules in a sample."""
     return [found for rule in rules(sample.loss, sample.alternative) if (found := rule(sample)) is not None]
 

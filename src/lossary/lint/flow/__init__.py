@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from lossary.lint.flow.calls import Calls
 from lossary.lint.flow.expressions import Expressions
-from lossary.lint.flow.frames import ClassInfo, Event, Frame, FunctionInfo, Module, Step
+from lossary.lint.flow.frames import ClassInfo, FlowEvent, Frame, FunctionInfo, GradientStep, Module
 from lossary.lint.flow.functions import Functions
 from lossary.lint.flow.gradients import Gradients
 from lossary.lint.flow.imports import Imports
@@ -26,7 +26,7 @@ class Flow(Statements, Imports, Expressions, Calls, Layers, Functions, Gradients
         """Follow a whole file: its body, then every function and method by itself."""
         self.run_module(module)
         assert module.frame is not None
-        self.emit(Event("function", module.frame.node, module.frame))
+        self.emit(FlowEvent("function", module.frame.node, module.frame))
         self.follow_functions(module.frame)
         for owner in module.classes:
             self._class(owner, module)
@@ -46,4 +46,4 @@ class Flow(Statements, Imports, Expressions, Calls, Layers, Functions, Gradients
                 instance.attributes = before
 
 
-__all__ = ["ClassInfo", "Event", "Flow", "Frame", "Module", "Project", "Step", "dotted", "walk_statements"]
+__all__ = ["ClassInfo", "Flow", "FlowEvent", "Frame", "GradientStep", "Module", "Project", "dotted", "walk_statements"]

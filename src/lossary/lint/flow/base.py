@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 from typing import Any
 
-from lossary.lint.flow.frames import ClassInfo, Event, Frame, FunctionInfo, Listener, Module, Step
+from lossary.lint.flow.frames import ClassInfo, FlowEvent, Frame, FunctionInfo, GradientStep, Listener, Module
 from lossary.lint.flow.names import assigned_once
 from lossary.lint.flow.project import Project
 from lossary.lint.values import NO_KEYWORDS, Value
@@ -46,10 +46,10 @@ class Interpreter:
         self.no_grad = 0  # around the call that is followed
         self.calling: list[tuple[Module, ast.AST]] = []
         self.active: set[int] = set()
-        self.memo: dict[tuple[Any, ...], tuple[Any, Value, list[Step]]] = {}
+        self.memo: dict[tuple[Any, ...], tuple[Any, Value, list[GradientStep]]] = {}
         self.building: dict[int, set[str]] = {}  # instances under construction, and the methods run for that
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: FlowEvent) -> None:
         """Tell the listener, unless a file is only being read for its names."""
         if not self.silent:
             event.flow = self
@@ -95,7 +95,7 @@ class Interpreter:
         raise NotImplementedError
 
     def function(
-        self, info: FunctionInfo, given: dict[str, Value] | None = None, steps: list[Step] | None = None
+        self, info: FunctionInfo, given: dict[str, Value] | None = None, steps: list[GradientStep] | None = None
     ) -> Value:
         """Follow a function with what is known of its arguments, and return what is certain of its result."""
         raise NotImplementedError
@@ -144,15 +144,15 @@ class Interpreter:
         """Note that something is done to gradients, or that a loss is kept."""
         raise NotImplementedError
 
-    def gradient_call(self, node: ast.Call, function: ast.Attribute, event: Event) -> None:
+    def gradient_call(self, node: ast.Call, function: ast.Attribute, event: FlowEvent) -> None:
         """Tell of a method call that runs backward, makes a step or clears gradients."""
         raise NotImplementedError
 
-    def keras_method(self, event: Event) -> None:
+    def keras_method(self, event: FlowEvent) -> None:
         """Look at ``compile`` and ``fit`` of a model."""
         raise NotImplementedError
 
-    def keras_call(self, held: Value, event: Event) -> None:
+    def keras_call(self, held: Value, event: FlowEvent) -> None:
         """Look at a loss that is called on labels and predictions, as in a loop with a GradientTape."""
         raise NotImplementedError
 

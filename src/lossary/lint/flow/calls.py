@@ -7,7 +7,7 @@ import re
 
 from lossary.lint import vocabulary
 from lossary.lint.flow.base import BASE_LAYER, Interpreter
-from lossary.lint.flow.frames import ClassInfo, Event, Frame, FunctionInfo
+from lossary.lint.flow.frames import ClassInfo, FlowEvent, Frame, FunctionInfo
 from lossary.lint.flow.names import dotted
 from lossary.lint.values import UNKNOWN, Value, merge
 from lossary.lint.vocabulary import METHODS, OPERATIONS, PASSES_THROUGH, WITHOUT_ARGUMENTS
@@ -172,7 +172,7 @@ class Calls(Interpreter):
                 longer = Value("list", (*base.args, args[0]), node=base.node, unit=unit)
                 self.assign(function.value, longer, frame)
                 return Value("const")
-        event = Event("method", node, frame, name=name, value=base, args=args, kw=kw, whole=whole)
+        event = FlowEvent("method", node, frame, name=name, value=base, args=args, kw=kw, whole=whole)
         self.emit(event)
         self.gradient_call(node, function, event)
         self.keras_method(event)
@@ -204,7 +204,7 @@ class Calls(Interpreter):
             return self.instance(callee.const, args, kw, node)
         if callee.op == "instance":
             if "labels" in kw:
-                self.emit(Event("unknown-call", node, frame, value=callee, args=args, kw=kw))
+                self.emit(FlowEvent("unknown-call", node, frame, value=callee, args=args, kw=kw))
             owner: ClassInfo = callee.const
             wanted = "forward" if owner.find("forward") else "call" if owner.find("call") else "__call__"
             found = owner.find(wanted)
@@ -219,7 +219,7 @@ class Calls(Interpreter):
         if head is not None:
             return self.called(head, (UNKNOWN,), {}, node, frame, True)
         if "labels" in kw and callee.op != "instance":
-            self.emit(Event("unknown-call", node, frame, value=callee, args=args, kw=kw))
+            self.emit(FlowEvent("unknown-call", node, frame, value=callee, args=args, kw=kw))
         return Value("call", (callee, *args), kw=kw, node=node, unit=unit)
 
     def _either(
@@ -254,13 +254,13 @@ class Calls(Interpreter):
             return Value("tuple", (engine, Value("optimizer", const=name), UNKNOWN, UNKNOWN), node=node, unit=unit)
         if name == "apex.amp.initialize" and args:
             return Value("tuple", args, node=node, unit=unit) if len(args) > 1 else args[0]
-        self.emit(Event("call", node, frame, name=name, args=args, kw=kw, whole=whole))
+        self.emit(FlowEvent("call", node, frame, name=name, args=args, kw=kw, whole=whole))
         facts = vocabulary.loss_facts(name)
         if facts is not None and (name.startswith("torch.nn.functional.") or not name.startswith("torch.nn.")):
             return self.loss(name, facts, args, kw, {}, node, frame, whole)
         if name in vocabulary.KERAS_LOSSES and name.rpartition(".")[2].islower():
             self.keras_call(
-                Value("name", const=name), Event("keras", node, frame, name=name, args=args, kw=kw, whole=whole)
+                Value("name", const=name), FlowEvent("keras", node, frame, name=name, args=args, kw=kw, whole=whole)
             )
             return Value("call", args, const=name, node=node, unit=unit)
         if name in _UINT8:

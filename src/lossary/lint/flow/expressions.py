@@ -8,7 +8,7 @@ from typing import Any
 
 from lossary.lint import vocabulary
 from lossary.lint.flow.base import BINARY, Interpreter, fresh
-from lossary.lint.flow.frames import ClassInfo, Event, Frame, FunctionInfo, Listener
+from lossary.lint.flow.frames import ClassInfo, FlowEvent, Frame, FunctionInfo, Listener
 from lossary.lint.flow.names import dotted
 from lossary.lint.flow.project import Project
 from lossary.lint.values import NO_KEYWORDS, UNKNOWN, Value, contains, merge, truth
@@ -101,7 +101,7 @@ class Expressions(Interpreter):
                 if file is not None and (loaded := self.load(file, frame)) is not None and node.attr in loaded.names:
                     return loaded.names[node.attr]
             else:
-                self.emit(Event("name", node, frame, name=name, value=value))
+                self.emit(FlowEvent("name", node, frame, name=name, value=value))
             return value
         if base.op == "instance":
             owner: ClassInfo = base.const
@@ -273,7 +273,7 @@ class Expressions(Interpreter):
         value.no_grad = frame.no_grad > 0
         if op == "div" and all(contains(part, _SUMS, 4) for part in args):
             self.note("quotient", node, value, "", frame)
-        self.emit(Event(op, node, frame, value=value, args=args))
+        self.emit(FlowEvent(op, node, frame, value=value, args=args))
         return value
 
 

@@ -86,7 +86,7 @@ class FunctionInfo:
 
 
 @dataclass(frozen=True)
-class Step:
+class GradientStep:
     """Something done to gradients: "backward", "step" or "zero"; on which value, and inside of which loops and tests."""
 
     kind: str
@@ -116,7 +116,7 @@ class Frame:
     blocks: list[list[ast.stmt]] = field(default_factory=list)
     around: list[ast.Call] = field(default_factory=list)  # the calls whose arguments are being looked at
     tests: list[ast.stmt] = field(default_factory=list)  # the branches around, outermost first
-    steps: list[Step] = field(default_factory=list)  # what was done to gradients, in order
+    steps: list[GradientStep] = field(default_factory=list)  # what was done to gradients, in order
     stars: list[str] = field(default_factory=list)  # modules whose names were all imported
 
     def lookup(self, name: str) -> Value | None:
@@ -150,7 +150,7 @@ class Module:
 
 
 @dataclass(eq=False)
-class Event:
+class FlowEvent:
     """Something a rule may want to look at. Which of the fields are set depends on `kind`."""
 
     kind: str
@@ -200,4 +200,4 @@ class Event:
         return value.const if value.op == "const" else None
 
 
-Listener = Callable[[Event], None]
+Listener = Callable[[FlowEvent], None]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from lossary.lint.flow.base import BASE_LAYER, DEPTH, Interpreter
-from lossary.lint.flow.frames import ClassInfo, Event, Frame, Function, FunctionInfo, Step
+from lossary.lint.flow.frames import ClassInfo, FlowEvent, Frame, Function, FunctionInfo, GradientStep
 from lossary.lint.flow.names import assigned, assigned_once, dotted
 from lossary.lint.values import UNKNOWN, Value, merge
 from lossary.lint.vocabulary import INHERITED_PLACES, KEEPS_MEANING, is_inherited
@@ -17,7 +17,7 @@ class Functions(Interpreter):
     """Calls into the project: functions, methods, and what `__init__` sets."""
 
     def function(
-        self, info: FunctionInfo, given: dict[str, Value] | None = None, steps: list[Step] | None = None
+        self, info: FunctionInfo, given: dict[str, Value] | None = None, steps: list[GradientStep] | None = None
     ) -> Value:
         """Follow a function with what is known of its arguments, and return what is certain of its result."""
         node = info.node
@@ -52,7 +52,7 @@ class Functions(Interpreter):
                 steps += frame.steps
             if info.bound is not None and id(info.bound) in self.building:
                 self.building[id(info.bound)].add(node.name)
-            self.emit(Event("function", node, frame))
+            self.emit(FlowEvent("function", node, frame))
             self.follow_functions(frame)
         finally:
             self.depth -= 1
@@ -129,7 +129,7 @@ class Functions(Interpreter):
         self.silent += quiet
         self.calling.append((caller.module, node))
         outer, self.no_grad = self.no_grad, caller.no_grad
-        steps: list[Step] = []
+        steps: list[GradientStep] = []
         try:
             result = self.function(info, given, steps)
         finally:
@@ -140,7 +140,7 @@ class Functions(Interpreter):
         self._passed_on(steps, node, caller)
         return result
 
-    def _passed_on(self, steps: list[Step], node: ast.AST, caller: Frame) -> None:
+    def _passed_on(self, steps: list[GradientStep], node: ast.AST, caller: Frame) -> None:
         """Note in the caller what a called function does to gradients."""
         if len(caller.steps) < STEPS:
             loops, tests = tuple(caller.loops), tuple(caller.tests)

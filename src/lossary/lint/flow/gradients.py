@@ -10,7 +10,7 @@ import ast
 import re
 
 from lossary.lint.flow.base import Interpreter
-from lossary.lint.flow.frames import Event, Frame, Step
+from lossary.lint.flow.frames import FlowEvent, Frame, GradientStep
 from lossary.lint.flow.names import dotted
 from lossary.lint.values import Value, losses_in
 
@@ -38,9 +38,9 @@ class Gradients(Interpreter):
     def note(self, kind: str, node: ast.AST, value: Value, name: str, frame: Frame) -> None:
         """Note that something is done to gradients, or that a loss is kept."""
         if len(frame.steps) < _STEPS:
-            frame.steps.append(Step(kind, node, value, name, tuple(frame.loops), tuple(frame.tests)))
+            frame.steps.append(GradientStep(kind, node, value, name, tuple(frame.loops), tuple(frame.tests)))
 
-    def gradient_call(self, node: ast.Call, function: ast.Attribute, event: Event) -> None:
+    def gradient_call(self, node: ast.Call, function: ast.Attribute, event: FlowEvent) -> None:
         """Tell of a method call that runs backward, makes a step or clears gradients."""
         frame, name, base, args = event.frame, event.name, event.value, event.args
         text = dotted(function.value)
@@ -55,7 +55,7 @@ class Gradients(Interpreter):
                 said = dotted(expression.args[0])
             self.note("backward", node, target, said, frame)
             rest = args[1:] if target is not base and helper else args
-            self.emit(Event("backward", node, frame, name=said, value=target, args=rest, kw=event.kw))
+            self.emit(FlowEvent("backward", node, frame, name=said, value=target, args=rest, kw=event.kw))
         elif name == "step":
             chosen, said = base, text
             if args and (args[0].op == "optimizer" or (node.args and _named_so(dotted(node.args[0])))):
@@ -68,7 +68,7 @@ class Gradients(Interpreter):
                 return
             if chosen.op == "optimizer" or _named_so(said):
                 self.note("step", node, chosen, said, frame)
-                self.emit(Event("step", node, frame, name=said, value=chosen))
+                self.emit(FlowEvent("step", node, frame, name=said, value=chosen))
         elif name == "zero_grad" or (name in ("zero_", "fill_", "detach_") and ".grad" in text):
             self.note("zero", node, base, text, frame)
 

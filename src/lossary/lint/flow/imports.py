@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lossary.lint import vocabulary
 from lossary.lint.flow.base import DEPTH, LOADS, Interpreter
-from lossary.lint.flow.frames import Event, Frame
+from lossary.lint.flow.frames import FlowEvent, Frame
 from lossary.lint.values import UNKNOWN, Value
 from lossary.lint.vocabulary import ROOTS
 
@@ -37,7 +37,7 @@ class Imports(Interpreter):
                 self._star(base, node, frame)
             else:
                 value = self._member(base, alias.name, node, frame)
-                self.emit(Event("name", alias, frame, name=f"{base}.{alias.name}", value=value))
+                self.emit(FlowEvent("name", alias, frame, name=f"{base}.{alias.name}", value=value))
                 frame.names[alias.asname or alias.name] = value
 
     def _star(self, base: str, node: ast.ImportFrom, frame: Frame) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lossary.lint.flow.base import Interpreter
-from lossary.lint.flow.frames import Event
+from lossary.lint.flow.frames import FlowEvent
 from lossary.lint.values import UNKNOWN, Value
 from lossary.lint.vocabulary import KERAS_LOSSES, KERAS_POSITIONS, KERAS_STRINGS
 
@@ -28,7 +28,7 @@ def loss_of(held: Value) -> tuple[str, str, Value] | None:
 class Keras(Interpreter):
     """Tells of each pair of a model's output and its loss as one event, "keras-fit"."""
 
-    def keras_method(self, event: Event) -> None:
+    def keras_method(self, event: FlowEvent) -> None:
         """Look at ``compile`` and ``fit`` of a model."""
         model = event.value
         if not _is_model(model):
@@ -43,9 +43,9 @@ class Keras(Interpreter):
             labels = event.kw.get("y") or (event.args[1] if len(event.args) > 1 else None)
             if loss is not None and labels is not None and (known := loss_of(loss)) is not None:
                 options = {"labels": labels}
-                self.emit(Event("keras-labels", event.node, event.frame, name=known[0], options=options))
+                self.emit(FlowEvent("keras-labels", event.node, event.frame, name=known[0], options=options))
 
-    def _compiled(self, model: Value, loss: Value, event: Event) -> None:
+    def _compiled(self, model: Value, loss: Value, event: FlowEvent) -> None:
         self.silent += 1
         try:
             output = self.called(model, (UNKNOWN,), {}, event.call, event.frame, True)
@@ -61,7 +61,7 @@ class Keras(Interpreter):
             if (known := loss_of(one)) is not None:
                 self._pair(known, made, event)
 
-    def keras_call(self, held: Value, event: Event) -> None:
+    def keras_call(self, held: Value, event: FlowEvent) -> None:
         """Look at a loss that is called on labels and predictions, as in a loop with a GradientTape."""
         known = loss_of(held)
         predicted = event.kw.get("y_pred") or event.kw.get("output") or (event.args[1] if len(event.args) > 1 else None)
@@ -71,11 +71,11 @@ class Keras(Interpreter):
         self._pair((known[0], known[1], given if given is not None else known[2]), predicted, event)
         labels = event.kw.get("y_true") or event.args[0] if event.args or "y_true" in event.kw else None
         if labels is not None:
-            self.emit(Event("keras-labels", event.node, event.frame, name=known[0], options={"labels": labels}))
+            self.emit(FlowEvent("keras-labels", event.node, event.frame, name=known[0], options={"labels": labels}))
 
-    def _pair(self, known: tuple[str, str, Value], output: Value, event: Event) -> None:
+    def _pair(self, known: tuple[str, str, Value], output: Value, event: FlowEvent) -> None:
         options = {"activation": output, "logits": known[2], "loss": Value("const", const=known[0])}
-        self.emit(Event("keras-fit", event.node, event.frame, name=known[1], options=options))
+        self.emit(FlowEvent("keras-fit", event.node, event.frame, name=known[1], options=options))
 
 
 def _is_model(value: Value) -> bool:

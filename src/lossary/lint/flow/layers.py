@@ -7,7 +7,7 @@ from typing import Any
 
 from lossary.lint import vocabulary
 from lossary.lint.flow.base import Interpreter
-from lossary.lint.flow.frames import Event, Frame
+from lossary.lint.flow.frames import FlowEvent, Frame
 from lossary.lint.values import UNKNOWN, Value
 from lossary.lint.vocabulary import ACTIVATIONS, KERAS_KINDS, LAYERS, OPERATIONS, SEQUENTIAL
 
@@ -52,7 +52,9 @@ class Layers(Interpreter):
             options = dict(zip(known, layer.args, strict=False)) | layer.kw
             return self.loss(name, facts, args, kw, options, node, frame, whole)
         if name in vocabulary.KERAS_LOSSES:
-            self.keras_call(layer, Event("keras", node, frame, name=name, value=layer, args=args, kw=kw, whole=whole))
+            self.keras_call(
+                layer, FlowEvent("keras", node, frame, name=name, value=layer, args=args, kw=kw, whole=whole)
+            )
             return UNKNOWN
         value = args[0] if args else UNKNOWN
         if name in SEQUENTIAL:
@@ -89,7 +91,7 @@ class Layers(Interpreter):
         """Return what an activation held as a layer gives, and tell of it."""
         result = Value(op, (value,), name, kw=kw, node=layer.node, unit=layer.unit)
         result.no_grad = frame.no_grad > 0
-        self.emit(Event("applied", node, frame, name=op, value=result, args=(value,)))
+        self.emit(FlowEvent("applied", node, frame, name=op, value=result, args=(value,)))
         return result
 
     def _keras_layer(self, layer: Value, kind: str, value: Value, node: ast.Call, frame: Frame) -> Value:
@@ -138,7 +140,7 @@ class Layers(Interpreter):
         given |= kw
         arguments = {key: value for key, value in given.items() if key in facts.arguments}
         extra = {key: value for key, value in given.items() if key not in facts.arguments}
-        event = Event(
+        event = FlowEvent(
             "loss", node, frame, name, args=args, kw=arguments, options=options | extra, facts=facts, whole=whole
         )
         value = Value("loss", args, const=event, node=node, unit=frame.module.unit)

@@ -7,7 +7,7 @@ from typing import Any
 
 from lossary.lint import vocabulary
 from lossary.lint.flow.base import BINARY, Interpreter, fresh
-from lossary.lint.flow.frames import ClassInfo, Event, Frame, FunctionInfo
+from lossary.lint.flow.frames import ClassInfo, FlowEvent, Frame, FunctionInfo
 from lossary.lint.flow.names import assigned, dotted
 from lossary.lint.values import UNKNOWN, Value, merge, truth
 
@@ -39,7 +39,7 @@ class Statements(Interpreter):
                 value = self.eval(node.value, frame)
                 for target in node.targets:
                     self.assign(target, value, frame)
-                self.emit(Event("assign", node, frame, value=value))
+                self.emit(FlowEvent("assign", node, frame, value=value))
                 if isinstance(node.targets[0], ast.Attribute) and node.targets[0].attr == "grad":
                     self.note("zero", node, value, dotted(node.targets[0]), frame)
                 if len(node.targets) == 1 and value.op == "add" and dotted(node.targets[0]):
@@ -52,7 +52,7 @@ class Statements(Interpreter):
             case ast.Return():
                 value = self.eval(node.value, frame) if node.value is not None else Value("const")
                 frame.returned.append(value)
-                self.emit(Event("return", node, frame, value=value))
+                self.emit(FlowEvent("return", node, frame, value=value))
                 return False
             case ast.If():
                 return self._if(node, frame)
@@ -154,7 +154,7 @@ class Statements(Interpreter):
         value = self.eval(node.value, frame)
         text = dotted(node.target)
         before = frame.lookup(text) if text else None
-        self.emit(Event("augmented", node, frame, value=value, args=(before or UNKNOWN,)))
+        self.emit(FlowEvent("augmented", node, frame, value=value, args=(before or UNKNOWN,)))
         if before is not None and before.op in ("list", "tuple") and value.op in ("list", "tuple"):
             result = Value(before.op, before.args + value.args, node=node, unit=frame.module.unit)
         elif before is not None:
@@ -167,7 +167,7 @@ class Statements(Interpreter):
 
     def _if(self, node: ast.If, frame: Frame) -> bool:
         test = self.eval(node.test, frame)
-        self.emit(Event("if", node, frame, value=test))
+        self.emit(FlowEvent("if", node, frame, value=test))
         decided = truth(test)
         if decided is not None:
             live, dead = (node.body, node.orelse) if decided else (node.orelse, node.body)
@@ -253,7 +253,7 @@ class Statements(Interpreter):
         frame.loops.append(node)
         self.block(node.body, frame)
         frame.loops.pop()
-        self.emit(Event("loop", node, frame))
+        self.emit(FlowEvent("loop", node, frame))
         self._join([(before, objects), (frame.names, heap(frame))], frame)
         self.block(node.orelse, frame)
 

@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from lossary.lint.flow import Event, Step, walk_statements
+from lossary.lint.flow import FlowEvent, GradientStep, walk_statements
 from lossary.lint.records import Problem, rule
 from lossary.lint.rules.common import named, one_minus
 from lossary.lint.values import Value, is_const, losses_in, meaning, parts
@@ -53,7 +53,7 @@ def _reduction(loss: Value) -> str | None:
 """,
     ),
 )
-def focal_on_reduced_loss(event: Event) -> Iterator[Problem]:
+def focal_on_reduced_loss(event: FlowEvent) -> Iterator[Problem]:
     """A focal factor made of a mean, or of a weighted loss.
 
     exp(-loss) is the probability of the right class for one example and an unweighted cross-entropy. Of a mean over the
@@ -88,7 +88,7 @@ def focal_on_reduced_loss(event: Event) -> Iterator[Problem]:
 _BATCH = re.compile(r"^(bs|bsz|batch_?size|batch_?len|n_?samples|num_samples|n_examples)$")
 
 
-def _counts_examples(divisor: Value, event: Event) -> bool:
+def _counts_examples(divisor: Value, event: FlowEvent) -> bool:
     """Whether a divisor is the number of examples of a batch: ``len(x)``, ``x.size(0)``, ``x.shape[0]``, batch_size."""
     if divisor.op == "call" and divisor.const == "size":
         return len(divisor.args) == 2 and is_const(divisor.args[1], 0)
@@ -133,7 +133,7 @@ def _counts_examples(divisor: Value, event: Event) -> bool:
 """,
     ),
 )
-def mean_divided_again(event: Event) -> Iterator[Problem]:
+def mean_divided_again(event: FlowEvent) -> Iterator[Problem]:
     """A mean over the batch divided by the number of examples once more.
 
     The default reduction divides already. A second division makes the step depend on the square of the batch size; and
@@ -160,7 +160,7 @@ def mean_divided_again(event: Event) -> Iterator[Problem]:
                 )
 
 
-def _means_over_examples(event: Event) -> Iterator[Problem]:
+def _means_over_examples(event: FlowEvent) -> Iterator[Problem]:
     """The sum of batches' means, divided by the number of examples of the data set."""
     sums = {}
     for step in event.frame.steps:
@@ -201,7 +201,7 @@ _MASK = re.compile(r"(^|_)mask$")
         "    return loss.sum() / mask.sum()\n",
     ),
 )
-def unmasked_sum_over_mask(event: Event) -> Iterator[Problem]:
+def unmasked_sum_over_mask(event: FlowEvent) -> Iterator[Problem]:
     """A sum over all places divided by the number of those that are kept.
 
     The padded places are in the numerator and not in the denominator. Multiply by the mask before summing.
@@ -273,7 +273,7 @@ def _divergence_sum(value: Value) -> bool:
 """,
     ),
 )
-def mean_plus_summed_divergence(event: Event) -> Iterator[Problem]:
+def mean_plus_summed_divergence(event: FlowEvent) -> Iterator[Problem]:
     """A reconstruction averaged over pixels and a divergence summed over the batch.
 
     The divergence outweighs the reconstruction by the number of pixels times the size of the batch, and the latents
@@ -335,7 +335,7 @@ def _cooled(value: Value) -> Value | None:
 """,
     ),
 )
-def temperature_on_one_side(event: Event) -> Iterator[Problem]:
+def temperature_on_one_side(event: FlowEvent) -> Iterator[Problem]:
     """Distillation with a temperature on one side only, or without the factor T².
 
     Student and teacher have to be softened alike, or the divergence is not 0 where they agree. And the gradient of the
@@ -367,13 +367,13 @@ def temperature_on_one_side(event: Event) -> Iterator[Problem]:
         )
 
 
-def _without_square(event: Event) -> Iterator[Problem]:
-    soft: list[tuple[Step, Value]] = []
+def _without_square(event: FlowEvent) -> Iterator[Problem]:
+    soft: list[tuple[GradientStep, Value]] = []
     hard = False
     for step in event.frame.steps:
         if step.kind != "loss" or step.called:
             continue
-        call: Event = step.value.const
+        call: FlowEvent = step.value.const
         prediction, target = call.argument(*PREDICTION), call.argument("target")
         if call.facts.name in ("kl_div", "KLDivLoss") and prediction is not None and target is not None:
             temperature = _cooled(prediction)
@@ -448,7 +448,7 @@ def _entropy(value: Value) -> bool:
 """,
     ),
 )
-def entropy_bonus_sign(event: Event) -> Iterator[Problem]:
+def entropy_bonus_sign(event: FlowEvent) -> Iterator[Problem]:
     """An entropy bonus that is added to a loss that is minimised.
 
     The entropy keeps a policy exploring, so it has to grow: subtract it. Added, it makes the policy certain of itself as

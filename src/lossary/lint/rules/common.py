@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from lossary.lint.flow import Event
+from lossary.lint.flow import FlowEvent
 from lossary.lint.records import Edit
 from lossary.lint.sources import Unit
 from lossary.lint.values import Value, is_const, parts
@@ -15,7 +15,7 @@ LOG_SCALE = frozenset({"log_softmax", "logsigmoid", "log", "logsumexp", "log1p"}
 RAW = frozenset({"linear", "conv"})
 
 
-def made(value: Value, event: Event) -> str:
+def made(value: Value, event: FlowEvent) -> str:
     """Return where a value was made, if that is not where the loss is called."""
     line = getattr(value.node, "lineno", None)
     if line is None or value.unit is None:
@@ -25,7 +25,7 @@ def made(value: Value, event: Event) -> str:
     return f" ({value.unit.path.name}, line {value.unit.place(line, 0)[1]})"
 
 
-def where(event: Event, *names: str) -> ast.AST:
+def where(event: FlowEvent, *names: str) -> ast.AST:
     """Return the expression of an argument, or the call itself."""
     return event.argument_node(*names) or event.node
 
@@ -55,7 +55,7 @@ _SELECTING = frozenset({"compare", "not", "and", "or"})
 _CHOOSING = frozenset({"where", "select", "cond", "piecewise", "nan_to_num", "masked_fill"})
 
 
-def thought_of(event: Event, value: Value, *around: str) -> bool:
+def thought_of(event: FlowEvent, value: Value, *around: str) -> bool:
     """Whether somebody has taken care of extreme numbers: compared them before, selected some of them, or chooses
     between two results around the expression (or calls a function `around` it).
     """
@@ -73,7 +73,7 @@ def _selects(index: Value) -> bool:
     return index.op in ("unknown", "param", "call") and named(index.node).endswith(("mask", "valid", "keep"))
 
 
-def encloses(event: Event, names: frozenset[str] | set[str]) -> bool:
+def encloses(event: FlowEvent, names: frozenset[str] | set[str]) -> bool:
     """Whether the expression of an event stands in a call of one of some functions."""
     for call in event.frame.around:
         said = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
@@ -82,7 +82,7 @@ def encloses(event: Event, names: frozenset[str] | set[str]) -> bool:
     return False
 
 
-def in_autograd_function(event: Event) -> bool:
+def in_autograd_function(event: FlowEvent) -> bool:
     """Whether the code is part of a `torch.autograd.Function`, through which no gradient is taken."""
     owner = event.frame.owner
     return owner is not None and any(name.endswith("autograd.Function") for name in owner.outside())

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from typing import Any
 
-from lossary.lint.flow import Event, dotted
+from lossary.lint.flow import FlowEvent, dotted
 from lossary.lint.intervals import interval
 from lossary.lint.records import Fix, Problem, rule
 from lossary.lint.rules.common import guarded, in_autograd_function, one_minus, replace, thought_of
@@ -16,7 +16,7 @@ _LARGE = 80.0  # exp stays finite in float32 up to 88.7
 _HEAD = "import torch\nimport torch.nn.functional as F\nimport numpy as np\n\n"
 
 
-def _inline(event: Event, value: Value) -> ast.Call | None:
+def _inline(event: FlowEvent, value: Value) -> ast.Call | None:
     """The call that made a value, if it stands in the expression looked at."""
     node = value.node
     inside = value.unit is event.unit and isinstance(node, ast.Call) and any(n is node for n in ast.walk(event.node))
@@ -33,7 +33,7 @@ _PLACES = {
 _KEPT = {"log_softmax": {"dim", "axis", "input", "dtype", "x", "logits"}, "logsigmoid": {"input"}}
 
 
-def _renamed(event: Event, old: str, new: str) -> Fix | None:
+def _renamed(event: FlowEvent, old: str, new: str) -> Fix | None:
     """``torch.log(F.softmax(x, dim=1))`` as ``F.log_softmax(x, dim=1)``: the inner call under another name."""
     inner = _inline(event, event.args[0])
     if inner is None or not isinstance(inner.func, ast.Attribute) or inner.func.attr != old:
@@ -81,7 +81,7 @@ _CLAMPS = ("clamp", "clamp_min", "clip", "clip_by_value", "maximum")
     ),
     fixable=True,
 )
-def log_of_softmax(event: Event) -> Iterator[Problem]:
+def log_of_softmax(event: FlowEvent) -> Iterator[Problem]:
     """The logarithm of softmax.
 
     Small probabilities underflow to 0, whose logarithm is -inf and whose gradient NaN. log_softmax subtracts in the
@@ -109,7 +109,7 @@ def log_of_softmax(event: Event) -> Iterator[Problem]:
     near=(_HEAD + "def logp(p):\n    return torch.log(p)\n",),
     fixable=True,
 )
-def log_of_sigmoid(event: Event) -> Iterator[Problem]:
+def log_of_sigmoid(event: FlowEvent) -> Iterator[Problem]:
     """The logarithm of sigmoid.
 
     Beyond -104 sigmoid is 0 in float32, its logarithm -inf. logsigmoid is exact, and its gradient never dies.
@@ -132,7 +132,7 @@ def log_of_sigmoid(event: Event) -> Iterator[Problem]:
     right=_HEAD + "def logq(z):\n    return F.logsigmoid(-z)\n",
     near=(_HEAD + "def logq(p):\n    return torch.log(1 - p)\n",),
 )
-def log_of_one_minus_probability(event: Event) -> Iterator[Problem]:
+def log_of_one_minus_probability(event: FlowEvent) -> Iterator[Problem]:
     """The logarithm of 1 - sigmoid, or of 1 - softmax.
 
     A probability near 1 has few digits left to say how near. 1 - sigmoid(x) is sigmoid(-x): take logsigmoid(-x).
@@ -180,7 +180,7 @@ def _negative(value: Value) -> bool:
     ),
     fixable=True,
 )
-def log_of_sum_of_exp(event: Event) -> Iterator[Problem]:
+def log_of_sum_of_exp(event: FlowEvent) -> Iterator[Problem]:
     """log(sum(exp(x))) without taking out the maximum.
 
     exp overflows at 88.7 in float32 and at 709.8 in float64, and all the terms underflow below -104. logsumexp takes the
@@ -194,7 +194,7 @@ def log_of_sum_of_exp(event: Event) -> Iterator[Problem]:
     )
 
 
-def _logsumexp(event: Event) -> Fix | None:
+def _logsumexp(event: FlowEvent) -> Fix | None:
     total = event.args[0]
     node, exp = _inline(event, total), total.args[0] if total.args else None
     inner = _inline(event, exp) if exp is not None else None
@@ -225,7 +225,7 @@ def _logsumexp(event: Event) -> Fix | None:
     right=_HEAD + "def softmax(x):\n    e = np.exp(x - x.max())\n    return e / e.sum()\n",
     near=(_HEAD + "def share(x):\n    return x / x.sum()\n",),
 )
-def softmax_by_hand(event: Event) -> Iterator[Problem]:
+def softmax_by_hand(event: FlowEvent) -> Iterator[Problem]:
     """exp(x) / sum(exp(x)) without taking out the maximum.
 
     One exponential that overflows makes inf / inf, NaN. Subtract the maximum first, or call softmax.
@@ -278,7 +278,7 @@ def _cross_entropy_terms(value: Value) -> list[tuple[Value, Value]]:
         _HEAD + "def bce(p, y, eps=1e-9):\n    return -(y * np.log(p + eps) + (1 - y) * np.log(1 - p + eps)).mean()\n",
     ),
 )
-def binary_cross_entropy_by_hand(event: Event) -> Iterator[Problem]:
+def binary_cross_entropy_by_hand(event: FlowEvent) -> Iterator[Problem]:
     """y log p + (1 - y) log(1 - p) with nothing that keeps p from 0 and 1.
 
     A probability that rounds to 0 or 1 makes 0 * -inf, NaN. Use the loss on logits, which is exact; on probabilities
@@ -316,7 +316,7 @@ def binary_cross_entropy_by_hand(event: Event) -> Iterator[Problem]:
         _HEAD + "def softplus(x):\n    return np.logaddexp(0, x)\n",
     ),
 )
-def log_of_one_plus_exp(event: Event) -> Iterator[Problem]:
+def log_of_one_plus_exp(event: FlowEvent) -> Iterator[Problem]:
     """log(1 + exp(x)) without care for large x.
 
     exp overflows, and for very negative x the 1 swallows it. softplus, logsigmoid and logaddexp(0, x) are exact.
@@ -357,7 +357,7 @@ def _never_large(value: Value) -> bool:
     right=_HEAD + "def gate(x):\n    return torch.sigmoid(x)\n",
     near=(_HEAD + "def gate(x):\n    return 1 / (1 + np.exp(-x))\n",),
 )
-def sigmoid_by_hand(event: Event) -> Iterator[Problem]:
+def sigmoid_by_hand(event: FlowEvent) -> Iterator[Problem]:
     """1 / (1 + exp(-x)) in PyTorch or JAX.
 
     exp(-x) overflows for very negative x. The value survives, 1 / inf = 0; the gradient is 0 * inf, NaN.
@@ -392,7 +392,7 @@ def sigmoid_by_hand(event: Event) -> Iterator[Problem]:
     "    return np.mean((cv2.imread(a).astype(float) - cv2.imread(b)) ** 2)\n",
     near=("import numpy as np\n\ndef mse(a, b):\n    return np.mean((a - b) ** 2)\n",),
 )
-def unsigned_difference(event: Event) -> Iterator[Problem]:
+def unsigned_difference(event: FlowEvent) -> Iterator[Problem]:
     """The difference of images of unsigned bytes.
 
     It wraps around at 0, and so does its square at 256. Convert to floating-point numbers before subtracting.

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from typing import Any
 
-from lossary.lint.flow import Event
+from lossary.lint.flow import FlowEvent
 from lossary.lint.records import Problem, rule
 from lossary.lint.values import Value, is_const, losses_in, parts, same
 from lossary.lint.vocabulary import KEEPS_MEANING, PREDICTION
@@ -50,7 +50,7 @@ _HEAD = "import torch\nfrom torch import nn\nimport torch.nn.functional as F\n\n
 """,
     ),
 )
-def zero_grad_inside_accumulation(event: Event) -> Iterator[Problem]:
+def zero_grad_inside_accumulation(event: FlowEvent) -> Iterator[Problem]:
     """zero_grad() for every micro-batch, where the step is made only after several.
 
     All gradients but the last micro-batch's are thrown away. Call zero_grad() where step() is called.
@@ -114,13 +114,13 @@ def _label(value: Value) -> str:
     return ""
 
 
-def _judged(event: Event) -> list[tuple[Any, Value, Value, Value]]:
+def _judged(event: FlowEvent) -> list[tuple[Any, Value, Value, Value]]:
     """Return the losses on a judge's opinions: (step, judge, what was judged, label)."""
     found = []
     for step in event.frame.steps:
         if step.kind != "loss":
             continue
-        call: Event = step.value.const
+        call: FlowEvent = step.value.const
         prediction, target = call.argument(*PREDICTION), call.argument("target")
         if prediction is None or target is None or call.facts.name not in _JUDGING:
             continue
@@ -196,7 +196,7 @@ def _network(callee: Value, judge: Value) -> bool:
 """,
     ),
 )
-def discriminator_trains_generator(event: Event) -> Iterator[Problem]:
+def discriminator_trains_generator(event: FlowEvent) -> Iterator[Problem]:
     """The discriminator's loss on fakes, with the generator's graph.
 
     backward() then also gives the generator gradients, towards being found out; where nothing clears them they are used
@@ -259,7 +259,7 @@ def discriminator_trains_generator(event: Event) -> Iterator[Problem]:
 """,
     ),
 )
-def same_labels_for_real_and_fake(event: Event) -> Iterator[Problem]:
+def same_labels_for_real_and_fake(event: FlowEvent) -> Iterator[Problem]:
     """Real and generated examples with the same label in one discriminator's loss.
 
     There is nothing to tell apart, so the discriminator learns nothing and the generator nothing from it. Label one kind
@@ -319,7 +319,7 @@ def _is_fake(value: Value) -> bool:
         _HEAD + "def consistency(net, x, augmented):\n    return F.mse_loss(net(x), net(augmented))\n",
     ),
 )
-def target_with_gradient(event: Event) -> Iterator[Problem]:
+def target_with_gradient(event: FlowEvent) -> Iterator[Problem]:
     """A temporal-difference target that gradients flow through.
 
     The target is a number to move towards. With its graph the network is moved to make the target fit the prediction as

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lossary.lint.flow import Event
+from lossary.lint.flow import FlowEvent
 from lossary.lint.records import Problem, rule
 from lossary.lint.rules.common import RAW, made, named, where
 from lossary.lint.values import Value, axis_of, is_const, last_dimension, meaning, parts
@@ -14,11 +14,11 @@ from lossary.lint.vocabulary import (
 )
 
 
-def _prediction(event: Event) -> Value | None:
+def _prediction(event: FlowEvent) -> Value | None:
     return event.argument(*PREDICTION)
 
 
-def _into(event: Event, inputs: str, ops: frozenset[str] | set[str]) -> Iterator[tuple[Value, object]]:
+def _into(event: FlowEvent, inputs: str, ops: frozenset[str] | set[str]) -> Iterator[tuple[Value, object]]:
     if event.facts.input == inputs and (value := _prediction(event)) is not None:
         origin = meaning(value)
         if origin.op in ops:
@@ -88,7 +88,7 @@ def step(x, y):
 """,
     ),
 )
-def softmax_into_cross_entropy(event: Event) -> Iterator[Problem]:
+def softmax_into_cross_entropy(event: FlowEvent) -> Iterator[Problem]:
     """Softmax before a loss that applies softmax itself.
 
     The loss takes the softmax of the softmax. It still falls at first, so nothing looks wrong; but it has a floor, and
@@ -139,7 +139,7 @@ def step(z, y):
         "    return F.binary_cross_entropy_with_logits(z, torch.sigmoid(t))\n",
     ),
 )
-def sigmoid_into_bce_with_logits(event: Event) -> Iterator[Problem]:
+def sigmoid_into_bce_with_logits(event: FlowEvent) -> Iterator[Problem]:
     """Sigmoid before a loss that applies sigmoid itself.
 
     The loss takes the sigmoid of a number in (0, 1), so it can never say "no" with confidence. Pass the logits.
@@ -184,7 +184,7 @@ def step(z, y):
 """,
     near=("import torch\nfrom torch import nn\n\ndef step(z, y):\n    return nn.BCELoss()(torch.sigmoid(z), y)\n",),
 )
-def sigmoid_into_cross_entropy(event: Event) -> Iterator[Problem]:
+def sigmoid_into_cross_entropy(event: FlowEvent) -> Iterator[Problem]:
     """Sigmoid before softmax cross-entropy.
 
     Cross-entropy takes logits of any size and applies softmax. Squeezed into (0, 1) they can differ by 1 at most, so no
@@ -219,7 +219,7 @@ def step(x, y):
         "from torch import nn\n\ndef step(p, y):\n    return nn.NLLLoss()((nn.Softmax(dim=1)(p) + 1e-9).log(), y)\n",
     ),
 )
-def nll_on_probabilities(event: Event) -> Iterator[Problem]:
+def nll_on_probabilities(event: FlowEvent) -> Iterator[Problem]:
     """NLLLoss on probabilities instead of their logarithms.
 
     NLLLoss takes no logarithm: it picks an entry and turns its sign. On probabilities that is a bounded, negative
@@ -257,7 +257,7 @@ def step(x, y):
 """,
     near=("from torch import nn\n\ndef step(model, x, y):\n    return nn.NLLLoss()(model(x), y)\n",),
 )
-def nll_on_logits(event: Event) -> Iterator[Problem]:
+def nll_on_logits(event: FlowEvent) -> Iterator[Problem]:
     """NLLLoss on raw logits.
 
     Without log_softmax nothing ties the classes together: the loss is the negative logit of the right class, and falls
@@ -301,7 +301,7 @@ def step(x, y):
         "model.compile(loss='sparse_categorical_crossentropy')\n",
     ),
 )
-def probability_loss_on_logits(event: Event) -> Iterator[Problem]:
+def probability_loss_on_logits(event: FlowEvent) -> Iterator[Problem]:
     """A loss on probabilities given raw logits.
 
     Nothing keeps a layer's output in [0, 1]. PyTorch stops with an error (on a GPU with a failed assertion that ends the
@@ -356,7 +356,7 @@ def step(z, q):
         "    return F.kl_div(F.log_softmax(z, dim=1), F.softmax(t, dim=1), reduction='batchmean')\n",
     ),
 )
-def kl_div_on_probabilities(event: Event) -> Iterator[Problem]:
+def kl_div_on_probabilities(event: FlowEvent) -> Iterator[Problem]:
     """KL divergence whose first argument is no logarithm.
 
     kl_div(input, target) computes target * (log target - input): input must be log-probabilities. With probabilities
@@ -395,7 +395,7 @@ def step(z, t):
         "    return kl(F.log_softmax(z, dim=1), F.log_softmax(t, dim=1))\n",
     ),
 )
-def kl_div_log_target(event: Event) -> Iterator[Problem]:
+def kl_div_log_target(event: FlowEvent) -> Iterator[Problem]:
     """KL divergence whose target is a logarithm, without log_target=True.
 
     The target is multiplied and its logarithm taken. The logarithm of a negative number is NaN.
@@ -437,7 +437,7 @@ def step(z, y, n, m):
 """,
     near=("import torch.nn.functional as F\n\ndef step(z, y, n, m):\n    return F.ctc_loss(z, y, n, m)\n",),
 )
-def ctc_without_log_softmax(event: Event) -> Iterator[Problem]:
+def ctc_without_log_softmax(event: FlowEvent) -> Iterator[Problem]:
     """CTC on something else than log-probabilities.
 
     ctc_loss sums paths of log-probabilities, and does not normalise. On logits or probabilities it gives finite numbers
@@ -473,7 +473,7 @@ def step(z, y):
     near=("import torch.nn.functional as F\n\ndef step(z, y):\n    return F.cross_entropy(z, y)\n",),
     default=False,
 )
-def log_softmax_into_cross_entropy(event: Event) -> Iterator[Problem]:
+def log_softmax_into_cross_entropy(event: FlowEvent) -> Iterator[Problem]:
     """log_softmax before a loss that applies it again.
 
     Harmless, for log_softmax of log_softmax is log_softmax; but it is wasted, and a sign that somebody was unsure what
@@ -511,7 +511,7 @@ def step(x, y):
 """,
     near=("from torch import nn\n\ndef step(x, y):\n    return nn.MSELoss()(nn.ReLU()(x), y)\n",),
 )
-def relu_before_logit_loss(event: Event) -> Iterator[Problem]:
+def relu_before_logit_loss(event: FlowEvent) -> Iterator[Problem]:
     """ReLU as the last layer before a loss on logits.
 
     A logit below 0 is how a model says "no". ReLU makes that 0, "perhaps", and passes no gradient back from there.
@@ -559,7 +559,7 @@ def step(z, y):
         "    return F.poisson_nll_loss(torch.exp(z), y, log_input=False)\n",
     ),
 )
-def poisson_nll_on_rates(event: Event) -> Iterator[Problem]:
+def poisson_nll_on_rates(event: FlowEvent) -> Iterator[Problem]:
     """poisson_nll_loss on rates, while its default is log-rates.
 
     log_input=True is the default: the loss exponentiates its input. Pass the logarithm (more exact), or log_input=False.
@@ -602,7 +602,7 @@ def step(mu, y, sigma):
         "import torch.nn.functional as F\n\ndef step(mu, y, var):\n    return F.gaussian_nll_loss(mu, y, var)\n",
     ),
 )
-def gaussian_nll_not_a_variance(event: Event) -> Iterator[Problem]:
+def gaussian_nll_not_a_variance(event: FlowEvent) -> Iterator[Problem]:
     """gaussian_nll_loss given a standard deviation, or a logarithm, as its variance.
 
     The third argument is a variance. A standard deviation gives finite numbers that fit the wrong spread; a log-variance
@@ -647,7 +647,7 @@ def predict(x):
         "from torch import nn\n\nscore = nn.Linear(8, 1)\n\ndef attend(x):\n    return nn.Softmax(dim=0)(score(x))\n",
     ),
 )
-def softmax_over_one(event: Event) -> Iterator[Problem]:
+def softmax_over_one(event: FlowEvent) -> Iterator[Problem]:
     """Softmax over a dimension of size 1.
 
     A single number competes with nothing: its probability is 1 whatever the model says, and nothing is learned. For
@@ -670,7 +670,7 @@ def softmax_over_one(event: Event) -> Iterator[Problem]:
         yield Problem(event.node, "softmax over a dimension of size 1 is always 1", "Use sigmoid for one yes or no.")
 
 
-def _dense_softmax(event: Event) -> bool:
+def _dense_softmax(event: FlowEvent) -> bool:
     units = event.kw.get("units") or (event.args[0] if event.args else None)
     activation = event.kw.get("activation") or (event.args[1] if len(event.args) > 1 else None)
     if units is None or activation is None or not is_const(units, 1):
@@ -684,7 +684,7 @@ def _flat(value: Value) -> bool:
     return any(part.op in ("flatten", "view", "reshape") and part is not value for part in found)
 
 
-def _sequential(event: Event) -> bool:
+def _sequential(event: FlowEvent) -> bool:
     import ast
 
     callee = event.node.func if isinstance(event.node, ast.Call) else None
@@ -718,7 +718,7 @@ def step(x, y):
         "    return nn.CrossEntropyLoss()(score(x).squeeze(-1), y)\n",
     ),
 )
-def cross_entropy_with_one_logit(event: Event) -> Iterator[Problem]:
+def cross_entropy_with_one_logit(event: FlowEvent) -> Iterator[Problem]:
     """Softmax cross-entropy on a single logit.
 
     Softmax over one class is 1, its logarithm 0: there is nothing to learn. For two classes use one logit with
@@ -764,7 +764,7 @@ def predict(z):
 """,
     near=("import jax\n\ndef predict(z):\n    return jax.nn.softmax(z)\n",),
 )
-def softmax_without_dim(event: Event) -> Iterator[Problem]:
+def softmax_without_dim(event: FlowEvent) -> Iterator[Problem]:
     """PyTorch's softmax without a dimension.
 
     It guesses: dimension 0 for tensors of 0, 1 or 3 dimensions, else 1. The guess is deprecated, and over a batch of
@@ -813,7 +813,7 @@ def predict(x):
 """,
     near=("import torch\n\ndef gate(x):\n    return torch.sigmoid(torch.tanh(x))\n",),
 )
-def activation_twice(event: Event) -> Iterator[Problem]:
+def activation_twice(event: FlowEvent) -> Iterator[Problem]:
     """Softmax or sigmoid applied to its own output.
 
     The second squeezes what the first has squeezed already: no probability can come near 0 or 1. Often the model

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from lossary.catalogue.domains import parse_domain
 from lossary.errors import nearest
-from lossary.lint.flow import Event
+from lossary.lint.flow import FlowEvent
 from lossary.lint.known import NAMES
 from lossary.lint.records import Fix, Problem, rule
 from lossary.lint.rules.common import replace
@@ -36,7 +36,7 @@ _ELSEWHERE = frozenset(
         _HEAD + "try:\n    criterion = nn.BetterLoss()\nexcept AttributeError:\n    criterion = nn.MSELoss()\n",
     ),
 )
-def no_such_loss(event: Event) -> Iterator[Problem]:
+def no_such_loss(event: FlowEvent) -> Iterator[Problem]:
     """A loss by a name that the framework has not.
 
     The list of names is that of PyTorch, Keras, Optax and Lossary themselves. Only names that look like losses are told
@@ -69,7 +69,7 @@ def no_such_loss(event: Event) -> Iterator[Problem]:
     yield Problem(event.node, f"{place} has no {name}", hint)
 
 
-def _tried(event: Event) -> bool:
+def _tried(event: FlowEvent) -> bool:
     """Whether the code around is prepared for the name not to be there."""
     text = event.unit.text
     if "AttributeError" not in text and "ImportError" not in text and "hasattr" not in text:
@@ -86,7 +86,7 @@ def _tried(event: Event) -> bool:
     right=_HEAD + "criterion = nn.CrossEntropyLoss(label_smoothing=0.1)\n",
     near=(_HEAD + "def make(**options):\n    return nn.CrossEntropyLoss(**options)\n",),
 )
-def no_such_option(event: Event) -> Iterator[Problem]:
+def no_such_option(event: FlowEvent) -> Iterator[Problem]:
     """A keyword that the loss does not take.
 
     Options are those of PyTorch 2.13.
@@ -116,7 +116,7 @@ def no_such_option(event: Event) -> Iterator[Problem]:
     ),
     fixable=True,
 )
-def loss_class_called_as_function(event: Event) -> Iterator[Problem]:
+def loss_class_called_as_function(event: FlowEvent) -> Iterator[Problem]:
     """A loss class given prediction and target.
 
     A module is made first, with its options, and then called: nn.MSELoss()(pred, target).
@@ -175,7 +175,7 @@ _REDUCTIONS = {"torch.nn.KLDivLoss": {"batchmean"}, "torch.nn.functional.kl_div"
     near=(_HEAD + "criterion = nn.KLDivLoss(reduction='batchmean')\n",),
     fixable=True,
 )
-def no_such_reduction(event: Event) -> Iterator[Problem]:
+def no_such_reduction(event: FlowEvent) -> Iterator[Problem]:
     """A reduction that there is not.
 
     "none", "mean" and "sum", and for KL divergence "batchmean". The mistake shows only when the loss is called.
@@ -208,7 +208,7 @@ def no_such_reduction(event: Event) -> Iterator[Problem]:
     near=(_HEAD + "criterion = nn.CrossEntropyLoss(weight=None)\n",),
     fixable=True,
 )
-def weight_not_a_tensor(event: Event) -> Iterator[Problem]:
+def weight_not_a_tensor(event: FlowEvent) -> Iterator[Problem]:
     """Class weights given as a list or a number.
 
     PyTorch holds weights as a buffer that moves with the module, and takes only tensors of floating-point numbers.
@@ -266,7 +266,7 @@ _RANGES = {
     right=_HEAD + "criterion = nn.CrossEntropyLoss(label_smoothing=0.1)\n",
     near=("import lossary\n\nvalues = lossary.huber([1.0], [0.0], delta=2.0)\n",),
 )
-def option_out_of_range(event: Event) -> Iterator[Problem]:
+def option_out_of_range(event: FlowEvent) -> Iterator[Problem]:
     """An option outside its range.
 
     For Lossary's losses the ranges are those of the catalogue's records; for PyTorch's those that it refuses.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from lossary.lint.flow import Event
+from lossary.lint.flow import FlowEvent
 from lossary.lint.records import Problem, rule
 from lossary.lint.rules.common import RAW, made, named, where
 from lossary.lint.values import Value, axis_of, is_const, last_dimension, meaning, number_type, parts, same
@@ -29,7 +29,7 @@ _HEAD = "import torch\nfrom torch import nn\nimport torch.nn.functional as F\n\n
         _HEAD + "def one(z, y):\n    return F.nll_loss(F.log_softmax(z.view(-1), dim=0), y)\n",
     ),
 )
-def softmax_over_the_batch(event: Event) -> Iterator[Problem]:
+def softmax_over_the_batch(event: FlowEvent) -> Iterator[Problem]:
     """Softmax over the examples of a batch instead of their classes.
 
     Dimension 0 is the batch. The probabilities of one class over all examples then sum to 1, so an example's prediction
@@ -90,7 +90,7 @@ model.compile(loss="binary_crossentropy")
 """,
     ),
 )
-def activation_against_loss(event: Event) -> Iterator[Problem]:
+def activation_against_loss(event: FlowEvent) -> Iterator[Problem]:
     """A last activation that is made for another loss.
 
     Sigmoid answers several questions with yes or no, and belongs to binary cross-entropy; softmax chooses one of several
@@ -170,7 +170,7 @@ def step(model, x, t):
 """,
     ),
 )
-def overlap_of_logits(event: Event) -> Iterator[Problem]:
+def overlap_of_logits(event: FlowEvent) -> Iterator[Problem]:
     """A Dice or Jaccard index of raw logits.
 
     The index is a share for numbers in [0, 1]. Of logits it is unbounded, and may be infinite where they cancel; it is
@@ -245,7 +245,7 @@ def train(x, y):
 """,
     ),
 )
-def labels_against_loss(event: Event) -> Iterator[Problem]:
+def labels_against_loss(event: FlowEvent) -> Iterator[Problem]:
     """One-hot rows for a loss of class numbers, or class numbers for a loss of rows.
 
     The sparse losses take one number for each example, the others a row for each. The wrong kind is refused because of
@@ -325,7 +325,7 @@ def _share(value: Value) -> str:
     + "def make(y):\n    pos = (y == 1).sum()\n    neg = (y == 0).sum()\n    return nn.BCEWithLogitsLoss(pos_weight=neg / pos)\n",
     near=(_HEAD + "def make(counts):\n    return nn.CrossEntropyLoss(weight=counts.sum() / counts)\n",),
 )
-def weight_upside_down(event: Event) -> Iterator[Problem]:
+def weight_upside_down(event: FlowEvent) -> Iterator[Problem]:
     """A weight that grows with the class's frequency.
 
     pos_weight multiplies the positive examples: to balance, it is the number of negatives over that of positives. And

@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from lossary.lint.flow import Event, walk_statements
+from lossary.lint.flow import FlowEvent, walk_statements
 from lossary.lint.records import Edit, Fix, Problem, rule
 from lossary.lint.rules.common import insert, named
 from lossary.lint.values import Value, losses_in
@@ -16,7 +16,7 @@ _HEAD = "import torch\nfrom torch import nn\nimport torch.nn.functional as F\n\n
 _WORDS = ("none", "mean", "sum", "batchmean")
 
 
-def _positions(event: Event) -> list[tuple[str, ast.expr, Value]]:
+def _positions(event: FlowEvent) -> list[tuple[str, ast.expr, Value]]:
     """Positional arguments of a loss of PyTorch with the parameters they land in."""
     known = parameters(event.name)
     if known is None or not event.whole or not isinstance(event.node, ast.Call):
@@ -34,7 +34,7 @@ def _positions(event: Event) -> list[tuple[str, ast.expr, Value]]:
     near=(_HEAD + "def step(a, b):\n    return F.huber_loss(a, b, 'sum')\n",),
     fixable=True,
 )
-def positional_reduction(event: Event) -> Iterator[Problem]:
+def positional_reduction(event: FlowEvent) -> Iterator[Problem]:
     """A reduction that lands in another parameter.
 
     The third parameter of most of PyTorch's losses is the deprecated size_average (or weight), and a non-empty string is
@@ -62,7 +62,7 @@ def positional_reduction(event: Event) -> Iterator[Problem]:
     near=(_HEAD + "def step(a, b, n):\n    return F.margin_ranking_loss(a, b, n, 0.5)\n",),
     fixable=True,
 )
-def number_as_size_average(event: Event) -> Iterator[Problem]:
+def number_as_size_average(event: FlowEvent) -> Iterator[Problem]:
     """A number that lands in the deprecated size_average or reduce.
 
     It was meant for beta, margin or a weight, and is read as true.
@@ -91,7 +91,7 @@ def number_as_size_average(event: Event) -> Iterator[Problem]:
     near=(_HEAD + "def mean(x, size_average=True):\n    return x.mean() if size_average else x\n",),
     fixable=True,
 )
-def size_average(event: Event) -> Iterator[Problem]:
+def size_average(event: FlowEvent) -> Iterator[Problem]:
     """size_average and reduce, deprecated since PyTorch 0.4.1.
 
     Two flags say what one word says, and one overrides the other.
@@ -132,7 +132,7 @@ def size_average(event: Event) -> Iterator[Problem]:
     near=(_HEAD + "def step(p, q):\n    return F.kl_div(p, q, reduction='none').sum(-1).mean()\n",),
     fixable=True,
 )
-def kl_div_mean(event: Event) -> Iterator[Problem]:
+def kl_div_mean(event: FlowEvent) -> Iterator[Problem]:
     """KL divergence with the default reduction, which is not the divergence.
 
     "mean" divides by the number of entries: classes times examples. The divergence of distributions is a sum over
@@ -196,7 +196,7 @@ _STEPS = re.compile(r"accum|micro_?batch|grad_acc")
 """,
     ),
 )
-def mean_of_micro_batches(event: Event) -> Iterator[Problem]:
+def mean_of_micro_batches(event: FlowEvent) -> Iterator[Problem]:
     """The mean of micro-batches' means, where the micro-batches count differently many labels.
 
     With ignored labels each micro-batch divides by its own count, so a token in a sparse one weighs more. Sum, and divide
@@ -212,7 +212,7 @@ def mean_of_micro_batches(event: Event) -> Iterator[Problem]:
         return
     losses = losses_in(loss)
     for held in losses:
-        call: Event = held.const
+        call: FlowEvent = held.const
         ignores = call.facts.target == "index" and call.facts.framework == "torch"
         default = "ignore_index" not in call.options and _PADDED.search(event.unit.text) is not None
         given = "ignore_index" in call.options and call.option("ignore_index") is not None
@@ -252,7 +252,7 @@ _PADDED = re.compile(r"(?<![\w.])-100\b")  # the label that PyTorch ignores unle
     ),
     default=False,
 )
-def mean_of_batch_means(event: Event) -> Iterator[Problem]:
+def mean_of_batch_means(event: FlowEvent) -> Iterator[Problem]:
     """An epoch's loss as the mean of its batches' means.
 
     The last batch is usually smaller, and its examples count more. Off by default: with drop_last=True it is right.
@@ -296,7 +296,7 @@ def mean_of_batch_means(event: Event) -> Iterator[Problem]:
         + "def step(a, b, weight):\n    loss = F.mse_loss(a, b, reduction='none')\n    return (loss * weight).mean()\n",
     ),
 )
-def mask_then_mean(event: Event) -> Iterator[Problem]:
+def mask_then_mean(event: FlowEvent) -> Iterator[Problem]:
     """Losses multiplied by a mask, then averaged over everything.
 
     The places that are masked stay in the denominator, so the loss shrinks with the share of padding. Divide by the sum of
@@ -316,7 +316,7 @@ def mask_then_mean(event: Event) -> Iterator[Problem]:
             )
 
 
-def _divided_by(event: Event, name: str) -> bool:
+def _divided_by(event: FlowEvent, name: str) -> bool:
     """Whether something in the function is divided by the mask, so that the denominator is mended there."""
     for node in walk_statements(getattr(event.frame.node, "body", [])):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
@@ -334,7 +334,7 @@ def _divided_by(event: Event, name: str) -> bool:
     right=_HEAD + "def step(a, b):\n    loss = F.mse_loss(a, b, reduction='none')\n    loss.mean().backward()\n",
     near=(_HEAD + "def step(a, b, g):\n    loss = F.mse_loss(a, b, reduction='none')\n    loss.backward(g)\n",),
 )
-def backward_on_unreduced(event: Event) -> Iterator[Problem]:
+def backward_on_unreduced(event: FlowEvent) -> Iterator[Problem]:
     """backward() on a loss with reduction="none".
 
     It has one value per example, and backward() starts from a single number.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lossary.lint.flow import Event
+from lossary.lint.flow import FlowEvent
 from lossary.lint.intervals import interval
 from lossary.lint.records import Problem, rule
 from lossary.lint.rules.common import in_autograd_function, named, one_minus, thought_of
@@ -14,7 +14,7 @@ from lossary.lint.vocabulary import KEEPS_MEANING
 _HEAD = "import torch\nimport torch.nn.functional as F\nimport numpy as np\n\n"
 
 
-def _differentiated(event: Event) -> bool:
+def _differentiated(event: FlowEvent) -> bool:
     """Whether a gradient may be taken through an operation: not under no_grad, not in NumPy or math."""
     elsewhere = str(event.value.const or "").startswith(("numpy", "math", "scipy", "cupy"))
     return not event.frame.no_grad and not elsewhere and not in_autograd_function(event)
@@ -50,7 +50,7 @@ def _cosine(value: Value) -> bool:
         _HEAD + "def noise(alpha):\n    return torch.sqrt(1 - alpha**2)\n",
     ),
 )
-def angle_at_its_end(event: Event) -> Iterator[Problem]:
+def angle_at_its_end(event: FlowEvent) -> Iterator[Problem]:
     """acos, or sqrt(1 - x²), of a cosine that may be 1.
 
     Their slopes are infinite where two vectors point the same way, which is where training leads. Clamp the cosine a
@@ -93,7 +93,7 @@ def angle_at_its_end(event: Event) -> Iterator[Problem]:
         + "def log1mexp(x):\n    return torch.where(x > -0.6931, torch.log(-torch.expm1(x)), torch.log1p(-torch.exp(x)))\n",
     ),
 )
-def log_of_one_minus_exp(event: Event) -> Iterator[Problem]:
+def log_of_one_minus_exp(event: FlowEvent) -> Iterator[Problem]:
     """log(1 - exp(x)), the logarithm of the other probability.
 
     For x near 0, a probability near 1, exp(x) rounds to 1 and the logarithm is that of 0. Use log(-expm1(x)), and for
@@ -135,7 +135,7 @@ def log_of_one_minus_exp(event: Event) -> Iterator[Problem]:
 """,
     ),
 )
-def infinity_times_mask(event: Event) -> Iterator[Problem]:
+def infinity_times_mask(event: FlowEvent) -> Iterator[Problem]:
     """exp(d) - d - 1 multiplied by a mask.
 
     At padded places the logarithms are whatever the model said there, and exp of their difference may overflow. 0 times
@@ -175,7 +175,7 @@ def infinity_times_mask(event: Event) -> Iterator[Problem]:
         _HEAD + "def xlogx(x):\n    return np.where(x > 0, x * np.log(x), 0.0)\n",
     ),
 )
-def where_around_singularity(event: Event) -> Iterator[Problem]:
+def where_around_singularity(event: FlowEvent) -> Iterator[Problem]:
     """where() around a logarithm, root or quotient that is infinite where it is not chosen.
 
     The value is right; the gradient of the branch that was not chosen is infinity, and is multiplied by 0: NaN. Make the

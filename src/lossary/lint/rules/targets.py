@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from lossary.lint.flow import Event, dotted
+from lossary.lint.flow import FlowEvent, dotted
 from lossary.lint.records import Problem, rule
 from lossary.lint.rules.common import named, where
 from lossary.lint.values import Value, is_const, last_dimension, layout, literal_numbers, number_type, parts, same
@@ -16,7 +16,7 @@ from lossary.lint.vocabulary import KEEPS_MEANING, PREDICTION, TARGET
 _STEP = "import torch\nfrom torch import nn\nimport torch.nn.functional as F\n\n"
 
 
-def _target(event: Event) -> Value | None:
+def _target(event: FlowEvent) -> Value | None:
     return event.argument(*TARGET)
 
 
@@ -29,7 +29,7 @@ def _target(event: Event) -> Value | None:
     right=_STEP + "def step(pred):\n    return nn.BCELoss()(pred, torch.tensor([1.0, 0.0, 1.0]))\n",
     near=(_STEP + "def step(pred, y):\n    return nn.BCELoss()(pred, y.long().float())\n",),
 )
-def integer_target_for_bce(event: Event) -> Iterator[Problem]:
+def integer_target_for_bce(event: FlowEvent) -> Iterator[Problem]:
     """Binary cross-entropy with integer targets.
 
     The target is multiplied with logarithms, and has to have the type of the prediction. PyTorch does not convert it.
@@ -56,7 +56,7 @@ def integer_target_for_bce(event: Event) -> Iterator[Problem]:
         _STEP + "def step(z, y):\n    return F.cross_entropy(z, y.float())\n",
     ),
 )
-def float_labels_for_cross_entropy(event: Event) -> Iterator[Problem]:
+def float_labels_for_cross_entropy(event: FlowEvent) -> Iterator[Problem]:
     """Class labels turned into floating-point numbers.
 
     Floating-point targets of cross-entropy are probabilities, one per class. Class numbers must stay integers.
@@ -83,7 +83,7 @@ def float_labels_for_cross_entropy(event: Event) -> Iterator[Problem]:
     right=_STEP + "def step(z, y):\n    return F.cross_entropy(z, y)\n",
     near=(_STEP + "def step(z, y):\n    return F.cross_entropy(z, F.one_hot(y, 10).float())\n",),
 )
-def integer_one_hot_for_cross_entropy(event: Event) -> Iterator[Problem]:
+def integer_one_hot_for_cross_entropy(event: FlowEvent) -> Iterator[Problem]:
     """One-hot labels of integers.
 
     The loss takes class numbers directly, which is faster; one-hot rows are probabilities and must be floating-point.
@@ -107,7 +107,7 @@ def integer_one_hot_for_cross_entropy(event: Event) -> Iterator[Problem]:
     right=_STEP + "def step(score, y):\n    return F.soft_margin_loss(score, (y > 0).float() * 2 - 1)\n",
     near=(_STEP + "def step(a, b):\n    return F.margin_ranking_loss(a, b, torch.tensor([1, -1, 1]))\n",),
 )
-def zero_one_target_for_margin_loss(event: Event) -> Iterator[Problem]:
+def zero_one_target_for_margin_loss(event: FlowEvent) -> Iterator[Problem]:
     """Targets 0 and 1 for a loss whose targets are -1 and 1.
 
     The target is a sign, multiplied with the score. Zero switches the example off.
@@ -146,7 +146,7 @@ def zero_one_target_for_margin_loss(event: Event) -> Iterator[Problem]:
         _STEP + "def step(z, y):\n    return F.soft_margin_loss(z, 2 * y - 1)\n",
     ),
 )
-def target_outside_zero_one(event: Event) -> Iterator[Problem]:
+def target_outside_zero_one(event: FlowEvent) -> Iterator[Problem]:
     """Binary cross-entropy with targets outside [0, 1].
 
     A target is a probability. With -1, or with 255 from an image, the loss can be made as small as one likes by larger
@@ -202,7 +202,7 @@ _TRUE_FIRST = frozenset(
         _STEP + "def step(labels, logits):\n    return F.mse_loss(labels, logits)\n",
     ),
 )
-def arguments_swapped(event: Event) -> Iterator[Problem]:
+def arguments_swapped(event: FlowEvent) -> Iterator[Problem]:
     """Prediction and target in each other's place.
 
     PyTorch's losses take the prediction first; scikit-learn's and Keras's take the truth first. With two arrays of
@@ -242,7 +242,7 @@ def arguments_swapped(event: Event) -> Iterator[Problem]:
         _STEP + "def step(z, y):\n    return F.cross_entropy(z, y, ignore_index=-100)\n",
     ),
 )
-def ignore_index_is_a_class(event: Event) -> Iterator[Problem]:
+def ignore_index_is_a_class(event: FlowEvent) -> Iterator[Problem]:
     """ignore_index that is one of the classes.
 
     What is ignored is never learned. A padding label belongs outside 0 ... C-1, such as the default -100. Told of where
@@ -292,7 +292,7 @@ def _takes(target: Value, label: int) -> bool:
     + "model = nn.Linear(8, 3)\n\ndef step(x):\n    return F.cross_entropy(model(x), torch.tensor([0, 1, 2]))\n",
     near=(_STEP + "def step(z):\n    return F.cross_entropy(z, torch.tensor([1, 2, 3]))\n",),
 )
-def label_out_of_range(event: Event) -> Iterator[Problem]:
+def label_out_of_range(event: FlowEvent) -> Iterator[Problem]:
     """A class number that the last layer has no output for.
 
     Classes count from 0. Labels 1 ... C are one too high.
@@ -325,7 +325,7 @@ def label_out_of_range(event: Event) -> Iterator[Problem]:
     right=_STEP + "def step(z):\n    return F.multilabel_margin_loss(z, torch.tensor([[0, 3, -1, -1]]))\n",
     near=(_STEP + "def step(z, y):\n    return F.multilabel_margin_loss(z, y)\n",),
 )
-def multi_hot_for_multilabel_margin(event: Event) -> Iterator[Problem]:
+def multi_hot_for_multilabel_margin(event: FlowEvent) -> Iterator[Problem]:
     """multilabel_margin_loss given a multi-hot row.
 
     It takes a list of class numbers, ended by -1. A row of zeros and ones is read as the classes 0 and 1.
@@ -354,7 +354,7 @@ def multi_hot_for_multilabel_margin(event: Event) -> Iterator[Problem]:
     near=(_STEP + "def step(z, y):\n    return nn.BCEWithLogitsLoss()(z.squeeze(), y.squeeze())\n",),
     fixable=True,
 )
-def squeeze_without_dim(event: Event) -> Iterator[Problem]:
+def squeeze_without_dim(event: FlowEvent) -> Iterator[Problem]:
     """squeeze() without a dimension on a column that goes into a loss.
 
     It removes every dimension of size 1, the batch as well when one example is left over at the end of an epoch.
@@ -380,7 +380,7 @@ def squeeze_without_dim(event: Event) -> Iterator[Problem]:
 _DROPS_LAST = re.compile(r"drop_last\s*=\s*True")
 
 
-def _whole_data(value: Value, event: Event) -> bool:
+def _whole_data(value: Value, event: FlowEvent) -> bool:
     """Whether the batch is never a single example: all the data at once, or a loader that drops what is left over."""
     if _DROPS_LAST.search(event.unit.text):
         return True
@@ -409,7 +409,7 @@ def _whole_data(value: Value, event: Event) -> bool:
         _STEP + "model = nn.Linear(2, 1)\n\ndef step(x, y):\n    return F.mse_loss(model(x), y)\n",
     ),
 )
-def column_against_row(event: Event) -> Iterator[Problem]:
+def column_against_row(event: FlowEvent) -> Iterator[Problem]:
     """A prediction of shape (N, 1) against a target of shape (N,).
 
     They broadcast to an N by N table in which every prediction meets every target: the model learns the mean and nothing
@@ -455,7 +455,7 @@ def step(model, ids):
 """,
     near=("def step(model, ids):\n    return model(input_ids=ids[:, :-1], labels=ids[:, 1:]).loss\n",),
 )
-def labels_shifted_twice(event: Event) -> Iterator[Problem]:
+def labels_shifted_twice(event: FlowEvent) -> Iterator[Problem]:
     """Labels shifted by hand for a model that shifts them itself.
 
     The causal language models of transformers shift `labels` inside. Pass the same tokens as input_ids and labels.
@@ -480,12 +480,12 @@ def labels_shifted_twice(event: Event) -> Iterator[Problem]:
             )
 
 
-def where_given(event: Event, name: str) -> ast.AST:
+def where_given(event: FlowEvent, name: str) -> ast.AST:
     """Return the expression of a keyword, or the call."""
     return next((k.value for k in event.call.keywords if k.arg == name), event.node)
 
 
-def _imports(event: Event, packages: tuple[str, ...]) -> bool:
+def _imports(event: FlowEvent, packages: tuple[str, ...]) -> bool:
     for node in ast.walk(event.unit.tree) if event.unit.tree else ():
         if isinstance(node, ast.Import) and any(alias.name.split(".")[0] in packages for alias in node.names):
             return True

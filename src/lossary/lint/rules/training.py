@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from lossary.lint.flow import Event, Frame, Step, dotted, walk_statements
+from lossary.lint.flow import FlowEvent, Frame, GradientStep, dotted, walk_statements
 from lossary.lint.records import Edit, Fix, Problem, rule
 from lossary.lint.rules.common import in_autograd_function, where
 from lossary.lint.values import Value, is_const, losses_in, meaning, parts
@@ -60,7 +60,7 @@ def names_in(node: ast.AST) -> set[str]:
 _CUTTING = frozenset({"item", "detach", "tolist"})
 
 
-def _backwards(frame: Frame) -> list[Step]:
+def _backwards(frame: Frame) -> list[GradientStep]:
     return [step for step in frame.steps if step.kind == "backward"]
 
 
@@ -75,7 +75,7 @@ def _backwards(frame: Frame) -> list[Step]:
         _HEAD + "@torch.no_grad()\ndef error(model, x, y):\n    return F.l1_loss(model(x).argmax(dim=1).float(), y)\n",
     ),
 )
-def argmax_before_loss(event: Event) -> Iterator[Problem]:
+def argmax_before_loss(event: FlowEvent) -> Iterator[Problem]:
     """A loss on decided classes.
 
     argmax, round and comparisons have no gradient: the loss is a number that nothing can be learned from. Compute the
@@ -109,7 +109,7 @@ def argmax_before_loss(event: Event) -> Iterator[Problem]:
         "import torch\n\ndef slope():\n    x = torch.tensor(2.0, requires_grad=True)\n    y = x**2\n    y.backward()\n    return x.grad\n",
     ),
 )
-def item_then_backward(event: Event) -> Iterator[Problem]:
+def item_then_backward(event: FlowEvent) -> Iterator[Problem]:
     """backward() on a loss that was cut from its graph.
 
     item(), detach(), .data and a new torch.tensor(...) keep the number and forget how it came about. Call backward() on
@@ -209,7 +209,7 @@ def _cut_loss(value: Value) -> bool:
     ),
     fixable=True,
 )
-def graph_kept_alive(event: Event) -> Iterator[Problem]:
+def graph_kept_alive(event: FlowEvent) -> Iterator[Problem]:
     """Losses collected over a loop, each with its graph.
 
     A loss that went through backward() still holds what it was computed from, in part even after its buffers are freed.
@@ -249,7 +249,7 @@ def graph_kept_alive(event: Event) -> Iterator[Problem]:
         )
 
 
-def _keeps(step: Step, node: ast.AST | None, backward: Step) -> bool:
+def _keeps(step: GradientStep, node: ast.AST | None, backward: GradientStep) -> bool:
     """Whether what is collected has the graph of a loss that was trained on."""
     if isinstance(step.node, ast.Assign) and not any(
         part.op == "loop" and part.const == step.name for part in parts(step.value, {"add"})
@@ -305,7 +305,7 @@ _NOT_FINITE = frozenset({"isnan", "isinf", "isfinite", "is_nan"})
 """,
     ),
 )
-def nan_batch_skipped(event: Event) -> Iterator[Problem]:
+def nan_batch_skipped(event: FlowEvent) -> Iterator[Problem]:
     """A batch skipped because its loss is NaN.
 
     A NaN has a cause: an input, a logarithm of 0, weights that are NaN already. Skipping hides which, and if it is the
@@ -370,7 +370,7 @@ def _stops(body: list[ast.stmt]) -> bool:
     ),
     fixable=True,
 )
-def sqrt_of_squared_error(event: Event) -> Iterator[Problem]:
+def sqrt_of_squared_error(event: FlowEvent) -> Iterator[Problem]:
     """The root of a squared error, without an epsilon.
 
     The slope of the root is infinite at 0, and the chain rule multiplies it with 0: NaN, for all weights at once. It
@@ -401,7 +401,7 @@ _LINEAR = KEEPS_MEANING - {"detach"} | frozenset(
 )
 
 
-def _trains(event: Event) -> bool:
+def _trains(event: FlowEvent) -> bool:
     """Whether what a function returns is trained on, by its name or that of its class."""
     frame = event.frame
     name = frame.function_name()
@@ -477,7 +477,7 @@ _ZEROED = re.compile(
 """,
     ),
 )
-def gradients_never_zeroed(event: Event) -> Iterator[Problem]:
+def gradients_never_zeroed(event: FlowEvent) -> Iterator[Problem]:
     """A training loop that never clears gradients.
 
     backward() adds to what is there. Without zero_grad() every step repeats all the steps before. Told of where nothing
@@ -508,7 +508,7 @@ def gradients_never_zeroed(event: Event) -> Iterator[Problem]:
         return
 
 
-def _once_before(zeros: list[Step], step: Step, backward: Step) -> bool:
+def _once_before(zeros: list[GradientStep], step: GradientStep, backward: GradientStep) -> bool:
     lines = [getattr(s.node, "lineno", 0) for s in (*zeros, step)]
     return all(line < getattr(step.loops[-1], "lineno", 0) for line in lines[:-1]) and not backward.called
 
@@ -541,7 +541,7 @@ def _once_before(zeros: list[Step], step: Step, backward: Step) -> bool:
 """,
     ),
 )
-def zero_grad_before_step(event: Event) -> Iterator[Problem]:
+def zero_grad_before_step(event: FlowEvent) -> Iterator[Problem]:
     """zero_grad() between backward() and step().
 
     The gradients are gone before they are used.
@@ -567,7 +567,7 @@ def zero_grad_before_step(event: Event) -> Iterator[Problem]:
     right=_HEAD + "def step(a, b):\n    loss = F.mse_loss(a, b)\n    loss.backward()\n",
     near=(_HEAD + "def leaf(x):\n    x.requires_grad = True\n    return x\n",),
 )
-def requires_grad_forced(event: Event) -> Iterator[Problem]:
+def requires_grad_forced(event: FlowEvent) -> Iterator[Problem]:
     """requires_grad set on a loss.
 
     It silences "element 0 of tensors does not require grad", whose cause it leaves: somewhere before, the graph was cut by
@@ -615,7 +615,7 @@ def requires_grad_forced(event: Event) -> Iterator[Problem]:
 """,
     ),
 )
-def backward_after_no_grad(event: Event) -> Iterator[Problem]:
+def backward_after_no_grad(event: FlowEvent) -> Iterator[Problem]:
     """backward() on a loss computed under no_grad(), or on predictions that were.
 
     Nothing was recorded, so there is nothing to go back through.

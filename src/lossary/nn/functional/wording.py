@@ -16,7 +16,7 @@ from torch import Tensor
 from lossary import tolerances
 from lossary.misuse import callsites
 from lossary.misuse.callsites import Wording
-from lossary.misuse.rules import Finding, Sample
+from lossary.misuse.rules import MisuseFinding, Sample
 from lossary.nn.functional.conventions import classes_last
 
 
@@ -37,7 +37,7 @@ def _rows_of_classes(
     return input, target
 
 
-def _logarithms(sample: Sample) -> Iterator[Finding]:
+def _logarithms(sample: Sample) -> Iterator[MisuseFinding]:
     """Find targets of a divergence below 0: logarithms, or arguments in the wrong order."""
     target = sample.arrays["target"]
     if not target.size or target.min() >= 0:
@@ -51,7 +51,7 @@ def _logarithms(sample: Sample) -> Iterator[Finding]:
     yield sample.finding("logarithms for probabilities", "target", sentence)
 
 
-def _many_hot(sample: Sample) -> Iterator[Finding]:
+def _many_hot(sample: Sample) -> Iterator[MisuseFinding]:
     """Find rows of 0 and 1 without -1: one-hot labels where a list of class indices is expected."""
     target = sample.arrays["target"]
     if target.shape[-1] >= 3 and target.size and np.isin(target, (0.0, 1.0)).all():
@@ -70,7 +70,7 @@ def _first_frames(given: Sequence[Tensor], params: Mapping[str, Any]) -> Sequenc
     return first, torch.zeros(first.shape[:1], dtype=torch.int64, device=first.device)
 
 
-def _no_distribution(sample: Sample) -> Iterator[Finding]:
+def _no_distribution(sample: Sample) -> Iterator[MisuseFinding]:
     """Find frames that are no log-probabilities, whose losses are finite and mean nothing."""
     rows = sample.arrays["log_probs"]
     bad, sums = tolerances.unnormalised(rows, logarithms=True)
@@ -121,7 +121,7 @@ def warn_of_broadcast(name: str, **tensors: Tensor) -> None:
         a, b = tuple(x.shape), tuple(y.shape)
         longer = one if len(a) > len(b) else other
         callsites.warn(
-            Finding(
+            MisuseFinding(
                 "broadcast",
                 other,
                 f"{name}: {one} has shape {a} but {other} has shape {b}, and together they become {tuple(together)}: "
