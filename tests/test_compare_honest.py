@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import lossary
 from lossary import scoring
 from lossary.compare import Comparison, compare, models
 from lossary.compare.folds import Scaling, splits
-from lossary.compare.metrics import Predictions, parse_cost, tune_threshold
+from lossary.compare.language import translate
+from lossary.compare.metrics import Predictions, metrics_for, parse_cost, tune_threshold
 from lossary.compare.solver import minimise
 from lossary.data import load
-from lossary.errors import ParameterError
+from lossary.errors import DataError, ParameterError
 
 for needed in ("polars", "sklearn", "typer", "rich"):
     pytest.importorskip(needed, reason="comparing needs the app extra")
@@ -429,6 +431,75 @@ def test_an_ending_that_does_not_fit_is_refused(name: str, tmp_path: Path) -> No
             result.save(tmp_path / name)
 
 
+# --- sample weights -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel", "regression"])
+def test_a_row_of_weight_three_counts_as_three_rows(task: str) -> None:
+    """In every metric of every task, and for the tuned threshold."""
+    rng = np.random.default_rng(4)
+    n, classes = 61, 2 if task == "binary" else 3
+    weight = rng.integers(1, 4, n)
+    odds = rng.random((n, classes))
+    probabilities = odds if task == "multilabel" else odds / odds.sum(axis=1, keepdims=True)
+    truth, decisions = rng.integers(0, classes, n), probabilities.argmax(axis=1)
+    if task == "multilabel":
+        truth, decisions = rng.integers(0, 2, (n, classes)), (odds > 0.5).astype(int)
+    if task == "regression":
+        truth, decisions = rng.normal(size=n), rng.normal(size=n)
+    tuned = 1 - decisions if task == "binary" else None
+    once = Predictions(truth, decisions, probabilities, probabilities, tuned, weight=weight.astype(float))
+    parts = [truth, decisions, probabilities, probabilities, tuned]
+    often = Predictions(*(part if part is None else np.repeat(part, weight, axis=0) for part in parts))
+    metrics = metrics_for(task, "1:5" if task == "binary" else "")
+    weighed, repeated, alike = once.scores(metrics), often.scores(metrics), replace(once, weight=None).scores(metrics)
+    assert set(weighed) == {m.key for m in metrics}
+    assert weighed == pytest.approx(repeated, rel=1e-12)
+    assert all(weighed[key] != pytest.approx(alike[key], rel=1e-6) for key in weighed), "the weights matter"
+    if task == "binary":
+        scores, positive = probabilities[:, 1], truth == 1
+        for costs in (None, (1.0, 5.0)):
+            expected = tune_threshold(np.repeat(scores, weight), np.repeat(positive, weight), costs)
+            assert tune_threshold(scores, positive, costs, weight.astype(float)) == expected
+
+
+def test_rows_of_little_weight_hardly_enter_training_constants_and_scores() -> None:
+    pl = pytest.importorskip("polars")
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=300)
+    noisy = np.arange(300) % 3 == 0
+    frame = pl.DataFrame({"x": x, "y": np.where(noisy, 100.0, 3 * x), "w": np.where(noisy, 1e-9, 1.0)})
+    result = compare(frame, ["squared_error"], target="y", weight="w", l2=0.0, **LINEAR)
+    alike = compare(frame.drop("w"), ["squared_error"], target="y", l2=0.0, **LINEAR)
+    assert result.rows[0].mean("rmse") < 0.05 < 30 < alike.rows[0].mean("rmse")
+    constants = {row.label: row.mean("mae") for row in result.references}
+    assert max(constants.values()) < 10, "all are near 3 x, none near 100"
+
+
+def test_rows_of_weight_zero_are_left_out_and_impossible_weights_refused() -> None:
+    pl = pytest.importorskip("polars")
+    frame = pl.DataFrame({"x": np.arange(20.0) ** 2, "y": np.arange(20.0) / 3, "w": [0.0, 2.0] * 10})
+    data = load(frame, "y", weight="w")
+    assert len(data.y) == 10 and data.weights is not None and data.weights.tolist() == [2.0] * 10
+    assert "10 rows of weight 0 left out" in data.notes
+    for wrong, said in ((-1.0, "holds -1"), (np.nan, "holds nan"), (np.inf, "holds inf")):
+        with pytest.raises(DataError, match=f"--weight: w {said}, expected numbers"):
+            load(frame.with_columns(w=pl.Series([wrong] + [1.0] * 19)), "y", weight="w")
+    with pytest.raises(DataError, match="w holds 0 in every row"):
+        load(frame.with_columns(w=pl.lit(0.0)), "y", weight="w")
+
+
+def test_weights_and_groups_stay_with_their_rows() -> None:
+    """A table sorted by time, with a test file after it: weights and groups were those of other rows."""
+    pl = pytest.importorskip("polars")
+    order = np.random.default_rng(0).permutation(40) + 1.0
+    frame = pl.DataFrame({"x": order, "y": order / 7, "t": order, "w": order, "g": order // 8})
+    data = load(frame[:25], "y", time="t", weight="w", group="g", test=frame[25:])
+    assert data.tests == 15 and data.weights is not None and data.groups is not None
+    np.testing.assert_array_equal(data.weights, data.X[:, 0])
+    np.testing.assert_array_equal(data.groups, data.X[:, 0] // 8)
+
+
 # --- words ----------------------------------------------------------------------------------------------------------
 
 
@@ -451,6 +522,24 @@ def test_chinese_has_no_english_sentence_left() -> None:
     page = result.to_html("zh")
     assert '<html lang="zh">' in page and "The table" not in page and "Learning curves" not in page
     assert replace(result, rows=[]).say("zh") == ["arrays 上没有一个损失能训练。"]
+
+
+def test_what_is_said_of_columns_is_said_in_chinese_too(tmp_path: Path) -> None:
+    """Whatever leaves a note: kinds of columns, missing and odd values, the encoding, the guess of the task."""
+    columns = "id,when,place,paid,gap,odd,same,words,y"
+    rows = [
+        f'{i},2024-01-{i % 28 + 1:02},{"南" if i % 2 else "北"},"$1,{i:03}.50",{"" if i % 5 else i},'
+        f"{-999 if i % 9 == 0 else i / 50},1,词{i},{i % 4}"
+        for i in range(40)
+    ]
+    path = tmp_path / "orders.csv"
+    path.write_text("\n".join([columns, *rows]), encoding="gb18030")
+    data = load(path)
+    assert len(data.notes) >= 8, data.notes
+    names = {*columns.split(","), "target", "task", "regression", "count", "encoding", "gb18030"}
+    for sentence in (*data.notes, data.decision):
+        said = translate("zh", sentence)
+        assert said != sentence and not {*re.findall(r"[A-Za-z]{3,}[0-9]*", said)} - names, said
 
 
 def test_another_metric_is_no_merit_where_a_constant_is_as_good(rare: Comparison) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from lossary.cli.console import output, progress_bar
 from lossary.compare import Comparison, Settings, compare, footnotes, table_cells
-from lossary.compare.language import paragraph, say
+from lossary.compare.language import paragraph, say, translate
 from lossary.compare.outputs import STDOUT
 from lossary.errors import ParameterError, suggest
 from lossary.text.phrases import LANGS, Lang
@@ -76,7 +76,8 @@ def compare_losses(
         typer.Option(metavar="COL", help="Held-out rows are later than all rows trained on.", **_ROWS),
     ] = None,
     weight: Annotated[
-        str | None, typer.Option(metavar="COL", help="Sample weights of the training losses.", **_ROWS)
+        str | None,
+        typer.Option(metavar="COL", help="Sample weights, of the training losses and of the metrics.", **_ROWS),
     ] = None,
     test: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Rows to hold out instead of folds.", **_ROWS)
@@ -239,7 +240,10 @@ def _print(result: Comparison, console: Any, lang: Lang) -> None:
     from rich.text import Text
 
     data = result.data
-    for sentence in (data.decision and f"{say(lang, 'task')}: {data.decision}", *data.notes):
+    for sentence in (
+        data.decision and f"{say(lang, 'task')}: {translate(lang, data.decision)}",
+        *(translate(lang, n) for n in data.notes),
+    ):
         if sentence:
             console.print(Text(sentence, style="dim"))
     titles, lines = table_cells(result, lang)
@@ -266,7 +270,7 @@ def _print(result: Comparison, console: Any, lang: Lang) -> None:
     for note in footnotes(result, lang):
         console.print(Text(note, style="dim"))
     for note in result.left_out:
-        console.print(Text(f"{say(lang, 'left out')}: {note}", style="dim"))
+        console.print(Text(f"{say(lang, 'left out')}: {translate(lang, note)}", style="dim"))
     if len(shown) < len(titles):
         hidden = ", ".join(titles[i] for i in range(len(titles)) if i not in shown)
         console.print(Text(f"{say(lang, 'not shown in this width')}: {hidden}", style="dim"))

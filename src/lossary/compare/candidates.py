@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lossary.catalogue import Loss, get
 from lossary.compare.heads import Head, head_for, suitable, supplied, trainable
+from lossary.compare.language import note
 from lossary.compare.tables import Dataset
 from lossary.errors import ArgumentError, DataError, LossaryError
 
@@ -113,5 +114,6 @@ def _distinct(found: Sequence[Candidate], data: Dataset) -> tuple[list[Candidate
         if twin is None:
             kept.append((candidate, head, direction))
         else:
-            notes.append(f"{candidate.label}: its gradient is a multiple of that of {twin.label}, so it trains alike")
+            alike = "{label}: its gradient is a multiple of that of {twin}, so it trains alike"
+            notes.append(note(alike, label=candidate.label, twin=twin.label))
     return [c for c, _, _ in kept], notes

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lossary.compare.language import note
 from lossary.errors import DataError, require
 
 NULLS = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "?"]
@@ -142,7 +143,9 @@ def _decoded(path: Path, content: bytes, encoding: str | None) -> tuple[bytes, s
     except UnicodeDecodeError:
         pass
     text = content.decode(name, errors="strict")
-    return text.encode(), f"read in the encoding {name.replace('_', '-')}, which was detected; --encoding names another"
+    return text.encode(), note(
+        "read in the encoding {encoding}, which was detected; --encoding names another", encoding=name.replace("_", "-")
+    )
 
 
 def _header(text: bytes) -> str:

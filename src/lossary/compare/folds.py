@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lossary.compare.language import note
 from lossary.compare.tables import Dataset, counted
 from lossary.errors import DataError, ParameterError, require
 
@@ -159,7 +160,7 @@ def sample(data: Dataset, rows: int) -> Dataset:
     if not 0 < rows < n:
         return data
     _, drawn = hold_out(data.y[:n], data.categorical, rows / n, np.random.default_rng(0))
-    note = f"{len(drawn):,} of {n:,} rows drawn at random; --rows 0 takes all"
+    taken = note("{drawn} of {n} rows drawn at random; --rows 0 takes all", drawn=f"{len(drawn):,}", n=f"{n:,}")
     kept = np.concatenate([drawn, np.arange(n, len(data.y))])
     return replace(
         data,
@@ -167,7 +168,7 @@ def sample(data: Dataset, rows: int) -> Dataset:
         y=data.y[kept],
         groups=None if data.groups is None else np.unique(data.groups[kept], return_inverse=True)[1],
         weights=None if data.weights is None else data.weights[kept],
-        notes=(note, *data.notes),
+        notes=(taken, *data.notes),
     )
 
 

@@ -14,6 +14,36 @@ def say(lang: Lang, template: str, **fields: object) -> str:
     return (chinese("comparison").get(template, template) if lang == "zh" else template).format(**fields)
 
 
+class Note(str):
+    """A sentence in English that keeps its template and fields, so that a report in another language can say it."""
+
+    template: str
+    fields: dict[str, object]
+
+
+def note(template: str, /, **fields: object) -> Note:
+    """Return the English sentence of a template; `translate` says it in another language.
+
+    >>> note("{columns} dropped: {why}", columns="id", why=note("no value is known"))
+    'id dropped: no value is known'
+    """
+    made = Note(template.format(**fields))
+    made.template, made.fields = template, fields
+    return made
+
+
+def translate(lang: Lang, sentence: str) -> str:
+    """Return a note in a language, and any other text as it is.
+
+    >>> translate("zh", note("{columns} dropped: {why}", columns="id", why=note("no value is known")))
+    '已删除 id：没有已知的值'
+    """
+    if not isinstance(sentence, Note):
+        return sentence
+    fields = {name: translate(lang, f) if isinstance(f, str) else f for name, f in sentence.fields.items()}
+    return say(lang, sentence.template, **fields)
+
+
 def joined(lang: Lang, words: list[str], limit: int = 6) -> str:
     """Join words as in a sentence: a, b and c. Those beyond the limit are counted.
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,13 @@ from lossary.errors import ParameterError, require, suggest
 Array = NDArray[Any]
 
 BINS = 15
+
+
+class Score(Protocol):
+    """A score of predictions: the rows enter with their sample weights, or alike without."""
+
+    def __call__(self, truth: Array, decisions: Array, probabilities: Array, weight: Array | None = None) -> float:
+        """Return the score of decisions, or of probabilities, against the truth."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ class Metric:
     title: str
     higher: bool
     meaning: str
-    of: Callable[[Array, Array, Array], float]
+    of: Score
     probabilistic: bool = False
     in_units: bool = False
     view: Literal["decisions", "tuned", "native"] = "decisions"
@@ -81,31 +88,26 @@ def _rounded(value: float, decimals: int) -> str:
     return f"{round(value, decimals):,.{max(0, decimals)}f}"
 
 
-def _sk(name: str, **options: Any) -> Callable[[Array, Array], float]:
-    def score(truth: Array, predicted: Array) -> float:
-        return float(getattr(require("sklearn.metrics"), name)(truth, predicted, **options))
+def _of(view: Literal["decisions", "probabilities", "positive"], name: str, **options: Any) -> Score:
+    """Return a score of scikit-learn, of decisions, of all probabilities, or of those of the positive class."""
+
+    def score(truth: Array, decisions: Array, probabilities: Array, weight: Array | None = None) -> float:
+        read = decisions if view == "decisions" else probabilities if view == "probabilities" else probabilities[:, 1]
+        return float(getattr(require("sklearn.metrics"), name)(truth, read, sample_weight=weight, **options))
 
     return score
 
 
-def _of_decisions(name: str, **options: Any) -> Callable[[Array, Array, Array], float]:
-    score = _sk(name, **options)
-    return lambda truth, decisions, probabilities: score(truth, decisions)
+def _log_loss(truth: Array, decisions: Array, probabilities: Array, weight: Array | None = None) -> float:
+    labels = range(probabilities.shape[1])
+    return float(require("sklearn.metrics").log_loss(truth, probabilities, labels=labels, sample_weight=weight))
 
 
-def _of_positive(name: str) -> Callable[[Array, Array, Array], float]:
-    score = _sk(name)
-    return lambda truth, decisions, probabilities: score(truth, probabilities[:, 1])
-
-
-def _log_loss(truth: Array, decisions: Array, probabilities: Array) -> float:
-    return float(require("sklearn.metrics").log_loss(truth, probabilities, labels=range(probabilities.shape[1])))
-
-
-def calibration(truth: Array, probabilities: Array, bins: int = BINS) -> Array:
+def calibration(truth: Array, probabilities: Array, bins: int = BINS, weight: Array | None = None) -> Array:
     """Return how sure and how right: for each bin of confidence its size, summed confidence and number of hits.
 
-    The confidence is the probability of the class that is decided for. The result has shape ``(bins, 3)``.
+    The confidence is the probability of the class that is decided for. With sample weights the three are sums of
+    weights. The result has shape ``(bins, 3)``.
 
     >>> calibration(np.array([0, 1]), np.array([[0.9, 0.1], [0.9, 0.1]]), bins=2)[1].tolist()
     [2.0, 1.8, 1.0]
@@ -113,21 +115,24 @@ def calibration(truth: Array, probabilities: Array, bins: int = BINS) -> Array:
     confidence = probabilities.max(axis=1)
     hits = probabilities.argmax(axis=1) == truth
     at = np.minimum((confidence * bins).astype(int), bins - 1)
-    return np.stack([np.bincount(at, w, bins) for w in (np.ones(len(truth)), confidence, hits)], axis=1)
+    rows = np.ones(len(truth)) if weight is None else weight
+    return np.stack([np.bincount(at, rows * w, bins) for w in (1.0, confidence, hits)], axis=1)
 
 
-def _calibration_error(truth: Array, decisions: Array, probabilities: Array) -> float:
-    table = calibration(truth, probabilities)
-    return float(np.abs(table[:, 1] - table[:, 2]).sum() / len(truth))
+def _calibration_error(truth: Array, decisions: Array, probabilities: Array, weight: Array | None = None) -> float:
+    table = calibration(truth, probabilities, weight=weight)
+    return float(np.abs(table[:, 1] - table[:, 2]).sum() / table[:, 0].sum())
 
 
-_ACCURACY = Metric("accuracy", "accuracy", True, "share of rows classified correctly", _of_decisions("accuracy_score"))
+_ACCURACY = Metric(
+    "accuracy", "accuracy", True, "share of rows classified correctly", _of("decisions", "accuracy_score")
+)
 _BALANCED = Metric(
     "balanced_accuracy",
     "balanced acc.",
     True,
     "mean over the classes of the recall",
-    _of_decisions("balanced_accuracy_score"),
+    _of("decisions", "balanced_accuracy_score"),
 )
 _PROBABILISTIC = (
     Metric(
@@ -170,7 +175,7 @@ _MACRO_F1 = Metric(
     "macro F1",
     True,
     "mean over the classes of the harmonic mean of precision and recall",
-    _of_decisions("f1_score", average="macro", zero_division=0),
+    _of("decisions", "f1_score", average="macro", zero_division=0),
 )
 
 FOR_CLASSES = (_ACCURACY, _BALANCED, *_PROBABILISTIC, _MACRO_F1)
@@ -182,21 +187,21 @@ FOR_TWO_CLASSES = (
         "ROC AUC",
         True,
         "chance that a positive row scores above a negative one",
-        _of_positive("roc_auc_score"),
+        _of("positive", "roc_auc_score"),
     ),
     Metric(
         "average_precision",
         "avg. precision",
         True,
         "mean precision over all thresholds, weighted by the gain in recall; a constant has the share of positives",
-        _of_positive("average_precision_score"),
+        _of("positive", "average_precision_score"),
     ),
     Metric(
         "recall",
         "recall",
         True,
         f"share of the positive rows that are found, {_TUNED}",
-        _of_decisions("recall_score", zero_division=0),
+        _of("decisions", "recall_score", zero_division=0),
         view="tuned",
     ),
     Metric(
@@ -204,7 +209,7 @@ FOR_TWO_CLASSES = (
         "precision",
         True,
         f"share of the rows classified as positive that are so, {_TUNED}",
-        _of_decisions("precision_score", zero_division=0),
+        _of("decisions", "precision_score", zero_division=0),
         view="tuned",
     ),
     Metric(
@@ -212,7 +217,7 @@ FOR_TWO_CLASSES = (
         "F1",
         True,
         f"harmonic mean of precision and recall, {_TUNED}",
-        _of_decisions("f1_score", zero_division=0),
+        _of("decisions", "f1_score", zero_division=0),
         view="tuned",
     ),
     Metric(
@@ -220,14 +225,14 @@ FOR_TWO_CLASSES = (
         "F1 at 0.5",
         True,
         "harmonic mean of precision and recall at a probability of 0.5",
-        _of_decisions("f1_score", zero_division=0),
+        _of("decisions", "f1_score", zero_division=0),
     ),
     Metric(
         "recall_at_half",
         "recall at 0.5",
         True,
         "share of the positive rows that are found at a probability of 0.5",
-        _of_decisions("recall_score", zero_division=0),
+        _of("decisions", "recall_score", zero_division=0),
     ),
     _ACCURACY,
     _BALANCED,
@@ -236,13 +241,10 @@ FOR_TWO_CLASSES = (
 )
 
 
-def _of_labels(name: str, **options: Any) -> Callable[[Array, Array, Array], float]:
-    score = _sk(name, **options)
-    return lambda truth, decisions, probabilities: score(truth, probabilities)
-
-
-def _label_log_loss(truth: Array, decisions: Array, probabilities: Array) -> float:
-    return float(require("sklearn.metrics").log_loss(truth.ravel(), probabilities.ravel(), labels=[0, 1]))
+def _label_log_loss(truth: Array, decisions: Array, probabilities: Array, weight: Array | None = None) -> float:
+    rows = None if weight is None else np.repeat(weight, truth.shape[1])
+    score = require("sklearn.metrics").log_loss
+    return float(score(truth.ravel(), probabilities.ravel(), labels=[0, 1], sample_weight=rows))
 
 
 FOR_LABELS = (
@@ -251,23 +253,23 @@ FOR_LABELS = (
         "micro F1",
         True,
         "harmonic mean of precision and recall over all labels together",
-        _of_decisions("f1_score", average="micro", zero_division=0),
+        _of("decisions", "f1_score", average="micro", zero_division=0),
     ),
     Metric(
         "macro_f1",
         "macro F1",
         True,
         "mean over the labels of the harmonic mean of precision and recall",
-        _of_decisions("f1_score", average="macro", zero_division=0),
+        _of("decisions", "f1_score", average="macro", zero_division=0),
     ),
     Metric("subset_accuracy", "all correct", True, "share of rows with every label correct", _ACCURACY.of),
-    Metric("hamming_loss", "label errors", False, "share of labels that are wrong", _of_decisions("hamming_loss")),
+    Metric("hamming_loss", "label errors", False, "share of labels that are wrong", _of("decisions", "hamming_loss")),
     Metric(
         "ranking_precision",
         "ranking prec.",
         True,
         "mean over the rows of the precision at each label that is there, when labels are ranked by probability",
-        _of_labels("label_ranking_average_precision_score"),
+        _of("probabilities", "label_ranking_average_precision_score"),
     ),
     replace(_PROBABILISTIC[0], of=_label_log_loss),
     replace(_PROBABILISTIC[2], of=_label_log_loss),
@@ -275,9 +277,9 @@ FOR_LABELS = (
 
 
 def _cost_metric(false_positive: float, false_negative: float) -> Metric:
-    def mean_cost(truth: Array, decisions: Array, probabilities: Array) -> float:
+    def mean_cost(truth: Array, decisions: Array, probabilities: Array, weight: Array | None = None) -> float:
         wrong = np.where(truth == 1, false_negative * (decisions == 0), false_positive * (decisions == 1))
-        return float(wrong.mean())
+        return float(np.average(wrong, weights=weight))
 
     return Metric(
         "cost",
@@ -308,22 +310,24 @@ def parse_cost(text: str) -> tuple[float, float] | None:
     return costs[0], costs[1]
 
 
-def _numbers(name: str, **options: Any) -> Callable[[Array, Array, Array], float]:
-    score = _sk(name, **options)
-    return lambda truth, predicted, _: score(truth, predicted)
-
-
 FOR_NUMBERS = (
-    Metric("rmse", "RMSE", False, "root of the mean squared error", _numbers("root_mean_squared_error"), in_units=True),
-    Metric("mae", "MAE", False, "mean absolute error", _numbers("mean_absolute_error"), in_units=True),
-    Metric("r2", "R²", True, "share of the variance explained", _numbers("r2_score")),
+    Metric(
+        "rmse",
+        "RMSE",
+        False,
+        "root of the mean squared error",
+        _of("decisions", "root_mean_squared_error"),
+        in_units=True,
+    ),
+    Metric("mae", "MAE", False, "mean absolute error", _of("decisions", "mean_absolute_error"), in_units=True),
+    Metric("r2", "R²", True, "share of the variance explained", _of("decisions", "r2_score")),
     *(
         Metric(
             f"pinball_{q}",
             f"pinball {q}",
             False,
             f"pinball loss at {q}: {meaning}",
-            _numbers("mean_pinball_loss", alpha=q),
+            _of("decisions", "mean_pinball_loss", alpha=q),
             in_units=True,
         )
         for q, meaning in (
@@ -368,7 +372,7 @@ class Predictions:
     scaling for every loss, and `native` are those that the loss itself defines, None for scores. For several labels per
     row all of them are tables. For two classes
     `tuned` are the decisions at a threshold chosen on validation rows, and `positive` is the index of the class that
-    recall, precision and costs are about.
+    recall, precision and costs are about. `weight` are the sample weights of the rows, or None.
     """
 
     truth: Array
@@ -377,6 +381,7 @@ class Predictions:
     native: Array | None = None
     tuned: Array | None = None
     positive: int = 1
+    weight: Array | None = None
 
     def scores(self, metrics: Sequence[Metric]) -> dict[str, float]:
         """Return the metrics that are defined for these predictions, by key."""
@@ -390,7 +395,7 @@ class Predictions:
             truth = self.truth
             if flip:  # the positive class is index 1 for every metric
                 truth, decisions, probabilities = 1 - truth, 1 - decisions, probabilities[:, ::-1]
-            found[m.key] = m.of(truth, decisions, probabilities)
+            found[m.key] = m.of(truth, decisions, probabilities, self.weight)
         return found
 
 
@@ -407,13 +412,13 @@ def as_rows(outputs: Array) -> Array:
     return np.concatenate([np.zeros_like(outputs), outputs], axis=1) if outputs.shape[1] == 1 else outputs
 
 
-def temperature_and_bias(scores: Array, labels: Array) -> tuple[float, Array]:
+def temperature_and_bias(scores: Array, labels: Array, weight: Array | None = None) -> tuple[float, Array]:
     """Return the scale and biases that make the likeliest logits of scores on validation rows.
 
     For one score per row this is Platt's scaling (a scale and an offset), for several it is temperature scaling (a
     scale and no offset). The scale is searched between e^-6 and e^6, in units of one over the spread of the scores. As
     in Platt 1999 the targets are smoothed, here by one example spread over all classes: else a few rows that are all
-    classified correctly would ask for certainty.
+    classified correctly would ask for certainty. `weight` are the sample weights of the rows.
     """
     rows = as_rows(scores)
     n, classes = rows.shape
@@ -422,6 +427,8 @@ def temperature_and_bias(scores: Array, labels: Array) -> tuple[float, Array]:
     if len(np.unique(labels)) < 2:
         return 1.0, np.zeros(classes)
     smoothed = (np.eye(classes)[labels] * n + 1 / classes) / (n + 1)
+    if weight is not None:
+        smoothed = smoothed * weight[:, None]
     if scores.shape[1] > 1:
         scales = np.exp(np.linspace(-6, 6, 121)) / unit
         costs = [-float((smoothed * numerics.log_softmax(xp, rows * s)[0]).sum()) for s in scales]
@@ -433,24 +440,28 @@ def temperature_and_bias(scores: Array, labels: Array) -> tuple[float, Array]:
     return max(float(platt.coef_[0, 0]), 1e-6) / unit, np.array([0.0, float(platt.intercept_[0])])
 
 
-def tune_threshold(probabilities: Array, positive: Array, costs: tuple[float, float] | None = None) -> float:
+def tune_threshold(
+    probabilities: Array, positive: Array, costs: tuple[float, float] | None = None, weight: Array | None = None
+) -> float:
     """Return the threshold on the probability of the positive class with the best F1, or the lowest cost.
 
-    `positive` marks the positive rows. Of thresholds that are equally good, the one nearest to the optimum of exact
-    probabilities is returned: ``false_positive / (false_positive + false_negative)`` for costs, 0.5 for F1.
+    `positive` marks the positive rows, `weight` are the sample weights of the rows. Of thresholds that are equally
+    good, the one nearest to the optimum of exact probabilities is returned:
+    ``false_positive / (false_positive + false_negative)`` for costs, 0.5 for F1.
 
     >>> tune_threshold(np.array([0.1, 0.2, 0.3, 0.4]), np.array([False, False, True, True]))
     0.3
     """
     ideal = 0.5 if costs is None else costs[0] / sum(costs)
     order = np.argsort(-probabilities, kind="stable")
-    ordered, hits = probabilities[order], positive[order].astype(float)
+    rows = np.ones(len(order)) if weight is None else weight[order]
+    ordered, hits = probabilities[order], rows * positive[order]
     distinct = np.append(ordered[1:] != ordered[:-1], True)  # a threshold never splits equal probabilities
     found = np.concatenate([[0.0], np.cumsum(hits)[distinct]])
-    flagged = np.concatenate([[0.0], (np.arange(len(hits)) + 1.0)[distinct]])
+    flagged = np.concatenate([[0.0], np.cumsum(rows)[distinct]])
     total = hits.sum()
     if costs is None:
-        quality = 2 * found / np.maximum(flagged + total, 1.0)
+        quality = 2 * found / np.where(flagged + total > 0, flagged + total, 1.0)
     else:
         quality = -(costs[0] * (flagged - found) + costs[1] * (total - found))
     # Every threshold in (low, high] gives the same decisions: the first interval flags no row, the last one all.

@@ -45,27 +45,36 @@ def predict(
     y_valid: Array,
     y_test: Array,
     costs: tuple[float, float] | None,
+    weight: Array | None = None,
+    weight_valid: Array | None = None,
 ) -> Predictions:
-    """Return what a reference predicts for held-out rows, from the targets of a training fold."""
+    """Return what a reference predicts for held-out rows, from the targets (and sample weights) of a training fold."""
     n = len(y_test)
     if data.task == "multilabel":
-        frequencies = np.tile(y.mean(axis=0), (n, 1))
+        frequencies = np.tile(np.average(y, axis=0, weights=weight), (n, 1))
         return Predictions(y_test, (frequencies > 0.5).astype(np.int64), frequencies, frequencies)
     if not data.categorical:
-        constant = {
-            "mean": lambda: y.mean(),
-            "median": lambda: np.median(y),
-            "quantile 0.1": lambda: np.quantile(y, 0.1),
-            "quantile 0.9": lambda: np.quantile(y, 0.9),
-        }[reference.label]()
-        return Predictions(y_test, np.full(n, float(constant)), np.zeros((n, 0)))
-    shares = (np.bincount(y, minlength=len(data.classes)) + 1e-9) / (len(y) + len(data.classes) * 1e-9)
+        if reference.label == "mean":
+            constant = float(np.average(y, weights=weight))
+        else:
+            share = {"median": 0.5, "quantile 0.1": 0.1, "quantile 0.9": 0.9}[reference.label]
+            constant = _quantile(y, share, weight)
+        return Predictions(y_test, np.full(n, constant), np.zeros((n, 0)))
+    sizes = np.bincount(y, weight, minlength=len(data.classes)) + 1e-9
+    shares = sizes / sizes.sum()
     probabilities = np.tile(shares, (n, 1))
     decisions = np.full(n, int(shares.argmax()))
     if data.task != "binary":
         return Predictions(y_test, decisions, probabilities, probabilities)
     positive = data.positive
-    share = np.full(len(y_valid), shares[positive])
-    flagged = shares[positive] >= tune_threshold(share, y_valid == positive, costs)
+    predicted = np.full(len(y_valid), shares[positive])
+    flagged = shares[positive] >= tune_threshold(predicted, y_valid == positive, costs, weight_valid)
     tuned = np.full(n, positive if flagged else 1 - positive)
     return Predictions(y_test, decisions, probabilities, probabilities, tuned, positive)
+
+
+def _quantile(y: Array, share: float, weight: Array | None) -> float:
+    """Return the number that a share of the targets, or of their weight, stays below."""
+    if weight is None:
+        return float(np.quantile(y, share))
+    return float(np.quantile(y, share, weights=weight, method="inverted_cdf"))

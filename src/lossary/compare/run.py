@@ -49,6 +49,7 @@ class Fold:
     y_test: Array
     weight: Array | None = None
     weight_valid: Array | None = None
+    weight_test: Array | None = None
 
     @classmethod
     def of(cls, data: Dataset, split: Split, stress: Stress, incomplete: Array) -> Fold:
@@ -70,6 +71,7 @@ class Fold:
             data.y[split.test],
             None if weight is None else weight[fit],
             None if weight is None else weight[valid],
+            None if data.weights is None else data.weights[split.test],
         )
 
 
@@ -117,7 +119,7 @@ def _train(
     else:
         numbers = head.numbers(raw, head.scale(fold.y))
         _check_size(numbers, trained, settings)
-        predictions = Predictions(fold.y_test, numbers, np.zeros((len(numbers), 0)))
+        predictions = Predictions(fold.y_test, numbers, np.zeros((len(numbers), 0)), weight=fold.weight_test)
     return _Outcome(predictions.scores(_metrics(data, settings)), predictions, trained)
 
 
@@ -125,23 +127,26 @@ def _class_predictions(
     head: Head, data: Dataset, fold: Fold, settings: Settings, raw: Array, raw_valid: Array
 ) -> Predictions:
     """Return decisions and probabilities: the same scaling, fitted on validation rows, for every loss."""
-    scale, bias = temperature_and_bias(raw_valid, fold.y_valid)
+    scale, bias = temperature_and_bias(raw_valid, fold.y_valid, fold.weight_valid)
     probabilities, valid = (scoring.softmax(scoring.as_rows(o) * scale + bias) for o in (raw, raw_valid))
     decisions = scoring.as_rows(raw).argmax(axis=1)
     native = head.native_probabilities(raw)
     if data.task != "binary":
-        return Predictions(fold.y_test, decisions, probabilities, native)
+        return Predictions(fold.y_test, decisions, probabilities, native, weight=fold.weight_test)
     positive = data.positive
-    threshold = tune_threshold(valid[:, positive], fold.y_valid == positive, parse_cost(settings.cost))
+    costs = parse_cost(settings.cost)
+    threshold = tune_threshold(valid[:, positive], fold.y_valid == positive, costs, fold.weight_valid)
     tuned = np.where(probabilities[:, positive] >= threshold, positive, 1 - positive)
-    return Predictions(fold.y_test, decisions, probabilities, native, tuned, positive)
+    return Predictions(fold.y_test, decisions, probabilities, native, tuned, positive, fold.weight_test)
 
 
 def _label_predictions(head: Head, fold: Fold, raw: Array, raw_valid: Array) -> Predictions:
     """Return decisions and probabilities label by label; one scaling for all labels, fitted on validation rows."""
-    scale, bias = temperature_and_bias(raw_valid.reshape(-1, 1), fold.y_valid.ravel())
+    weight = None if fold.weight_valid is None else np.repeat(fold.weight_valid, raw.shape[1])
+    scale, bias = temperature_and_bias(raw_valid.reshape(-1, 1), fold.y_valid.ravel(), weight)
     scaled = scoring.softmax(scoring.as_rows(raw.reshape(-1, 1)) * scale + bias)[:, 1].reshape(raw.shape)
-    return Predictions(fold.y_test, (raw > 0).astype(np.int64), scaled, head.native_probabilities(raw))
+    decisions, native = (raw > 0).astype(np.int64), head.native_probabilities(raw)
+    return Predictions(fold.y_test, decisions, scaled, native, weight=fold.weight_test)
 
 
 def _metrics(data: Dataset, settings: Settings) -> tuple[scoring.Metric, ...]:
@@ -209,9 +214,17 @@ class _Plan:
                     found.append(f"{where}: {error}")
             constants = []
             for reference in references.references(self.data):
-                predictions = references.predict(
-                    reference, self.data, fold.y, fold.y_valid, fold.y_test, parse_cost(self.settings.cost)
+                constant = references.predict(
+                    reference,
+                    self.data,
+                    fold.y,
+                    fold.y_valid,
+                    fold.y_test,
+                    parse_cost(self.settings.cost),
+                    fold.weight,
+                    fold.weight_valid,
                 )
+                predictions = replace(constant, weight=fold.weight_test)
                 constants.append(_Outcome(predictions.scores(_metrics(self.data, self.settings)), predictions))
         return found, constants
 
@@ -478,8 +491,10 @@ def _row(
     if data.task == "binary":
         decisions = np.concatenate([o.predictions.tuned for o in own if o.predictions.tuned is not None])
     probabilities = np.concatenate([o.predictions.probabilities for o in own])
+    weights = [o.predictions.weight for o in own if o.predictions.weight is not None]
+    weight = np.concatenate(weights) if weights else None
     return replace(
         row,
         confusion=scoring.confusion(truth, decisions, len(data.classes)).tolist(),
-        reliability=scoring.calibration(truth, probabilities).tolist(),
+        reliability=scoring.calibration(truth, probabilities, weight=weight).tolist(),
     )

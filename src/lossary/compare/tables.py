@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from lossary.compare import files
 from lossary.compare.amounts import amounts
+from lossary.compare.language import Note, note
 from lossary.errors import DataError, require, suggest
 
 Array = NDArray[Any]
@@ -144,7 +145,7 @@ def load(
         the target.
     group: a column of names, such as patients: rows of one group are never both trained on and held out.
     time: a column of times or numbers: every held-out row is later than all rows that were trained on.
-    weight: a column of sample weights, which the training losses are multiplied by.
+    weight: a column of sample weights: the training losses and the metrics weigh each row by it.
     test: a file or data frame with the same columns whose rows are held out instead of folds.
     encoding: of a text file; without it UTF-8, or what is detected.
 
@@ -192,7 +193,7 @@ def _with_test(
         if not path.is_file():
             raise DataError(f"test: {_no_such(str(test), path)}")
         held_out, more = _read(path, target, encoding)
-        notes = [*notes, *(f"{path.name}: {note}" for note in more)]
+        notes = [*notes, *(note("{file}: {sentence}", file=path.name, sentence=sentence) for sentence in more)]
     else:
         held_out = test
     if missing := [c for c in frame.columns if c not in held_out.columns]:
@@ -233,7 +234,9 @@ def _bundled(name: str, target: str | None) -> tuple[Any, str, list[str]]:
         if chosen in measures:
             columns[chosen] = bunch.target[:, measures.index(chosen)]
         others = " or ".join(measure for measure in measures if measure != chosen)
-        told = [] if target else [f"target: {chosen}; --target can be {others} instead"]
+        told: list[str] = []
+        if not target:
+            told.append(note("target: {chosen}; --target can be {others} instead", chosen=chosen, others=others))
         return pl.DataFrame(columns), chosen, told
     if name in ("digits", "diabetes"):
         own, values = ("digit" if name == "digits" else "progression"), bunch.target
@@ -289,7 +292,11 @@ def _tidy(name: str, frame: Any, separator: str, target: str | None, notes: list
     for plain, found in repeated.items():
         if target == plain or (target is None and plain.lower() in _TARGET_NAMES):
             raise DataError(f"{name} has {len(found)} columns called {plain}; rename all but the one to predict")
-        notes.append(f"{len(found)} columns are called {plain}; here they are {', '.join(found)}")
+        notes.append(
+            note(
+                "{n} columns are called {name}; here they are {found}", n=len(found), name=plain, found=", ".join(found)
+            )
+        )
     commas = []
     for series in frame.select(pl.col(pl.String)):
         text = series.str.strip_chars()
@@ -300,7 +307,7 @@ def _tidy(name: str, frame: Any, separator: str, target: str | None, notes: list
             commas += [series.name] if numbers.null_count() == text.null_count() else []
         frame = frame.with_columns(numbers if numbers.null_count() == text.null_count() else text)
     if commas:
-        notes.append(f"{listed(commas)}: decimal commas read as points")
+        notes.append(note("{columns}: decimal commas read as points", columns=listed(commas)))
     return frame
 
 
@@ -330,7 +337,11 @@ def _prepare(
     given = {role: column for role, column in (roles or {}).items() if column is not None}
     several = _label_columns(name, frame.columns, target)
     column = several[0] if several else _target_column(name, [c for c in frame.columns if c != _TEST], target)
-    notes = [*told] if target else [f"target: {column}, by its name; --target chooses another column", *told]
+    notes = (
+        [*told]
+        if target
+        else [note("target: {column}, by its name; --target chooses another column", column=column), *told]
+    )
     for role, other in given.items():
         if other not in frame.columns or other == column:
             hint = suggest(other, frame.columns) or f"; it has {listed(frame.columns)}"
@@ -341,22 +352,32 @@ def _prepare(
     for label in several or [column]:
         frame = _complete_targets(name, frame, label, notes)
     frame = _with_amounts(frame, notes)
+    if "weight" in given:
+        frame = _weighted(frame, given["weight"], notes)
     if frame.height == 1:
         raise DataError(f"{name} has one row with a known {column}; nothing can be learned from one row")
     if "time" in given:
         frame = _in_order(frame, given["time"], notes)
+    if _TEST in frame.columns:  # before groups, weights and target are read: all are in the order of the rows
+        frame = frame.sort(_TEST, maintain_order=True)
     groups = weights = None
     if "group" in given:
         codes = frame[given["group"]].cast(pl.String).fill_null("").to_numpy()
         groups = np.unique(codes, return_inverse=True)[1]
-        notes.append(f"{counted(int(groups.max()) + 1, 'group')} of {given['group']}: none is in two folds")
+        notes.append(
+            note(
+                "{counted} of {column}: none is in two folds",
+                counted=counted(int(groups.max()) + 1, "group"),
+                n=int(groups.max()) + 1,
+                column=given["group"],
+            )
+        )
     if "weight" in given:
-        weights = _weights(frame[given["weight"]])
+        weights = frame[given["weight"]].to_numpy().astype(float)
     tests = 0
     if _TEST in frame.columns:
-        frame = frame.sort(_TEST, maintain_order=True)
         tests = int(frame[_TEST].sum())
-        notes.append(f"{tests:,} rows of the test file are held out; there are no folds")
+        notes.append(note("{tests} rows of the test file are held out; there are no folds", tests=f"{tests:,}"))
         frame = frame.drop(_TEST)
     if several:
         y, classes, chosen, decision = _labels([frame[label] for label in several], task)
@@ -365,10 +386,10 @@ def _prepare(
     else:
         y, classes, chosen, decision = _target(frame[column], task, notes)
     features: list[tuple[str, Array, bool]] = []
-    dropped: dict[str, list[str]] = {}
+    dropped: dict[Note, list[str]] = {}
     for series in frame.drop(*(several or [column]), *given.values()):
         features.extend(_feature(series, notes, dropped))
-    lost = [f"{listed(columns)} dropped: {why}" for why, columns in dropped.items()]
+    lost = [note("{columns} dropped: {why}", columns=listed(columns), why=why) for why, columns in dropped.items()]
     notes += lost
     if not features:
         why = "; ".join(lost) or f"{column} is the only one"
@@ -378,8 +399,11 @@ def _prepare(
     gaps = [f"{features[i][0]} ({missing[:, i].sum():,})" for i in np.flatnonzero(missing.any(axis=0))]
     if gaps:
         notes.append(
-            "missing values filled with the median of the training fold, and marked by a further 0/1 column: "
-            + listed(gaps)
+            note(
+                "missing values filled with the median of the training fold, and marked by a further 0/1 column: "
+                "{columns}",
+                columns=listed(gaps),
+            )
         )
     return Dataset(
         name=name,
@@ -423,7 +447,12 @@ def _labels(columns: Sequence[Any], task: str) -> tuple[Array, tuple[str, ...], 
             raise DataError(f"{series.name} has {values}, expected 2 for a column of a multilabel target")
         table.append((series == levels[1]).to_numpy().astype(np.int64))
     names = tuple(series.name for series in columns)
-    return np.stack(table, axis=1), names, "multilabel", f"multilabel, because the target has {len(names)} columns"
+    return (
+        np.stack(table, axis=1),
+        names,
+        "multilabel",
+        note("multilabel, because the target has {n} columns", n=len(names)),
+    )
 
 
 def _tags(series: Any, task: str) -> tuple[Array, tuple[str, ...], str, str] | None:
@@ -440,7 +469,12 @@ def _tags(series: Any, task: str) -> tuple[Array, tuple[str, ...], str, str] | N
             raise DataError(f"{series.name} holds no tags like a|b, or more than {_MOST_TAGS} different ones")
         return None
     table = np.array([[tag in row for tag in tags] for row in rows], dtype=np.int64)
-    return table, tuple(tags), "multilabel", f"multilabel, because {series.name} holds {len(tags)} tags separated by |"
+    return (
+        table,
+        tuple(tags),
+        "multilabel",
+        note("multilabel, because {name} holds {n} tags separated by |", name=series.name, n=len(tags)),
+    )
 
 
 def _with_amounts(frame: Any, notes: list[str]) -> Any:
@@ -453,8 +487,15 @@ def _with_amounts(frame: Any, notes: list[str]) -> Any:
             continue
         numbers, unit = found
         shown, number = next((t, n) for t, n in zip(values, numbers, strict=True) if t is not None and n is not None)
-        left_out = f" without {unit}" if unit else ""
-        notes.append(f"{series.name}: amounts as text read as numbers{left_out}: {shown} as {number:g}")
+        notes.append(
+            note(
+                "{name}: amounts as text read as numbers{unit}: {shown} as {number}",
+                name=series.name,
+                unit=note(" without {unit}", unit=unit) if unit else "",
+                shown=shown,
+                number=f"{number:g}",
+            )
+        )
         frame = frame.with_columns(pl.Series(series.name, numbers, dtype=pl.Float64))
     return frame
 
@@ -472,17 +513,27 @@ def _in_order(frame: Any, column: str, notes: list[str]) -> Any:
         raise DataError(f"--time: {column} holds {_kind(series.dtype)}, expected times or numbers")
     if series.null_count():
         raise DataError(f"--time: {column} is missing in {counted(series.null_count(), 'row')}; leave those rows out")
-    notes.append(f"rows sorted by {column}: every held-out row is later than those that are trained on")
+    notes.append(
+        note("rows sorted by {column}: every held-out row is later than those that are trained on", column=column)
+    )
     return frame.with_columns(series.alias(column)).sort(column, maintain_order=True)
 
 
-def _weights(series: Any) -> Array:
+def _weighted(frame: Any, column: str, notes: list[str]) -> Any:
+    """Return the rows of a table that have a sample weight above 0; those of weight 0 enter nothing."""
+    series = frame[column]
     if not series.dtype.is_numeric() or series.null_count():
-        raise DataError(f"--weight: {series.name} holds missing values or no numbers; expected a weight for every row")
+        raise DataError(f"--weight: {column} holds missing values or no numbers; expected a weight for every row")
     weights = np.asarray(series.to_numpy(), dtype=float)
-    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
-        raise DataError(f"--weight: {series.name} holds {weights.min():g}, expected numbers in [0, inf)")
-    return weights
+    wrong = weights[~(np.isfinite(weights) & (weights >= 0))]
+    if wrong.size or not weights.any():
+        shown = f"{wrong[0]:g}" if wrong.size else "0 in every row"
+        raise DataError(f"--weight: {column} holds {shown}, expected numbers in [0, inf), some of them above 0")
+    without = int((weights == 0).sum())
+    if without:
+        notes.append(note("{counted} of weight 0 left out", counted=counted(without, "row"), n=without))
+    notes.append(note("losses and metrics weigh each row by {column}", column=column))
+    return frame.filter(weights > 0)
 
 
 def _target_column(name: str, columns: Sequence[str], target: str | None) -> str:
@@ -508,7 +559,11 @@ def _complete_targets(name: str, frame: Any, column: str, notes: list[str]) -> A
     if dropped == frame.height:
         raise DataError(f"{name}: {column} is missing in every row; choose another column with --target")
     if dropped:
-        notes.append(f"{counted(dropped, 'row')} without a known {column} dropped")
+        notes.append(
+            note(
+                "{counted} without a known {column} dropped", counted=counted(dropped, "row"), n=dropped, column=column
+            )
+        )
     return frame.filter(known)
 
 
@@ -567,32 +622,50 @@ def _note_similar(name: str, levels: Sequence[str], notes: list[str]) -> None:
     for group in alike.values():
         if len(group) > 1:
             shown = " and ".join(f'"{level}"' for level in group)
-            notes.append(f"{name}: {shown} differ only in case or spaces, and are different classes until they are one")
+            notes.append(
+                note(
+                    "{name}: {shown} differ only in case or spaces, and are different classes until they are one",
+                    name=name,
+                    shown=shown,
+                )
+            )
 
 
 def _guess(name: str, different: int, numbers: Array | None, whole: bool) -> tuple[str, str]:
     if different == 2:
-        return "binary", f"binary, because {name} has 2 different values"
+        return "binary", note("binary, because {name} has 2 different values", name=name)
     if numbers is None:
-        return "multiclass", f"multiclass, because {name} holds {different:,} different texts"
+        return "multiclass", note("multiclass, because {name} holds {n} different texts", name=name, n=f"{different:,}")
     if whole and different <= _CLASSES:
         if _looks_counted(numbers):
             return (
                 "count",
-                f"count, because {name} holds the numbers 0 to {numbers.max():g}, the larger the rarer "
-                "(or --task multiclass, or --task regression)",
+                note(
+                    "count, because {name} holds the numbers 0 to {most}, the larger the rarer "
+                    "(or --task multiclass, or --task regression)",
+                    name=name,
+                    most=f"{numbers.max():g}",
+                ),
             )
-        or_count = ", or --task count" if numbers.min() >= 0 else ""
+        or_count = note(", or --task count") if numbers.min() >= 0 else ""
         return (
             "multiclass",
-            f"multiclass, because {name} holds {different:,} different whole numbers (or --task regression{or_count})",
+            note(
+                "multiclass, because {name} holds {n} different whole numbers (or --task regression{or_count})",
+                name=name,
+                n=f"{different:,}",
+                or_count=or_count,
+            ),
         )
-    decision = f"regression, because {name} holds {different:,} different numbers"
+    decision = note("regression, because {name} holds {n} different numbers", name=name, n=f"{different:,}")
     if numbers.min() == 0 and (numbers == 0).mean() >= 0.1:
-        return "regression", f"{decision}, {100 * (numbers == 0).mean():.0f} % of them 0 (or --task positive)"
-    if numbers.min() >= 0:
+        share = f"{100 * (numbers == 0).mean():.0f}"
+        return "regression", note(
+            "{decision}, {share} % of them 0 (or --task positive)", decision=decision, share=share
+        )
+    if numbers.min() > 0 or (whole and numbers.min() == 0):
         other = "count" if whole else "positive"
-        return "regression", f"{decision} (or --task {other})" if whole or numbers.min() > 0 else decision
+        return "regression", note("{decision} (or --task {other})", decision=decision, other=other)
     return "regression", decision
 
 
@@ -607,57 +680,75 @@ def _looks_counted(numbers: Array) -> bool:
     return bool(members.argmax() <= 1 and (np.diff(tail) < 0).all() and members.max() > 5 * members[-1])
 
 
-def _feature(series: Any, notes: list[str], dropped: dict[str, list[str]]) -> list[tuple[str, Array, bool]]:
+def _feature(series: Any, notes: list[str], dropped: dict[Note, list[str]]) -> list[tuple[str, Array, bool]]:
     """Return the columns of numbers a column of the table becomes: name, values, whether it is continuous."""
     pl = require("polars")
     name, n = series.name, series.len()
 
-    def drop(why: str) -> list[tuple[str, Array, bool]]:
+    def drop(why: Note) -> list[tuple[str, Array, bool]]:
         dropped.setdefault(why, []).append(name)
         return []
 
     if series.null_count() == n:
-        return drop("no value is known")
+        return drop(note("no value is known"))
     if series.dtype.is_temporal():
-        return drop(f"{_kind(series.dtype)}; make numbers of them (a year, a duration) to use it")
+        return drop(note("{kind}; make numbers of them (a year, a duration) to use it", kind=note(_kind(series.dtype))))
     if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
-        return drop(_kind(series.dtype))
+        return drop(note(_kind(series.dtype)))
     if series.dtype.is_numeric() or series.dtype == pl.Boolean:
         values = series.cast(pl.Float64).to_numpy().astype(np.float64, copy=True)
         infinite = int(np.isinf(values).sum())
         if infinite:
             values[np.isinf(values)] = np.nan
-            notes.append(f"{name}: {counted(infinite, 'infinite value')} taken as missing")
+            notes.append(
+                note(
+                    "{name}: {counted} taken as missing",
+                    name=name,
+                    counted=counted(infinite, "infinite value"),
+                    n=infinite,
+                )
+            )
         known = values[~np.isnan(values)]
         if not known.size:
-            return drop("no value is known")
+            return drop(note("no value is known"))
         _note_sentinel(name, known, notes)
         if (known == known[0]).all() and known.size == n:
-            return drop("the same in every row")
+            return drop(note("the same in every row"))
         if series.dtype.is_integer() and _is_identifier(name, known, n):
-            return drop("different in every row, so it looks like an identifier")
+            return drop(note("different in every row, so it looks like an identifier"))
         return [(name, values, series.dtype != pl.Boolean)]
     text = series.cast(pl.String)
     levels = text.drop_nulls().unique().sort().to_list()
     if len(levels) == 1 and not text.null_count():
-        return drop("the same in every row")
+        return drop(note("the same in every row"))
     if len(levels) > _LEVELS:
         readable = text.cast(pl.Float64, strict=False)
         odd = text.filter(readable.is_null() & text.is_not_null())
         if not odd.len():  # the text that made texts of them stood in a row that is left out
             return _feature(readable, notes, dropped)
         if odd.len() < 0.5 * n:
-            return drop(f"numbers, but also texts such as {_show(odd[0])}; clean those to use it")
+            return drop(note("numbers, but also texts such as {text}; clean those to use it", text=_show(odd[0])))
         if len(levels) == n:
-            return drop("different in every row, so it looks like an identifier")
-        return drop(f"{len(levels)} different texts, more than the {_LEVELS} that are encoded")
+            return drop(note("different in every row, so it looks like an identifier"))
+        return drop(note("{n} different texts, more than the {most} that are encoded", n=len(levels), most=_LEVELS))
     if text.null_count():
-        notes.append(f"{name}: {counted(text.null_count(), 'missing value')} encoded as a level of its own")
+        notes.append(
+            note(
+                "{name}: {counted} encoded as a level of its own",
+                name=name,
+                counted=counted(text.null_count(), "missing value"),
+                n=text.null_count(),
+            )
+        )
     shown = levels[1:] if len(levels) == 2 and not text.null_count() else levels
     encoded = [(f"{name}={level}", (text == level).fill_null(False).to_numpy().astype(float), False) for level in shown]
     if text.null_count():
         encoded.append((f"{name} missing", text.is_null().to_numpy().astype(float), False))
-    notes.append(f"{name} encoded as {counted(len(encoded), 'column')} of 0 and 1")
+    notes.append(
+        note(
+            "{name} encoded as {counted} of 0 and 1", name=name, counted=counted(len(encoded), "column"), n=len(encoded)
+        )
+    )
     return encoded
 
 
@@ -671,8 +762,13 @@ def _note_sentinel(name: str, known: Array, notes: list[str]) -> None:
         low, high = float(others.min()), float(others.max())
         if min(abs(number - low), abs(number - high)) > 2 * (high - low) and not low <= number <= high:
             notes.append(
-                f"{name}: {number} occurs {times:,} times, far from all other values: if it stands for a missing "
-                "value, leave those cells empty"
+                note(
+                    "{name}: {number} occurs {times} times, far from all other values: if it stands for a missing "
+                    "value, leave those cells empty",
+                    name=name,
+                    number=number,
+                    times=f"{times:,}",
+                )
             )
 
 
@@ -712,7 +808,8 @@ def counted(count: float, noun: str) -> str:
 def listed(words: Sequence[str], limit: int = 12) -> str:
     """Join words by commas; those beyond the limit are counted."""
     more = len(words) - limit
-    return ", ".join(words[:limit]) + (f" and {more} more" if more > 0 else "")
+    shown = ", ".join(words[:limit])
+    return note("{shown} and {n} more", shown=shown, n=more) if more > 0 else shown
 
 
 def series(words: Sequence[str], limit: int = 6) -> str:

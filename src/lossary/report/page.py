@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lossary.catalogue import Loss, get
-from lossary.compare.language import say
+from lossary.compare.language import say, translate
 from lossary.compare.results import VALIDATION, Results, Row
 from lossary.compare.verdict import footnotes, sentences
 from lossary.errors import require
@@ -47,6 +47,7 @@ def render(result: Results, lang: Lang = "en") -> str:
         str(markup.escape(name)).replace("_", "_<wbr>").replace("(", "<wbr>(")
     )
     engine.globals["t"] = partial(say, lang)
+    engine.filters["translated"] = partial(translate, lang)
     template = engine.get_template("page.html.jinja")
     drawn = {name: [(k, row, markup(svg)) for k, row, svg in found] for name, found in _drawings(result, lang).items()}
     curves = _curves(result, lang)
@@ -196,7 +197,7 @@ def _facts(result: Results, lang: Lang) -> list[tuple[str, str]]:
              columns=data.columns, target=data.target)  # fmt: skip
     facts = [(t("Data"), size)]
     if data.decision:
-        facts.append((t("Task"), data.decision))
+        facts.append((t("Task"), translate(lang, data.decision)))
     if data.classes:
         sizes = ", ".join(f"{c} ({n:,})" for c, n in list(zip(data.classes, data.members, strict=True))[:20])
         more = ", " + t("{n} more", n=len(data.classes) - 20) if len(data.classes) > 20 else ""
