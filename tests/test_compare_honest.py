@@ -524,6 +524,23 @@ def test_chinese_has_no_english_sentence_left() -> None:
     assert replace(result, rows=[]).say("zh") == ["arrays 上没有一个损失能训练。"]
 
 
+def test_one_test_set_has_no_deviation() -> None:
+    """Held out once, nothing is known of the spread: no "± 0.000" stands in verdict, table or report."""
+    pl = pytest.importorskip("polars")
+    X, y = amounts(60)
+    frame = pl.DataFrame({"a": X[:, 0], "b": X[:, 1], "y": y})
+    result = compare(frame[:40], ["squared_error"], target="y", test=frame[40:], **LINEAR)
+    assert result.sentences[0].endswith("; held out only once, the rows do not tell how sure that is.")
+    pytest.importorskip("jinja2", reason="the report needs the app extra")
+    page = result.to_html().partition("<body")[2]
+    assert "±" not in str(result) + page.replace("Mean ± standard deviation", "")
+    assert "只留出了一次" in result.say("zh")[0]
+    noise = np.random.default_rng(4).normal(size=(2, 60))
+    useless = frame.with_columns(a=pl.Series(noise[0]), b=pl.Series(noise[1]))
+    lost = compare(useless[:40], ["squared_error"], target="y", test=useless[40:], **LINEAR).sentences[0]
+    assert "no loss here beats a constant" in lost and "±" not in lost and "held out only once" in lost
+
+
 def test_what_is_said_of_columns_is_said_in_chinese_too(tmp_path: Path) -> None:
     """Whatever leaves a note: kinds of columns, missing and odd values, the encoding, the guess of the task."""
     columns = "id,when,place,paid,gap,odd,same,words,y"

@@ -100,6 +100,11 @@ class Row:
         """Return the standard deviation of a metric over the runs."""
         return float(np.std(self.scores[key], ddof=1)) if len(self.scores[key]) > 1 else 0.0
 
+    def written(self, m: Metric) -> tuple[str, str]:
+        """Return the mean of a metric and its standard deviation as text; one run has no deviation: it is empty."""
+        mean, spread = m.pair(self.mean(m.key), self.spread(m.key))
+        return mean, spread if len(self.scores[m.key]) > 1 else ""
+
 
 @dataclass(frozen=True)
 class Difference:

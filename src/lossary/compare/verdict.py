@@ -44,7 +44,7 @@ def _scores(result: Results, row: Row, stressed: bool) -> list[str]:
     cells = [row.label]
     for m in result.metrics:
         scored = m.key in row.scores
-        cells.append(" ±".join(m.pair(row.mean(m.key), row.spread(m.key))) if scored else "–")
+        cells.append(" ±".join(filter(None, row.written(m))) if scored else "–")
     if stressed:
         cells.append(result.metric.pair(float(np.mean(row.clean)), row.spread(result.metric.key))[0])
     return cells
@@ -82,7 +82,8 @@ def sentences(result: Results, lang: Lang = "en") -> Iterator[str]:
 
 def _answer(result: Results, differences: Sequence[Difference], lang: Lang) -> str:
     m, data, best = result.metric, result.data, result.trained[0]
-    score, spread = m.pair(best.mean(m.key), best.spread(m.key))
+    score, spread = best.written(m)
+    once = not spread  # held out only once
     stress = result.settings.stress.describe(lang)
     name = say(lang, "{data} with {stress}", data=data.name, stress=stress) if stress else data.name
     fields = {
@@ -98,9 +99,11 @@ def _answer(result: Results, differences: Sequence[Difference], lang: Lang) -> s
     unsure = all(np.isinf(d.high) for d in differences)
     worse = reference is not None and not m.better(best.mean(m.key), reference.mean(m.key))
     if reference is not None and (worse or not (unsure or result.beats_references)):
-        shown = (
-            "always predicting the {reference} has {metric} {constant}, and the best loss, {best}, {score} ± {spread} "
-            "over {runs} held-out folds."
+        shown = "always predicting the {reference} has {metric} {constant}, and the best loss, {best}, {score}"
+        shown += (
+            "; held out only once, the rows do not tell how sure that is."
+            if once
+            else (" ± {spread} over {runs} held-out folds.")
         )
         if worse:
             template = "On {data} ({rows} rows), no loss here beats a constant: " + shown
@@ -111,13 +114,13 @@ def _answer(result: Results, differences: Sequence[Difference], lang: Lang) -> s
         )
     alike = [d.label for d in differences if not d.certain]
     if not differences:
-        return say(
-            lang,
-            "On {data} ({rows} rows), {best} reaches this {metric}: {score} ± {spread} "
-            "(mean and standard deviation of {runs} held-out folds).",
-            **fields,
+        shown = (
+            "; held out only once, the rows do not tell how sure that is."
+            if once
+            else (" ± {spread} (mean and standard deviation of {runs} held-out folds).")
         )
-    if unsure:
+        template = "On {data} ({rows} rows), {best} reaches this {metric}: {score}" + shown
+    elif unsure:
         template = (
             "On {data} ({rows} rows), {best} has the best {metric}, {score}; held out only once, the rows do not tell "
             "how sure that is."

@@ -80,7 +80,7 @@ def _cells(result: Results, row: Row, best: Mapping[str, Row | None]) -> list[Ce
         if m.key not in row.scores:
             cells.append(Cell("–", "", None, False))
             continue
-        mean, spread = m.pair(row.mean(m.key), row.spread(m.key))
+        mean, spread = row.written(m)
         cells.append(Cell(mean, spread, row.mean(m.key), best.get(m.key) is row))
     return cells
 
