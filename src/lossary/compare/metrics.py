@@ -88,11 +88,12 @@ def _rounded(value: float, decimals: int) -> str:
     return f"{round(value, decimals):,.{max(0, decimals)}f}"
 
 
-def _of(view: Literal["decisions", "probabilities", "positive"], name: str, **options: Any) -> Score:
+def _of(reads: Literal["decisions", "probabilities", "positive"], name: str, **options: Any) -> Score:
     """Return a score of scikit-learn, of decisions, of all probabilities, or of those of the positive class."""
 
     def score(truth: Array, decisions: Array, probabilities: Array, weight: Array | None = None) -> float:
-        read = decisions if view == "decisions" else probabilities if view == "probabilities" else probabilities[:, 1]
+        predicted = probabilities[:, 1] if reads == "positive" else probabilities
+        read = decisions if reads == "decisions" else predicted
         return float(getattr(require("sklearn.metrics"), name)(truth, read, sample_weight=weight, **options))
 
     return score

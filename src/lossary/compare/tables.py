@@ -43,8 +43,8 @@ class Dataset:
 
     `y` holds class indices for the tasks ``binary`` and ``multiclass`` (their names are in `classes`) and numbers
     otherwise, in the units of the table. For ``multilabel`` it is a table of 0 and 1, a column for each label. `groups`
-    are codes of rows that belong together, `weights` sample weights; the rows of an `ordered` set are in the order of
-    time, and the last `tests` rows are a test set that was given.
+    are codes of rows that belong together, `weights` sample weights, of mean 1; the rows of an `ordered` set are in the
+    order of time, and the last `tests` rows are a test set that was given.
 
     >>> iris = load("iris")
     >>> iris.X.shape, iris.classes, iris.task
@@ -373,7 +373,7 @@ def _prepare(
             )
         )
     if "weight" in given:
-        weights = frame[given["weight"]].to_numpy().astype(float)
+        weights = frame[given["weight"]].to_numpy()
     tests = 0
     if _TEST in frame.columns:
         tests = int(frame[_TEST].sum())
@@ -520,7 +520,11 @@ def _in_order(frame: Any, column: str, notes: list[str]) -> Any:
 
 
 def _weighted(frame: Any, column: str, notes: list[str]) -> Any:
-    """Return the rows of a table that have a sample weight above 0; those of weight 0 enter nothing."""
+    """Return the rows of a table that have a sample weight above 0, with weights of mean 1.
+
+    Only their ratios matter; of a common size, penalties and tolerances mean the same for any weights.
+    """
+    pl = require("polars")
     series = frame[column]
     if not series.dtype.is_numeric() or series.null_count():
         raise DataError(f"--weight: {column} holds missing values or no numbers; expected a weight for every row")
@@ -533,7 +537,9 @@ def _weighted(frame: Any, column: str, notes: list[str]) -> Any:
     if without:
         notes.append(note("{counted} of weight 0 left out", counted=counted(without, "row"), n=without))
     notes.append(note("losses and metrics weigh each row by {column}", column=column))
-    return frame.filter(weights > 0)
+    weights = weights / weights.max()  # first, so that no sum of weights overflows
+    kept = weights > 0
+    return frame.filter(kept).with_columns(pl.Series(column, weights[kept] / weights[kept].mean()))
 
 
 def _target_column(name: str, columns: Sequence[str], target: str | None) -> str:
@@ -692,9 +698,9 @@ def _feature(series: Any, notes: list[str], dropped: dict[Note, list[str]]) -> l
     if series.null_count() == n:
         return drop(note("no value is known"))
     if series.dtype.is_temporal():
-        return drop(note("{kind}; make numbers of them (a year, a duration) to use it", kind=note(_kind(series.dtype))))
+        return drop(note("{kind}; make numbers of them (a year, a duration) to use it", kind=_kind(series.dtype)))
     if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
-        return drop(note(_kind(series.dtype)))
+        return drop(_kind(series.dtype))
     if series.dtype.is_numeric() or series.dtype == pl.Boolean:
         values = series.cast(pl.Float64).to_numpy().astype(np.float64, copy=True)
         infinite = int(np.isinf(values).sum())
@@ -780,12 +786,14 @@ def _is_identifier(name: str, values: Array, n: int) -> bool:
     return called or bool((steps == 1).all())
 
 
-def _kind(dtype: Any) -> str:
+def _kind(dtype: Any) -> Note:
     if dtype.is_temporal():
-        return "dates or times"
+        return note("dates or times")
     if dtype.is_nested():
-        return "lists or records"
-    return "text" if str(dtype) in ("String", "Categorical", "Enum") else f"values of type {dtype}"
+        return note("lists or records")
+    return (
+        note("text") if str(dtype) in ("String", "Categorical", "Enum") else note("values of type {dtype}", dtype=dtype)
+    )
 
 
 def _show(value: Any) -> str:

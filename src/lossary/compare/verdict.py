@@ -18,6 +18,9 @@ UNCONVERGED = "‡"  # marks a loss of which some runs stopped while still impro
 SCORES = "†"  # marks a loss that gives scores, no probabilities
 
 
+_ONCE = "; held out only once, the rows do not tell how sure that is."
+
+
 def table_cells(result: Results, lang: Lang = "en") -> tuple[list[str], list[list[str]]]:
     """Return the titles and the cells of the table, as text: the losses, then the reference predictors."""
     stressed = any(row.clean for row in result.rows)
@@ -83,7 +86,6 @@ def sentences(result: Results, lang: Lang = "en") -> Iterator[str]:
 def _answer(result: Results, differences: Sequence[Difference], lang: Lang) -> str:
     m, data, best = result.metric, result.data, result.trained[0]
     score, spread = best.written(m)
-    once = not spread  # held out only once
     stress = result.settings.stress.describe(lang)
     name = say(lang, "{data} with {stress}", data=data.name, stress=stress) if stress else data.name
     fields = {
@@ -100,11 +102,7 @@ def _answer(result: Results, differences: Sequence[Difference], lang: Lang) -> s
     worse = reference is not None and not m.better(best.mean(m.key), reference.mean(m.key))
     if reference is not None and (worse or not (unsure or result.beats_references)):
         shown = "always predicting the {reference} has {metric} {constant}, and the best loss, {best}, {score}"
-        shown += (
-            "; held out only once, the rows do not tell how sure that is."
-            if once
-            else (" ± {spread} over {runs} held-out folds.")
-        )
+        shown += " ± {spread} over {runs} held-out folds." if spread else _ONCE
         if worse:
             template = "On {data} ({rows} rows), no loss here beats a constant: " + shown
         else:
@@ -114,17 +112,10 @@ def _answer(result: Results, differences: Sequence[Difference], lang: Lang) -> s
         )
     alike = [d.label for d in differences if not d.certain]
     if not differences:
-        shown = (
-            "; held out only once, the rows do not tell how sure that is."
-            if once
-            else (" ± {spread} (mean and standard deviation of {runs} held-out folds).")
-        )
+        shown = " ± {spread} (mean and standard deviation of {runs} held-out folds)." if spread else _ONCE
         template = "On {data} ({rows} rows), {best} reaches this {metric}: {score}" + shown
     elif unsure:
-        template = (
-            "On {data} ({rows} rows), {best} has the best {metric}, {score}; held out only once, the rows do not tell "
-            "how sure that is."
-        )
+        template = "On {data} ({rows} rows), {best} has the best {metric}, {score}" + _ONCE
     elif alike and len(alike) == len(differences):
         template = (
             "On {data} ({rows} rows), the choice of the loss makes no difference that these runs can tell: {best} has "
