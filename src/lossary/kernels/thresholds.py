@@ -27,6 +27,9 @@ LEAST_LANES = 16  # rows side by side that repay going through an array across i
 FAR_ROWS = 256  # rows at most
 FAR_ENTRIES = 32768  # entries at most
 
+# Definitions.
+BLOCK_ELEMENTS = 1 << 16  # elements of a block of examples, which stays in the second-level cache with its temporaries
+
 # Buffers.
 BUFFERED_BLOCKS = 8  # blocks of a strided or converted input that pass through a buffer at a time
 POOLED_BYTES = 4 << 20  # bytes of a result from which its memory is kept for later; below, the C library does so itself

@@ -12,6 +12,7 @@ from lossary.backends.numpy.namespace import gradient_dtype
 from lossary.catalogue import Loss
 from lossary.catalogue.signatures import Signature
 from lossary.errors import ArgumentError, ShapeError
+from lossary.evaluate import row_blocks
 from lossary.evaluate.call import Call
 from lossary.kernels import registry as kernels
 from lossary.kernels.request import Request, Result
@@ -33,6 +34,9 @@ def by_kernel(
     """
     kernel = kernels.find(call.loss)
     done = None if kernel is None else kernel.run(call, Request(value, orders, call.weights, float(scale)))
+    if done is None and row_blocks.divides(call):
+        call.check_values()
+        done = row_blocks.run(call, value, orders, call.weights, scale)
     return done if done is None or value != "sum" else replace(done, value=finish(done.value))
 
 

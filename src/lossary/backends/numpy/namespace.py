@@ -193,6 +193,11 @@ def compute_dtype(arrays: Sequence[Array]) -> Any:
     return np.result_type(np.float32, *floats) if floats else np.dtype(np.float64)
 
 
+def empty(shape: tuple[int, ...], dtype: Any, like: Array) -> Array:
+    """An array to be filled."""
+    return np.empty(shape, dtype)
+
+
 def cast(x: Array, dtype: Any) -> Array:
     """Convert to a type, without a copy where none is needed; a number too large for it becomes infinite, unwarned."""
     if x.dtype == dtype:

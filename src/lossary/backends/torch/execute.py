@@ -44,8 +44,6 @@ def by_kernel(call: Call, value: Any, orders: tuple[int, ...], scale: Any, finis
     if observed() or not all(map(ordinary, (*tensors, *factors))):
         return None
     kernel = kernels.find(call.loss)
-    if kernel is None:
-        return None
     tracked: list[int] = []
     if torch.is_grad_enabled():
         tracked = [i for i, x in enumerate((*tensors, *factors)) if x.requires_grad]

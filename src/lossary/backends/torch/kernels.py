@@ -10,6 +10,7 @@ import torch
 
 from lossary.backends.torch.autograd import Definition, Evaluation, times
 from lossary.backends.torch.tensors import NUMPY, memory, of_memory, ordinary
+from lossary.evaluate import row_blocks
 from lossary.evaluate.call import Call
 from lossary.kernels.request import Kernel, Request, Result
 
@@ -17,7 +18,7 @@ Tensor = torch.Tensor
 
 
 def run_kernel(
-    kernel: Kernel,
+    kernel: Kernel | None,
     call: Call,
     value: Any,
     orders: tuple[int, ...],
@@ -25,15 +26,19 @@ def run_kernel(
     scale: Any,
     finish: Callable[[Any], Any],
 ) -> Result | None:
-    """Run a kernel on the memory of tensors; its results are on NumPy memory, which causes fewer page faults."""
-    if call.dtype not in NUMPY:
-        return None
-    params = {name: memory(held) if isinstance(held, Tensor) else held for name, held in call.params.items()}
-    on_memory = replace(call, arrays=[memory(x) for x in call.arrays], params=params, dtype=NUMPY[call.dtype])
-    factors = None if weights is None else memory(weights)
-    done = kernel.run(on_memory, Request(value, orders, factors, float(scale), torch.get_num_threads()))
+    """Run a kernel on the memory of tensors; its results are on NumPy memory, which causes fewer page faults.
+
+    Where no kernel takes the call, its definition is run in blocks of examples.
+    """
+    done = (
+        None if kernel is None or call.dtype not in NUMPY else _on_memory(kernel, call, value, orders, weights, scale)
+    )
     if done is None:
-        return None
+        if not row_blocks.divides(call):
+            return None
+        call.check_values()
+        done = row_blocks.run(call, value, orders, weights, scale)
+        return done if value != "sum" else replace(done, value=finish(done.value))
     values = done.value
     if value == "each":
         values = torch.from_numpy(values)
@@ -47,12 +52,21 @@ def run_kernel(
     return Result(values, tuple(map(tensors, done.derivatives)))
 
 
+def _on_memory(
+    kernel: Kernel, call: Call, value: Any, orders: tuple[int, ...], weights: Any, scale: Any
+) -> Result | None:
+    params = {name: memory(held) if isinstance(held, Tensor) else held for name, held in call.params.items()}
+    on_memory = replace(call, arrays=[memory(x) for x in call.arrays], params=params, dtype=NUMPY[call.dtype])
+    factors = None if weights is None else memory(weights)
+    return kernel.run(on_memory, Request(value, orders, factors, float(scale), torch.get_num_threads()))
+
+
 @dataclass(eq=False)
 class KernelResult(Evaluation):
     """A prepared call with its kernel's result, `done`; the kernel computes its gradient, but no second derivative."""
 
     definition: Definition
-    kernel: Kernel
+    kernel: Kernel | None
     scale: Any
     done: Result | None
 

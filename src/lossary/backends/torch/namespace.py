@@ -217,6 +217,11 @@ def compute_dtype(arrays: Sequence[Tensor]) -> torch.dtype:
     return torch.get_default_dtype() if found is None else found
 
 
+def empty(shape: tuple[int, ...], dtype: torch.dtype, like: Tensor) -> Tensor:
+    """A tensor to be filled, where `like` is."""
+    return torch.empty(shape, dtype=dtype, device=like.device)
+
+
 def cast(x: Tensor, dtype: torch.dtype) -> Tensor:
     """Convert to a type, without a copy where none is needed."""
     return x.to(dtype)
