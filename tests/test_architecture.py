@@ -40,7 +40,13 @@ INNER: dict[str, set[str]] = {
     "backends.loops": {"backends.protocol"},
     "backends.definitions": {"errors", "backends.protocol"},
     "backends.installed": {"backends.registry", "backends.protocol", "backends.numpy", "backends.torch"},
-    "backends.numpy.namespace": {"errors", "kernels.gamma", "backends.protocol", "backends.loops"},
+    "backends.numpy.namespace": {
+        "errors",
+        "kernels.gamma",
+        "kernels.thresholds",
+        "backends.protocol",
+        "backends.loops",
+    },
     "backends.torch.namespace": {
         "errors",
         "settings",
@@ -50,7 +56,9 @@ INNER: dict[str, set[str]] = {
         "backends.numpy.namespace",
         "backends.torch",
         "kernels.gamma",
+        "kernels.thresholds",
     },
+    "backends.torch.fused": {"catalogue", "numerics"},
     "backends.torch.tensors": {"errors"},
     "evaluate": {
         "backends.registry",
@@ -271,6 +279,11 @@ OF_LOSSES = {
 # Modules that are built on a few losses, and which. Anywhere else a special case for one
 # loss would be a second home for it: what a tool asks of a loss is a fact of its record.
 BUILT_ON: dict[str, tuple[set[str], str]] = {
+    "backends.torch.fused": (
+        {"absolute_error", "binary_cross_entropy_with_logits", "huber", "logistic_margin", "multi_margin"}
+        | {"multilabel_margin", "nll", "poisson_nll", "smooth_l1", "softmax_cross_entropy", "squared_error"},
+        "definitions in torch's fused operators, which are those of its own losses",
+    ),
     "kernels.cpu.sequence.ctc": ({"ctc"}, "the hand-written kernel, whose machine code is stored under that name"),
     "kernels.cpu.sequence.rnnt": ({"rnnt"}, "the hand-written kernel, whose machine code is stored under that name"),
     "kernels.cpu.sequence.crf": ({"crf"}, "the hand-written kernel, whose machine code is stored under that name"),

@@ -460,6 +460,27 @@ def _join_rows(xp: Any) -> None:
     np.testing.assert_array_equal(xp.to_numpy(xp.join_rows([x, x[:0], x[:1]])), [[1, 2], [3, 4], [1, 2]])
 
 
+def _empty(xp: Any) -> None:
+    like = made_of(xp, 1.0, dtype=np.float32)
+    found = xp.empty((2, 3), like.dtype, like)
+    assert tuple(found.shape) == (2, 3) and found.dtype == like.dtype
+    found[1:] = made_of(xp, 7.0, dtype=np.float32)
+    assert xp.to_numpy(found)[1].tolist() == [7, 7, 7]
+
+
+def _multiply_into(xp: Any) -> None:
+    x, like = made_of(xp, [1.0, -2.0], [NAN, INF], dtype=np.float32), made_of(xp, 1.0, dtype=np.float16)
+    for by, expected in ((0.1, [[0.1, -0.2], [NAN, INF]]), (made_of(xp, [2.0], [1.0]), [[2, -4], [NAN, INF]])):
+        out = xp.empty((2, 2), like.dtype, like)
+        xp.multiply_into(x, by, out)
+        np.testing.assert_array_equal(xp.to_numpy(out), np.array(expected, np.float16))
+
+
+def _block_elements(xp: Any) -> None:
+    found = [xp.block_elements(made_of(xp, 1.0), elements) for elements in (1, 1 << 20, 1 << 30)]
+    assert all(isinstance(most, int) for most in found) and found == sorted(found)
+
+
 def _may_loop(xp: Any) -> None:
     assert xp.may_loop(made_of(xp, 1.0)) in (True, False)
 

@@ -217,6 +217,12 @@ class ArrayOperations(Protocol):
         Where none is a float it is the type that the framework gives to a list of fractions.
         """
 
+    def empty(self, shape: tuple[int, ...], dtype: DType, like: Array, /) -> Array:
+        """Return an array of a shape and type, on the device of `like`, to be filled by assignment to its parts."""
+
+    def multiply_into(self, x: Array, y: Any, out: Array, /) -> None:
+        """Write the product of two, of which `y` may be a number, to an array of its shape, rounded to its type."""
+
     def cast(self, x: Array, dtype: DType, /) -> Array:
         """Convert to a type, without a copy where none is needed; what is too large for it becomes infinite."""
 
@@ -254,6 +260,12 @@ class ArrayOperations(Protocol):
 
     def may_loop(self, x: Array, /) -> bool:
         """Return whether a batch may be computed a part at a time: not where a compiler would unroll the loop."""
+
+    def block_elements(self, x: Array, elements: int, /) -> int:
+        """Return how many of the elements of a call are computed together where its definition is run in blocks.
+
+        Returns 0 where it is run as a whole, because nothing may be written in place, such as in a trace.
+        """
 
     # --- reading values, for checks; these may be impossible on a device or in a trace
 

@@ -28,10 +28,18 @@ FAR_ROWS = 256  # rows at most
 FAR_ENTRIES = 32768  # entries at most
 
 # Definitions.
-BLOCK_ELEMENTS = 1 << 16  # elements of a block of examples, which stays in the second-level cache with its temporaries
+BLOCK_ELEMENTS = 1 << 17  # elements of a block of examples, which stays in the second-level cache with its temporaries
+LARGE_BLOCK_ELEMENTS = 1 << 18  # of many such elements, with less time between the blocks
+FEW_BLOCKS = 8  # blocks from which they are made larger
+DEVICE_BLOCK_ELEMENTS = 1 << 24  # on a device, which is busy with them: 64 MiB for a temporary in float32
 
 # Buffers.
 BUFFERED_BLOCKS = 8  # blocks of a strided or converted input that pass through a buffer at a time
 POOLED_BYTES = 4 << 20  # bytes of a result from which its memory is kept for later; below, the C library does so itself
 POOL_LIMIT_BYTES = 512 << 20  # bytes of free memory that are kept
 FEW_SUMS = 3  # partial sums up to which Python adds them, sooner than a call of compiled code would
+
+
+def block_of(elements: int) -> int:
+    """Return how many of a call's elements a block of them has in the memory of the host."""
+    return min(LARGE_BLOCK_ELEMENTS, max(BLOCK_ELEMENTS, elements // FEW_BLOCKS))

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from lossary.backends import row_blocks
 from lossary.backends.numpy.namespace import gradient_dtype
 from lossary.catalogue import Loss
 from lossary.catalogue.signatures import Signature
 from lossary.errors import ArgumentError, ShapeError
-from lossary.evaluate import row_blocks
 from lossary.evaluate.call import Call
 from lossary.kernels import registry as kernels
 from lossary.kernels.request import Request, Result

@@ -35,6 +35,7 @@ from numpy import zeros_like as zeros_like
 from lossary.backends import loops
 from lossary.backends.protocol import Array, Arrays, Step
 from lossary.errors import ArgumentError
+from lossary.kernels.thresholds import block_of
 
 
 def sum(x: Array, axis: int = -1) -> Array:
@@ -196,6 +197,16 @@ def compute_dtype(arrays: Sequence[Array]) -> Any:
 def empty(shape: tuple[int, ...], dtype: Any, like: Array) -> Array:
     """An array to be filled."""
     return np.empty(shape, dtype)
+
+
+def multiply_into(x: Array, y: Any, out: Array) -> None:
+    """Write the product of two to an array of its shape, rounded to its type."""
+    np.multiply(x, y, out=out, casting="same_kind")
+
+
+def block_elements(x: Array, elements: int) -> int:
+    """How many elements a block of examples has."""
+    return block_of(elements)
 
 
 def cast(x: Array, dtype: Any) -> Array:

@@ -11,7 +11,7 @@ import torch
 from lossary.backends.torch.autograd import Eager, definition, differentiable_values
 from lossary.backends.torch.kernels import KernelResult, run_kernel
 from lossary.backends.torch.operators import opaque
-from lossary.backends.torch.tensors import in_memory, observed, ordinary
+from lossary.backends.torch.tensors import dense, in_memory, observed, ordinary
 from lossary.catalogue import Loss
 from lossary.catalogue.signatures import Signature
 from lossary.evaluate.call import Call
@@ -27,8 +27,12 @@ def evaluate(call: Call) -> Tensor:
 
 
 def stored_narrow(loss: Loss, signature: Signature, arrays: Sequence[Tensor]) -> tuple[str, ...]:
-    """Return which arrays of a call its kernel reads in half precision, as they are stored."""
-    return kernels.narrow(loss, signature) if in_memory(arrays) else ()
+    """Return which arrays of a call its kernel, or its definition in blocks, reads in half precision, as stored."""
+    if torch.compiler.is_compiling() or observed() or not all(map(dense, arrays)):
+        return ()
+    if kernels.available() and in_memory(arrays):
+        return kernels.narrow(loss, signature)
+    return loss.arguments if loss.coupling is None else ()
 
 
 def by_kernel(call: Call, value: Any, orders: tuple[int, ...], scale: Any, finish: Callable[[Any], Any]) -> Any:
@@ -41,9 +45,9 @@ def by_kernel(call: Call, value: Any, orders: tuple[int, ...], scale: Any, finis
         return None if orders else _compiled(call, value, finish)
     evaluation, tensors = definition(call)
     factors = () if call.weights is None else (call.weights,)
-    if observed() or not all(map(ordinary, (*tensors, *factors))):
+    if observed() or not all(map(dense, (*tensors, *factors))):
         return None
-    kernel = kernels.find(call.loss)
+    kernel = kernels.find(call.loss) if all(map(ordinary, (*tensors, *factors))) else None
     tracked: list[int] = []
     if torch.is_grad_enabled():
         tracked = [i for i, x in enumerate((*tensors, *factors)) if x.requires_grad]

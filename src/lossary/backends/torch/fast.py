@@ -362,9 +362,13 @@ def _refuse_freed(loss: Loss, arrays: Sequence[Tensor]) -> None:
 
 def class_counts(labels: Tensor, dtype: torch.dtype) -> Tensor:
     """Return how often each class is listed in rows of class indices that end at the first below 0."""
-    present = (labels < 0).cumsum(-1) == 0
-    nothing = torch.zeros(labels.shape, dtype=dtype, device=labels.device)
-    return nothing.scatter_add(-1, torch.where(present, labels, 0), present.to(dtype))
+
+    def counts(rows: Tensor) -> Tensor:
+        present = (rows < 0).cumsum(-1) == 0
+        nothing = torch.zeros(rows.shape, dtype=dtype, device=rows.device)
+        return nothing.scatter_add(-1, torch.where(present, rows, 0), present.to(dtype))
+
+    return xp.map_rows(counts, (labels,), labels.shape[-1])
 
 
 def _weight_of(labels: Tensor, class_weight: Tensor, ignored: int | None, how: str) -> float:

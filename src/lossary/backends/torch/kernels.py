@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
+from lossary.backends import row_blocks
+from lossary.backends.torch import fused
 from lossary.backends.torch.autograd import Definition, Evaluation, times
-from lossary.backends.torch.tensors import NUMPY, memory, of_memory, ordinary
-from lossary.evaluate import row_blocks
+from lossary.backends.torch.tensors import NUMPY, dense, memory, of_memory
 from lossary.evaluate.call import Call
 from lossary.kernels.request import Kernel, Request, Result
 
@@ -37,7 +38,8 @@ def run_kernel(
         if not row_blocks.divides(call):
             return None
         call.check_values()
-        done = row_blocks.run(call, value, orders, weights, scale)
+        define = fused.definition(call.loss) if call.arrays[0].is_cpu and not call.signature.rank > 1 else None
+        done = row_blocks.run(call, value, orders, weights, scale, define)
         return done if value != "sum" else replace(done, value=finish(done.value))
     values = done.value
     if value == "each":
@@ -80,20 +82,25 @@ class KernelResult(Evaluation):
     def gradient(self, tensors: Sequence[Tensor], kept: Any, upstream: Tensor) -> Sequence[Tensor | None]:
         """Return the gradient of every tensor."""
         call = self.definition.on(tensors)
-        if not ordinary(upstream):
+        if not dense(upstream):
             return self.differentiable(tensors, upstream)
         if kept:
-            by = float(upstream)
             # A gradient rounded to half precision is not scaled: a loss scale is meant to prevent underflow before
             # rounding.
-            if by in (0, 1) or all(derivative.dtype == call.dtype for derivative in kept):
-                return self._placed(tensors, times(kept, by))
+            scalable = all(derivative.dtype == call.dtype for derivative in kept)
+            if not upstream.is_cpu:  # not read, which would wait for the device
+                if scalable:
+                    nothing = upstream == 0
+                    return self._placed(tensors, [grad.mul_(upstream).masked_fill_(nothing, 0) for grad in kept])
+            elif scalable or float(upstream) in (0, 1):
+                return self._placed(tensors, times(kept, float(upstream)))
             kept.clear()  # so that its memory is reused
-        factor, alike = 1.0, upstream.numel() and not any(upstream.stride())  # the upstream gradient of a mean or a sum
+        # The upstream gradient of a mean or a sum is one number.
+        factor, alike = 1.0, upstream.is_cpu and upstream.numel() and not any(upstream.stride())
         if alike:
             factor = float(upstream[(0,) * upstream.ndim])
         weights = call.weights if alike and factor else _product(call.weights, upstream).expand(call.batch)
-        by = (factor or 1.0) * float(self.scale)
+        by = (factor or 1.0) * self.scale
         done = run_kernel(self.kernel, replace(call, check=False), None, (1,), weights, by, float)
         return self.differentiable(tensors, upstream) if done is None else self._placed(tensors, done.derivatives[0])
 

@@ -33,10 +33,11 @@ from lossary import settings
 from lossary.backends import loops, registry
 from lossary.backends.numpy import namespace as numpy
 from lossary.backends.protocol import Arrays, Step
-from lossary.backends.torch.tensors import HALVES, ORDINARY_TYPES, ordinary, tracing
+from lossary.backends.torch.tensors import HALVES, ORDINARY_TYPES, observed, ordinary, tracing
 from lossary.backends.torch.tensors import need_elements as need_elements
 from lossary.errors import ArgumentError
 from lossary.kernels import gamma
+from lossary.kernels.thresholds import BLOCK_ELEMENTS, DEVICE_BLOCK_ELEMENTS, block_of
 
 Tensor = torch.Tensor
 
@@ -135,15 +136,12 @@ def scan(step: Step, carry: Arrays, xs: Arrays, reverse: bool = False) -> tuple[
     return loops.scan(concat, lambda x, shape: x.new_zeros(shape), step, carry, xs, reverse)
 
 
-# Entries of the temporaries of `map_rows`: they stay in the cache of a core, or a device is busy with them.
-_BLOCK, _BLOCK_ON_DEVICE = 1 << 16, 1 << 24
-
-
 def map_rows(function: Callable[..., Tensor], xs: Arrays, size: int) -> Tensor:
     """Apply a function to blocks of rows; to all of them in a graph, whose compiler fuses the temporary away."""
     if torch.compiler.is_compiling() or tracing():
         return function(*xs)
-    return loops.map_rows(concat, function, xs, size, _BLOCK if xs[0].is_cpu else _BLOCK_ON_DEVICE)
+    most = BLOCK_ELEMENTS if xs[0].is_cpu else DEVICE_BLOCK_ELEMENTS
+    return loops.map_rows(concat, function, xs, size, most)
 
 
 def is_index(x: Tensor) -> bool:
@@ -220,6 +218,18 @@ def compute_dtype(arrays: Sequence[Tensor]) -> torch.dtype:
 def empty(shape: tuple[int, ...], dtype: torch.dtype, like: Tensor) -> Tensor:
     """A tensor to be filled, where `like` is."""
     return torch.empty(shape, dtype=dtype, device=like.device)
+
+
+def multiply_into(x: Tensor, y: Any, out: Tensor) -> None:
+    """Write the product of two to a tensor of its shape, rounded to its type."""
+    torch.mul(x, y, out=out)
+
+
+def block_elements(x: Tensor, elements: int) -> int:
+    """How many elements a block of examples has; 0 in a trace or transform, where nothing is written in place."""
+    if torch.compiler.is_compiling() or observed():
+        return 0
+    return block_of(elements) if x.is_cpu else DEVICE_BLOCK_ELEMENTS
 
 
 def cast(x: Tensor, dtype: torch.dtype) -> Tensor:

@@ -94,6 +94,17 @@ def ordinary(x: Tensor) -> bool:
     return type(x) in ORDINARY_TYPES and not torch._C._dispatch_keys(x).raw_repr() & ~_DENSE_KEYS and not freed(x)
 
 
+def dense(x: Tensor) -> bool:
+    """Whether a tensor, on any device, is ordinary memory: no subclass, wrapper of a transform, or other layout."""
+    return ordinary(x) or (
+        type(x) in ORDINARY_TYPES
+        and not x.is_cpu
+        and x.layout == torch.strided
+        and not (x.is_nested or x.is_quantized or x._is_zerotensor())
+        and not torch._C._functorch.is_functorch_wrapped_tensor(x)
+    )
+
+
 def freed(x: Tensor) -> bool:
     """Whether the storage of a dense tensor has been freed, as sharded training does between two uses."""
     return x.numel() > 0 and x.untyped_storage().nbytes() == 0

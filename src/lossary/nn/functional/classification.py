@@ -26,7 +26,17 @@ from lossary.nn.functional.conventions import (
     result_type,
     shape,
 )
-from lossary.nn.functional.driver import NO_PARAMS, Arrays, DropIn, EntryLoss, EntryWeights, Params, values_of
+from lossary.nn.functional.driver import (
+    NO_PARAMS,
+    Arrays,
+    DropIn,
+    EntryLoss,
+    EntryWeights,
+    Params,
+    added_up,
+    of_values,
+    values_of,
+)
 from lossary.nn.functional.torch_function import overridable
 
 __all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "nll_loss"]
@@ -58,6 +68,15 @@ class LabelLoss(DropIn):
         kept = labels != ignore_index
         at = torch.where(kept & good, labels, 0)
         of_labels = None if weight is None else weight[at]
+        if of_labels is None:
+            total = kept.sum()
+        else:
+            total = torch.where(kept, of_labels, torch.zeros_like(of_labels)).sum()
+        if added_up(reduction) and total.is_cpu and total:
+            if kept.all():
+                params = {name: held for name, held in params.items() if name != "ignore_index"}
+            params, dtype = {**params, "class_weight": weight}, common_dtype(input)
+            return of_values(self.record, (scores, labels), params, reduction, dtype, total.to(torch.float64))
         if self.own_entry and xp.narrow(scores, torch.float32):
             # As rows of one class: no copy of all scores in float32 is made.
             one_class = {**params, "class_weight": None if of_labels is None else of_labels[..., None]}
@@ -68,11 +87,7 @@ class LabelLoss(DropIn):
             values = values_of(self.record, (scores, labels), {**params, "class_weight": weight})
         # A label out of range on a device that is not read: visibly wrong, and no process is lost.
         values = torch.where(good, values, math.nan)
-        if of_labels is None:
-            total = kept.sum()
-        else:
-            total = torch.where(kept, of_labels, torch.zeros_like(of_labels)).sum(dtype=values.dtype)
-        return reduced(values, reduction, common_dtype(input), total)
+        return reduced(values, reduction, common_dtype(input), total.to(values.dtype))
 
 
 def _labelled(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,8 +127,8 @@ class SoftLabelLoss(DropIn):
             refuse(f"{self.name}: input: got a single number, expected at least one dimension, of classes")
         rows = classes_last(arrays)
         need_class_weight(self.name, weight, rows[0].shape[-1])
-        values = values_of(self.record, rows, {**params, "class_weight": weight})
-        return reduced(values, reduction, common_dtype(input, target, *([] if weight is None else [weight])))
+        dtype = common_dtype(input, target, *([] if weight is None else [weight]))
+        return of_values(self.record, rows, {**params, "class_weight": weight}, reduction, dtype)
 
 
 _NLL = LabelLoss("nll_loss", "nll", wording.NLL, own_entry=True)

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from lossary.backends.torch import fast
-from lossary.backends.torch import namespace as xp
-from lossary.backends.torch.tensors import in_memory
+from lossary.backends.torch.tensors import observed
 from lossary.catalogue import Loss, get
 from lossary.evaluate import transforms
 from lossary.evaluate.call import prepare
@@ -161,7 +160,7 @@ class EntryLoss(DropIn):
         if autocast == "always" or (autocast == "not on cpu" and not input.is_cpu):
             dtype = under_autocast(dtype, input.device.type)
         if weight is None:
-            return of_entries(self.record, arrays, params, reduction, dtype, denominator)
+            return of_values(self.record, arrays, params, reduction, dtype, denominator)
         values = values_of(self.record, arrays, params) * weight
         divides = self.weights is not None and self.weights.divides
         return reduced(values, reduction, dtype, weight.sum(dtype=values.dtype) if divides else None)
@@ -172,14 +171,26 @@ def values_of(loss: Loss, arrays: Arrays, params: Params) -> Tensor:
     return transforms.values(loss, arrays, params, check=False)
 
 
-def of_entries(
-    loss: Loss, arrays: Arrays, params: Params, reduction: str, dtype: torch.dtype, denominator: int | None = None
+def added_up(reduction: str) -> bool:
+    """Whether values may be added up in the pass that computes them: not where a trace or transform sees them."""
+    return reduction != "none" and not (torch.compiler.is_compiling() or observed())
+
+
+def of_values(
+    loss: Loss,
+    arrays: Arrays,
+    params: Params,
+    reduction: str,
+    dtype: torch.dtype,
+    denominator: Tensor | int | None = None,
 ) -> Tensor:
-    """Reduce a loss of single numbers; in half precision no values are stored, which would take twice the memory."""
-    narrow = any(xp.narrow(x, torch.float32) for x in arrays) and in_memory(arrays)
-    if narrow and reduction != "none" and arrays[0].numel():
+    """Reduce a loss's values, which are not stored where they may be added up in the pass that computes them.
+
+    As in torch the mean of nothing is NaN, and so is one whose `denominator` is 0.
+    """
+    if added_up(reduction) and arrays[0].numel() and dtype.is_floating_point:
         call = prepare(loss, arrays, params, check=False, defer_checks=True)
         kind: Any = reduction
-        value: Tensor = transforms.reduced_value(call, kind, denominator)
+        value: Tensor = transforms.reduced_value(call, kind, denominator if reduction == "mean" else None)
         return value.to(dtype)
     return reduced(values_of(loss, arrays, params), reduction, dtype, denominator)

@@ -28,7 +28,7 @@ from lossary.nn.functional.conventions import (
     result_type,
     shape,
 )
-from lossary.nn.functional.driver import NO_PARAMS, Arrays, DropIn, EntryLoss, Params, of_entries, values_of
+from lossary.nn.functional.driver import NO_PARAMS, Arrays, DropIn, EntryLoss, Params, added_up, of_values, values_of
 from lossary.nn.functional.torch_function import overridable
 
 __all__ = [
@@ -155,7 +155,7 @@ class MeanOverLabels(DropIn):
         arrays = torch.broadcast_tensors(input, target)
         labels = input.ndim - 1  # the dimension where torch counts them, before anything is broadcast
         if weight is None and reduction != "none" and arrays[0].shape == input.shape:
-            return of_entries(self.record, arrays, params, reduction, dtype, denominator)
+            return of_values(self.record, arrays, params, reduction, dtype, denominator)
         values = values_of(self.record, arrays, params)
         if weight is not None:
             values = values * weight
@@ -198,8 +198,11 @@ class ClassMargin(DropIn):
             refuse(f"{self.name}: target: got {target.dtype}, expected class indices as int64: target.long()")
         labels = target.reshape(-1)
         good = in_range(self.name, labels, rows.shape[-1])
-        values = values_of(self.record, (rows, labels), {**params, "class_weight": weight})
-        return _of_rows(torch.where(good, values, math.nan).reshape(target.shape), reduction, common_dtype(input))
+        params, dtype = {**params, "class_weight": weight}, common_dtype(input)
+        if labels.is_cpu and labels.numel() and added_up(reduction):  # no label is out of range
+            return of_values(self.record, (rows, labels), params, reduction, dtype)
+        values = values_of(self.record, (rows, labels), params)
+        return _of_rows(torch.where(good, values, math.nan).reshape(target.shape), reduction, dtype)
 
 
 class ListedMargin(DropIn):
@@ -220,9 +223,13 @@ class ListedMargin(DropIn):
             )
         labels = target.reshape(rows.shape)
         good = in_range(self.name, labels, rows.shape[-1], low=-1)
+        dtype = common_dtype(input)
+        if labels.is_cpu and labels.numel() and added_up(reduction):  # no label is out of range
+            times_listed = fast.class_counts(labels, rows.dtype)
+            return of_values(self.record, (rows, times_listed), params, reduction, dtype)
         times_listed = fast.class_counts(torch.where(good, labels, -1), rows.dtype)
         values = torch.where(good.all(-1), values_of(self.record, (rows, times_listed), params), math.nan)
-        return _of_rows(values.reshape(input.shape[:-1]), reduction, common_dtype(input))
+        return _of_rows(values.reshape(input.shape[:-1]), reduction, dtype)
 
 
 _MULTILABEL_SOFT = MeanOverLabels(
