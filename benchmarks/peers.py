@@ -30,7 +30,7 @@ class Peer:
 
 
 _TORCH = ("torch",), "pip install 'lossary[torch]'"
-_FROM_TORCH, _FROM_NUMPY = ("tensors", "nn", "arrays"), ("arrays", "tensors")
+_FROM_TORCH, _FROM_NUMPY = ("tensors", "nn", "arrays", "definitions"), ("arrays", "tensors")
 
 PEERS: dict[str, Peer] = {
     peer.key: peer
@@ -39,6 +39,7 @@ PEERS: dict[str, Peer] = {
         Peer("out", "Lossary (out given)", ("numba",), "pip install 'lossary[fast]'"),
         Peer("tensors", "Lossary (torch)", *_TORCH),
         Peer("nn", "lossary.nn", *_TORCH),
+        Peer("definitions", "lossary.nn without kernels", *_TORCH),
         Peer("torch", "torch eager", *_TORCH, _FROM_TORCH),
         Peer("compile", "torch.compile", *_TORCH, _FROM_TORCH),
         Peer("chunked", "torch linear_cross_entropy", *_TORCH, _FROM_TORCH),

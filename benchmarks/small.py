@@ -1,15 +1,16 @@
-"""Benchmark cases of small calls: every drop-in of `lossary.nn` on few numbers, where overhead decides."""
+"""Benchmark cases of the drop-ins of `lossary.nn`: on few numbers, where overhead decides, and without kernels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from benchmarks import torch_formulas
 from benchmarks.cases import Answer, Case, Contender, Options
 from benchmarks.cases import read as read_answer
+from lossary.testing import kernels
 
 _CLASSES, _FEATURES = 10, 16
 
@@ -179,7 +180,10 @@ class _Problem:
 
         from lossary import nn
 
-        return self._made({"nn": nn, "torch": torch.nn}[key], self.dtype)
+        made = self._made(torch.nn if key == "torch" else nn, self.dtype)
+        if key != "definitions":
+            return made
+        return replace(made, runs={mode: _without_kernels(run) for mode, run in made.runs.items()})
 
     def _made(self, namespace: Any, dtype: str) -> Contender:
         import torch
@@ -195,9 +199,31 @@ class _Problem:
         return torch_formulas.differentiated(lambda *inputs: self.drop_in.call(module, *inputs, *rest), *leaves)
 
 
+def _without_kernels(run: Callable[[], Any]) -> Callable[[], Any]:
+    def by_definitions() -> Any:
+        with kernels("off"):
+            return run()
+
+    return by_definitions
+
+
 def cases(options: Options) -> list[Case]:
     """Every module that replaces one of torch's."""
-    sizes = options.sizes or ((1000,),)
+    return _of_sizes(options, options.sizes or ((1000,),))
+
+
+# Losses whose large calls are something else: a table of embeddings, recursions, a layer with its loss.
+_NOT_LARGE = ("AdaptiveLogSoftmaxWithLoss", "CTCLoss", "LinearCrossEntropyLoss")
+LARGE = tuple(name for name in NAMES if name not in _NOT_LARGE)
+
+
+def large_cases(options: Options) -> list[Case]:
+    """Every such module on many numbers."""
+    sizes = options.sizes or (((20_000,),) if options.quick else ((1 << 22,),))
+    return [case for case in _of_sizes(options, sizes) if case.loss in LARGE]
+
+
+def _of_sizes(options: Options, sizes: tuple[tuple[int, ...], ...]) -> list[Case]:
     return [
         Case(each.name, shape, options.dtype, partial(_Problem, each, shape[0], options.dtype), each.variant)
         for shape in sizes

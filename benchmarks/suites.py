@@ -142,6 +142,14 @@ SUITES: dict[str, Suite] = {
             dimensions=(1, 1),
         ),
         Suite(
+            "blocks",
+            "Drop-ins of lossary.nn without kernels, as on a device that has none",
+            small.large_cases,
+            ("definitions", "torch"),
+            small.LARGE,
+            dimensions=(1, 1),
+        ),
+        Suite(
             "start",
             "Imports and first calls in fresh processes",
             start.cases,

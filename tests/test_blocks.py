@@ -179,7 +179,7 @@ def test_masked_classes_and_labels_that_are_ignored() -> None:
 
 
 def test_a_loss_of_the_same_name_is_its_own() -> None:
-    def sevenfold(xp: Any, pred: Any, target: Any, **_: Any) -> Iterator[Any]:
+    def sevenfold(xp: Any, pred: Any, target: Any, *, delta: float = 1.0) -> Iterator[Any]:
         yield 7 * (pred - target)
         yield 7 * xp.ones_like(pred)
 
@@ -191,7 +191,7 @@ def test_a_loss_of_the_same_name_is_its_own() -> None:
 # --- memory -----------------------------------------------------------------------------------------------------------
 
 ELEMENTS = 1 << 22
-BLOCK_BYTES = 4 << 18  # of float32, the largest there are
+BLOCK_BYTES, SMALL_BLOCK_BYTES = 4 << 18, 4 << 17  # of float32: the largest there are, and those of a million numbers
 
 
 def peak(run: Callable[[], Any]) -> int:
@@ -263,7 +263,7 @@ def test_a_loss_needs_a_few_blocks(loss: Loss) -> None:
     rows = bool(loss.signatures[0].rank)
     arrays = random_arrays(loss, np.random.default_rng(0), 64 if rows else 4096, {"c": 64})
     arrays = [x.astype(np.float32) if x.dtype.kind == "f" else x for x in arrays]
-    tensors = [torch.from_numpy(np.concatenate([x] * (ELEMENTS // 4096))) for x in arrays]
+    tensors = [torch.from_numpy(np.concatenate([x] * 256)) for x in arrays]
     outputs = sum(tensors[loss.arguments.index(name)].nbytes for name in loss.wrt)
     takes = peak(lambda: loss.value_and_grad(*tensors, reduction="mean", check=False))
-    assert outputs <= takes <= outputs + 48 * BLOCK_BYTES, (takes - outputs) / BLOCK_BYTES
+    assert outputs <= takes <= outputs + 40 * SMALL_BLOCK_BYTES, (takes - outputs) / SMALL_BLOCK_BYTES
