@@ -172,13 +172,16 @@ def row_program(
     value: bool,
     regions: Regions = (),
     reserved: Collection[str] = (),
+    keep: bool = True,
 ) -> RowProgram:
     """Trace one alternative of a definition on rows, and return the program of its value, its derivatives, or both.
 
-    Arguments are as in `lossary.kernels.ir.program.pointwise`; `orders` are those of the derivatives.
+    Arguments are as in `lossary.kernels.ir.program.pointwise`; `orders` are those of the derivatives. Without `keep`,
+    a pass computes again what an earlier one had, however expensive: a target that has no memory for rows between
+    loops reads the arrays anew instead.
     """
     nodes = traced_rows(loss, alternative, static, uniform, arrays, max(orders, default=0), regions)
-    return RowLowering(loss, alternative, nodes, value, orders, reserved).program()
+    return RowLowering(loss, alternative, nodes, value, orders, reserved, keep).program()
 
 
 class RowLowering(Lowering):
@@ -192,8 +195,10 @@ class RowLowering(Lowering):
         value: bool,
         orders: Sequence[int],
         reserved: Collection[str] = (),
+        keep: bool = True,
     ) -> None:
         super().__init__(loss, reserved)
+        self.keep = keep
         self.value: Any = nodes[0][0] if value else None
         self.derivatives: list[Any] = [node for order in orders for node in nodes[order]]
         cores = dict(zip(loss.arguments, loss.signatures[alternative].inputs, strict=True))
@@ -292,7 +297,7 @@ class RowLowering(Lowering):
                 self.numbers[node.at] = node
             elif node.operation in PAIR_SUMS:
                 continue
-            elif node.level < level and node.operation not in _CHEAP:
+            elif self.keep and node.level < level and node.operation not in _CHEAP:
                 if node.at not in self.kept:
                     self.kept[node.at] = node
                     self.due.setdefault(node.level, []).append(node)

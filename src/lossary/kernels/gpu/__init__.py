@@ -1,0 +1,1 @@
+"""Kernels on GPUs: Triton source generated from the definitions of losses."""
