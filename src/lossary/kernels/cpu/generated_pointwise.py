@@ -25,8 +25,8 @@ from lossary.kernels.cpu.runtime import cache as machine_code
 from lossary.kernels.cpu.runtime import memory, threads
 from lossary.kernels.cpu.runtime.cache import COMPILING
 from lossary.kernels.cpu.sizes import BLOCK
-from lossary.kernels.ir import trace
-from lossary.kernels.ir.graph import Graph, Regions, UnsupportedError
+from lossary.kernels.ir import parameters
+from lossary.kernels.ir.graph import UnsupportedError
 from lossary.kernels.registry import least
 from lossary.kernels.request import HALVES, DenseCalls, Request, Result
 from lossary.kernels.thresholds import BUFFERED_BLOCKS, POINTWISE_ELEMENTS, SHARED_ELEMENTS
@@ -45,14 +45,6 @@ class PointwiseKernel:
     arguments: tuple[str, ...]
     uniforms: Callable[..., tuple[float, ...]]
     uniform_names: tuple[str, ...]
-
-
-@cache
-def _graph(loss: Loss, static: tuple[tuple[str, Any], ...], uniform: tuple[str, ...], regions: Regions) -> Graph | None:
-    try:
-        return trace.graph_of(loss, dict(static), uniform, regions)
-    except UnsupportedError:
-        return None
 
 
 @cache
@@ -95,11 +87,7 @@ def find(
     if dtype not in TYPES or not loss.kernel:
         return None
     loss = loss.unbound
-    free = tuple(name for name in numbers if _is_number(numbers[name]))
-    fixed = tuple((name, value) for name, value in numbers.items() if name not in free)
-    regions = trace.regions_of(loss, numbers, free)
-    uniform, regions = trace.settled(_graph(loss, fixed, free, regions), numbers, free, regions)
-    static = tuple((name, value) for name, value in numbers.items() if name not in uniform)
+    static, uniform, regions = parameters.of_pointwise(loss, numbers)
     extra = tuple(name for name in arrays if name not in loss.arguments)
     weighted = request.weights is not None
     return _compile(
@@ -107,10 +95,6 @@ def find(
             loss, dtype, static, uniform, extra, request.orders, request.value, weighted, check, narrow, regions
         )
     )
-
-
-def _is_number(x: Any) -> bool:
-    return isinstance(x, (int, float)) and not isinstance(x, bool)
 
 
 # --- bound ------------------------------------------------------------------------------------------------------------

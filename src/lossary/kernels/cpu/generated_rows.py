@@ -25,10 +25,9 @@ from lossary.kernels.cpu.runtime import cache as machine_code
 from lossary.kernels.cpu.runtime import layouts, threads
 from lossary.kernels.cpu.runtime.cache import COMPILING
 from lossary.kernels.cpu.sizes import LANES
-from lossary.kernels.ir import trace
-from lossary.kernels.ir.graph import Graph, Regions, UnsupportedError
+from lossary.kernels.ir import parameters
+from lossary.kernels.ir.graph import UnsupportedError
 from lossary.kernels.ir.row_program import Argument
-from lossary.kernels.ir.rows import traced_rows
 from lossary.kernels.registry import least
 from lossary.kernels.request import DenseCalls, Request, Result
 from lossary.kernels.thresholds import FAR_ENTRIES, FAR_ROWS, ROW_ELEMENTS, SHARED_ELEMENTS
@@ -66,22 +65,6 @@ class RowsKernel:
         """The other numbers of a call: what is the same for all rows, and the factor of derivatives, if any."""
         given = {name: params[name] for name in self.uniform_names}
         return np.array([*self.uniforms(width, **given), *scale], self.dtype)
-
-
-@cache
-def _graph(
-    loss: Loss,
-    alternative: int,
-    static: tuple[tuple[str, Any], ...],
-    uniform: tuple[str, ...],
-    arrays: tuple[str, ...],
-    regions: Regions,
-) -> Graph | None:
-    try:
-        orders = traced_rows(loss, alternative, dict(static), uniform, arrays, loss.derivatives, regions)
-    except UnsupportedError:
-        return None
-    return orders[0][0].graph
 
 
 @cache
@@ -124,23 +107,12 @@ def find(
     if dtype not in TYPES or not loss.kernel:
         return None
     loss = loss.unbound
-    # An option at its default, mostly off, and a choice between forms are settled before anything is compiled.
-    free = tuple(name for name, held in params.items() if _is_free(loss, name, held))
-    fixed = tuple((name, held) for name, held in params.items() if name not in free)
-    regions = trace.regions_of(loss, params, free)
-    uniform, regions = trace.settled(_graph(loss, alternative, fixed, free, arrays, regions), params, free, regions)
-    static = tuple((name, held) for name, held in params.items() if name not in uniform)
+    static, uniform, regions = parameters.of_rows(loss, alternative, params, arrays)
     rows = height(width)
     return _compile(
         RowVariant(
             loss, alternative, dtype, static, uniform, arrays, request.orders, request.value, weighing, rows, regions
         )
-    )
-
-
-def _is_free(loss: Loss, name: str, held: Any) -> bool:
-    return (
-        isinstance(held, float) and held != loss.defaults[name] and loss.parameter_domains[name][0].kind == "interval"
     )
 
 

@@ -131,6 +131,4 @@ def total(x):
 
 
 # What a generated kernel may import.
-NAMES = frozenset(
-    "exp expm1 log log1p tanh sqrt divide raised sign maximum minimum largest least total".split()
-)
+NAMES = frozenset("exp expm1 log log1p tanh sqrt divide raised sign maximum minimum largest least total".split())
