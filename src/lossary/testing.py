@@ -465,8 +465,11 @@ def _slope(f: Any, h: float) -> tuple[float, float, float]:
 
 
 @contextmanager
-def kernels(when: str) -> Iterator[None]:
+def kernels(when: str, device: str = "cpu") -> Iterator[None]:
     """Compute by kernels ``"always"``, never (``"off"``), or from the sizes where they pay (``"on"``), for a block.
+
+    With ``device="cuda"`` tensors on the CPU are computed by the kernels for GPUs, in Triton's interpreter: set
+    ``TRITON_INTERPRET=1`` in the environment before anything imports Triton.
 
     It holds for the whole process, and forgets what earlier calls have cached, on entry and at the end. So one loss can
     be computed both ways, and the results compared. ``LOSSARY_KERNELS`` in the environment sets it from the start.
@@ -480,12 +483,16 @@ def kernels(when: str) -> Iterator[None]:
     words = {"always": "always", "off": "off", "on": ""}
     if when not in words:
         raise ParameterError(f"kernels: got {when!r}, expected one of {', '.join(words)}{suggest(str(when), words)}")
-    before = registry.switch(words[when])
+    if device not in registry.DEVICES:
+        hint = suggest(str(device), registry.DEVICES)
+        raise ParameterError(f"device: got {device!r}, expected one of {', '.join(registry.DEVICES)}{hint}")
+    before, served = registry.switch(words[when]), registry.serve("cpu", device)
     cache.clear()
     try:
         yield
     finally:
         registry.switch(before)
+        registry.serve("cpu", served)
         cache.clear()
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from lossary.kernels import thresholds
 from lossary.kernels.request import Kernel
@@ -19,6 +20,24 @@ if TYPE_CHECKING:
     from lossary.catalogue import Loss
     from lossary.catalogue.signatures import Signature
 
+
+@dataclass(frozen=True)
+class Device:
+    """The kernels of a device: what compiles them, the module and name of the default one, what it is given.
+
+    Kernels are given arrays as memory that NumPy holds, or the tensors themselves; the latter wait for no device.
+    """
+
+    package: str
+    default: tuple[str, str]
+    given: Literal["memory", "tensors"]
+
+
+# The devices that have kernels, by the name that the framework of the arrays gives them.
+DEVICES = {
+    "cpu": Device("numba", ("lossary.kernels.cpu.generated", "KERNEL"), "memory"),
+    "cuda": Device("triton", ("lossary.kernels.gpu.generated", "KERNEL"), "tensors"),
+}
 
 # Hand-written kernels: (loss, device) to the module and the name of the kernel in it.
 _ROWS = "lossary.kernels.cpu.softmax.losses"
@@ -40,11 +59,11 @@ LEAST, LEAST_ROWS = thresholds.POINTWISE_ELEMENTS, thresholds.SOFTMAX_ELEMENTS
 SIDE_BY_SIDE = thresholds.SIDE_BY_SIDE_CLASSES
 
 
-def narrow(loss: Loss, signature: Signature) -> tuple[str, ...]:
+def narrow(loss: Loss, signature: Signature, device: str = "cpu") -> tuple[str, ...]:
     """Which arrays of a loss its kernel reads in half precision, as they are stored."""
-    if not available() or loss.coupling is not None:
+    if not available(device) or loss.coupling is not None:
         return ()
-    if not signature.rank:
+    if not signature.rank or DEVICES[device].given == "tensors":
         return loss.arguments
     return loss.arguments[:2] if by_hand(loss)[0] == _ROWS else ()
 
@@ -61,7 +80,21 @@ def by_hand(loss: Loss, device: str = "cpu") -> tuple[str, str]:
 # ``LOSSARY_KERNELS=off`` computes everything by the definitions, ``LOSSARY_KERNELS=always`` even the smallest arrays by
 # kernels. It is read once, when the first call looks for a kernel; `lossary.testing.kernels` changes it afterwards.
 _switch = os.environ.get("LOSSARY_KERNELS", "")
-_INSTALLED = importlib.util.find_spec("numba") is not None
+_INSTALLED = {name for name, device in DEVICES.items() if importlib.util.find_spec(device.package) is not None}
+# The devices whose tensors the kernels of another device compute, for tests (`lossary.testing.kernels`).
+_served: dict[str, str] = {}
+
+
+def serve(device: str, by: str) -> str:
+    """Let the kernels of a device compute the tensors of another; return what was in force."""
+    before = serving(device)
+    _served[device] = by
+    return before
+
+
+def serving(device: str) -> str:
+    """The device whose kernels compute tensors of a device: nearly always itself."""
+    return _served.get(device, device)
 
 
 def switch(when: str) -> str:
@@ -71,9 +104,9 @@ def switch(when: str) -> str:
     return before
 
 
-def available() -> bool:
-    """Whether kernels can be compiled, and are not switched off."""
-    return _INSTALLED and _switch != "off"
+def available(device: str = "cpu") -> bool:
+    """Whether a device has kernels, and they can be compiled and are not switched off."""
+    return device in _INSTALLED and _switch != "off"
 
 
 def least(default: int) -> int:
@@ -83,7 +116,7 @@ def least(default: int) -> int:
 
 def find(loss: Loss, device: str = "cpu") -> Kernel | None:
     """Return the kernel of a loss on a device, or None."""
-    if not available():
+    if not available(device):
         return None
     generated = loss.kernel and loss.coupling is None and any(s.rank < 2 for s in loss.signatures)
     return _find(*by_hand(loss, device), generated, device)
@@ -91,6 +124,6 @@ def find(loss: Loss, device: str = "cpu") -> Kernel | None:
 
 @cache
 def _find(module: str, name: str, generated: bool, device: str) -> Kernel | None:
-    if not module and device == "cpu" and generated:
-        module, name = "lossary.kernels.cpu.generated", "KERNEL"
+    if not module and generated:
+        module, name = DEVICES[device].default
     return getattr(importlib.import_module(module), name) if module else None

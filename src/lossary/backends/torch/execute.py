@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from lossary.backends.torch.autograd import Eager, definition, differentiable_values
+from lossary.backends.torch.device_kernels import DeviceKernelResult, run_on_tensors
 from lossary.backends.torch.kernels import KernelResult, run_kernel
 from lossary.backends.torch.operators import opaque
-from lossary.backends.torch.tensors import dense, in_memory, observed, ordinary
+from lossary.backends.torch.tensors import dense, device_of, observed
 from lossary.catalogue import Loss
 from lossary.catalogue.signatures import Signature
 from lossary.evaluate.call import Call
@@ -30,8 +31,9 @@ def stored_narrow(loss: Loss, signature: Signature, arrays: Sequence[Tensor]) ->
     """Return which arrays of a call its kernel, or its definition in blocks, reads in half precision, as stored."""
     if torch.compiler.is_compiling() or observed() or not all(map(dense, arrays)):
         return ()
-    if kernels.available() and in_memory(arrays):
-        return kernels.narrow(loss, signature)
+    device = kernels.serving(device_of(arrays))
+    if kernels.available(device):
+        return kernels.narrow(loss, signature, device)
     return loss.arguments if loss.coupling is None else ()
 
 
@@ -47,7 +49,10 @@ def by_kernel(call: Call, value: Any, orders: tuple[int, ...], scale: Any, finis
     factors = () if call.weights is None else (call.weights,)
     if observed() or not all(map(dense, (*tensors, *factors))):
         return None
-    kernel = kernels.find(call.loss) if all(map(ordinary, (*tensors, *factors))) else None
+    device = kernels.serving(device_of((*tensors, *factors)))
+    kernel = kernels.find(call.loss, device)
+    on_tensors = kernel is not None and kernels.DEVICES[device].given == "tensors"
+    run, evaluated = (run_on_tensors, DeviceKernelResult) if on_tensors else (run_kernel, KernelResult)
     tracked: list[int] = []
     if torch.is_grad_enabled():
         tracked = [i for i, x in enumerate((*tensors, *factors)) if x.requires_grad]
@@ -56,12 +61,12 @@ def by_kernel(call: Call, value: Any, orders: tuple[int, ...], scale: Any, finis
     if tracked and (orders or any(i not in evaluation.wrt for i in tracked)):
         return None
     if not tracked:
-        return run_kernel(kernel, call, value, orders, call.weights, scale, finish)
+        return run(kernel, call, value, orders, call.weights, scale, finish)
     # The forward pass computes the gradient where the upstream gradient will be one number, which is nearly always 1.
-    done = run_kernel(kernel, call, value, (1,) if value == "sum" else (), call.weights, scale, finish)
+    done = run(kernel, call, value, (1,) if value == "sum" else (), call.weights, scale, finish)
     if done is None:
         return None
-    return replace(done, value=Eager.apply(KernelResult(evaluation, kernel, scale, done), *tensors), derivatives=())
+    return replace(done, value=Eager.apply(evaluated(evaluation, kernel, scale, done), *tensors), derivatives=())
 
 
 def _compiled(call: Call, value: Any, finish: Callable[[Any], Any]) -> Any:

@@ -101,6 +101,8 @@ def _found(asked: tuple[Any, ...], arrays: Sequence[Tensor], params: Mapping[str
     """Return the cached call, prepared now if there is none; None to take the general path."""
     if tensors_of.observed() or any(type(value) not in cache.NUMBERS for value in params.values()):
         return None
+    if kernels.serving("cpu") != "cpu":
+        return None
     loss, reduction, denominator, check, by_class_weight, class_lists, recording, *_ = asked
     key = list(asked)
     for at, x in enumerate(arrays):

@@ -91,26 +91,26 @@ class KernelResult(Evaluation):
             if not upstream.is_cpu:  # not read, which would wait for the device
                 if scalable:
                     nothing = upstream == 0
-                    return self._placed(tensors, [grad.mul_(upstream).masked_fill_(nothing, 0) for grad in kept])
+                    return self.placed(tensors, [grad.mul_(upstream).masked_fill_(nothing, 0) for grad in kept])
             elif scalable or float(upstream) in (0, 1):
-                return self._placed(tensors, times(kept, float(upstream)))
+                return self.placed(tensors, times(kept, float(upstream)))
             kept.clear()  # so that its memory is reused
         # The upstream gradient of a mean or a sum is one number.
         factor, alike = 1.0, upstream.is_cpu and upstream.numel() and not any(upstream.stride())
         if alike:
             factor = float(upstream[(0,) * upstream.ndim])
-        weights = call.weights if alike and factor else _product(call.weights, upstream).expand(call.batch)
+        weights = call.weights if alike and factor else product(call.weights, upstream).expand(call.batch)
         by = (factor or 1.0) * self.scale
         done = run_kernel(self.kernel, replace(call, check=False), None, (1,), weights, by, float)
-        return self.differentiable(tensors, upstream) if done is None else self._placed(tensors, done.derivatives[0])
+        return self.differentiable(tensors, upstream) if done is None else self.placed(tensors, done.derivatives[0])
 
     def differentiable(self, tensors: Sequence[Tensor], upstream: Tensor) -> Sequence[Tensor | None]:
         """Return the definition's gradient of every tensor, in operations that can be differentiated again."""
         call = self.definition.call
-        spread = _product(call.weights, upstream * self.scale).expand(call.batch)
+        spread = product(call.weights, upstream * self.scale).expand(call.batch)
         return self.definition.differentiable(tensors, spread.reshape(spread.shape + (1,) * call.inner))
 
-    def _placed(self, tensors: Sequence[Tensor], derivatives: Sequence[Tensor]) -> Sequence[Tensor | None]:
+    def placed(self, tensors: Sequence[Tensor], derivatives: Sequence[Tensor]) -> Sequence[Tensor | None]:
         """Reshape a kernel's derivatives from the shapes of the caller's arguments to those of the tensors.
 
         A definition on rows takes an argument without core dimensions with trailing axes of length 1.
@@ -120,5 +120,6 @@ class KernelResult(Evaluation):
         return self.definition.placed(tensors, shaped)
 
 
-def _product(weights: Tensor | None, upstream: Tensor) -> Tensor:
+def product(weights: Tensor | None, upstream: Tensor) -> Tensor:
+    """Return the upstream gradient times the weights of the examples, if they have any."""
     return upstream if weights is None else weights * upstream

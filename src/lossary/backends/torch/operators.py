@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 
 from lossary.backends.torch.autograd import gradients
+from lossary.backends.torch.device_kernels import run_on_tensors
 from lossary.backends.torch.kernels import run_kernel
 from lossary.backends.torch.namespace import accumulator, compute_dtype
-from lossary.backends.torch.tensors import HALVES, NUMPY, ordinary
+from lossary.backends.torch.tensors import HALVES, NUMPY, device_of
 from lossary.catalogue import Loss, recorded
 from lossary.evaluate import reduction
 from lossary.evaluate.call import WHOLE, Call, prepare
@@ -44,8 +45,13 @@ def is_opaque(call: Call) -> bool:
         return False
     if loss.optional:
         return True
-    if call.dtype not in NUMPY or any(x.device.type != "cpu" for x in (*call.given, *fixed)) or not kernels.available():
+    device = kernels.serving(first.device.type)
+    if call.dtype not in NUMPY or any(x.device != first.device for x in (*call.given, *fixed)):
         return False
+    if not kernels.available(device):
+        return False
+    if kernels.DEVICES[device].given == "tensors":  # of a loss on numbers the compiler makes as good a kernel itself
+        return bool(call.signature.rank and kernels.find(loss, device))
     if not call.signature.rank:
         return math.prod(call.batch) >= kernels.least(kernels.LEAST)
     return bool(kernels.by_hand(loss)[0]) and first.numel() >= kernels.least(kernels.LEAST_ROWS)
@@ -160,12 +166,13 @@ def _differentiable(call: Call, factors: Tensor) -> list[Tensor]:
 
 def _computed(call: Call, value: str, order: int) -> list[Tensor]:
     wide = _sum_dtype(call.dtype, call.given[0].device)
-    kernel = kernels.find(call.loss) if all(map(ordinary, call.given)) else None
+    held = [x for x in (*call.given, *call.params.values(), call.weights) if isinstance(x, Tensor)]
+    device = kernels.serving(device_of(held))
+    kernel = kernels.find(call.loss, device)
     result = None
     if kernel is not None:
-        result = run_kernel(
-            kernel, call, value or None, (order,) if order else (), call.weights, 1.0, lambda total: total
-        )
+        run = run_kernel if kernels.DEVICES[device].given == "memory" else run_on_tensors
+        result = run(kernel, call, value or None, (order,) if order else (), call.weights, 1.0, lambda total: total)
     if result is not None:
         return [
             *([] if not value else [result.value.to(wide) if value == "sum" else result.value]),

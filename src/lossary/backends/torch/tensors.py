@@ -89,6 +89,35 @@ _DENSE_KEYS = functools.reduce(
 )
 
 
+_CUDA_KEYS = functools.reduce(
+    operator.or_,
+    (
+        torch._C.DispatchKeySet(key).raw_repr()
+        for key in (_KEYS.CUDA, _KEYS.ADInplaceOrView, _KEYS.AutogradCUDA, _KEYS.AutocastCUDA)
+    ),
+)
+
+
+def device_of(tensors: Sequence[Tensor]) -> str:
+    """Return the device that all tensors are on if their memory holds their elements; "" if not, or of several.
+
+    A number that is a tensor on the CPU is on several devices beside tensors of a GPU.
+    """
+    found = {x.device for x in tensors}
+    if len(found) != 1:
+        return ""
+    device = next(iter(found)).type
+    if device == "cpu":
+        return device if all(map(ordinary, tensors)) else ""
+    if device != "cuda":
+        return ""
+    dense = all(
+        type(x) in ORDINARY_TYPES and not torch._C._dispatch_keys(x).raw_repr() & ~_CUDA_KEYS and not freed(x)
+        for x in tensors
+    )
+    return device if dense else ""
+
+
 def ordinary(x: Tensor) -> bool:
     """Whether a tensor is ordinary CPU memory, and nothing but autograd intercepts its operations."""
     return type(x) in ORDINARY_TYPES and not torch._C._dispatch_keys(x).raw_repr() & ~_DENSE_KEYS and not freed(x)
@@ -128,7 +157,7 @@ def need_elements(x: Tensor, name: str) -> None:
 
 
 def in_memory(arrays: Sequence[Tensor]) -> bool:
-    """Whether tensors are memory that a kernel may read."""
+    """Whether tensors are memory of the CPU that a kernel may read."""
     return not torch.compiler.is_compiling() and not observed() and all(map(ordinary, arrays))
 
 

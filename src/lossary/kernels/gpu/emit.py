@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from lossary.kernels import gamma
-from lossary.kernels.ir.graph import Graph, UnsupportedError
+from lossary.kernels.ir.graph import COMPARED, Graph, UnsupportedError
 from lossary.kernels.ir.program import (
     Apply,
     Constant,
@@ -43,10 +43,9 @@ from lossary.kernels.ir.row_program import (
 from lossary.kernels.ir.trace import SymbolNamespace
 
 # Names that the templates around a program use: no variable of a program may have one of them.
-RESERVED = frozenset(
-    """tl triton kernel abs where float full zeros divide largest least total i i0 i1 i2 i3 i4 i5 i6 i7 row column start
-    inside live here length rows width scale scale_at sums weight example_weight value BLOCK ROWS k""".split()
-)
+_TEMPLATE = """tl triton kernel abs where float divide largest least total uniforms given i i0 i1 i2 i3 i4 i5 i6
+i7 row column first inside live here length rows width derivative_scale derivative_scale_at sums parts example_weight value BLOCK ROWS k"""
+RESERVED = frozenset(_TEMPLATE.split())
 _OPERATORS = {"+", "-", "*", "<", "<=", ">", ">=", "==", "!=", "&", "|"}
 _GAMMA = ("lgamma", "digamma", "trigamma")
 # How a reduction starts, how it takes in one entry, and how the entries of a tile become one number for each row.
@@ -95,7 +94,10 @@ class TritonEmitter:
     def _applied(self, x: Apply) -> str:
         operation, parts = x.operation, x.parts
         if operation in _OPERATORS:
-            if all(isinstance(part, Constant) for part in parts):
+            numbers = [part.value for part in parts if isinstance(part, Constant)]
+            if len(numbers) == 2 and operation in COMPARED:
+                return f"tl.full((), {int(COMPARED[operation](*numbers))}, tl.int1)"
+            if len(numbers) == 2:
                 return f"({self.typed(parts[0])} {operation} {self.text(parts[1])})"
             return f"({self.text(parts[0])} {operation} {self.text(parts[1])})"
         given = list(map(self.typed, parts))
@@ -145,19 +147,14 @@ def preamble(functions: Iterable[str]) -> str:
     return "\n\n\n".join(["\n".join(["import triton", "import triton.language as tl", *imports]), *sources])
 
 
-def widened(x: str, dtype: str) -> str:
-    """Return a loaded number in the type of the program."""
-    return f"{x}.to(tl.{dtype})"
-
-
 # --- programs on rows -----------------------------------------------------------------------------------------------
 
 
 class RowEmitter(TritonEmitter):
     """Prints the loops of a row program over a tile of ``ROWS`` rows.
 
-    A number of the row is a column of the tile. If rows are `whole`, a tile holds all entries of its rows, and rows that
-    are kept between loops stay in registers. Otherwise every loop goes along the rows in steps of ``BLOCK`` entries,
+    A number of the row is a column of the tile. If rows are `whole`, a tile holds all entries of its rows, and rows
+    that are kept between loops stay in registers. Otherwise every loop goes along the rows in steps of ``BLOCK`` entries,
     reads what it needs again, and a reduction has a number for each lane of the tile until the loop ends.
     """
 
@@ -242,9 +239,10 @@ class RowEmitter(TritonEmitter):
         """For each entry, a sum over all entries of its row, which are picked out of the tile one after the other."""
         if not self.whole or loop.cell is None:
             raise UnsupportedError("pairs of entries need whole rows")
-        inner, picked = [], dict.fromkeys(self._inner(loop))
-        for text in picked:
-            inner.append(f"{text}_k = tl.sum(tl.where(column == k, {text}, 0.0), 1, keep_dims=True)")
+        inner = [
+            f"{text}_k = tl.sum(tl.where(column == k, {text}, 0.0), 1, keep_dims=True)"
+            for text in dict.fromkeys(self._inner(loop))
+        ]
         inner += [line for statement in loop.body for line in self._statement(statement, loop)]
         cell = self._cell(loop.cell)
         return [f"{cell} = tl.zeros((ROWS, BLOCK), {self.dtype})", "for k in range(width):", *_indented(inner)]
@@ -273,7 +271,7 @@ class RowEmitter(TritonEmitter):
             case StartReduction():
                 return []
             case Accumulate(number, operation, value):
-                start, grown, end = _REDUCTIONS[operation]
+                start, grown, _ = _REDUCTIONS[operation]
                 self.functions |= {name for name in ("maximum", "minimum") if name in grown}
                 inside = f"tl.where(here, {self.typed(value)}, {start})"
                 if self.whole:
@@ -290,12 +288,12 @@ class RowEmitter(TritonEmitter):
                 if loop.over == "entries":
                     return [
                         f"tl.store({name}_out + {name}_row + column * {name}_entry, "
-                        f"{self._weighted(value, 'scale')}, mask=here)"
+                        f"{self._weighted(value, 'derivative_scale')}, mask=here)"
                     ]
-                return [f"tl.store({name}_out + {name}_row, {self._weighted(value, 'scale')}, mask=live)"]
+                return [f"tl.store({name}_out + {name}_row, {self._weighted(value, 'derivative_scale')}, mask=live)"]
             case StoreAtLabel(derivative, label, value):
                 name = derivative_name(derivative)
-                return [f"{name}_n = {self._weighted(value, 'scale')}", f"{name}_label = {label.name}_n"]
+                return [f"{name}_n = {self._weighted(value, 'derivative_scale')}", f"{name}_label = {label.name}_n"]
 
     def _cleared(self) -> list[str]:
         """Derivatives that are 0 but at a label."""
@@ -306,8 +304,8 @@ class RowEmitter(TritonEmitter):
         return lines if self.whole or not lines else _along(lines)
 
     def _weighted(self, value: Expression, *factors: str) -> str:
-        text = " * ".join([self.typed(value), *(["weight"] if self.weighted else []), *factors])
-        return f"tl.where(weight == 0.0, 0.0, {text})" if self.weighted else text
+        text = " * ".join([self.typed(value), *(["example_weight"] if self.weighted else []), *factors])
+        return f"tl.where(example_weight == 0.0, 0.0, {text})" if self.weighted else text
 
     # -- expressions
 
@@ -335,5 +333,5 @@ def _indented(lines: Sequence[str]) -> list[str]:
 
 def _along(body: Sequence[str]) -> list[str]:
     """A loop along the rows in steps of a block."""
-    columns = ["column = (start + tl.arange(0, BLOCK)).to(tl.int64)[None, :]", "here = live & (column < width)"]
-    return ["for start in range(0, width, BLOCK):", *_indented([*columns, *body])]
+    columns = ["column = (first + tl.arange(0, BLOCK)).to(tl.int64)[None, :]", "here = live & (column < width)"]
+    return ["for first in range(0, width, BLOCK):", *_indented([*columns, *body])]

@@ -137,13 +137,16 @@ class Scale:
 
 def scale_lines(dtype: str, on_device: bool) -> list[str]:
     """Return how a kernel reads the factor of derivatives."""
-    return [f"scale = tl.load(scale_at).to(tl.{dtype})" if on_device else f"scale = tl.full((), scale, tl.{dtype})"]
+    given = "tl.load(derivative_scale_at)" if on_device else f"tl.full((), derivative_scale, tl.{dtype})"
+    return [f"derivative_scale = {given}.to(tl.{dtype})"]
 
 
 def signature(names: Sequence[str], dtype: str, uniforms: Sequence[str], integers: Sequence[str], scale: str) -> str:
     """Return the parameters of a kernel."""
-    numbers = [f'{name}: "{SHORT[dtype]}"' for name in (*uniforms, *(["scale"] if scale == "number" else []))]
-    pointers = [*names, *(["scale_at"] if scale == "tensor" else [])]
+    numbers = [
+        f'{name}: "{SHORT[dtype]}"' for name in (*uniforms, *(["derivative_scale"] if scale == "number" else []))
+    ]
+    pointers = [*names, *(["derivative_scale_at"] if scale == "tensor" else [])]
     return ", ".join([*pointers, *numbers, *integers])
 
 

@@ -6,7 +6,6 @@ library of the device, which its interpreter lacks. These are made of what both 
 """
 
 # mypy: disable-error-code="no-untyped-def, misc"
-# ruff: noqa: SIM108
 from __future__ import annotations
 
 import triton
@@ -128,7 +127,3 @@ def least(x):
 def total(x):
     """The sum of each row."""
     return tl.sum(x, 1, keep_dims=True)
-
-
-# What a generated kernel may import.
-NAMES = frozenset("exp expm1 log log1p tanh sqrt divide raised sign maximum minimum largest least total".split())

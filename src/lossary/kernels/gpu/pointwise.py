@@ -90,7 +90,7 @@ def write(variant: PointwiseVariant) -> tuple[str, program.Program]:
             body.append(f"parts = tl.where(inside, {value}, 0.0).to(tl.float64)")
             body.append("tl.store(sums + tl.program_id(0), tl.sum(parts, 0))")
     for number, found in enumerate(derivatives):
-        stored = weighted(found, "scale")
+        stored = weighted(found, "derivative_scale")
         body.append(f"tl.store(derivative_{number}_out + derivative_{number}_o, {stored}, mask=inside)")
     pointers = [f"{name}_at" for name in inputs] + [f"{name}_out" for name in outputs]
     pointers += ["sums"] if variant.value == "sum" else []
@@ -190,8 +190,8 @@ def run(call: Any, request: Request) -> Result | None:
         arguments |= {} if sums is None else {"sums": sums}
         found = made.uniforms(**{name: numbers[name] for name in uniform})
         arguments |= dict(zip(made.uniform_names, map(float, found), strict=True))
-        arguments |= {"scale": scale.number} if how == "number" else {}
-        arguments |= {"scale_at": scale.tensor} if how == "tensor" else {}
+        arguments |= {"derivative_scale": scale.number} if how == "number" else {}
+        arguments |= {"derivative_scale_at": scale.tensor} if how == "tensor" else {}
         arguments |= {"length": length, **launch.integers(layout, names), "BLOCK": BLOCK}
         launch.launch(made.kernel, blocks, arguments, device, 4)
     value = outputs.get("value") if sums is None else launch.summed(sums)

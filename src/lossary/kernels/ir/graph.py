@@ -64,7 +64,7 @@ for _name, _symbol in {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==",
 for _name, _symbol in {"and": "&", "or": "|"}.items():
     setattr(Node, f"__{_name}__", _binary(_symbol))
     setattr(Node, f"__r{_name}__", _binary(_symbol, swapped=True))
-_COMPARED: dict[str, Callable[[Any, Any], Any]] = {
+COMPARED: dict[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt,
     "<=": operator.le,
     ">": operator.gt,
@@ -72,7 +72,7 @@ _COMPARED: dict[str, Callable[[Any, Any], Any]] = {
     "==": operator.eq,
     "!=": operator.ne,
 }
-_COMPARISONS = set(_COMPARED)
+_COMPARISONS = set(COMPARED)
 # For each of some parameters, the two neighbouring corners (`Loss.corners`) between which it lies, or the one it is.
 Regions = tuple[tuple[str, float, float], ...]
 
@@ -158,7 +158,7 @@ class Graph:
             raise UnsupportedError(f"an `if` that asks whether {name} is {constant}, which is no special value of it")
         # Any number of the region stands for all of them: they lie on the same side of the constant.
         side = 0 if low == high == constant else 1 if constant <= low else -1
-        return bool(_COMPARED[symbol](0, side) if swapped else _COMPARED[symbol](side, 0))
+        return bool(COMPARED[symbol](0, side) if swapped else COMPARED[symbol](side, 0))
 
     def power(self, base: Any, exponent: Any) -> Node:
         """A power: by multiplication where the exponent is a small whole number."""

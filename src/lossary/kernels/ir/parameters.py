@@ -16,7 +16,7 @@ Settled = tuple[tuple[tuple[str, Any], ...], tuple[str, ...], Regions]
 
 
 def of_pointwise(loss: Loss, numbers: Mapping[str, Any]) -> Settled:
-    """Return how the parameters of a call of a pointwise loss, arrays apart, enter its kernel: all numbers are given."""
+    """Return how the parameters of a call of a pointwise loss, arrays apart, enter its kernel: numbers are given."""
     free = tuple(
         name for name, held in numbers.items() if isinstance(held, (int, float)) and not isinstance(held, bool)
     )
