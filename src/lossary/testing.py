@@ -496,6 +496,20 @@ def kernels(when: str, device: str = "cpu") -> Iterator[None]:
         cache.clear()
 
 
+@contextmanager
+def compiled_for(capability: int) -> Iterator[list[Any]]:
+    """Compile kernels for NVIDIA GPUs of a compute capability, as 90, instead of running them, for a block.
+
+    No GPU is needed: beside ``kernels("always", device="cuda")``, calls on tensors of the CPU compile what they would
+    run, and return what happens to be in memory. Yields a list to which each kernel adds what Triton compiled, with its
+    texts by language in ``asm``. Not where kernels run in Triton's interpreter (``TRITON_INTERPRET``).
+    """
+    from lossary.kernels.gpu import launch
+
+    with launch.compiling(capability) as made:
+        yield made
+
+
 # --- checks for misuse ------------------------------------------------------------------------------------------------
 
 

@@ -118,8 +118,12 @@ def find(loss: Loss, device: str = "cpu") -> Kernel | None:
     """Return the kernel of a loss on a device, or None."""
     if not available(device):
         return None
-    generated = loss.kernel and loss.coupling is None and any(s.rank < 2 for s in loss.signatures)
-    return _find(*by_hand(loss, device), generated, device)
+    return _find(*by_hand(loss, device), has_default(loss), device)
+
+
+def has_default(loss: Loss) -> bool:
+    """Whether the default kernel of a device is one of a loss: it is generated from the definition."""
+    return loss.kernel and loss.coupling is None and any(s.rank < 2 for s in loss.signatures)
 
 
 @cache

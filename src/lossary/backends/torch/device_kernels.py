@@ -47,7 +47,8 @@ class DeviceKernelResult(KernelResult):
             # Exactly 0 for an upstream gradient of 0, even where a derivative is infinite or NaN.
             nothing = upstream == 0
             return self.placed(tensors, [(d * upstream).masked_fill_(nothing, 0) for d in kept])
-        # A gradient rounded to half precision is not scaled: a loss scale is meant to prevent underflow before rounding.
+        # A gradient rounded to half precision is not scaled: a loss scale is meant to prevent underflow before
+        # rounding.
         alike = upstream.numel() and not any(upstream.stride())  # the upstream gradient of a mean or a sum
         weights, scale = call.weights, upstream[(0,) * upstream.ndim] * self.scale
         if not alike:

@@ -51,7 +51,7 @@ def is_opaque(call: Call) -> bool:
     if not kernels.available(device):
         return False
     if kernels.DEVICES[device].given == "tensors":  # of a loss on numbers the compiler makes as good a kernel itself
-        return bool(call.signature.rank and kernels.find(loss, device))
+        return bool(call.signature.rank) and kernels.has_default(loss)
     if not call.signature.rank:
         return math.prod(call.batch) >= kernels.least(kernels.LEAST)
     return bool(kernels.by_hand(loss)[0]) and first.numel() >= kernels.least(kernels.LEAST_ROWS)

@@ -44,7 +44,8 @@ from lossary.kernels.ir.trace import SymbolNamespace
 
 # Names that the templates around a program use: no variable of a program may have one of them.
 _TEMPLATE = """tl triton kernel abs where float divide largest least total uniforms given i i0 i1 i2 i3 i4 i5 i6
-i7 row column first inside live here length rows width derivative_scale derivative_scale_at sums parts example_weight value BLOCK ROWS k"""
+i7 row column first inside live here length rows width derivative_scale derivative_scale_at sums parts
+example_weight value BLOCK ROWS k"""
 RESERVED = frozenset(_TEMPLATE.split())
 _OPERATORS = {"+", "-", "*", "<", "<=", ">", ">=", "==", "!=", "&", "|"}
 _GAMMA = ("lgamma", "digamma", "trigamma")
@@ -154,8 +155,8 @@ class RowEmitter(TritonEmitter):
     """Prints the loops of a row program over a tile of ``ROWS`` rows.
 
     A number of the row is a column of the tile. If rows are `whole`, a tile holds all entries of its rows, and rows
-    that are kept between loops stay in registers. Otherwise every loop goes along the rows in steps of ``BLOCK`` entries,
-    reads what it needs again, and a reduction has a number for each lane of the tile until the loop ends.
+    that are kept between loops stay in registers. Otherwise every loop goes along the rows in steps of ``BLOCK``
+    entries, reads what it needs again, and a reduction has a number for each lane of the tile until the loop ends.
     """
 
     def __init__(self, program: RowProgram, dtype: str, weighted: bool, whole: bool) -> None:

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import linecache
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -46,8 +46,47 @@ def interpreted() -> bool:
     return bool(triton.knobs.runtime.interpret)
 
 
+# While kernels are compiled for a GPU that need not be there, instead of launched: its target, and what was compiled.
+_compiling: tuple[Any, list[Any]] | None = None
+
+
+@contextlib.contextmanager
+def compiling(capability: int) -> Iterator[list[Any]]:
+    """Compile kernels for a compute capability of NVIDIA's, as 90, where they would run; outputs stay as they are.
+
+    Yields a list that grows by what Triton makes of each kernel, with its texts in ``asm``.
+    """
+    global _compiling
+    from triton.backends.compiler import GPUTarget
+
+    before, made = _compiling, list[Any]()
+    _compiling = GPUTarget("cuda", capability, 32), made
+    try:
+        yield made
+    finally:
+        _compiling = before
+
+
+def _compile(kernel: Any, arguments: Mapping[str, Any], warps: int, target: Any) -> Any:
+    from triton.compiler import ASTSource
+
+    kinds, constants = {}, {}
+    for parameter in kernel.params:
+        held = arguments[parameter.name]
+        if parameter.is_constexpr:
+            kinds[parameter.name], constants[parameter.name] = "constexpr", held
+        else:
+            kinds[parameter.name] = parameter.annotation_type or triton.runtime.jit.mangle_type(held)
+    source = ASTSource(kernel, signature=kinds, constexprs=constants)
+    return triton.compile(source, target=target, options={"num_warps": warps, "enable_fp_fusion": False})
+
+
 def launch(kernel: Any, grid: int, arguments: Mapping[str, Any], device: torch.device, warps: int) -> None:
     """Run a kernel on its grid, on the current stream of the tensors' device."""
+    if _compiling is not None and not interpreted():
+        target, made = _compiling
+        made.append(_compile(kernel, arguments, warps, target))
+        return
     if interpreted():
         with np.errstate(all="ignore"):
             kernel[(grid,)](**arguments)
