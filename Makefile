@@ -2,7 +2,7 @@
 # A second run starts at once: each set of packages leaves a stamp that only a changed pyproject.toml outdates.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test grid test-wheel wheel bench docs coverage-zh clean
+.PHONY: help demo test test-gpu grid test-wheel wheel bench docs coverage-zh clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -30,8 +30,16 @@ test: $(VENV)/.ready-test $(STUBS)  ## formatting, lint, types, tests and doctes
 	$(call step,mypy,mypy --no-error-summary)
 	$(call step,pytest,pytest -n 2 --quiet)
 
-test-wheel: $(VENV)/.ready-test  ## build the wheel, install it into fresh environments, and use it there
+test-test-gpu: $(VENV)/.ready-gpu  ## run the kernels for GPUs in Triton's interpreter, and compile them; no GPU is needed
+	TRITON_INTERPRET=1 $(BIN)/pytest -m gpu --quiet tests/gpu
+	TRITON_INTERPRET=0 $(BIN)/pytest -m gpu --quiet tests/gpu
+
+wheel: $(VENV)/.ready-test  ## build the wheel, install it into fresh environments, and use it there
 	$(call step,pytest -m wheel,pytest -m wheel --quiet tests/test_wheel.py)
+
+test-gpu: $(VENV)/.ready-gpu  ## run the kernels for GPUs in Triton's interpreter, and compile them; no GPU is needed
+	TRITON_INTERPRET=1 $(BIN)/pytest -m gpu --quiet tests/gpu
+	TRITON_INTERPRET=0 $(BIN)/pytest -m gpu --quiet tests/gpu
 
 wheel: $(VENV)/.ready-test  ## build wheel and source archive into dist
 	$(BIN)/python -m build --outdir dist .
@@ -83,6 +91,11 @@ $(VENV)/.ready-app: pyproject.toml | $(VENV)/.ready-pip
 $(VENV)/.ready-bench: $(VENV)/.ready-test
 	@echo "Installing what is measured against into $(VENV), once ..."
 	@$(PIP) --group bench
+	@touch $@
+
+$(VENV)/.ready-gpu: $(VENV)/.ready-test
+	@echo "Installing Triton into $(VENV), once ..."
+	@$(PIP) --group gpu
 	@touch $@
 
 $(VENV)/.ready-test: pyproject.toml | $(VENV)/.ready-pip

@@ -20,7 +20,7 @@ from lossary.catalogue import Loss
 from lossary.kernels.gpu import emit, launch
 from lossary.kernels.ir import parameters
 from lossary.kernels.ir.graph import Regions, UnsupportedError
-from lossary.kernels.ir.row_program import RowProgram, derivative_name, row_program
+from lossary.kernels.ir.row_program import RowProgram, StoreDerivative, derivative_name, row_program
 from lossary.kernels.request import Request, Result
 
 MOST_WHOLE = 16384  # entries of a row that a program holds at once
@@ -135,6 +135,16 @@ def _made(variant: RowVariant) -> RowKernel | None:
     return RowKernel(made["kernel"], made["uniforms"], names, _inputs(program, variant.weighted), program, source)
 
 
+def _reads_first(made: RowKernel, whole: bool) -> bool:
+    """Whether all entries that a program needs of its rows are read before it writes there: a gradient may go there.
+
+    A row in loops is read to the end before the last loop, in which an entry is read before its derivative is written.
+    """
+    loops = [loop for loop in made.program.loops if loop.over == "entries"]
+    writes = [any(isinstance(s, StoreDerivative) for s in loop.body) for loop in loops]
+    return whole or not any(writes[:-1])
+
+
 def tile(width: int) -> tuple[int, int, int]:
     """Return the rows and the entries of a tile for rows of a width, and the warps of a program."""
     block = launch.power_of_two(width) if width <= MOST_WHOLE else STEP
@@ -192,7 +202,12 @@ def run(call: Any, request: Request) -> Result | None:
     for number in range(len(loss.wrt) * len(request.orders)):
         name = loss.wrt[number % len(loss.wrt)]
         kind = launch.stored(given[name], call.dtype)
-        outputs[derivative_name(number)] = torch.empty_like(held[name], dtype=kind)
+        buffer = call.out[number] if call.out and request.orders == (1,) else None
+        if buffer is None or buffer.dtype != kind or buffer.shape != held[name].shape:
+            buffer = torch.empty_like(held[name], dtype=kind)
+        elif any(buffer.data_ptr() == x.data_ptr() for x in held.values()) and not _reads_first(made, whole):
+            return None
+        outputs[derivative_name(number)] = buffer
     tensors = [held[name] for name in made.inputs] + list(outputs.values())
     first = held[loss.wrt[0]]
     layout = launch.Batch.of(batch, [x.stride()[:-1] for x in (first, *tensors)])
