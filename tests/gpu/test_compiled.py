@@ -43,7 +43,7 @@ def test_every_kernel_compiles_for_a_gpu(loss, alternative):
     made = compiled(loss, alternative, torch.bfloat16, weight=torch.ones(3))
     assert made.asm["cubin"]
     assert "atom" not in made.asm["ptx"]
-    assert "red." not in made.asm["ptx"]
+    assert "red.global" not in made.asm["ptx"]
 
 
 SOME = ["huber", "poisson_nll", "tweedie_deviance", "softmax_cross_entropy", "kl_divergence", "multilabel_margin"]
@@ -73,3 +73,15 @@ def test_addresses_have_64_bits():
 
 def test_products_are_not_contracted():
     assert "fma.rn" not in compiled(lossary.get("squared_error"), 0, torch.float32).asm["ptx"]
+
+
+def test_half_precision_is_rounded_to_nearest():
+    assert "cvt.rn.bf16" in compiled(lossary.get("huber"), 0, torch.bfloat16).asm["ptx"]
+
+
+def test_on_a_cpu_a_kernel_is_not_run():
+    with (
+        testing.kernels("always", device="cuda"),
+        pytest.raises(lossary.errors.ParameterError, match="TRITON_INTERPRET=1"),
+    ):
+        lossary.huber(torch.ones(3), torch.zeros(3))

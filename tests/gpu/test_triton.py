@@ -29,8 +29,6 @@ SINGLE = [
 ]
 POINTWISE = [pytest.param(*case, id=case[0].name) for case in SINGLE if case[0].signatures[case[1]].rank == 0]
 ROWS = [pytest.param(*case, id=f"{case[0].name}-{case[1]}") for case in SINGLE if case[0].signatures[case[1]].rank == 1]
-# No kernel is generated of these: an arg max, a cosine of a parameter.
-WITHOUT = {"zero_one", "arcface"}
 
 
 def sizes(width):
@@ -99,30 +97,15 @@ def test_rows_longer_than_a_tile_go_through_loops(loss, alternative):
 
 @pytest.mark.parametrize(("loss", "alternative"), [*POINTWISE, *ROWS])
 def test_float32_and_half_precision_are_computed_in_float32(loss, alternative):
-    rows = bool(loss.signatures[alternative].rank)
     arrays = testing.random_arrays(loss, np.random.default_rng(1), 6, sizes(7), alternative)
     simplex = any(loss.domain(name, alternative).kind in ("simplex", "log-simplex") for name in loss.arguments)
     agree(loss, arrays, rtol=2e-4, atol=2e-4, dtype=torch.float32, reduction="none")
     if not simplex:  # rounded to half precision, rows do not add up to 1
         for dtype, eps in ((torch.bfloat16, 2**-7), (torch.float16, 2**-10)):
-            value, grads = None, None
             with lossary.settings.checks("shapes"):
                 value, grads = agree(loss, arrays, rtol=eps, atol=eps, dtype=dtype, reduction="none")
-            assert value.dtype == torch.float32 or not rows
-            assert all(grad.dtype in (dtype, torch.float32) for grad in grads)
-
-
-@pytest.mark.parametrize(("loss", "alternative"), [*POINTWISE, *ROWS])
-def test_a_kernel_computes_and_not_the_definition(loss, alternative, monkeypatch):
-    arrays = tensors(testing.random_arrays(loss, np.random.default_rng(2), 3, sizes(4), alternative))
-    kernel = loss.name not in WITHOUT
-    ran = []
-    define = type(loss).define
-    monkeypatch.setattr("lossary.evaluate.call.Call.pull", lambda *_: ran.append(1) or pytest.skip("definition"))
-    assert define is not None or define is None
-    if kernel:
-        by_kernel(loss, arrays, reduction="mean")
-        assert not ran
+            assert value.dtype == torch.float32
+            assert all(grad.dtype == dtype for grad in grads)
 
 
 @pytest.mark.parametrize("name", ["huber", "binary_cross_entropy", "softmax_cross_entropy", "kl_divergence"])
@@ -273,7 +256,7 @@ def test_autograd(dtype, reduction):
     with testing.kernels("off"):
         expected = transforms.value("softmax_cross_entropy", exact, labels, reduction=reduction)
         (slope,) = torch.autograd.grad(expected, exact, upstream.double())
-    eps = 1e-6 if dtype == torch.float32 else 2**-8
+    eps = 1e-6 if dtype == torch.float32 else 2**-7  # Triton's interpreter cuts off where a GPU rounds to nearest
     torch.testing.assert_close(grad.double(), slope, rtol=eps, atol=eps / 10)
     torch.testing.assert_close(again.double(), slope, rtol=eps, atol=eps / 10)
     torch.testing.assert_close(value.double(), expected, rtol=1e-6, atol=1e-6)
