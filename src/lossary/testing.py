@@ -24,7 +24,7 @@ from lossary.backends.registry import namespace as namespace  # of arrays: what 
 from lossary.catalogue import Loss, get
 from lossary.catalogue.domains import Domain
 from lossary.catalogue.signatures import dimension
-from lossary.errors import ArgumentError, DomainError, ParameterError, suggest
+from lossary.errors import ArgumentError, DomainError, ParameterError, require, suggest
 from lossary.kernels import registry
 from lossary.misuse import callsites
 
@@ -474,7 +474,7 @@ def kernels(when: str, device: str = "cpu") -> Iterator[None]:
     It holds for the whole process, and forgets what earlier calls have cached, on entry and at the end. So one loss can
     be computed both ways, and the results compared. ``LOSSARY_KERNELS`` in the environment sets it from the start.
 
-    Raises `ParameterError` for another word.
+    Raises `ParameterError` for another word, and `MissingExtraError` where what compiles a device's kernels is missing.
 
     >>> import lossary
     >>> with kernels("off"):
@@ -486,6 +486,8 @@ def kernels(when: str, device: str = "cpu") -> Iterator[None]:
     if device not in registry.DEVICES:
         hint = suggest(str(device), registry.DEVICES)
         raise ParameterError(f"device: got {device!r}, expected one of {', '.join(registry.DEVICES)}{hint}")
+    if device != "cpu":
+        require(registry.DEVICES[device].package, "gpu")
     before, served = registry.switch(words[when]), registry.serve("cpu", device)
     cache.clear()
     try:

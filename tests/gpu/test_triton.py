@@ -12,7 +12,6 @@ import torch
 
 import lossary
 from lossary import nn, testing
-from lossary.evaluate import transforms
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 pytestmark = [
@@ -249,12 +248,12 @@ def test_autograd(dtype, reduction):
     labels = torch.randint(0, 8, (6,))
     upstream = torch.rand(6) if reduction == "none" else torch.tensor(3.0)
     with testing.kernels("always", device="cuda"):
-        value = transforms.value("softmax_cross_entropy", logits, labels, reduction=reduction)
+        value = lossary.softmax_cross_entropy.value(logits, labels, reduction=reduction)
         (grad,) = torch.autograd.grad(value, logits, upstream, retain_graph=True)
         (again,) = torch.autograd.grad(value, logits, upstream)
     exact = logits.detach().double().requires_grad_()
     with testing.kernels("off"):
-        expected = transforms.value("softmax_cross_entropy", exact, labels, reduction=reduction)
+        expected = lossary.softmax_cross_entropy.value(exact, labels, reduction=reduction)
         (slope,) = torch.autograd.grad(expected, exact, upstream.double())
     eps = 1e-6 if dtype == torch.float32 else 2**-7  # Triton's interpreter cuts off where a GPU rounds to nearest
     torch.testing.assert_close(grad.double(), slope, rtol=eps, atol=eps / 10)
@@ -273,7 +272,7 @@ def test_under_the_compiler_a_loss_on_rows_is_one_operator():
     logits, labels = torch.randn(6, 8, requires_grad=True), torch.randint(0, 8, (6,))
     with testing.kernels("always", device="cuda"):
         compiled = torch.compile(
-            lambda a, b: transforms.value("softmax_cross_entropy", a, b, reduction="mean"),
+            lambda a, b: lossary.softmax_cross_entropy.value(a, b, reduction="mean"),
             backend="aot_eager",
             fullgraph=True,
         )
@@ -298,9 +297,9 @@ def test_the_host_reads_nothing_back(monkeypatch):
         labels = torch.randint(0, 8, (4,))
         for reader in ("item", "tolist", "__float__", "__bool__", "__int__"):
             monkeypatch.setattr(torch.Tensor, reader, refused)
-        value = transforms.value("softmax_cross_entropy", logits, labels, weight=weight, reduction="mean")
+        value = lossary.softmax_cross_entropy.value(logits, labels, weight=weight, reduction="mean")
         value.backward()
-        transforms.value("huber", numbers, torch.zeros(9), reduction="mean").backward()
+        lossary.huber.value(numbers, torch.zeros(9), reduction="mean").backward()
         lossary.huber(numbers, torch.zeros(9)).backward(torch.ones(9))
     monkeypatch.undo()
     assert logits.grad.isfinite().all()

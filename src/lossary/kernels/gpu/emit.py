@@ -151,7 +151,7 @@ def preamble(functions: Iterable[str]) -> str:
 # --- programs on rows -----------------------------------------------------------------------------------------------
 
 
-class RowEmitter(TritonEmitter):
+class TritonRowEmitter(TritonEmitter):
     """Prints the loops of a row program over a tile of ``ROWS`` rows.
 
     A number of the row is a column of the tile. If rows are `whole`, a tile holds all entries of its rows, and rows

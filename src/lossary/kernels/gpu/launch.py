@@ -108,14 +108,14 @@ def stored(x: Tensor, dtype: torch.dtype) -> torch.dtype:
 
 
 @dataclass(frozen=True)
-class Batch:
+class BatchAxes:
     """The axes of a batch, merged where all tensors allow it: their sizes, and each tensor's steps along them."""
 
     sizes: tuple[int, ...]
     steps: tuple[tuple[int, ...], ...]
 
     @classmethod
-    def of(cls, shape: Sequence[int], strides: Sequence[Sequence[int]]) -> Batch:
+    def of(cls, shape: Sequence[int], strides: Sequence[Sequence[int]]) -> BatchAxes:
         """Merge the axes of a batch, those along which the first tensor goes furthest first."""
         axes = sorted((a for a, size in enumerate(shape) if size != 1), key=lambda a: -max(s[a] for s in strides[:1]))
         sizes: list[int] = []
@@ -151,7 +151,7 @@ def offsets(names: Sequence[str], axes: int, index: str, suffix: str) -> tuple[l
     return lines, taken
 
 
-def integers(batch: Batch, names: Sequence[str]) -> dict[str, int]:
+def integers(batch: BatchAxes, names: Sequence[str]) -> dict[str, int]:
     """Return the integers that `offsets` takes."""
     held = {f"n{axis}": size for axis, size in enumerate(batch.sizes) if axis}
     for name, steps in zip(names, batch.steps, strict=True):
@@ -160,14 +160,14 @@ def integers(batch: Batch, names: Sequence[str]) -> dict[str, int]:
 
 
 @dataclass(frozen=True)
-class Scale:
+class DerivativeScale:
     """The factor of derivatives: a number, or one on the device, which the host does not read."""
 
     number: float = 1.0
     tensor: Tensor | None = None
 
     @classmethod
-    def of(cls, scale: Any, device: torch.device) -> Scale:
+    def of(cls, scale: Any, device: torch.device) -> DerivativeScale:
         """Return a factor that was given as a number or as a tensor."""
         if isinstance(scale, Tensor) and scale.device == device:
             return cls(tensor=scale.detach().reshape(1))

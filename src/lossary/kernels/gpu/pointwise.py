@@ -24,7 +24,7 @@ BLOCK = 1024  # elements of a program
 
 
 @dataclass(frozen=True)
-class PointwiseVariant:
+class TritonPointwiseVariant:
     """All that the source of a kernel depends on."""
 
     loss: Loss
@@ -41,7 +41,7 @@ class PointwiseVariant:
 
 
 @dataclass(frozen=True)
-class PointwiseKernel:
+class TritonPointwise:
     """A kernel, and what its arguments mean."""
 
     kernel: Any
@@ -51,7 +51,7 @@ class PointwiseKernel:
     source: str
 
 
-def write(variant: PointwiseVariant) -> tuple[str, program.Program]:
+def write(variant: TritonPointwiseVariant) -> tuple[str, program.Program]:
     """Return the source of a kernel, and the program it holds."""
     loss, dtype = variant.loss, variant.dtype
     orders = ({0} if variant.value else set()) | set(variant.orders)
@@ -115,7 +115,7 @@ def write(variant: PointwiseVariant) -> tuple[str, program.Program]:
 
 
 @cache
-def _made(variant: PointwiseVariant) -> PointwiseKernel | None:
+def _made(variant: TritonPointwiseVariant) -> TritonPointwise | None:
     try:
         source, computed = write(variant)
     except UnsupportedError:
@@ -123,7 +123,7 @@ def _made(variant: PointwiseVariant) -> PointwiseKernel | None:
     made = launch.module(variant.loss.name, source)
     inputs = (*computed.arguments, *(("example_weight",) if variant.weighted else ()))
     names = tuple(name for name, _ in computed.uniforms)
-    return PointwiseKernel(made["kernel"], made["uniforms"], names, inputs, source)
+    return TritonPointwise(made["kernel"], made["uniforms"], names, inputs, source)
 
 
 def run(call: Any, request: Request) -> Result | None:
@@ -140,7 +140,7 @@ def run(call: Any, request: Request) -> Result | None:
     held = {name: x.detach().expand(batch) for name, x in {**given, **params}.items()}
     first = held[loss.wrt[0]]
     device, dtype = first.device, launch.DTYPES[call.dtype]
-    scale = launch.Scale.of(request.scale, device)
+    scale = launch.DerivativeScale.of(request.scale, device)
     if request.weights is not None:
         held["example_weight"] = request.weights.detach().expand(batch)
     outputs: dict[str, Any] = {}
@@ -159,8 +159,8 @@ def run(call: Any, request: Request) -> Result | None:
     if length:
         how = "" if not request.orders else "number" if scale.tensor is None else "tensor"
 
-        def variant(axes: int) -> PointwiseVariant:
-            return PointwiseVariant(
+        def variant(axes: int) -> TritonPointwiseVariant:
+            return TritonPointwiseVariant(
                 loss,
                 dtype,
                 static,
@@ -179,8 +179,8 @@ def run(call: Any, request: Request) -> Result | None:
             return None
         names = [*made.inputs, *outputs]
         tensors = [held[name] for name in made.inputs] + list(outputs.values())
-        layout = launch.Batch.of(batch, [x.stride() for x in (first, *tensors)])
-        layout = launch.Batch(layout.sizes, layout.steps[1:])
+        layout = launch.BatchAxes.of(batch, [x.stride() for x in (first, *tensors)])
+        layout = launch.BatchAxes(layout.sizes, layout.steps[1:])
         if len(layout.sizes) > launch.MOST_AXES:
             return None
         made = _made(variant(len(layout.sizes)))

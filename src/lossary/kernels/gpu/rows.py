@@ -30,7 +30,7 @@ MOST_ROWS = 64  # rows of a tile
 
 
 @dataclass(frozen=True)
-class RowVariant:
+class TritonRowVariant:
     """All that the source of a kernel depends on."""
 
     loss: Loss
@@ -49,7 +49,7 @@ class RowVariant:
 
 
 @dataclass(frozen=True)
-class RowKernel:
+class TritonRows:
     """A kernel, and what its arguments mean."""
 
     kernel: Any
@@ -60,7 +60,7 @@ class RowKernel:
     source: str
 
 
-def write(variant: RowVariant) -> tuple[str, RowProgram]:
+def write(variant: TritonRowVariant) -> tuple[str, RowProgram]:
     """Return the source of a kernel, and the program it holds."""
     loss, dtype = variant.loss, variant.dtype
     program = row_program(
@@ -75,7 +75,7 @@ def write(variant: RowVariant) -> tuple[str, RowProgram]:
         emit.RESERVED,
         keep=variant.whole,
     )
-    emitter = emit.RowEmitter(program, dtype, variant.weighted, variant.whole)
+    emitter = emit.TritonRowEmitter(program, dtype, variant.weighted, variant.whole)
     inputs, outputs = _inputs(program, variant.weighted), _outputs(variant)
     body, integers = launch.offsets([*inputs, *outputs], variant.axes, "row", "row")
     integers += [f"{name}_entry" for name in program.tables]
@@ -119,23 +119,23 @@ def _inputs(program: RowProgram, weighted: bool) -> tuple[str, ...]:
     return (*(a.name for a in program.arguments), *(("example_weight",) if weighted else ()))
 
 
-def _outputs(variant: RowVariant) -> tuple[str, ...]:
+def _outputs(variant: TritonRowVariant) -> tuple[str, ...]:
     count = len(variant.loss.wrt) * len(variant.orders)
     return (*(("value",) if variant.value == "each" else ()), *map(derivative_name, range(count)))
 
 
 @cache
-def _made(variant: RowVariant) -> RowKernel | None:
+def _made(variant: TritonRowVariant) -> TritonRows | None:
     try:
         source, program = write(variant)
     except UnsupportedError:
         return None
     made = launch.module(variant.loss.name, source)
     names = tuple(name for name, _ in program.uniforms)
-    return RowKernel(made["kernel"], made["uniforms"], names, _inputs(program, variant.weighted), program, source)
+    return TritonRows(made["kernel"], made["uniforms"], names, _inputs(program, variant.weighted), program, source)
 
 
-def _reads_first(made: RowKernel, whole: bool) -> bool:
+def _reads_first(made: TritonRows, whole: bool) -> bool:
     """Whether all entries that a program needs of its rows are read before it writes there: a gradient may go there.
 
     A row in loops is read to the end before the last loop, in which an entry is read before its derivative is written.
@@ -172,12 +172,12 @@ def run(call: Any, request: Request) -> Result | None:
     if request.weights is not None:
         held["example_weight"] = request.weights.detach().expand(batch)[..., None]
     device, dtype = held[loss.wrt[0]].device, launch.DTYPES[call.dtype]
-    scale = launch.Scale.of(request.scale, device)
+    scale = launch.DerivativeScale.of(request.scale, device)
     how = "" if not request.orders else "number" if scale.tensor is None else "tensor"
     whole = width <= MOST_WHOLE
 
-    def variant(axes: int) -> RowVariant:
-        return RowVariant(
+    def variant(axes: int) -> TritonRowVariant:
+        return TritonRowVariant(
             loss,
             call.alternative,
             dtype,
@@ -210,8 +210,8 @@ def run(call: Any, request: Request) -> Result | None:
         outputs[derivative_name(number)] = buffer
     tensors = [held[name] for name in made.inputs] + list(outputs.values())
     first = held[loss.wrt[0]]
-    layout = launch.Batch.of(batch, [x.stride()[:-1] for x in (first, *tensors)])
-    layout = launch.Batch(layout.sizes, layout.steps[1:])
+    layout = launch.BatchAxes.of(batch, [x.stride()[:-1] for x in (first, *tensors)])
+    layout = launch.BatchAxes(layout.sizes, layout.steps[1:])
     made = _made(variant(len(layout.sizes))) if len(layout.sizes) <= launch.MOST_AXES else None
     if made is None:
         return None
