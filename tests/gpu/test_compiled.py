@@ -63,6 +63,18 @@ def test_loops_along_long_rows_compile(loss, alternative):
     assert "scf.for" in ttir
 
 
+@pytest.mark.parametrize("name", ["huber", "softmax_cross_entropy"])
+def test_the_backward_pass_compiles_with_an_upstream_gradient_on_the_device(name):
+    loss = lossary.get(name)
+    arrays = [torch.tensor(x) for x in testing.random_arrays(loss, np.random.default_rng(0), 3)]
+    first = arrays[0].float().requires_grad_()
+    with testing.kernels("always", device="cuda"), testing.compiled_for(90) as made, lossary.settings.checks("off"):
+        loss.value(first, arrays[1], reduction="mean").backward()
+    forward, backward = made
+    assert forward.asm["cubin"]
+    assert backward.asm["cubin"]
+
+
 def test_addresses_have_64_bits():
     for name in ("huber", "softmax_cross_entropy"):
         ttir = compiled(lossary.get(name), 0, torch.float32).asm["ttir"]

@@ -261,6 +261,22 @@ def test_autograd(dtype, reduction):
     torch.testing.assert_close(value.double(), expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_an_upstream_gradient_of_one_of_none_and_of_a_loss_scale(dtype):
+    x = torch.tensor([1e-4, float("inf"), 3.0], dtype=dtype, requires_grad=True)
+    y = torch.zeros(3, dtype=dtype)
+    with testing.kernels("always", device="cuda"), lossary.settings.checks("off"):
+        grads = {}
+        for upstream in (1.0, 0.0, 65536.0):
+            value = lossary.squared_error.value(x, y, reduction="mean")
+            grads[upstream] = torch.autograd.grad(value, x, torch.tensor(upstream))[0].double()
+    two = 2 / 3 * x.detach().double()
+    assert not grads[0.0].any()
+    torch.testing.assert_close(grads[1.0], two, rtol=2**-9, atol=0)
+    expected = (65536 * two).to(dtype).double()
+    torch.testing.assert_close(grads[65536.0], expected, rtol=2**-9, atol=0)
+
+
 def test_second_derivatives_come_from_the_definition():
     x = torch.tensor([0.3, -2.0, 0.7], dtype=torch.float64, requires_grad=True)
     with testing.kernels("always", device="cuda"):

@@ -27,15 +27,19 @@ class Request:
     those of the derivatives, ascending: (1,) for the gradient, (2,) for the Hessian diagonal, (1, 2) for both from one
     pass. Derivatives are multiplied by the example's weight and by `scale`, the same for all, and are exactly 0 where
     the weight is 0. `weights` has the shape of the batch, or is None. `threads` is how many may be used; 0 leaves it to
-    the kernel. `device` is where the arrays are.
+    the kernel. `device` is where the arrays are. Of a kernel that takes tensors, `scale` may be a tensor: a factor of 0
+    then gives derivatives of exactly 0. It writes derivatives to the call's output buffers, and leaves these as they
+    are if `unless` is a tensor that holds 1: so a gradient that was computed in the forward pass is computed again only
+    if the upstream gradient, which the host does not read, is not 1.
     """
 
     value: Literal["each", "sum"] | None
     orders: tuple[int, ...] = ()
     weights: Any = None
-    scale: float = 1.0
+    scale: Any = 1.0
     threads: int = 0
     device: str = "cpu"
+    unless: Any = None
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,12 @@ def run_on_tensors(
     weights: Any,
     scale: Any,
     finish: Callable[[Any], Any],
+    unless: Tensor | None = None,
 ) -> Result | None:
     """Run a kernel on tensors."""
     device = call.arrays[0].device.type
     with torch.no_grad():
-        done = kernel.run(call, Request(value, orders, weights, scale, device=device))
+        done = kernel.run(call, Request(value, orders, weights, scale, device=device, unless=unless))
         if done is None or value != "sum":
             return done
         return replace(done, value=finish(done.value))
@@ -43,17 +44,18 @@ class DeviceKernelResult(KernelResult):
     def gradient(self, tensors: Sequence[Tensor], kept: Any, upstream: Tensor) -> Sequence[Tensor | None]:
         """Return the gradient of every tensor."""
         call = self.definition.on(tensors)
-        if kept and all(derivative.dtype == call.dtype for derivative in kept):
-            # Exactly 0 for an upstream gradient of 0, even where a derivative is infinite or NaN.
-            nothing = upstream == 0
-            return self.placed(tensors, [(d * upstream).masked_fill_(nothing, 0) for d in kept])
-        # A gradient rounded to half precision is not scaled: a loss scale is meant to prevent underflow before
-        # rounding.
         alike = upstream.numel() and not any(upstream.stride())  # the upstream gradient of a mean or a sum
-        weights, scale = call.weights, upstream[(0,) * upstream.ndim] * self.scale
-        if not alike:
+        if alike:
+            one = upstream[(0,) * upstream.ndim]
+            weights, scale = call.weights, one * self.scale
+        else:
             weights, scale = product(call.weights, upstream).expand(call.batch), self.scale
-        done = run_on_tensors(self.kernel, replace(call, check=False), None, (1,), weights, scale, lambda total: total)
+        # Whether the gradient of the forward pass will do only the device knows. It is not multiplied: a gradient
+        # rounded to half precision is not scaled, for a loss scale is meant to prevent underflow before rounding, and
+        # where the upstream gradient is 1 nothing is read or written.
+        unless = one if alike and kept else None
+        call = replace(call, check=False, out=list(kept) if unless is not None else ())
+        done = run_on_tensors(self.kernel, call, None, (1,), weights, scale, lambda total: total, unless)
         if done is None:
             return self.differentiable(tensors, upstream)
         return self.placed(tensors, done.derivatives[0])

@@ -44,7 +44,7 @@ from lossary.kernels.ir.trace import SymbolNamespace
 
 # Names that the templates around a program use: no variable of a program may have one of them.
 _TEMPLATE = """tl triton kernel abs where float divide largest least total uniforms given i i0 i1 i2 i3 i4 i5 i6
-i7 row column first inside live here length rows width derivative_scale derivative_scale_at sums parts
+i7 row column first inside live here length rows width derivative_scale derivative_scale_at unless_at sums parts
 example_weight value BLOCK ROWS k"""
 RESERVED = frozenset(_TEMPLATE.split())
 _OPERATORS = {"+", "-", "*", "<", "<=", ">", ">=", "==", "!=", "&", "|"}
@@ -118,6 +118,14 @@ def literal(x: float) -> str:
     return repr(x) if math.isfinite(x) else f'float("{x}")'
 
 
+def weighted(result: str, weight: bool, kind: str) -> str:
+    """Return a derivative times the factors it has, exactly 0 if one of them that only the device knows is 0."""
+    text = " * ".join([result, *(["example_weight"] if weight else []), "derivative_scale"])
+    nothing = [*(["(example_weight == 0.0)"] if weight else [])]
+    nothing += ["(derivative_scale == 0.0)"] if kind in ("tensor", "unless") else []
+    return f"tl.where({' | '.join(nothing)}, 0.0, {text})" if nothing else text
+
+
 @cache
 def _gamma_source(name: str) -> tuple[str, frozenset[str]]:
     """Return one of the gamma functions as Triton source in double precision, and the functions that it calls."""
@@ -159,9 +167,9 @@ class TritonRowEmitter(TritonEmitter):
     entries, reads what it needs again, and a reduction has a number for each lane of the tile until the loop ends.
     """
 
-    def __init__(self, program: RowProgram, dtype: str, weighted: bool, whole: bool) -> None:
+    def __init__(self, program: RowProgram, dtype: str, weighted: bool, whole: bool, scale: str) -> None:
         super().__init__(dtype)
-        self.program, self.weighted, self.whole = program, weighted, whole
+        self.program, self.weighted, self.whole, self.scale = program, weighted, whole, scale
         self.loaded: set[str] = set()  # arrays whose entries the present loop has
         self.renamed: dict[str, str] = {}  # variables of the present loop
         if program.kept and not whole:
@@ -283,18 +291,18 @@ class TritonRowEmitter(TritonEmitter):
             case AddToCell(cell, value):
                 return [f"{self._cell(cell)} += {self.text(value)}"]
             case StoreValue(value):
-                return [f"value = {self._weighted(value)}"]
+                return [f"value = {self._value(value)}"]
             case StoreDerivative(derivative, value):
                 name = derivative_name(derivative)
                 if loop.over == "entries":
                     return [
                         f"tl.store({name}_out + {name}_row + column * {name}_entry, "
-                        f"{self._weighted(value, 'derivative_scale')}, mask=here)"
+                        f"{self._derivative(value)}, mask=here)"
                     ]
-                return [f"tl.store({name}_out + {name}_row, {self._weighted(value, 'derivative_scale')}, mask=live)"]
+                return [f"tl.store({name}_out + {name}_row, {self._derivative(value)}, mask=live)"]
             case StoreAtLabel(derivative, label, value):
                 name = derivative_name(derivative)
-                return [f"{name}_n = {self._weighted(value, 'derivative_scale')}", f"{name}_label = {label.name}_n"]
+                return [f"{name}_n = {self._derivative(value)}", f"{name}_label = {label.name}_n"]
 
     def _cleared(self) -> list[str]:
         """Derivatives that are 0 but at a label."""
@@ -304,9 +312,12 @@ class TritonRowEmitter(TritonEmitter):
             lines.append(f"tl.store({name}_out + {name}_row + column * {name}_entry, {entry}, mask=here)")
         return lines if self.whole or not lines else _along(lines)
 
-    def _weighted(self, value: Expression, *factors: str) -> str:
-        text = " * ".join([self.typed(value), *(["example_weight"] if self.weighted else []), *factors])
-        return f"tl.where(example_weight == 0.0, 0.0, {text})" if self.weighted else text
+    def _value(self, value: Expression) -> str:
+        text = self.typed(value)
+        return f"tl.where(example_weight == 0.0, 0.0, {text} * example_weight)" if self.weighted else text
+
+    def _derivative(self, value: Expression) -> str:
+        return weighted(self.typed(value), self.weighted, self.scale)
 
     # -- expressions
 

@@ -21,6 +21,7 @@ import torch
 import triton
 
 from lossary.errors import ParameterError
+from lossary.kernels.request import Request
 
 Tensor = torch.Tensor
 
@@ -161,23 +162,48 @@ def integers(batch: BatchAxes, names: Sequence[str]) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class DerivativeScale:
-    """The factor of derivatives: a number, or one on the device, which the host does not read."""
+    """The factor of derivatives: none, a number, or one on the device, which the host does not read.
 
-    number: float = 1.0
-    tensor: Tensor | None = None
+    `kind` is part of a variant: "" (there are no derivatives), "number", "tensor", or "unless", a tensor beside one
+    that says by holding 1 that derivatives stay as they are.
+    """
+
+    kind: str
+    arguments: Mapping[str, Any]
 
     @classmethod
-    def of(cls, scale: Any, device: torch.device) -> DerivativeScale:
-        """Return a factor that was given as a number or as a tensor."""
-        if isinstance(scale, Tensor) and scale.device == device:
-            return cls(tensor=scale.detach().reshape(1))
-        return cls(number=float(scale))
+    def of(cls, request: Request, device: torch.device) -> DerivativeScale:
+        """Return the factor of a request."""
+        scale, unless = request.scale, request.unless
+        if not request.orders:
+            return cls("", {})
+        if not isinstance(scale, Tensor) or scale.device != device:
+            if unless is None:
+                return cls("number", {"derivative_scale": float(scale)})
+            scale = torch.full((), float(scale), dtype=torch.float64, device=device)
+        given = {"derivative_scale_at": scale.detach()}
+        if unless is None:
+            return cls("tensor", given)
+        return cls("unless", {**given, "unless_at": unless.detach()})
 
 
-def scale_lines(dtype: str, on_device: bool) -> list[str]:
+def scale_parameters(kind: str) -> list[str]:
+    """Return the pointers by which a kernel is given the factor of derivatives."""
+    return {"tensor": ["derivative_scale_at"], "unless": ["derivative_scale_at", "unless_at"]}.get(kind, [])
+
+
+def scale_lines(dtype: str, kind: str) -> list[str]:
     """Return how a kernel reads the factor of derivatives."""
-    given = "tl.load(derivative_scale_at)" if on_device else f"tl.full((), derivative_scale, tl.{dtype})"
-    return [f"derivative_scale = {given}.to(tl.{dtype})"]
+    if not kind:
+        return []
+    if kind == "number":
+        return [f"derivative_scale = tl.full((), derivative_scale, tl.{dtype})"]
+    return [f"derivative_scale = tl.load(derivative_scale_at).to(tl.{dtype})"]
+
+
+def unless_lines(kind: str) -> list[str]:
+    """Return how a kernel ends before it begins, if derivatives stay as they are."""
+    return ["if tl.load(unless_at) == 1.0:", "    return"] if kind == "unless" else []
 
 
 def signature(names: Sequence[str], dtype: str, uniforms: Sequence[str], integers: Sequence[str], scale: str) -> str:
@@ -185,7 +211,7 @@ def signature(names: Sequence[str], dtype: str, uniforms: Sequence[str], integer
     numbers = [
         f'{name}: "{SHORT[dtype]}"' for name in (*uniforms, *(["derivative_scale"] if scale == "number" else []))
     ]
-    pointers = [*names, *(["derivative_scale_at"] if scale == "tensor" else [])]
+    pointers = [*names, *scale_parameters(scale)]
     return ", ".join([*pointers, *numbers, *integers])
 
 

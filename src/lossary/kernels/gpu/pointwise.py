@@ -36,7 +36,7 @@ class TritonPointwiseVariant:
     orders: tuple[int, ...]  # of derivatives
     value: str | None
     weighted: bool
-    scale: str  # how the factor of derivatives is given: "number", "tensor" or "" (there are none)
+    scale: str  # the kind of `launch.DerivativeScale`
     axes: int  # of the batch
 
 
@@ -75,22 +75,19 @@ def write(variant: TritonPointwiseVariant) -> tuple[str, program.Program]:
         body.append(f"{name} = tl.load({name}_at + {name}_o, mask=inside, other=0.0).to(tl.{dtype})")
     uniforms = [name for name, _ in computed.uniforms]
     body += [f"{name} = tl.full((), {name}, tl.{dtype})" for name in uniforms]
-    body += launch.scale_lines(dtype, variant.scale == "tensor") if variant.scale else []
+    body += launch.scale_lines(dtype, variant.scale)
     body += steps
 
-    def weighted(result: str, *factors: str) -> str:
-        text = " * ".join([result, *(["example_weight"] if variant.weighted else []), *factors])
-        return f"tl.where(example_weight == 0.0, 0.0, {text})" if variant.weighted else text
-
     if variant.value:
-        value = weighted(computed.results[0][0])
+        value = computed.results[0][0]
+        value = f"tl.where(example_weight == 0.0, 0.0, {value} * example_weight)" if variant.weighted else value
         if variant.value == "each":
             body.append(f"tl.store(value_out + value_o, {value}, mask=inside)")
         else:
             body.append(f"parts = tl.where(inside, {value}, 0.0).to(tl.float64)")
             body.append("tl.store(sums + tl.program_id(0), tl.sum(parts, 0))")
     for number, found in enumerate(derivatives):
-        stored = weighted(found, "derivative_scale")
+        stored = emit.weighted(found, variant.weighted, variant.scale)
         body.append(f"tl.store(derivative_{number}_out + derivative_{number}_o, {stored}, mask=inside)")
     pointers = [f"{name}_at" for name in inputs] + [f"{name}_out" for name in outputs]
     pointers += ["sums"] if variant.value == "sum" else []
@@ -108,6 +105,7 @@ def write(variant: TritonPointwiseVariant) -> tuple[str, program.Program]:
         f"def kernel({given}, BLOCK: tl.constexpr):",
         "    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)",
         "    inside = i < length",
+        *(f"    {line}" for line in launch.unless_lines(variant.scale)),
         *(f"    {line}" for line in body),
         "",
     ]
@@ -140,7 +138,7 @@ def run(call: Any, request: Request) -> Result | None:
     held = {name: x.detach().expand(batch) for name, x in {**given, **params}.items()}
     first = held[loss.wrt[0]]
     device, dtype = first.device, launch.DTYPES[call.dtype]
-    scale = launch.DerivativeScale.of(request.scale, device)
+    scale = launch.DerivativeScale.of(request, device)
     if request.weights is not None:
         held["example_weight"] = request.weights.detach().expand(batch)
     outputs: dict[str, Any] = {}
@@ -148,16 +146,16 @@ def run(call: Any, request: Request) -> Result | None:
         outputs["value"] = torch.empty(batch, dtype=call.dtype, device=device)
     for order in range(len(request.orders)):
         for at, name in enumerate(loss.wrt):
-            like = held[name]
-            outputs[f"derivative_{order * len(loss.wrt) + at}"] = torch.empty_like(
-                like, dtype=launch.stored(given[name], call.dtype)
-            )
+            buffer = call.out[at] if call.out and request.orders == (1,) else None
+            kind = launch.stored(given[name], call.dtype)
+            if buffer is None or buffer.dtype != kind or buffer.shape != batch:
+                buffer = torch.empty_like(held[name], dtype=kind)
+            outputs[f"derivative_{order * len(loss.wrt) + at}"] = buffer
     length = math.prod(batch)
     blocks = -(-length // BLOCK)
     sums = torch.empty(blocks, dtype=torch.float64, device=device) if request.value == "sum" else None
     call.check_values()
     if length:
-        how = "" if not request.orders else "number" if scale.tensor is None else "tensor"
 
         def variant(axes: int) -> TritonPointwiseVariant:
             return TritonPointwiseVariant(
@@ -170,7 +168,7 @@ def run(call: Any, request: Request) -> Result | None:
                 request.orders,
                 request.value,
                 request.weights is not None,
-                how,
+                scale.kind,
                 axes,
             )
 
@@ -190,8 +188,7 @@ def run(call: Any, request: Request) -> Result | None:
         arguments |= {} if sums is None else {"sums": sums}
         found = made.uniforms(**{name: numbers[name] for name in uniform})
         arguments |= dict(zip(made.uniform_names, map(float, found), strict=True))
-        arguments |= {"derivative_scale": scale.number} if how == "number" else {}
-        arguments |= {"derivative_scale_at": scale.tensor} if how == "tensor" else {}
+        arguments |= scale.arguments
         arguments |= {"length": length, **launch.integers(layout, names), "BLOCK": BLOCK}
         launch.launch(made.kernel, blocks, arguments, device, 4)
     value = outputs.get("value") if sums is None else launch.summed(sums)

@@ -43,7 +43,7 @@ class TritonRowVariant:
     orders: tuple[int, ...]  # of derivatives
     value: str | None
     weighted: bool
-    scale: str  # how the factor of derivatives is given: "number", "tensor" or "" (there are none)
+    scale: str  # the kind of `launch.DerivativeScale`
     whole: bool  # whether a program holds all entries of its rows
     axes: int  # of the batch
 
@@ -75,7 +75,7 @@ def write(variant: TritonRowVariant) -> tuple[str, RowProgram]:
         emit.RESERVED,
         keep=variant.whole,
     )
-    emitter = emit.TritonRowEmitter(program, dtype, variant.weighted, variant.whole)
+    emitter = emit.TritonRowEmitter(program, dtype, variant.weighted, variant.whole, variant.scale)
     inputs, outputs = _inputs(program, variant.weighted), _outputs(variant)
     body, integers = launch.offsets([*inputs, *outputs], variant.axes, "row", "row")
     integers += [f"{name}_entry" for name in program.tables]
@@ -86,7 +86,7 @@ def write(variant: TritonRowVariant) -> tuple[str, RowProgram]:
         body += ["column = tl.arange(0, BLOCK).to(tl.int64)[None, :]", "here = live & (column < width)"]
     uniforms = [name for name, _ in program.uniforms]
     body += [f"{name} = tl.full((), {name}, tl.{dtype})" for name in uniforms]
-    body += launch.scale_lines(dtype, variant.scale == "tensor") if variant.scale else []
+    body += launch.scale_lines(dtype, variant.scale)
     body += emitter.lines
     if variant.value == "each":
         body.append("tl.store(value_out + value_row, value, mask=live)")
@@ -109,6 +109,7 @@ def write(variant: TritonRowVariant) -> tuple[str, RowProgram]:
         f"def kernel({given}, ROWS: tl.constexpr, BLOCK: tl.constexpr):",
         "    row = (tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS))[:, None]",
         "    live = row < rows",
+        *(f"    {line}" for line in launch.unless_lines(variant.scale)),
         *(f"    {line}" for line in body),
         "",
     ]
@@ -172,8 +173,7 @@ def run(call: Any, request: Request) -> Result | None:
     if request.weights is not None:
         held["example_weight"] = request.weights.detach().expand(batch)[..., None]
     device, dtype = held[loss.wrt[0]].device, launch.DTYPES[call.dtype]
-    scale = launch.DerivativeScale.of(request.scale, device)
-    how = "" if not request.orders else "number" if scale.tensor is None else "tensor"
+    scale = launch.DerivativeScale.of(request, device)
     whole = width <= MOST_WHOLE
 
     def variant(axes: int) -> TritonRowVariant:
@@ -188,7 +188,7 @@ def run(call: Any, request: Request) -> Result | None:
             request.orders,
             request.value,
             request.weights is not None,
-            how,
+            scale.kind,
             whole,
             axes,
         )
@@ -203,6 +203,7 @@ def run(call: Any, request: Request) -> Result | None:
         name = loss.wrt[number % len(loss.wrt)]
         kind = launch.stored(given[name], call.dtype)
         buffer = call.out[number] if call.out and request.orders == (1,) else None
+        buffer = buffer[..., None] if buffer is not None and not cores[name] else buffer
         if buffer is None or buffer.dtype != kind or buffer.shape != held[name].shape:
             buffer = torch.empty_like(held[name], dtype=kind)
         elif any(buffer.data_ptr() == x.data_ptr() for x in held.values()) and not _reads_first(made, whole):
@@ -226,8 +227,7 @@ def run(call: Any, request: Request) -> Result | None:
         arguments |= {} if sums is None else {"sums": sums}
         found = made.uniforms(width, **{name: numbers[name] for name in uniform})
         arguments |= dict(zip(made.uniform_names, map(float, found), strict=True))
-        arguments |= {"derivative_scale": scale.number} if how == "number" else {}
-        arguments |= {"derivative_scale_at": scale.tensor} if how == "tensor" else {}
+        arguments |= scale.arguments
         arguments |= {"rows": length, "width": width, **launch.integers(layout, [*made.inputs, *outputs])}
         at = {**held, **outputs}
         arguments |= {f"{name}_entry": at[name].stride(-1) for name in made.program.tables}
