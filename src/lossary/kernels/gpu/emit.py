@@ -121,9 +121,8 @@ def literal(x: float) -> str:
 def weighted(result: str, weight: bool, kind: str) -> str:
     """Return a derivative times the factors it has, exactly 0 if one of them that only the device knows is 0."""
     text = " * ".join([result, *(["example_weight"] if weight else []), "derivative_scale"])
-    nothing = [*(["(example_weight == 0.0)"] if weight else [])]
-    nothing += ["(derivative_scale == 0.0)"] if kind in ("tensor", "unless") else []
-    return f"tl.where({' | '.join(nothing)}, 0.0, {text})" if nothing else text
+    text = f"tl.where(derivative_scale == 0.0, 0.0, {text})" if kind in ("tensor", "unless") else text
+    return f"tl.where(example_weight == 0.0, 0.0, {text})" if weight else text
 
 
 @cache
