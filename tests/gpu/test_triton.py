@@ -337,6 +337,13 @@ def test_offsets_have_64_bits():
     assert grad.shape == (2, 8)
 
 
+@pytest.mark.parametrize("width", [5, 16390])
+def test_nothing_beyond_the_end_of_a_row_enters_it(width):
+    """Every entry is far below 0, which stands where a tile goes beyond its row."""
+    logits = torch.linspace(-900, -700, 2 * width, dtype=torch.float64).reshape(2, width)
+    agree(lossary.softmax_cross_entropy, [logits, torch.tensor([1, 0])], reduction="none")
+
+
 def test_a_sum_does_not_lose_small_numbers():
     x = torch.full((3000,), 1e-4)
     x[0] = 3e4

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from lossary.backends.torch.kernels import KernelResult, product
+from lossary.backends.torch.kernels import KernelResult, product, run_kernel
 from lossary.evaluate.call import Call
 from lossary.kernels.request import Kernel, Request, Result
 
@@ -20,7 +20,7 @@ Tensor = torch.Tensor
 
 
 def run_on_tensors(
-    kernel: Kernel,
+    kernel: Kernel | None,
     call: Call,
     value: Any,
     orders: tuple[int, ...],
@@ -29,13 +29,14 @@ def run_on_tensors(
     finish: Callable[[Any], Any],
     unless: Tensor | None = None,
 ) -> Result | None:
-    """Run a kernel on tensors."""
+    """Run a kernel on tensors; where it does not take the call, run the definition in blocks of examples."""
     device = call.arrays[0].device.type
+    request = Request(value, orders, weights, scale, device=device, unless=unless)
     with torch.no_grad():
-        done = kernel.run(call, Request(value, orders, weights, scale, device=device, unless=unless))
-        if done is None or value != "sum":
-            return done
-        return replace(done, value=finish(done.value))
+        done = None if kernel is None else kernel.run(call, request)
+        if done is None:
+            return run_kernel(None, call, value, orders, weights, scale, finish)
+        return replace(done, value=finish(done.value)) if value == "sum" else done
 
 
 class DeviceKernelResult(KernelResult):
