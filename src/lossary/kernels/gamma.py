@@ -1,10 +1,12 @@
-"""The derivatives of log Gamma, written once for arrays and for compiled code.
+"""Log Gamma and its derivatives, written once for arrays, for compiled code and for symbols.
 
-Both know how to choose between numbers and how to take a logarithm, and are handed in; the rest is arithmetic.
+All know how to choose between numbers and how to take a logarithm, and are handed in; the rest is arithmetic. Log Gamma
+itself is for targets without a C library, which has a better one near its zeros at 1 and 2.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +15,27 @@ from typing import Any
 _BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6)
 _OF_DIGAMMA = tuple(number / (2 * k) for k, number in enumerate(_BERNOULLI, 1))[::-1]
 _OF_TRIGAMMA = _BERNOULLI[::-1]
+_OF_LGAMMA = tuple(number / (2 * k * (2 * k - 1)) for k, number in enumerate(_BERNOULLI, 1))[::-1]
 _SHIFT = 10
+
+
+def lgamma_of(where: Callable[..., Any], log: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return log Gamma for positive numbers in double precision: infinite at 0; its error is below 2e-14 or 4 ulp."""
+
+    def lgamma(x: Any) -> Any:
+        product = 1.0
+        for _ in range(_SHIFT):
+            small = x < _SHIFT
+            product = where(small, product * x, product)
+            x = where(small, x + 1.0, x)
+        inverse = 1.0 / x
+        square = inverse * inverse
+        series = 0.0
+        for coefficient in _OF_LGAMMA:
+            series = series * square + coefficient
+        return (x - 0.5) * (log(x) - 1.0) + (0.5 * math.log(2.0 * math.pi) - 0.5) + series * inverse - log(product)
+
+    return lgamma
 
 
 def digamma_of(where: Callable[..., Any], log: Callable[[Any], Any]) -> Callable[[Any], Any]:
