@@ -1,8 +1,8 @@
 """A loss as JavaScript functions: its variants by parameters, and which parameters are arguments at run time.
 
-A number stays symbolic, so that a slider moves it. Where a parameter chooses the formula (a flag, a word, an option that
-is None or a number, a special value of `Loss.corners`), there is a function for each choice, and `pick` finds the one
-for a call. A parameter that is neither has no slider: `Functions.refused` says why.
+A number stays symbolic, so that a slider moves it. Where a parameter chooses the formula (a flag, a word, an option
+that is None or a number, a special value of `Loss.corners`), there is a function for each choice, with the condition
+under which it computes the loss. A parameter that is neither has no slider: `Functions.refused` says why.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The namespaces that definitions are traced with for JavaScript: all of the IR's, and what Numba's emitter leaves out."""
+"""The namespaces that definitions are traced with for JavaScript: the IR's, and what Numba's emitter leaves out."""
 
 from __future__ import annotations
 
