@@ -40,14 +40,14 @@ const HUES = 6;
 const gap = 15;
 
 // A panel with axes: numbers to places, in the units of its own drawing.
-function panel({x, y, width, height, left = 44, right = 12, top = 10, bottom = 30, square = false}) {
+function panel({x, y, width, height, left = 44, right = 12, top = 10, bottom = 30}) {
   const inner = [width - left - right, height - top - bottom];
   const px = (v) => left + (v - x[0]) / (x[1] - x[0]) * inner[0];
   const py = (v) => top + (1 - (v - y[0]) / (y[1] - y[0])) * inner[1];
-  const axes = (xTitle, title = "") => {
+  const axes = (xTitle, whole = false) => {
     const parts = [];
     for (const v of ticks(...y, 4)) parts.push(`<line class="${Math.abs(v) < 1e-12 ? "zero" : "grid"}" x1="${left}" x2="${width - right}" y1="${py(v).toFixed(1)}" y2="${py(v).toFixed(1)}"/><text x="${left - 6}" y="${(py(v) + 4).toFixed(1)}" text-anchor="end">${short(v)}</text>`);
-    for (const v of ticks(...x, width < 420 ? 4 : 6)) parts.push(`<text x="${px(v).toFixed(1)}" y="${height - bottom + 15}" text-anchor="middle">${short(v)}</text>`);
+    for (const v of ticks(...x, width < 420 ? 4 : 6).filter((v) => !whole || Number.isInteger(v))) parts.push(`<text x="${px(v).toFixed(1)}" y="${height - bottom + 15}" text-anchor="middle">${short(v)}</text>`);
     parts.push(`<text x="${left + inner[0] / 2}" y="${height - 1}" text-anchor="middle">${escaped(xTitle)}</text>`);
     return parts.join("");
   };
@@ -72,15 +72,15 @@ const wide = () => Math.max(320, Math.min(860, $("stage").clientWidth - 26));
 
 // How much room labels at the right end of lines take.
 const labelRoom = (labels) => {
-  const size = (text) => [...text].reduce((sum, c) => sum + (c.charCodeAt(0) > 0x2e80 ? 12.5 : 6.9), 0);
-  return Math.min(narrow() ? 118 : 210, Math.max(...labels.map(size), 20) + 14);
+  const size = (text) => [...text].reduce((sum, c) => sum + (c.charCodeAt(0) > 0x2e80 ? 12.5 : 7.3), 0);
+  return Math.min(narrow() ? 118 : 210, Math.max(...labels.map(size), 20) + 20);
 };
 
 function cut(text, room) {
   let size = 0, out = "";
   for (const c of text) {
-    size += c.charCodeAt(0) > 0x2e80 ? 12.5 : 6.9;
-    if (size > room - 18) return `${out}…`;
+    size += c.charCodeAt(0) > 0x2e80 ? 12.5 : 7.3;
+    if (size > room - 6) return `${out}…`;
     out += c;
   }
   return out;
@@ -302,13 +302,14 @@ function likelihoods(now, here, width) {
       : kind === "positive" ? [0, 8] : FACTS[is[0].name].paths[0].span;
     const p = panel({x: span, y: [0, most * 1.08], width, height: narrow() ? 190 : 210, right: labelRoom(is.map((l) => l.label))});
     const bodies = is.map((l, i) => {
-      if (!discrete) return `<g class="k${l.k}">${p.path(l.density.y, l.density.p)}</g>`;
+      const seen = l.density.y.map((y, j) => y >= span[0] && y <= span[1] ? j : -1).filter((j) => j >= 0);
+      if (!discrete) return `<g class="k${l.k}">${p.path(seen.map((j) => l.density.y[j]), seen.map((j) => l.density.p[j]))}</g>`;
       const slot = Math.abs(p.px(1) - p.px(0)) * 0.7 / is.length;
       return `<g class="k${l.k}">${l.density.y.map((y, j) => `<rect class="bar" x="${(p.px(y) + (i - is.length / 2) * slot).toFixed(1)}" width="${Math.max(1, slot - 1).toFixed(1)}" y="${p.py(l.density.p[j]).toFixed(1)}" height="${Math.max(0, p.py(0) - p.py(l.density.p[j])).toFixed(1)}"><title>${y}: ${rounded(l.density.p[j])}</title></rect>`).join("")}</g>`;
     });
     const inside = (l) => l.density.p.filter((_, j) => l.density.y[j] >= span[0] && l.density.y[j] <= span[1]);
     const ends = endLabels(p, is.map((l) => ({k: l.k, label: l.label, y: p.py(inside(l).at(-1) ?? 0)})));
-    drawing = svg(p, p.axes(t("target")) + p.clip(bodies.join("")) + ends, is.map((l) => `${l.label}: ${FACTS[l.name].likelihood[lang()]}`).join("; "));
+    drawing = svg(p, p.axes(t("target"), discrete) + p.clip(bodies.join("")) + ends, is.map((l) => `${l.label}: ${FACTS[l.name].likelihood[lang()]}`).join("; "));
   }
   return `<figure><h3>${escaped(t("Likelihood: exp(−loss) over the target, for the prediction at the line"))}</h3>${drawing}${words}${not}</figure>`;
 }
@@ -414,7 +415,7 @@ function softmaxView() {
     const p = panel({x: [-0.6, 2.6], y: [low < 0 ? low - room : 0, high > 0 ? high + room : 0.2 * room], width, height: 190});
     const slot = (p.px(1) - p.px(0)) * 0.5;
     const body = values.map((v, c) => `<g class="k${k}"><rect class="bar ${c === state.label ? "" : "light"}" x="${(p.px(c) - slot / 2).toFixed(1)}" width="${slot.toFixed(1)}" y="${Math.min(p.py(v), p.py(0)).toFixed(1)}" height="${Math.abs(p.py(v) - p.py(0)).toFixed(1)}" rx="2"/></g><text x="${p.px(c).toFixed(1)}" y="${(v >= 0 ? p.py(v) - 5 : p.py(v) + 14).toFixed(1)}" text-anchor="middle" data-exact="${v}">${rounded(v)}</text>`).join("");
-    const axes = p.axes(t("class (the true one is darker)")).replace(/<text x="[\d.]+" y="160" text-anchor="middle">[^<]*\.5<\/text>/g, "");
+    const axes = p.axes(t("class (the true one is darker)"), true);
     return `<figure class="k${k}"><h3>${title}</h3>${extra}${svg(p, axes + body, `${title.replace(/<[^>]*>/g, "")}: ${values.map(rounded).join(", ")}`)}</figure>`;
   };
   const own = now.map(([name, params], k) => {

@@ -125,7 +125,8 @@ function pointAlong(name, params, path, t) {
   return {value, gradient, curvature: known ? curvature : NaN};
 }
 
-function curveOf(name, params, path, points = 321) {
+// An even number of points: round numbers, where many kinks are, lie between two of them.
+function curveOf(name, params, path, points = 320) {
   const [low, high] = path.span;
   const t = Array.from({length: points}, (_, i) => low + (high - low) * i / (points - 1));
   const found = t.map((x) => pointAlong(name, params, path, x));
@@ -313,8 +314,8 @@ function extent(lists) {
   const middle = (numbers) => { const s = [...numbers].sort((a, b) => a - b), m = s.length >> 1;
     return s.length % 2 ? s[m] : (s[m - 1] + s[m]) / 2; };
   const lows = reaches.map((r) => r[0]), highs = reaches.map((r) => r[1]);
-  let low = Math.max(Math.min(...lows), Math.min(0, 1.6 * middle(lows)));
-  let high = Math.min(Math.max(...highs), Math.max(0, 1.6 * middle(highs)));
+  let low = Math.max(Math.min(...lows), Math.min(0, 2.5 * middle(lows)));
+  let high = Math.min(Math.max(...highs), Math.max(0, 2.5 * middle(highs)));
   if (!(high > low)) [low, high] = [Math.min(low, high) - 0.5, Math.max(low, high) + 0.5];
   const room = 0.06 * (high - low);
   return [low - room, high + room];
