@@ -1,6 +1,6 @@
 """Write the explorer, one page that stands alone, into a folder.
 
-    python docs/make_explorer.py docs
+    python docs/make_explorer.py out/explorer
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from lossary.explorer import page
 
 
 def build(folder: Path) -> None:
-    """Write ``explorer.html`` into a folder, which is made if need be."""
+    """Write ``index.html`` into a folder, which is made if need be."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "explorer.html").write_text(page(), "utf-8")
+    (folder / "index.html").write_text(page(), "utf-8")
 
 
 if __name__ == "__main__":
-    build(Path(sys.argv[1] if len(sys.argv) > 1 else "out"))
+    build(Path(sys.argv[1] if len(sys.argv) > 1 else "out/explorer"))

@@ -57,7 +57,7 @@ def test_every_word_of_the_page_has_a_chinese_one() -> None:
 
 def test_the_page_is_made_by_a_script_of_the_docs(tmp_path: Path, page: str) -> None:
     maker("make_explorer").build(tmp_path / "new")
-    assert (tmp_path / "new" / "explorer.html").read_text("utf-8") == page
+    assert (tmp_path / "new" / "index.html").read_text("utf-8") == page
 
 
 # --- state in the address ---------------------------------------------------------------------------------------------

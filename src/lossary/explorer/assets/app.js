@@ -2,7 +2,9 @@
 
 const $ = (id) => document.getElementById(id);
 let state = decodeState(location.hash);
-const lang = () => state.lang || (navigator.language.startsWith("zh") ? "zh" : "en");
+// A page that links here may say ?lang=zh; whoever uses the switch is not overruled.
+const asked = new URLSearchParams(location.search).get("lang");
+const lang = () => state.lang || (["en", "zh"].includes(asked) ? asked : navigator.language.startsWith("zh") ? "zh" : "en");
 const t = (text, numbers = {}) => Object.entries(numbers).reduce((s, [key, held]) => s.replaceAll(`{${key}}`, held),
   lang() === "zh" ? WORDS[text] ?? text : text);
 const escaped = (text) => String(text).replace(/[&<>"]/g, (c) => ({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"})[c]);
