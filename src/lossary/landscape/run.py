@@ -44,18 +44,24 @@ class Slice:
     values: Array
     trained: float
     epochs: int
+    steps: Array
 
     @property
     def bending(self) -> tuple[float, float]:
         """How the loss bends up along the two directions: its second difference at the middle, over the step squared.
 
-        In a unit of the loss itself: the trained loss and what it grows by over the slice make losses comparable.
+        The unit is the rise of the loss over the slice, so that losses of different sizes can be compared; the step is
+        a tenth of the slice, for a network of ReLUs is bent in edges alone.
         """
         middle = len(self.values) // 2
         reach = max(1, round(_FAR * len(self.values)))
-        lines = self.values[:, middle], self.values[middle]
-        found = [(v[middle - reach] - 2 * v[middle] + v[middle + reach]) / self.rise / (reach / middle) ** 2 for v in lines]
-        return float(found[0]), float(found[1])
+        step = reach * float(self.steps[middle + 1])
+        with np.errstate(all="ignore"):
+            first, second = (
+                (v[middle - reach] - 2 * v[middle] + v[middle + reach]) / self.rise / step**2
+                for v in (self.values[:, middle], self.values[middle])
+            )
+        return float(first), float(second)
 
     @property
     def rise(self) -> float:
@@ -201,4 +207,4 @@ def _slice(
     rng = np.random.default_rng([seed, 1])
     first, second = direction(network.parameters, rng), direction(network.parameters, rng)
     values = plane(network.parameters, measure, (first, second), steps, advance)
-    return Slice(candidate.label, candidate.loss.name, values, trained, passes)
+    return Slice(candidate.label, candidate.loss.name, values, trained, passes, steps)

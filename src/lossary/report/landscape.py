@@ -68,7 +68,7 @@ def slice_map(each: Slice, steps: Any, t: Say) -> str:
     lines = "".join(f'<path class="contour" d="{_contour(shares, steps, level, panel)}"/>' for level in _LEVELS)
     x, y = panel.at(0.0, 0.0)
     cross = f'<path class="middle" d="M{x - 5:.1f} {y:.1f}h10M{x:.1f} {y - 5:.1f}v10"/>'
-    body = panel.window("".join(cells) + lines + cross) + panel.axes(t("first direction"), t("second direction"))
+    body = panel.axes(t("first direction"), t("second direction")) + panel.window("".join(cells) + lines + cross)
     return panel.svg(body, t("{loss}: loss around the trained network", loss=each.label))
 
 
