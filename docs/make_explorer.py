@@ -1,6 +1,6 @@
 """Write the explorer, one page that stands alone, into a folder.
 
-    python docs/make_explorer.py out/explorer
+python docs/make_explorer.py out/explorer
 """
 
 from __future__ import annotations

@@ -7,17 +7,17 @@ import re
 from pathlib import Path
 from typing import Any
 
-import node
 import numpy as np
 import pytest
-from makers import maker
 
 import lossary
 import lossary.plots
+import node
 from lossary import explorer
 from lossary.explorer.page import asset, model
 from lossary.kernels.js.functions import emitted_losses
 from lossary.text.phrases import chinese
+from makers import maker
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,9 @@ def answered(folder: Path, body: str, given: Any = None) -> Any:
 def test_the_page_stands_alone(page: str) -> None:
     """No address of another place, no stylesheet, script, font or image but those within."""
     assert re.findall(r"""(?:https?:)?//[a-z0-9-]+\.[a-z]""", page) == []
-    assert re.findall(r"<link(?![^>]*href=\"data:)|<script[^>]+src|@import|url\(|fetch\(|XMLHttpRequest|<img", page) == []
+    assert (
+        re.findall(r"<link(?![^>]*href=\"data:)|<script[^>]+src|@import|url\(|fetch\(|XMLHttpRequest|<img", page) == []
+    )
     assert "/*" not in re.findall(r"<style>(.*?)</style>", page, re.DOTALL)[0]
 
 
@@ -48,7 +50,9 @@ def test_every_pointwise_and_row_loss_is_on_the_page(page: str) -> None:
 
 
 def test_every_word_of_the_page_has_a_chinese_one() -> None:
-    said = set(re.findall(r'\bt\(\s*"([^"]+)"', asset("app.js"))) | set(re.findall(r"data-t>([^<]+)<", asset("page.html")))
+    said = set(re.findall(r'\bt\(\s*"([^"]+)"', asset("app.js"))) | set(
+        re.findall(r"data-t>([^<]+)<", asset("page.html"))
+    )
     said |= set(re.findall(r'\w+: "([A-Z][^"]+)"', re.findall(r"const TITLES = \{(.*?)\}", asset("app.js"))[0]))
     said |= {"value", "gradient", "curvature"}
     assert len(said) > 30
@@ -121,13 +125,17 @@ def test_curves_are_those_of_lossary_plots(tmp_path: Path) -> None:
             for share, got in zip(shares, points, strict=True):
                 t = low + share * (high - low)
                 line = lossary.plots.curve(name, target=target, span=(t, t + 1e-3), points=8)
-                wanted = [line.value[0], line.gradient[0], line.curvature[0] if line.curvature is not None else math.nan]
+                wanted = [
+                    line.value[0],
+                    line.gradient[0],
+                    line.curvature[0] if line.curvature is not None else math.nan,
+                ]
                 assert np.allclose(got, wanted, 1e-6, 1e-6, equal_nan=True), (name, target, t, got, wanted)
 
 
 @node.needs_node
 def test_fitted_lines_have_the_least_mean_loss(tmp_path: Path) -> None:
-    """Beside least squares in closed form, the best line through two points for a median, and a search from elsewhere."""
+    """Beside least squares in closed form, the best line through two points for a median, and lines nearby."""
     rng = np.random.default_rng(3)
     x = rng.uniform(-3, 3, 12)
     y = 0.7 * x - 0.4 + 0.3 * rng.standard_normal(12)
@@ -138,7 +146,7 @@ def test_fitted_lines_have_the_least_mean_loss(tmp_path: Path) -> None:
         "(rows) => Object.keys(FACTS).filter((n) => fits(n, 'regression')).map((n) => [n, fitLine(n, {}, rows)])",
         rows,
     )
-    fits = {name: fit for name, fit in found}
+    fits = dict(found)
     slope, intercept = np.polyfit(x, y, 1)
     for name in ("squared_error", "half_squared_error"):
         assert np.allclose(fits[name]["x"], [intercept, slope], 0, 1e-6)
@@ -152,7 +160,9 @@ def test_fitted_lines_have_the_least_mean_loss(tmp_path: Path) -> None:
     for name, fit in fits.items():
         a, b = fit["x"]
         assert fit["value"] == pytest.approx(lossary.get(name)(a + b * x, y).mean(), rel=1e-12), name
-        near = [lossary.get(name)(a + da + (b + db) * x, y).mean() for da in (-0.05, 0, 0.05) for db in (-0.03, 0, 0.03)]
+        near = [
+            lossary.get(name)(a + da + (b + db) * x, y).mean() for da in (-0.05, 0, 0.05) for db in (-0.03, 0, 0.03)
+        ]
         assert fit["value"] <= min(near) + 1e-6, name
 
 
@@ -203,3 +213,21 @@ def test_a_density_is_shown_where_the_loss_is_one(tmp_path: Path) -> None:
     assert found[3]["p"][1] == pytest.approx(1 / (1 + math.exp(-0.7)), rel=1e-12)
     assert sum(found[4]["p"]) == pytest.approx(1.0)
     assert found[5]["sum"] == pytest.approx(1.0, rel=1e-3)
+
+
+@node.needs_node
+def test_axes_hold_every_curve_also_one_that_is_flat_but_for_rounding(tmp_path: Path) -> None:
+    ranges = answered(
+        tmp_path,
+        "(lists) => lists.map((numbers) => { const r = extent([numbers]); return [...r, ticks(...r).length]; })",
+        [[-1.0, -1 + 2e-16], [0.0, 0.0], [1e30, 1e30 * (1 + 2e-16)], [math.nan], [math.inf, 2.0], [-3.0, 5.0]],
+    )
+    for low, high, ticks in ranges:
+        assert low < high and 1 < ticks < 20
+    assert ranges[0][0] < -1 < ranges[0][1] and ranges[5][0] < -3 and ranges[5][1] > 5
+    drawn = answered(
+        tmp_path,
+        "() => Object.keys(FACTS).map((n) => QUANTITIES.map((q) => {"
+        " const r = extent(FACTS[n].paths.map((p) => curveOf(n, {}, p)[q])); return ticks(...r).length; }))",
+    )
+    assert len(drawn) == len(emitted_losses()) and all(1 < k < 20 for counts in drawn for k in counts)

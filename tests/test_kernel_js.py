@@ -7,11 +7,11 @@ import math
 from pathlib import Path
 from typing import Any
 
-import node
 import numpy as np
 import pytest
 
 import lossary
+import node
 from lossary.catalogue import Loss
 from lossary.kernels.ir.graph import UnsupportedError
 from lossary.kernels.js import functions as js

@@ -76,8 +76,9 @@ def test_the_plane_is_symmetric_where_the_loss_is_and_puts_the_weights_back() ->
     """A linear network without bias and targets of 0: L(w) = L(-w), and the plane through 0 is even."""
     network = mlp(2, (), 1, seed=0)
     X = np.random.default_rng(0).standard_normal((15, 2))
-    directions = direction(network.parameters, np.random.default_rng(1)), direction(
-        network.parameters, np.random.default_rng(2)
+    directions = (
+        direction(network.parameters, np.random.default_rng(1)),
+        direction(network.parameters, np.random.default_rng(2)),
     )
     for parameter in network.parameters:
         parameter.value[:] = 0

@@ -48,7 +48,9 @@ return found.slice(0, 5);
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: make test-docs installs it")
+    webdriver = pytest.importorskip(
+        "selenium.webdriver", reason="selenium is not installed: make test-docs installs it"
+    )
     program, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
     if program is None or driver is None:
         pytest.skip("Chromium and its driver are not installed (Debian: apt-get install chromium chromium-driver)")
@@ -118,7 +120,9 @@ def test_every_loss_is_drawn_without_a_complaint(opened: Any, browser: Any) -> N
         browser.execute_script("location.hash = arguments[0]; dispatchEvent(new Event('hashchange'))", f"curves={name}")
         rows = browser.execute_script("return state.curves.map(([n]) => n)")
         assert rows == [name]
-        numbers = browser.execute_script("return [...document.querySelectorAll('#numbers td[data-exact]')].map((c) => +c.dataset.exact)")
+        numbers = browser.execute_script(
+            "return [...document.querySelectorAll('#numbers td[data-exact]')].map((c) => +c.dataset.exact)"
+        )
         path = lossary.plots.path(name, lossary.plots.targets(name)[0])
         t = path.span[0] + 0.6 * (path.span[1] - path.span[0])
         line = lossary.plots.curve(name, target=lossary.plots.targets(name)[0], span=(t, t + 1e-3), points=8)
@@ -150,7 +154,8 @@ def test_a_slider_moves_the_curve_and_the_address(opened: Any, browser: Any) -> 
     opened("curves=huber&at=0.9")
     before = exact(browser)["huber"]
     browser.execute_script(
-        "const s = document.querySelector('[data-param=delta][data-kind=range]'); s.value = 3; s.dispatchEvent(new Event('input', {bubbles: true}))"
+        "const s = document.querySelector('[data-param=delta][data-kind=range]'); s.value = 3;"
+        "s.dispatchEvent(new Event('input', {bubbles: true}))"
     )
     after = exact(browser)["huber"]
     assert before != after
@@ -220,7 +225,9 @@ def test_tabs_follow_the_arrow_keys_and_softmax_shows_its_gradient(opened: Any, 
     tab = browser.find_element("id", "tab-curves")
     tab.send_keys(Keys.ARROW_LEFT)
     assert browser.execute_script("return document.activeElement.id") == "tab-softmax"
-    numbers = browser.execute_script("return [...document.querySelectorAll('#plots [data-exact]')].map((e) => +e.dataset.exact)")
+    numbers = browser.execute_script(
+        "return [...document.querySelectorAll('#plots [data-exact]')].map((e) => +e.dataset.exact)"
+    )
     logits = np.array([2.0, 1.0, -0.5])
     value, grad = lossary.softmax_cross_entropy.value_and_grad(logits[None], [0])
     softmax = np.exp(logits) / np.exp(logits).sum()

@@ -97,7 +97,9 @@ def landscape(
     ] = 1000,
     seed: Annotated[
         int,
-        typer.Option(metavar="N", help="Of weights, order and directions: the same for all.", rich_help_panel=_TRAINING),
+        typer.Option(
+            metavar="N", help="Of weights, order and directions: the same for all.", rich_help_panel=_TRAINING
+        ),
     ] = 0,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the maps, one HTML page; - is standard output.")

@@ -105,7 +105,14 @@ def _path(target: float | None, sweep: Sweep) -> dict[str, Any]:
         else:
             axis = {lang: fact(sweep.axis, lang) for lang in LANGS}
             rows = [array.ndim > 1 for array in arrays]
-            return {"target": target, "axis": axis, "span": sweep.span, "basis": basis, "arguments": fitted, "rows": rows}
+            return {
+                "target": target,
+                "axis": axis,
+                "span": sweep.span,
+                "basis": basis,
+                "arguments": fitted,
+                "rows": rows,
+            }
     raise ValueError(f"the path along {sweep.axis} is neither linear, nor a logarithm, nor a circle")
 
 
@@ -127,7 +134,8 @@ def _target_kind(loss: Loss) -> str:
 def _roles(loss: Loss) -> list[str]:
     """The views beside the curves in which a loss takes part."""
     cores, two = loss.signatures[0].inputs, len(loss.arguments) == 2
-    kind, roles = _target_kind(loss), []
+    kind = _target_kind(loss)
+    roles: list[str] = []
     if "evaluation" in loss.properties:
         return roles
     if two and not any(cores) and loss.input == "real" and kind == "real":

@@ -9,8 +9,8 @@ arXiv:1712.09913), so that the slices of networks with weights of different size
 ((5, 5), True)
 """
 
-from lossary.landscape.run import Landscapes as Landscapes
-from lossary.landscape.run import Slice as Slice
+from lossary.landscape.result import Landscapes as Landscapes
+from lossary.landscape.result import Slice as Slice
 from lossary.landscape.run import landscapes as landscapes
 from lossary.landscape.slices import direction as direction
 from lossary.landscape.slices import grid as grid

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from lossary.compare.heads import head_for, suitable, supplied
 from lossary.compare.results import Settings
 from lossary.compare.tables import Dataset, load
 from lossary.errors import DataError, ParameterError
+from lossary.landscape.result import Landscapes, Slice
 from lossary.landscape.slices import direction, grid, plane
 from lossary.text.phrases import Lang
 from lossary.training import Adam, fit, mlp
@@ -29,59 +29,6 @@ Progress = Callable[[int, int, str], None]
 
 _USUAL = 4  # losses, where none is named
 _STEPS = 1500  # of training, if epochs are not given
-_FAR = 0.1  # a step, in shares of the span, over which bending is taken
-
-
-@dataclass(frozen=True, eq=False)
-class Slice:
-    """The landscape of one loss: `values[i, j]` is the mean loss at step i of the first and j of the second direction.
-
-    `trained` is the mean loss of the trained network, which is in the middle.
-    """
-
-    label: str
-    loss: str
-    values: Array
-    trained: float
-    epochs: int
-    steps: Array
-
-    @property
-    def bending(self) -> tuple[float, float]:
-        """How the loss bends up along the two directions: its second difference at the middle, over the step squared.
-
-        The unit is the rise of the loss over the slice, so that losses of different sizes can be compared; the step is
-        a tenth of the slice, for a network of ReLUs is bent in edges alone.
-        """
-        middle = len(self.values) // 2
-        reach = max(1, round(_FAR * len(self.values)))
-        step = reach * float(self.steps[middle + 1])
-        with np.errstate(all="ignore"):
-            first, second = (
-                (v[middle - reach] - 2 * v[middle] + v[middle + reach]) / self.rise / step**2
-                for v in (self.values[:, middle], self.values[middle])
-            )
-        return float(first), float(second)
-
-    @property
-    def rise(self) -> float:
-        """How far the loss rises within the slice: from the trained network to the highest finite point."""
-        known = self.values[np.isfinite(self.values)]
-        return float(known.max() - self.trained) or math.nan
-
-
-@dataclass(frozen=True, eq=False)
-class Landscapes:
-    """The slices of several losses, with the same data, network, seed and random directions."""
-
-    data: str
-    rows: int
-    model: str
-    span: float
-    seed: int
-    steps: Array
-    slices: tuple[Slice, ...]
-    command: str
 
 
 def landscapes(
@@ -173,7 +120,7 @@ def _slice(
 ) -> Slice:
     """Train a network with one loss, and measure the plane around it."""
     features, labels = table.X[kept], table.y[kept]
-    X = Scaling.of(features, np.isnan(features).any(axis=0))(features)
+    X = Scaling.of(features, np.asarray(np.isnan(features).any(axis=0)))(features)
     scale = head.scale(labels)
     y, params = head.encode(labels, scale), head.params(candidate.loss, candidate.params, scale)
     weight = None if table.weights is None else table.weights[kept]

@@ -47,7 +47,9 @@ def grid(span: float, resolution: int) -> Array:
             f"resolution: got {resolution}, expected an odd number from 5 to 201: the trained network is in the middle"
         )
     if not 0 < span < np.inf:
-        raise ParameterError(f"span: got {span:g}, expected a number in (0, inf): 1 steps as far as the weights are long")
+        raise ParameterError(
+            f"span: got {span:g}, expected a number in (0, inf): 1 steps as far as the weights are long"
+        )
     half = np.arange(1, resolution // 2 + 1) * (span / (resolution // 2))
     return np.concatenate([-half[::-1], [0.0], half])
 

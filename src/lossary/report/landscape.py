@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lossary.landscape.run import Landscapes, Slice
+from lossary.landscape.result import Landscapes, Slice
 from lossary.report import plots
 from lossary.report.sheet import Drawing, fill
 from lossary.text.phrases import Lang, chinese
@@ -60,9 +60,12 @@ def slice_map(each: Slice, steps: Any, t: Say) -> str:
             share = shares[i, j]
             x0, y0 = panel.at(max(a - half, -reach), min(b + half, reach))
             x1, y1 = panel.at(min(a + half, reach), max(b - half, -reach))
-            shade = 1.0 if math.isnan(share) else math.log1p(_STRETCH * min(max(share, 0.0), 1.0)) / math.log1p(_STRETCH)
+            across, up = x1 - x0 + 0.4, y1 - y0 + 0.4  # neighbours overlap a little, so that no paper shows between
+            shade = (
+                1.0 if math.isnan(share) else math.log1p(_STRETCH * min(max(share, 0.0), 1.0)) / math.log1p(_STRETCH)
+            )
             cells.append(
-                f'<rect class="cell" x="{x0:.1f}" y="{y0:.1f}" width="{x1 - x0 + 0.4:.1f}" height="{y1 - y0 + 0.4:.1f}" '
+                f'<rect class="cell" x="{x0:.1f}" y="{y0:.1f}" width="{across:.1f}" height="{up:.1f}" '
                 f'style="--s:{shade:.3f}"/>'
             )
     lines = "".join(f'<path class="contour" d="{_contour(shares, steps, level, panel)}"/>' for level in _LEVELS)
@@ -82,7 +85,8 @@ def profile(found: Landscapes, axis: int, t: Say) -> str:
     high = max(y for _, _, line in curves for y in line if math.isfinite(y))
     panel = plots.Panel((float(found.steps[0]), float(found.steps[-1])), plots.span([0.0, high]), 420, 250, left=46)
     drawn = "".join(
-        f'<g class="k{rank % 8}">{panel.line(zip(xs, ys, strict=True), f"mean k{rank % 8}")}</g>' for rank, xs, ys in curves
+        f'<g class="k{rank % 8}">{panel.line(zip(xs, ys, strict=True), f"mean k{rank % 8}")}</g>'
+        for rank, xs, ys in curves
     )
     names = ", ".join(each.label for each in found.slices)
     return panel.svg(panel.axes(t("step"), t("share of the rise")) + panel.window(drawn), names)

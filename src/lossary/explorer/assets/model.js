@@ -288,8 +288,11 @@ function softmax(logits) {
 
 // --- axes -------------------------------------------------------------------------------------------------------------
 
+// Whether numbers differ by rounding alone.
+const isFlat = (low, high) => !(high - low > 1e-9 * Math.max(Math.abs(low), Math.abs(high)));
+
 function ticks(low, high, about = 4) {
-  if (!(high > low)) return [low];
+  if (isFlat(low, high)) return [low];
   const raw = (high - low) / about, size = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 2.5, 5, 10].map((s) => s * size).reduce((a, b) =>
     Math.abs(Math.log(b / raw)) < Math.abs(Math.log(a / raw)) ? b : a);
@@ -316,7 +319,10 @@ function extent(lists) {
   const lows = reaches.map((r) => r[0]), highs = reaches.map((r) => r[1]);
   let low = Math.max(Math.min(...lows), Math.min(0, 2.5 * middle(lows)));
   let high = Math.min(Math.max(...highs), Math.max(0, 2.5 * middle(highs)));
-  if (!(high > low)) [low, high] = [Math.min(low, high) - 0.5, Math.max(low, high) + 0.5];
+  if (isFlat(low, high)) {
+    const half = Math.max(0.5, 0.1 * Math.abs(low));
+    [low, high] = [Math.min(low, high) - half, Math.max(low, high) + half];
+  }
   const room = 0.06 * (high - low);
   return [low - room, high + room];
 }

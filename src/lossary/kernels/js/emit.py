@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -70,7 +70,7 @@ const raised = (x, y) => x === 1 || y === 0 ? 1 : Math.pow(x, y);
 
 def runtime() -> str:
     """Return the functions that emitted code calls; log Gamma and its derivatives are traced from `kernels.gamma`."""
-    special = {
+    special: dict[str, Callable[[Any], Callable[[Any], Any]]] = {
         "lgamma": lambda xp: gamma.lgamma_of(xp.where, xp.log),
         "digamma": lambda xp: gamma.digamma_of(xp.where, xp.log),
         "trigamma": lambda xp: gamma.trigamma_of(xp.where),

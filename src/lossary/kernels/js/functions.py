@@ -2,7 +2,7 @@
 
 A number stays symbolic, so that a slider moves it. Where a parameter chooses the formula (a flag, a word, an option
 that is None or a number, a special value of `Loss.corners`), there is a function for each choice, with the condition
-under which it computes the loss. A parameter that is neither has no slider: `Functions.refused` says why.
+under which it computes the loss. A parameter that is neither has no slider: `EmittedLoss.refused` says why.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from lossary.kernels.js.namespace import PointwiseNamespace, RowsNamespace
 
 
 @dataclass(frozen=True)
-class Functions:
+class EmittedLoss:
     """One loss in JavaScript.
 
     `source` is an array with one entry for each alternative of the signature: a list of ``[condition, function]``, of
@@ -68,13 +68,13 @@ _CALL = """const computed = (name, x, p, alternative = 0) => {
 
 
 @cache
-def functions(loss: Loss) -> Functions:
+def functions(loss: Loss) -> EmittedLoss:
     """Return a loss in JavaScript; raises `UnsupportedError` for one that `has_functions` does not hold for."""
     if not has_functions(loss):
         raise UnsupportedError(f"{loss.name} is defined on a batch, or on more than a row")
     free, chosen, refused = _sorted_parameters(loss)
     found = [_alternative(loss, alternative, free, chosen, refused) for alternative in range(len(loss.signatures))]
-    return Functions(loss, f"[{', '.join(found)}]", free, chosen, refused)
+    return EmittedLoss(loss, f"[{', '.join(found)}]", free, chosen, refused)
 
 
 def _sorted_parameters(loss: Loss) -> tuple[tuple[str, ...], dict[str, tuple[Any, ...]], dict[str, str]]:
