@@ -14,8 +14,8 @@ import lossary
 import lossary.plots
 import node
 from lossary import explorer
-from lossary.explorer.page import asset, model
-from lossary.kernels.js.functions import emitted_losses
+from lossary.explorer.document import asset, model
+from lossary.explorer.facts import facts
 from lossary.text.phrases import chinese
 from makers import maker
 
@@ -45,7 +45,7 @@ def test_every_pointwise_and_row_loss_is_on_the_page(page: str) -> None:
     for name in lossary.names():
         loss = lossary.get(name)
         here = f'"{name}": {{"zh"' in page and f'\n"{name}": [' in page
-        assert here == (name in emitted_losses()), name
+        assert here == (name in facts()), name
         assert here == (loss.coupling is None and all(s.rank < 2 for s in loss.signatures)), name
 
 
@@ -117,7 +117,7 @@ def test_curves_are_those_of_lossary_plots(tmp_path: Path) -> None:
         " Object.values(pointAlong(name, {}, p, p.span[0] + s * (p.span[1] - p.span[0])))))])",
         shares,
     )
-    assert {name for name, _ in found} == set(emitted_losses())
+    assert {name for name, _ in found} == set(facts())
     for name, paths in found:
         for target, points in zip(lossary.plots.targets(name), paths, strict=True):
             sweep = lossary.plots.path(name, target)
@@ -230,4 +230,4 @@ def test_axes_hold_every_curve_also_one_that_is_flat_but_for_rounding(tmp_path: 
         "() => Object.keys(FACTS).map((n) => QUANTITIES.map((q) => {"
         " const r = extent(FACTS[n].paths.map((p) => curveOf(n, {}, p)[q])); return ticks(...r).length; }))",
     )
-    assert len(drawn) == len(emitted_losses()) and all(1 < k < 20 for counts in drawn for k in counts)
+    assert len(drawn) == len(facts()) and all(1 < k < 20 for counts in drawn for k in counts)

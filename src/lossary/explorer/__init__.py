@@ -3,4 +3,5 @@
 It stands alone and asks for nothing over a network. It computes the definitions themselves: `lossary.kernels.js`.
 """
 
-from lossary.explorer.page import page as page
+from lossary.explorer.document import model as model
+from lossary.explorer.document import page as page
