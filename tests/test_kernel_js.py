@@ -115,3 +115,22 @@ def test_log_gamma_and_its_derivatives_come_from_the_shared_coefficients(tmp_pat
         assert math.isclose(log_gamma, math.lgamma(x), rel_tol=1e-13, abs_tol=2e-14)
         assert math.isclose(first, float(mpmath.digamma(x)), rel_tol=1e-13, abs_tol=2e-14)
         assert math.isclose(second, float(mpmath.polygamma(1, x)), rel_tol=1e-13)
+
+
+@node.needs_node
+def test_functions_of_one_and_two_numbers_are_those_of_numpy(tmp_path: Path) -> None:
+    """At the ends of what a number can be, where `Math.pow` and C disagree: 1 to any power is 1."""
+    ends = [0.0, 1.0, 0.5, 2.0, 1e-300, 1e300, 709.0, -745.0, math.inf, -math.inf, math.nan]
+    names = ["exp", "expm1", "log", "log1p", "tanh", "sqrt", "sign", "abs", "cos", "sin"]
+    two = {"raised": np.power, "maximum": np.maximum, "minimum": np.minimum}
+    script = f"const R = (() => {{{js.emit.runtime()}return {{{', '.join([*names, *two])}}};}})();"
+    script += "const answer = ([xs, one, two]) => [one.map((f) => xs.map(R[f])),"
+    script += " two.map((f) => xs.map((x) => xs.map((y) => R[f](x, y))))];"
+    of_one, of_two = node.run(tmp_path, script, [ends, names, list(two)])
+    x = np.array(ends)
+    with np.errstate(all="ignore"):
+        for name, got in zip(names, of_one, strict=True):
+            assert np.allclose(np.asarray(got, float), getattr(np, name)(x), 1e-15, 0, equal_nan=True), name
+        for (name, function), got in zip(two.items(), of_two, strict=True):
+            wanted = function(x[:, None], x[None, :])
+            assert np.allclose(np.asarray(got, float), wanted, 1e-14, 0, equal_nan=True), name
