@@ -546,6 +546,7 @@ INSIDE = {"backends", "evaluate", "head", "kernels", "misuse"}
 CONTRACTS = {
     "test_backends.py": {"backends.registry", "backends.protocol", "evaluate.call"},
     "test_kernel_ir.py": {"kernels"},
+    "test_kernel_js.py": {"kernels"},
     "test_ranges.py": {"kernels"},
 }
 # Files that still import what is inside; none may be added. Those in tests/internal say themselves why they exist.

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import lossary
-from lossary.cli import catalogue, compare, console, diagnose, lint
+from lossary.cli import catalogue, compare, console, diagnose, explore, lint
 from lossary.cli.console import RefusingGroup
 
 _WELCOME = """
@@ -20,6 +20,8 @@ Examples:
     lossary explain huber --pred 3 --target 0  a number worked out, step by step
     lossary check huber                        gradients against differences
     lossary compare digits                     one model trained with each loss
+    lossary explore                            all losses, live in the browser
+    lossary landscape iris --report l.html     the loss around a trained network
     lossary lint src                           losses used wrongly, found in code
     lossary diagnose bce probs.npy labels.npy  what is wrong with these arrays
 
@@ -57,6 +59,7 @@ catalogue.register(app)
 compare.register(app)
 lint.register(app)
 diagnose.register(app)
+explore.register(app)
 
 
 def run() -> None:

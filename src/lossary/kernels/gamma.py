@@ -1,6 +1,7 @@
-"""Log Gamma and its derivatives, written once for arrays and for compiled code.
+"""Log Gamma and its derivatives, written once for arrays, for compiled code and for symbols.
 
-Both know how to choose between numbers and how to take a logarithm, and are handed in; the rest is arithmetic.
+All know how to choose between numbers and how to take a logarithm, and are handed in; the rest is arithmetic. Log Gamma
+itself is for targets without a C library, which has a better one near its zeros at 1 and 2.
 """
 
 from __future__ import annotations
@@ -25,17 +26,18 @@ def lgamma_of(where: Callable[..., Any], log: Callable[[Any], Any]) -> Callable[
     """
 
     def lgamma(x: Any) -> Any:
-        given, product = x, 1.0
+        product = 1.0
         for _ in range(_SHIFT):
             small = x < _SHIFT
             product = where(small, product * x, product)
             x = where(small, x + 1.0, x)
-        inverse = 1.0 / (x * x)
+        inverse = 1.0 / x
+        square = inverse * inverse
         series = 0.0
         for coefficient in _OF_LGAMMA:
-            series = series * inverse + coefficient
-        result = (x - 0.5) * log(x) - x + 0.5 * math.log(2 * math.pi) + series / x - log(product)
-        return where(given < math.inf, result, given)
+            series = series * square + coefficient
+        # Written so that infinity is not taken from itself.
+        return (x - 0.5) * (log(x) - 1.0) + 0.5 * (math.log(2.0 * math.pi) - 1.0) + series * inverse - log(product)
 
     return lgamma
 

@@ -10,6 +10,7 @@ from lossary.plots.curve_data import QUANTITIES as QUANTITIES
 from lossary.plots.curve_data import Curve as Curve
 from lossary.plots.curve_data import curve as curve
 from lossary.plots.curve_data import curves as curves
+from lossary.plots.curve_data import path as path
 from lossary.plots.curve_data import targets as targets
 from lossary.plots.draw import COLOURS as COLOURS
 from lossary.plots.draw import drawn as drawn

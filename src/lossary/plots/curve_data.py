@@ -48,7 +48,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class _Sweep:
+class Sweep:
     """A path through the arguments: `arrays` returns a batch with one example for each point of the axis."""
 
     axis: str
@@ -92,7 +92,7 @@ def _typical(allowed: Domain) -> float:
     return 0.0
 
 
-def _sweep(loss: Loss, target: float | None) -> _Sweep:
+def _sweep(loss: Loss, target: float | None) -> Sweep:
     if loss.coupling is not None:
         return _batch_sweep(loss)
     if loss.optional:
@@ -113,7 +113,7 @@ def _sweep(loss: Loss, target: float | None) -> _Sweep:
     return _region_sweep(loss)
 
 
-def _pointwise_sweep(loss: Loss, held: list[float], target: float | None) -> _Sweep:
+def _pointwise_sweep(loss: Loss, held: list[float], target: float | None) -> Sweep:
     at = loss.arguments.index(loss.wrt[0])
     allowed = loss.domain(loss.wrt[0])
     span = _span(allowed)
@@ -132,7 +132,7 @@ def _pointwise_sweep(loss: Loss, held: list[float], target: float | None) -> _Sw
     def arrays(t: Any) -> list[Any]:
         return [t if i == at else np.full_like(t, h) for i, h in enumerate(held)]
 
-    return _Sweep(shown, span, arrays)
+    return Sweep(shown, span, arrays)
 
 
 def _span(allowed: Domain) -> tuple[float, float]:
@@ -147,7 +147,7 @@ def _span(allowed: Domain) -> tuple[float, float]:
     return low + edge, high - edge
 
 
-def _class_sweep(loss: Loss, held: list[float], classes: int = 3) -> _Sweep:
+def _class_sweep(loss: Loss, held: list[float], classes: int = 3) -> Sweep:
     """A row of classes: the first class is the true one, and its entry alone varies."""
     kinds = [loss.domain(name) for name in loss.arguments]
     first = np.eye(classes)[0]
@@ -172,7 +172,7 @@ def _class_sweep(loss: Loss, held: list[float], classes: int = 3) -> _Sweep:
     truth = "true" if any(k.kind == "index" for k in kinds) else "first"
     kind = "probability" if rows else loss.input
     span = (0.0025, 0.9975) if rows else _span(kinds[0])
-    return _Sweep(
+    return Sweep(
         f"{kind} of the {truth} class",
         span,
         lambda t: [argument(i, t) for i in range(len(kinds))],
@@ -180,7 +180,7 @@ def _class_sweep(loss: Loss, held: list[float], classes: int = 3) -> _Sweep:
     )
 
 
-def _region_sweep(loss: Loss) -> _Sweep:
+def _region_sweep(loss: Loss) -> Sweep:
     """Rows that are compared entry by entry: every entry has the same agreement with the target."""
     ranks = [len(core) for core in loss.signatures[0].inputs]
     truth = np.array([1.0, 1.0, 0.0, 0.0])
@@ -194,10 +194,10 @@ def _region_sweep(loss: Loss) -> _Sweep:
         rows = share * (2 * truth - 1) if unlimited else share * truth + (1 - share) * (1 - truth)
         return [rows, np.broadcast_to(truth, rows.shape)][: len(ranks)]
 
-    return _Sweep("logit of the truth" if unlimited else "probability of the truth", _span(allowed), arrays)
+    return Sweep("logit of the truth" if unlimited else "probability of the truth", _span(allowed), arrays)
 
 
-def _sequence_sweep(loss: Loss) -> _Sweep:
+def _sequence_sweep(loss: Loss) -> Sweep:
     """A short sequence of one class: its score is the same at every step, and varies."""
     sizes = {"t": 3, "s": 1, "c": 3}
     true = 1  # class 0 may be the blank
@@ -217,14 +217,14 @@ def _sequence_sweep(loss: Loss) -> _Sweep:
             made.append(array)
         return made
 
-    return _Sweep(f"{loss.input} of the true class", _span(loss.domain(loss.arguments[0])), arrays)
+    return Sweep(f"{loss.input} of the true class", _span(loss.domain(loss.arguments[0])), arrays)
 
 
 def _around(angle: Any) -> Any:
     return np.stack([np.cos(angle), np.sin(angle)], axis=-1)
 
 
-def _rival_sweep(loss: Loss, held: list[float]) -> _Sweep:
+def _rival_sweep(loss: Loss, held: list[float]) -> Sweep:
     """A score that competes with a row of others: it alone varies."""
     cores = loss.signatures[0].inputs
 
@@ -232,10 +232,10 @@ def _rival_sweep(loss: Loss, held: list[float]) -> _Sweep:
         fixed = [np.full((len(t), 2) if core else len(t), h) for core, h in zip(cores[1:], held[1:], strict=True)]
         return [t, *fixed]
 
-    return _Sweep(loss.input, _span(loss.domain(loss.arguments[0])), arrays)
+    return Sweep(loss.input, _span(loss.domain(loss.arguments[0])), arrays)
 
 
-def _embedding_sweep(loss: Loss, held: list[float]) -> _Sweep:
+def _embedding_sweep(loss: Loss, held: list[float]) -> Sweep:
     """Unit vectors in the plane: the first at an angle from the second; a third, if any, opposite to the second."""
 
     def arrays(t: Any) -> list[Any]:
@@ -243,17 +243,28 @@ def _embedding_sweep(loss: Loss, held: list[float]) -> _Sweep:
         cores = loss.signatures[0].inputs
         return [next(points) if core else np.full(len(t), h) for core, h in zip(cores, held, strict=True)]
 
-    return _Sweep("angle", (0.01, math.pi - 0.01), arrays, linear=False)
+    return Sweep("angle", (0.01, math.pi - 0.01), arrays, linear=False)
 
 
-def _batch_sweep(loss: Loss) -> _Sweep:
+def _batch_sweep(loss: Loss) -> Sweep:
     """Two pairs on the unit circle; the first example varies from its partner to the other pair."""
 
     def arrays(t: Any) -> list[Any]:
         fixed = [_around(np.full_like(t, a)) for a in (0.0, 0.9 * math.pi, 1.1 * math.pi)]
         return [np.stack([_around(t), *fixed], axis=1), np.array([[0, 0, 1, 1]] * len(t))]
 
-    return _Sweep("angle", (0.01, math.pi - 0.01), arrays, linear=False, one_by_one=True)
+    return Sweep("angle", (0.01, math.pi - 0.01), arrays, linear=False, one_by_one=True)
+
+
+def path(loss: Loss | str, target: float | None = None, **params: Any) -> Sweep:
+    """Return the path through the arguments along which a loss is drawn."""
+    record = get(loss)
+    sweep = _sweep(record, target)
+    if target is None and sweep.axis == "residual":
+        x = np.linspace(*sweep.span, 8)
+        if _extent(_along(record, sweep, x, params, 1e-6)[0]) > 1e4:
+            return path(record, 1.0)  # a relative error has no scale at target 0
+    return sweep
 
 
 # --- the numbers ----------------------------------------------------------------------------------------------------
@@ -274,7 +285,7 @@ def curve(
     record = get(loss)
     if points < 8:
         raise ParameterError(f"points: got {points}, expected at least 8")
-    sweep = _sweep(record, target)
+    sweep = path(record, target, **params)
     low, high = span or sweep.span
     if not low < high:
         raise ParameterError(f"span: got ({low}, {high}), expected two numbers, the smaller first")
@@ -285,8 +296,6 @@ def curve(
     # With an even number of points, round numbers, where many kinks are, lie between two of them.
     x = np.linspace(low, high, points + points % 2)
     found = sample(x)
-    if target is None and sweep.axis == "residual" and _extent(found[0]) > 1e4:
-        return curve(loss, target=1.0, span=span, points=points, **params)  # a relative error has no scale at target 0
     kinks: list[float] = []
     for number, numbers in enumerate(found):
         for at in _jumps(numbers):
@@ -300,7 +309,7 @@ def curve(
     return Curve(record.name, label, sweep.axis, x, found[0], found[1], curvature, tuple(sorted(kinks)))
 
 
-def _along(loss: Loss, sweep: _Sweep, t: Any, params: Mapping[str, Any], step: float) -> list[Any]:
+def _along(loss: Loss, sweep: Sweep, t: Any, params: Mapping[str, Any], step: float) -> list[Any]:
     """Return value, derivative and second derivative along the path: the gradient times the path's direction."""
     arrays = sweep.arrays(t)
     behind, ahead = sweep.arrays(t - step), sweep.arrays(t + step)

@@ -12,7 +12,7 @@ from typing import Any
 
 from lossary.catalogue import Loss
 from lossary.kernels.ir.graph import SPECIAL, Node, Regions, called, python_expression
-from lossary.kernels.ir.trace import FUNCTIONS, traced
+from lossary.kernels.ir.trace import FUNCTIONS, SymbolNamespace, traced
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,7 @@ def pointwise(
     orders: set[int],
     regions: Regions = (),
     reserved: Collection[str] = (),
+    namespace: type[SymbolNamespace] = SymbolNamespace,
 ) -> Program:
     """Trace a pointwise definition up to an order, and return the program of some of the orders.
 
@@ -87,7 +88,8 @@ def pointwise(
     that differ from example to example. `regions` says where uniform ones lie that decide which formula is taken, and
     `reserved` are names that the program must not use.
     """
-    return PointwiseLowering(loss, traced(loss, static, uniform, arrays, order, regions)[1], orders, reserved).program()
+    nodes = traced(loss, static, uniform, arrays, order, regions, namespace)[1]
+    return PointwiseLowering(loss, nodes, orders, reserved).program()
 
 
 class Lowering:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from lossary.catalogue import Loss
 from lossary.kernels.ir.graph import Node, Regions, UnsupportedError
 from lossary.kernels.ir.program import Apply, Constant, Expression, Lowering, RowCell, RowNumber
-from lossary.kernels.ir.rows import AXES, PAIR_SUMS, REDUCTIONS, parts_of, traced_rows
+from lossary.kernels.ir.rows import AXES, PAIR_SUMS, REDUCTIONS, RowNamespace, parts_of, traced_rows
 
 _UNNAMED = {"constant", "uniform", "filled"}
 _GIVEN = _UNNAMED | {"argument", "entry"}
@@ -173,6 +173,7 @@ def row_program(
     regions: Regions = (),
     reserved: Collection[str] = (),
     keep: bool = True,
+    namespace: type[RowNamespace] = RowNamespace,
 ) -> RowProgram:
     """Trace one alternative of a definition on rows, and return the program of its value, its derivatives, or both.
 
@@ -180,7 +181,7 @@ def row_program(
     a pass computes again what an earlier one had, however expensive: a target that has no memory for rows between
     loops reads the arrays anew instead.
     """
-    nodes = traced_rows(loss, alternative, static, uniform, arrays, max(orders, default=0), regions)
+    nodes = traced_rows(loss, alternative, static, uniform, arrays, max(orders, default=0), regions, namespace)
     return RowLowering(loss, alternative, nodes, value, orders, reserved, keep).program()
 
 

@@ -227,6 +227,7 @@ def traced_rows(
     arrays: Sequence[str],
     order: int,
     regions: Regions = (),
+    namespace: type[RowNamespace] = RowNamespace,
 ) -> list[tuple[Node, ...]]:
     """Run one alternative of a definition on symbols, up to an order."""
     graph = RowGraph(regions)
@@ -244,7 +245,7 @@ def traced_rows(
         node.name = name
     for name in (*uniform, *arrays):
         params[name].name = name
-    return pulled(graph, lambda: loss.define(RowNamespace(graph), *given, **params), order)
+    return pulled(graph, lambda: loss.define(namespace(graph), *given, **params), order)
 
 
 def parts_of(node: Any) -> list[Any]:

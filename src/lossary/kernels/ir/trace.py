@@ -143,11 +143,13 @@ def traced(
     arrays: Sequence[str],
     order: int,
     regions: Regions = (),
+    namespace: type[SymbolNamespace] = SymbolNamespace,
 ) -> tuple[Graph, list[tuple[Node, ...]]]:
     """Run a pointwise definition on symbols; return the graph, and the nodes of each order.
 
     `static` parameters are fixed here, `uniform` ones are numbers given at each call, and `arrays` are parameters
     that differ from example to example. `regions` says where uniform ones lie that decide which formula is taken.
+    `namespace` is another one where an emitter provides more functions than `FUNCTIONS`.
     """
     graph = Graph(regions)
     given = [graph.node("argument", (name,), "number") for name in loss.arguments]
@@ -159,7 +161,7 @@ def traced(
     for name in (*uniform, *arrays):
         params[name].name = name
 
-    return graph, pulled(graph, lambda: loss.define(SymbolNamespace(graph), *given, **params), order)
+    return graph, pulled(graph, lambda: loss.define(namespace(graph), *given, **params), order)
 
 
 def pulled(graph: Graph, start: Callable[[], Iterator[Any]], order: int) -> list[tuple[Node, ...]]:

@@ -1,0 +1,1 @@
+"""Losses as JavaScript: the kernel IR printed for a browser or Node, for the explorer and its tests."""
