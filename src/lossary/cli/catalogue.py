@@ -44,7 +44,7 @@ from lossary.text.phrases import (
 
 _NAME = typer.Argument(metavar="NAME", help="A loss, by its name or an alias.")
 _PARAM = typer.Option("--param", "-p", metavar="NAME=VALUE", help="Fix a parameter; repeat for several.")
-_LANG = typer.Option("--lang", metavar="en|zh", help="Language of the words.")
+_LANG = typer.Option("--lang", metavar="en|zh", envvar="LOSSARY_LANG", help="Language of the words.")
 
 
 def register(app: typer.Typer) -> None:

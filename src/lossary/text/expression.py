@@ -58,7 +58,7 @@ class _Indexed(ast.NodeTransformer):
 
 def _written(node: ast.AST) -> tuple[str, int]:
     """Return the LaTeX of a node, and how strongly it binds."""
-    if isinstance(node, ast.Constant):
+    if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
         return f"{node.value:g}", _ATOM
     if isinstance(node, ast.Name):
         return SYMBOLS.get(node.id, node.id), _ATOM

@@ -18,8 +18,8 @@ array([0., 1., 1., 0.])
 >>> history.epochs[-1].loss < 1e-4 < history.epochs[0].loss
 True
 
-Read in this order: `criterion` (a loss with its forward and backward), `layers` (what a gradient is), `optimisers` and `schedules` (what to do with it), `steps` and
-`loop` (doing it).
+Read in this order: `criterion` (a loss with its forward and backward), `layers` (what a gradient is), `optimisers` and
+`schedules` (what to do with it), `steps` and `loop` (doing it).
 There is no `model.zero_grad()` as in PyTorch: `backward` sets gradients rather than adding to them.
 """
 
