@@ -153,7 +153,7 @@ def _grouped(text: str, below: bool = False) -> str:
     single = re.fullmatch(r"[^\s+\-·/]+", inner) and not (below and len(inner) > 1 and not inner.isalnum())
     if below and re.fullmatch(r"(\d+|[α-ω])\D.*", inner):
         single = None
-    closed = re.fullmatch(r"((?:log|exp|cosh|Γ)?\([^()]*\)|\|[^|]*\||‖[^‖]*‖)[²³ᵖᵞⁿ]?", inner)
+    closed = re.fullmatch(r"((?:log|exp|cosh|Γ|√)?\([^()]*\)|\|[^|]*\||‖[^‖]*‖)[²³ᵖᵞⁿ]?", inner)
     return inner if single or closed else f"({inner})"
 
 
