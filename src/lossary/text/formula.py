@@ -153,8 +153,21 @@ def _grouped(text: str, below: bool = False) -> str:
     single = re.fullmatch(r"[^\s+\-·/]+", inner) and not (below and len(inner) > 1 and not inner.isalnum())
     if below and re.fullmatch(r"(\d+|[α-ω])\D.*", inner):
         single = None
-    closed = re.fullmatch(r"((?:log|exp|cosh|Γ|√)?\([^()]*\)|\|[^|]*\||‖[^‖]*‖)[²³ᵖᵞⁿ]?", inner)
+    closed = _enclosed(inner) or re.fullmatch(r"(\([^()]*\)|\|[^|]*\||‖[^‖]*‖)[²³ᵖᵞⁿ]?", inner)
     return inner if single or closed else f"({inner})"
+
+
+def _enclosed(text: str) -> bool:
+    """Whether a text is one function of what its only outer parentheses hold."""
+    name = re.match(r"(?:log|exp|cosh|Γ|√)\(", text)
+    if name is None:
+        return False
+    depth = 1
+    for at in range(name.end(), len(text)):
+        depth += {"(": 1, ")": -1}.get(text[at], 0)
+        if not depth:
+            return at == len(text) - 1
+    return False
 
 
 def _script(text: str, kind: str) -> str:
