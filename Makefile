@@ -2,7 +2,7 @@
 # A second run starts at once: each set of packages leaves a stamp that only a changed pyproject.toml outdates.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gpu grid test-wheel wheel bench docs coverage-zh clean
+.PHONY: help demo test test-gpu grid test-wheel wheel bench docs notebooks coverage-zh clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -53,6 +53,9 @@ bench: $(VENV)/.ready-bench  ## measure against PyTorch, JAX, NumPy and scikit-l
 docs: $(VENV)/.ready-test $(STUBS)  ## write one page per loss into docs/losses, and the rules into docs/lint.md
 	$(BIN)/python docs/make_pages.py
 	$(BIN)/python docs/make_lint_page.py
+
+notebooks: $(VENV)/.ready-test  ## the tutorials as executed notebooks, in English and Chinese, below build/notebooks
+	$(VENV)/bin/python docs/make_notebooks.py build/notebooks
 
 coverage-zh: $(VENV)/.ready-test  ## list what has no Chinese words yet; English stands in its place
 	@$(BIN)/python docs/chinese_coverage.py

@@ -435,3 +435,19 @@ def test_a_reader_that_leaves_ends_it_quietly() -> None:
         running.stdout.readline()
         running.stdout.close()
         assert running.stderr.read() == ""
+
+
+def test_the_language_comes_from_the_environment_unless_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["show", "hinge", "--no-plot"]
+    monkeypatch.setenv("LOSSARY_LANG", "zh")
+    assert is_chinese(said(*words))
+    assert not is_chinese(said(*words, "--lang", "en"))
+    monkeypatch.setenv("LOSSARY_LANG", "de")
+    assert "expected one of en, zh" in refused(*words)
+
+
+def test_chinese_has_one_word_for_one_thing() -> None:
+    """What learners' textbooks call it; the other words are aliases that find it."""
+    written = "".join(summary(lossary.get(n), "zh") + likelihood(lossary.get(n), "zh") for n in lossary.names())
+    assert not [word for word in ("铰链", "奈特", "转录器", "抽取", "拉力", "遮盖", "搭档") if word in written]
+    assert "合页损失" in written

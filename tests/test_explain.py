@@ -55,6 +55,22 @@ def test_binary_cross_entropy_by_hand() -> None:
     assert "→ 0.645981\n" in str(board)
 
 
+def test_the_textbook_route_comes_first_and_the_stable_form_is_a_note() -> None:
+    board = lossary.explain("softmax_cross_entropy", LOGITS, [0, 0])
+    routes = [f"{step.name} = {step.expression}" for step in board.steps]
+    at = routes.index("total = sum(exponentials)")
+    assert routes[at - 1 : at + 2] == [
+        "exponentials = exp(shifted)",
+        "total = sum(exponentials)",
+        "log_total = log(total)",
+    ]
+    np.testing.assert_allclose(np.log(board["total"]), board["log_total"], rtol=1e-12)
+    assert not {"is_top", "tops", "others"} & {step.name for step in board.steps}
+    notes = {section.key: section.notes for section in board.sections}["steps"]
+    assert "log1p(total - 1)" in " ".join(notes)
+    assert "实际按 log1p" in str(lossary.explain("softmax_cross_entropy", LOGITS, [0, 0], lang="zh"))
+
+
 def test_softmax_cross_entropy_reads_as_a_teachers_board() -> None:
     board = lossary.explain("softmax_cross_entropy", LOGITS, [0, 0])
     rows = [[0.2097, 0.1045, 0.4970, 0.1887], [0.0568, 0.3517, 0.0962, 0.4953]]

@@ -23,6 +23,8 @@ from lossary.catalogue.branches import undeclared
 from lossary.cli.arrays import assign, by_name, read_array, read_params
 from lossary.cli.console import output
 from lossary.errors import ArgumentError, LossaryError, ParameterError, UnknownLossError, suggest
+from lossary.inspect.derivation import Derivation
+from lossary.inspect.derivation import derive as derivation
 from lossary.inspect.tracing import Step
 from lossary.testing import exercised, never_run, random_arrays
 from lossary.text.formula import readable
@@ -42,7 +44,7 @@ from lossary.text.phrases import (
 
 _NAME = typer.Argument(metavar="NAME", help="A loss, by its name or an alias.")
 _PARAM = typer.Option("--param", "-p", metavar="NAME=VALUE", help="Fix a parameter; repeat for several.")
-_LANG = typer.Option("--lang", metavar="en|zh", help="Language of the words.")
+_LANG = typer.Option("--lang", metavar="en|zh", envvar="LOSSARY_LANG", help="Language of the words.")
 
 
 def register(app: typer.Typer) -> None:
@@ -340,9 +342,15 @@ def explain(
     mask: Annotated[str | None, typer.Option(metavar="ARRAY", help="True (or 1) for examples that are kept.")] = None,
     reduction: Annotated[str, typer.Option(metavar="mean|sum|none", help="How examples become one number.")] = "mean",
     denominator: Annotated[float | None, typer.Option(help="What a mean divides by, if not the weights.")] = None,
+    derive: Annotated[
+        bool, typer.Option("--derive", help="Derive the loss from its likelihood; takes no arrays.")
+    ] = False,
     lang: Annotated[str, _LANG] = "en",
 ) -> None:
     """Work out a loss step by step: every quantity with its name, its expression and its numbers.
+
+    With --derive: how the loss follows from the likelihood of the data (the product over samples, its logarithm, the
+    sum), and for the two cross-entropies on logits their gradient and the form that does not overflow.
 
     Arrays are named options: --pred, --logits, --target, --labels ... as JSON, as numbers, or as @file.npy or
     @file.csv. `lossary show NAME` lists the arguments of a loss.
@@ -353,9 +361,15 @@ def explain(
         lossary explain softmax_cross_entropy --logits "[[2, 1, 0]]" --labels "[0]"
         lossary explain huber --pred 1 5 --target 2 2 --delta 3 --weight 1 0.5
         lossary explain huber --pred @pred.npy --target @target.csv --lang zh
+        lossary explain softmax_cross_entropy --derive
     """
     tongue = language(lang)
     loss = loss_called(name)
+    if derive:
+        if array or param or weight is not None or mask is not None:
+            raise ArgumentError("--derive: a derivation is for all numbers; leave out arrays, weights and parameters")
+        _print_derivation(derivation(loss, tongue))
+        return
     arrays, params = assign(loss, array or ())
     fixed = read_params(param or ())
     for key in fixed:
@@ -377,6 +391,13 @@ def explain(
     console = output()
     headings = {section.title for section in explanation.sections}
     for line in str(explanation).splitlines():
+        console.print(Text(line, style="bold" if line in headings else ""), soft_wrap=True)
+
+
+def _print_derivation(route: Derivation) -> None:
+    console = output()
+    headings = {part.title for part in route.parts}
+    for line in str(route).splitlines():
         console.print(Text(line, style="bold" if line in headings else ""), soft_wrap=True)
 
 

@@ -173,7 +173,10 @@ def compare_losses(
         Path | None, typer.Option(metavar="FILE", help="Write the report, one HTML page; - is standard output.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that Lossary did not write.")] = False,
-    lang: Annotated[str, typer.Option(metavar="LANG", help="en or zh: language of table, verdict and report.")] = "en",
+    lang: Annotated[
+        str,
+        typer.Option(metavar="LANG", envvar="LOSSARY_LANG", help="en or zh: language of table, verdict and report."),
+    ] = "en",
 ) -> None:
     """Train the same model with different losses, and say which came out ahead and how sure that is.
 

@@ -20,6 +20,7 @@ from lossary.evaluate import reduction as reductions
 from lossary.evaluate.call import Call, prepare, scaled
 from lossary.evaluate.reduction import Reduction
 from lossary.evaluate.transforms import example_factor, value_and_grad
+from lossary.inspect.textbook import textbook
 from lossary.inspect.tracing import Run, Step, observed
 from lossary.text.formula import readable
 from lossary.text.layout import width
@@ -173,8 +174,9 @@ class _Writer:
             yield self.section("coupling", "From batch to rows", steps)
         steps = self.definition.steps()
         (expression,) = self.definition.output(0, steps)
+        steps, notes = textbook(steps)
         if steps:
-            yield self.section("steps", "Step by step", steps)
+            yield self.section("steps", "Step by step", steps, [self.translated(note) for note in notes])
         yield self.section("value", "Value of each example", [Step("value", expression, values)])
 
     def reduction(self, values: Any, reduction: Reduction, denominator: float | None, result: Any) -> Section:

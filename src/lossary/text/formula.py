@@ -22,6 +22,7 @@ _SYMBOLS = GREEK | {
     "lVert": "‖", "rVert": "‖", "Vert": "‖", "lvert": "|", "rvert": "|", "star": "*", "ast": "*", "prime": "′",
     "circ": "∘", "parallel": "∥", "dagger": "†", "colon": ":", "lbrace": "{", "rbrace": "}", "hbar": "ℏ", "deg": "°",
 }  # fmt: skip
+_FACTORS = {*GREEK, "ell", "left", "sum", "prod", "log", "exp", "sqrt", "frac", "hat"}  # what a product goes on with
 _SPACES = {"quad": "   ", "qquad": "      ", ",": " ", ";": " ", ":": " ", " ": " ", "!": "", "\\": ";  "}
 _WRAPPERS = {
     "text",
@@ -109,15 +110,17 @@ class _Reader:
 
     def followed(self, fraction: str) -> str:
         """Put parentheses around a fraction that multiplies what follows."""
-        following = next((t for t in self.tokens[self.at :] if t != " "), "")
+        following = next((t for t in self.tokens[self.at :] if t not in (" ", "\\,")), "")
         alone = following in ("", "+", "-", "=", "}", ")", "]", ",", "|", "<", ">") or following[:1] == "\\"
-        multiplied = following in ("\\left", "\\sum", "\\log", "\\big", "\\Big") or not alone
+        multiplied = following[1:] in _FACTORS or following in ("\\big", "\\Big") or not alone
         return f"({fraction}) " if multiplied else fraction
 
     def command(self, name: str) -> str:
         if name in ("frac", "tfrac", "dfrac"):
             top, bottom = self.one(), self.one()
             known = _FRACTIONS.get(f"{top}/{bottom}")
+            if top.startswith("∂") and bottom.startswith("∂"):  # a derivative is read as one thing
+                known = f"{top}/{bottom}"
             return known or self.followed(f"{_grouped(top)} / {_grouped(bottom, below=True)}")
         if name == "sqrt":
             return "√" + _grouped(self.one(), below=True)
@@ -141,7 +144,7 @@ class _Reader:
             return "‖"
         # A named function (log, exp, max) is its name, set apart from what it is applied to.
         following = self.tokens[self.at] if self.at < len(self.tokens) else ""
-        return name if not name.isalpha() or following[:1] in ("(", "[", "^", "_", "{", "") else name + " "
+        return name if not name.isalpha() or following in ("\\left", *"([^_{", "") else name + " "
 
 
 def _grouped(text: str, below: bool = False) -> str:
@@ -150,8 +153,21 @@ def _grouped(text: str, below: bool = False) -> str:
     single = re.fullmatch(r"[^\s+\-·/]+", inner) and not (below and len(inner) > 1 and not inner.isalnum())
     if below and re.fullmatch(r"(\d+|[α-ω])\D.*", inner):
         single = None
-    closed = re.fullmatch(r"(\([^()]*\)|\|[^|]*\||‖[^‖]*‖)[²³ᵖᵞⁿ]?", inner)
+    closed = _enclosed(inner) or re.fullmatch(r"(\([^()]*\)|\|[^|]*\||‖[^‖]*‖)[²³ᵖᵞⁿ]?", inner)
     return inner if single or closed else f"({inner})"
+
+
+def _enclosed(text: str) -> bool:
+    """Whether a text is one function of what its only outer parentheses hold."""
+    name = re.match(r"(?:log|exp|cosh|Γ|√)\(", text)
+    if name is None:
+        return False
+    depth = 1
+    for at in range(name.end(), len(text)):
+        depth += {"(": 1, ")": -1}.get(text[at], 0)
+        if not depth:
+            return at == len(text) - 1
+    return False
 
 
 def _script(text: str, kind: str) -> str:

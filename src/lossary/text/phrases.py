@@ -24,7 +24,7 @@ LANGS: tuple[Lang, ...] = ("en", "zh")
 
 @cache
 def chinese(kind: str) -> Mapping[str, str]:
-    """Return the Chinese words of a kind: quantities, facts, phrases, summaries, likelihoods or names.
+    """Return the Chinese words of a kind: quantities, facts, phrases, summaries, likelihoods, names or derivations.
 
     They are keyed by identifier, English word, English sentence or name of a loss; several names are separated by
     spaces, the most usual first.
@@ -97,6 +97,11 @@ def likelihood(loss: Loss, lang: Lang = "en") -> str:
     """Return the noise model of a loss with its derivation, empty if it has none; in English where need be."""
     known = chinese("likelihoods") if lang == "zh" and loss.likelihood else {}
     return known.get(loss.name, loss.likelihood)
+
+
+def derivation_words(text: str, lang: Lang = "en") -> str:
+    """Return a sentence of a derivation; in English where there is no Chinese one yet."""
+    return chinese("derivations").get(text, text) if lang == "zh" else text
 
 
 def is_chinese(text: str) -> bool:

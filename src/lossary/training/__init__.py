@@ -18,11 +18,12 @@ array([0., 1., 1., 0.])
 >>> history.epochs[-1].loss < 1e-4 < history.epochs[0].loss
 True
 
-Read in this order: `layers` (what a gradient is), `optimisers` and `schedules` (what to do with it), `steps` and
-`loop` (doing it).
+Read in this order: `criterion` (a loss with its forward and backward), `layers` (what a gradient is), `optimisers` and
+`schedules` (what to do with it), `steps` and `loop` (doing it).
 There is no `model.zero_grad()` as in PyTorch: `backward` sets gradients rather than adding to them.
 """
 
+from lossary.training.criterion import Criterion, SigmoidCrossEntropy, SoftmaxCrossEntropy
 from lossary.training.history import Epoch, History
 from lossary.training.layers import Layer, Linear, Parameter, ReLU, Sequential, Tanh, mlp
 from lossary.training.loop import evaluate, fit
@@ -40,6 +41,7 @@ from lossary.training.schedules import (
 __all__ = [
     "SGD",
     "Adam",
+    "Criterion",
     "Epoch",
     "History",
     "Layer",
@@ -49,6 +51,8 @@ __all__ = [
     "ReLU",
     "Schedule",
     "Sequential",
+    "SigmoidCrossEntropy",
+    "SoftmaxCrossEntropy",
     "Tanh",
     "constant",
     "cosine",

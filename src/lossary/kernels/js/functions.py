@@ -169,7 +169,7 @@ def _function(loss: Loss, alternative: int, static: Mapping[str, Any], uniform: 
         return emit.pointwise(program, loss.arguments, uniform)
     orders_of_rows = tuple(range(1, highest + 1))
     on_rows = row_program(
-        loss, alternative, static, uniform, (), orders_of_rows, True, regions, emit.RESERVED, RowsNamespace
+        loss, alternative, static, uniform, (), orders_of_rows, True, regions, emit.RESERVED, namespace=RowsNamespace
     )
     cores = dict(zip(loss.arguments, signature.inputs, strict=True))
     width = next(at for at, core in enumerate(signature.inputs) if core)
