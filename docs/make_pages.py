@@ -35,6 +35,7 @@ from lossary.text.phrases import Lang, chinese
 SITE = Path(__file__).resolve().parent / "site"
 sys.path.insert(0, str(SITE))
 
+import ten_losses  # noqa: E402
 from advice import AVOID, USE, advice  # noqa: E402
 
 ORDER = ("the value", "the gradient", "the diagonal of the Hessian")
@@ -74,12 +75,23 @@ def pages(lang: Lang = "en", figures: str = "") -> dict[str, str]:
     return {f"{loss.name}.md": page(loss, lang, figures) for loss in losses} | {"index.md": index(losses, lang)}
 
 
+def title_of(loss: Loss | str, lang: Lang) -> str:
+    """Return the title of a page: the name, and in Chinese the usual Chinese name."""
+    name = lossary.get(loss).name
+    spoken = chinese("names").get(name, "").split()
+    return f"{name} {spoken[0]}" if lang == "zh" and spoken else name
+
+
+def common_losses(lang: Lang) -> str:
+    """Return the page of ten common losses."""
+    return ten_losses.page(lang, session, lambda name: title_of(name, lang))
+
+
 def page(loss: Loss, lang: Lang = "en", figures: str = "") -> str:
     """Return the page of one loss."""
     spoken = chinese("names").get(loss.name, "").split()
-    title = f"{loss.name} {spoken[0]}" if lang == "zh" and spoken else loss.name
     notes, examples = notes_and_examples(loss)
-    parts = [f"# {title}", markdown(summary(loss, lang))]
+    parts = [f"# {title_of(loss, lang)}", markdown(summary(loss, lang))]
     known = [(words("Also known as", lang), ", ".join(f"`{alias}`" for alias in loss.aliases))]
     known.append((words("Chinese", lang), ", ".join(spoken)))
     parts.append("\n".join(f"- {heading}: {text}" for heading, text in known if text))
@@ -126,8 +138,9 @@ def index(losses: Iterable[Loss], lang: Lang = "en") -> str:
             rows.append((f"[`{m.name}`]({m.name}.md)", markdown(summary(m, lang)), ", ".join(other)))
         name = fact(family, lang)
         parts += [f"## {name.capitalize()}", table(heads, rows)]
-    listed = "\n".join(m.name for members in families.values() for m in members)
-    parts.append(f"```{{toctree}}\n:hidden:\n\n{listed}\n```")
+    for family, members in families.items():  # the captions of the side bar
+        listed = "\n".join(m.name for m in members)
+        parts.append(f"```{{toctree}}\n:hidden:\n:caption: {fact(family, lang).capitalize()}\n\n{listed}\n```")
     return "\n\n".join(parts) + "\n"
 
 

@@ -50,6 +50,7 @@ def figure(name: str, lang: Lang, folder: Path) -> None:
     svg = file.read_text("utf-8")
     svg = re.sub(r"<style>svg.*?</style>|<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     svg = re.sub(r"^<svg [^>]*?viewBox=\"([^\"]*)\"[^>]*>", rf'<svg class="curve" role="img" aria-label="{name}" viewBox="\1">', svg)
+    svg = re.sub(r"(\d+\.\d\d)\d+", r"\1", svg)  # a hundredth of a point is finer than a screen
     file.write_text("\n".join(line for line in svg.splitlines() if line.strip()), "utf-8")
 
 
@@ -101,6 +102,7 @@ class Sources:
             self.put(page, self.relinked(source.read_text("utf-8"), source, page))
         for name, text in make_pages.pages(self.lang, "../_figures").items():
             self.put(f"losses/{name}", text)
+        self.put("guide/ten-losses.md", make_pages.common_losses(self.lang))
         for name, text in make_api_pages.pages(self.lang).items():
             self.put(f"api/{name}", text)
         for page, source in self.shown.items():

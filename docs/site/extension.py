@@ -46,18 +46,17 @@ class English(SearchEnglish):
 
 
 class Chinese(SearchChinese):
-    """Chinese search."""
+    """Chinese search; Latin words are stemmed as English ones, and the script is named after that stemmer."""
 
+    language_name = "English"
     js_splitter_code = SPLITTER
-
-    def split(self, input: str) -> list[str]:
-        """Return the words of a text; the stemmer of Latin words is that of English."""
-        return super().split(input)
 
 
 def mathml(latex: str, display: str) -> str:
     """Return a formula as MathML."""
-    return convert(latex, display=display).replace('xmlns="http://www.w3.org/1998/Math/MathML" ', "")
+    text = convert(latex, display=display).replace('xmlns="http://www.w3.org/1998/Math/MathML" ', "")
+    # A bar delimits; without this it is spaced like a relation.
+    return re.sub(r"<mo([^>]*)>(\||&#x0007C;|&#x02016;|∥|‖|&#x02225;)</mo>", r'<mo\1 lspace="0" rspace="0">\2</mo>', text)
 
 
 def visit_inline(translator: Any, node: nodes.math) -> None:
