@@ -2,7 +2,7 @@
 # A second run starts at once: each set of packages leaves a stamp that only a changed pyproject.toml outdates.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test grid test-wheel wheel bench docs coverage-zh clean
+.PHONY: help demo test grid test-wheel test-docs wheel bench docs coverage-zh clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -30,7 +30,10 @@ test: $(VENV)/.ready-test $(STUBS)  ## formatting, lint, types, tests and doctes
 	$(call step,mypy,mypy --no-error-summary)
 	$(call step,pytest,pytest -n 2 --quiet)
 
-test-wheel: $(VENV)/.ready-test  ## build the wheel, install it into fresh environments, and use it there
+test-test-docs: $(VENV)/.ready-docs $(STUBS)  ## build the site and open every page in Chromium, where it is installed
+	$(call step,pytest -m browser,pytest -m browser --quiet tests/test_site.py)
+
+wheel: $(VENV)/.ready-test  ## build the wheel, install it into fresh environments, and use it there
 	$(call step,pytest -m wheel,pytest -m wheel --quiet tests/test_wheel.py)
 
 wheel: $(VENV)/.ready-test  ## build wheel and source archive into dist
@@ -42,9 +45,8 @@ grid: $(VENV)/.ready-test  ## every loss and drop-in crossed with whatever a cal
 bench: $(VENV)/.ready-bench  ## measure against PyTorch, JAX, NumPy and scikit-learn; about 35 minutes, nothing else running
 	$(BIN)/python -m benchmarks --out benchmarks/results
 
-docs: $(VENV)/.ready-test $(STUBS)  ## write one page per loss into docs/losses, and the rules into docs/lint.md
-	$(BIN)/python docs/make_pages.py
-	$(BIN)/python docs/make_lint_page.py
+docs: $(VENV)/.ready-docs $(STUBS)  ## build the site, English and Chinese, into out/site
+	$(BIN)/python docs/make_site.py
 
 coverage-zh: $(VENV)/.ready-test  ## list what has no Chinese words yet; English stands in its place
 	@$(BIN)/python docs/chinese_coverage.py
@@ -83,6 +85,11 @@ $(VENV)/.ready-app: pyproject.toml | $(VENV)/.ready-pip
 $(VENV)/.ready-bench: $(VENV)/.ready-test
 	@echo "Installing what is measured against into $(VENV), once ..."
 	@$(PIP) --group bench
+	@touch $@
+
+$(VENV)/.ready-docs: $(VENV)/.ready-test
+	@echo "Installing what the site is built with into $(VENV), once ..."
+	@$(PIP) --group docs
 	@touch $@
 
 $(VENV)/.ready-test: pyproject.toml | $(VENV)/.ready-pip

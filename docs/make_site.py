@@ -36,6 +36,8 @@ from lossary.text.phrases import LANGS, Lang, chinese  # noqa: E402
 OUT = ROOT / "out" / "site"
 LINK = re.compile(r"(\[[^\]]*\]\()([^)\s]+)(\))")
 FENCE = re.compile(r"^(```+|~~~+).*?^\1\s*$", re.MULTILINE | re.DOTALL)
+# A line break between Chinese characters; a browser would show it as a space.
+WRAPPED = re.compile(r"(?<=[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef])\n(?=[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef])")
 NOT_PAGES = {"catalogue.md"}  # says where pages are; the site has them
 PICTURES = {".png", ".svg"}
 
@@ -124,11 +126,14 @@ class Sources:
             before, link, after = match.groups()
             return f"{before}{self.followed(link, file, page)}{after}"
 
+        def prose(text: str) -> str:
+            return LINK.sub(followed, WRAPPED.sub("", text))
+
         parts, at = [], 0
         for fence in FENCE.finditer(text):
-            parts += [LINK.sub(followed, text[at : fence.start()]), fence.group()]
+            parts += [prose(text[at : fence.start()]), fence.group()]
             at = fence.end()
-        return "".join([*parts, LINK.sub(followed, text[at:])])
+        return "".join([*parts, prose(text[at:])])
 
     def followed(self, link: str, file: Path, page: str) -> str:
         """Return where a link leads on the site; raise an error if it leads nowhere."""
@@ -268,7 +273,7 @@ def build(out: Path = OUT) -> None:
         sphinx(lang, source / lang, out if lang == "en" else out / "zh")
     if explorer():
         build_explorer(out / "explorer")
-    for leftover in (".buildinfo", ".buildinfo.bak", "objects.inv"):
+    for leftover in (".buildinfo", ".buildinfo.bak", "objects.inv", "webpack-macros.html"):
         for file in out.rglob(leftover):
             file.unlink()
 

@@ -45,3 +45,4 @@ html_theme_options = {
 html_context = {"default_mode": "auto"}
 pygments_style = "default"
 nitpicky = True
+toc_object_entries_show_parents = "hide"
