@@ -68,7 +68,7 @@ def module_page(module: ModuleType, name: str) -> str:
 
 
 def public(module: ModuleType, name: str) -> list[tuple[str, Any]]:
-    """Return the public functions and classes that a module names, without the losses, which have pages of their own."""
+    """Return the public functions and classes that a module names; the losses have pages of their own."""
     found = []
     for key in getattr(module, "__all__", None) or [key for key in vars(module) if not key.startswith("_")]:
         thing = getattr(module, key, None)

@@ -354,16 +354,19 @@ def torch_section(loss: Loss, lang: Lang) -> str:
     name = module_name(loss)
     own = hasattr(nn, name) and getattr(nn, name).__module__.startswith("lossary.nn.catalogue")
     if own:
-        text = "`nn.{module}` takes the parameters above and a `reduction`; weights and masks are arguments of the call."
+        text = (
+            "`nn.{module}` takes the parameters above and a `reduction`; weights and masks are arguments of the call."
+        )
         others = [also for also, of in class_aliases().items() if of == name]
         known = f" {words('Also known as', lang)}: {', '.join(f'`nn.{also}`' for also in others)}." if others else ""
         parts.append(words(text, lang, module=name) + known)
     else:
-        text = "`from_record` gives the loss of this page as a module: parameters as above, `weight` and `mask` in the call."
+        text = "`from_record` gives the loss of this page as a module: parameters as above, "
+        text += "`weight` and `mask` in the call."
         parts.append(words(text, lang))
     made = name if own else ""
     shown = session(_statements(loss, made))
-    if taken and not own:  # the module of torch takes some arrays in another layout: then from_record is shown
+    if taken:  # the module of torch takes some arrays in another layout: then from_record is shown
         with contextlib.suppress(Exception):
             shown = session(_statements(loss, taken[0]))
     return "\n\n".join([*parts, f"```pycon\n{shown}\n```"])
@@ -398,7 +401,10 @@ def _statements(loss: Loss, module: str) -> str:
         return "\n".join(lines)
     if base == "ClassifierLoss":
         lines += ["_ = torch.manual_seed(0)", f"criterion = nn.{module}(embedding_size=4, classes=3)"]
-        lines += ["embeddings = torch.randn(2, 4, requires_grad=True)", "loss = criterion(embeddings, torch.tensor([0, 2]))"]
+        lines += [
+            "embeddings = torch.randn(2, 4, requires_grad=True)",
+            "loss = criterion(embeddings, torch.tensor([0, 2]))",
+        ]
         return "\n".join([*lines, "loss.backward()", "round(loss.item(), 4), embeddings.grad.shape"])
     sizes = {"c": 3, "d": 2, "n": 3, "b": 4, "t": 4, "s": 2, "k": 2}
     drawn = random_arrays(loss, np.random.default_rng(1), 2, sizes)

@@ -4,8 +4,8 @@
 
 The sources are put together in ``out/site-source``: the pages of the losses and the API, made from the records and the
 docstrings; the written pages of ``docs`` and of ``docs/site/en`` and ``docs/site/zh``; the figures. Sphinx then builds
-``out/site`` (English) and ``out/site/zh``. A Chinese page that nobody has written is the English one. Any warning of Sphinx,
-a link that leads nowhere among them, fails the build.
+``out/site`` (English) and ``out/site/zh``. A Chinese page that nobody has written is the English one. Any warning of
+Sphinx, a link that leads nowhere among them, fails the build.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ LINK = re.compile(r"(\[[^\]]*\]\()([^)\s]+)(\))")
 FENCE = re.compile(r"^(```+|~~~+).*?^\1\s*$", re.MULTILINE | re.DOTALL)
 # A line break between Chinese characters; a browser would show it as a space.
 WRAPPED = re.compile(r"(?<=[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef])\n(?=[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef])")
-NOT_PAGES = {"catalogue.md"}  # says where pages are; the site has them
 PICTURES = {".png", ".svg"}
 
 
@@ -51,7 +50,11 @@ def figure(name: str, lang: Lang, folder: Path) -> None:
     plots.plot(name, file, lang=lang)
     svg = file.read_text("utf-8")
     svg = re.sub(r"<style>svg.*?</style>|<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    svg = re.sub(r"^<svg [^>]*?viewBox=\"([^\"]*)\"[^>]*>", rf'<svg class="curve" role="img" aria-label="{name}" viewBox="\1">', svg)
+    svg = re.sub(
+        r"^<svg [^>]*?viewBox=\"([^\"]*)\"[^>]*>",
+        rf'<svg class="curve" role="img" aria-label="{name}" viewBox="\1">',
+        svg,
+    )
     svg = re.sub(r"(\d+\.\d\d)\d+", r"\1", svg)  # a hundredth of a point is finer than a screen
     file.write_text("\n".join(line for line in svg.splitlines() if line.strip()), "utf-8")
 
@@ -78,8 +81,7 @@ class Sources:
     def collect(self) -> None:
         """Find every written page: those of docs are the guide, those of docs/site stand where they say."""
         for file in sorted(DOCS.glob("*.md")):
-            if file.name not in NOT_PAGES:
-                self.page_of[file] = f"guide/{file.name}"
+            self.page_of[file] = f"guide/{file.name}"
         self.page_of[ROOT / "CONTRIBUTING.md"] = "guide/contributing.md"
         for file in sorted((ROOT / "benchmarks" / "results").glob("*.md")):
             self.page_of[file] = f"guide/measured-{file.stem.lower()}.md"
@@ -148,7 +150,7 @@ class Sources:
             goal = "index.md"
         elif target in self.page_of:
             goal = self.page_of[target]
-        elif target.name in NOT_PAGES or target == ROOT / "src" / "lossary" / "losses":
+        elif target == ROOT / "src" / "lossary" / "losses":
             goal = "losses/index.md"
         elif target.suffix == ".py" and target.exists():
             goal = f"source/{target.relative_to(ROOT).with_suffix('').as_posix()}.md"
@@ -171,10 +173,16 @@ class Sources:
         """Write the list of guide pages into the index of the guide: what it does not name comes last."""
         for section in ("guide", "tutorials"):
             index = self.folder / section / "index.md"
-            pages = sorted(p for p in (self.folder / section).glob("*.md") if p != index) if index.parent.exists() else []
+            pages = (
+                sorted(p for p in (self.folder / section).glob("*.md") if p != index) if index.parent.exists() else []
+            )
             if not pages:
                 continue
-            text = index.read_text("utf-8") if index.exists() else f"# {make_pages.words(section.capitalize(), self.lang)}\n"
+            text = (
+                index.read_text("utf-8")
+                if index.exists()
+                else f"# {make_pages.words(section.capitalize(), self.lang)}\n"
+            )
             named = dict.fromkeys(Path(name).stem for name in re.findall(r"\]\(([\w-]+\.md)", text))
             order = [*named, *(p.stem for p in pages if p.stem not in named)]
             rest = [p for p in pages if p.stem not in named]
@@ -214,6 +222,9 @@ def build_explorer(folder: Path) -> None:
     sys.modules["make_explorer"] = module
     spec.loader.exec_module(module)
     module.build(folder)
+    if not (folder / "index.html").exists():
+        (page,) = folder.glob("*.html")
+        page.rename(folder / "index.html")
 
 
 EXPLORER: dict[Lang, str] = {

@@ -133,7 +133,9 @@ def advice(loss: Loss, pieces: Iterable[Advice], lang: str) -> list[str]:
     comma, zh = ("、", "zh") if lang == "zh" else (", ", "en")
     elicits = ELICITS[loss.elicits]
     if lang == "zh":
-        elicits = {"mean": "目标的均值", "median": "目标的中位数"}.get(loss.elicits, "目标的分位数（由 `quantile` 指定）")
+        elicits = {"mean": "目标的均值", "median": "目标的中位数"}.get(
+            loss.elicits, "目标的分位数（由 `quantile` 指定）"
+        )
     words = {
         "tasks": comma.join(fact(task, zh) for task in loss.tasks),  # type: ignore[arg-type]
         "elicits": elicits,

@@ -56,7 +56,9 @@ def mathml(latex: str, display: str) -> str:
     """Return a formula as MathML."""
     text = convert(latex, display=display).replace('xmlns="http://www.w3.org/1998/Math/MathML" ', "")
     # A bar delimits; without this it is spaced like a relation.
-    return re.sub(r"<mo([^>]*)>(\||&#x0007C;|&#x02016;|∥|‖|&#x02225;)</mo>", r'<mo\1 lspace="0" rspace="0">\2</mo>', text)
+    return re.sub(
+        r"<mo([^>]*)>(\||&#x0007C;|&#x02016;|∥|‖|&#x02225;)</mo>", r'<mo\1 lspace="0" rspace="0">\2</mo>', text
+    )
 
 
 def visit_inline(translator: Any, node: nodes.math) -> None:
