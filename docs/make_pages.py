@@ -130,14 +130,14 @@ def index(losses: Iterable[Loss], lang: Lang = "en") -> str:
     )  # fmt: skip
     parts = [f"# {words('All losses', lang)}"]
     parts.append(count + words("These pages are generated from the records of the catalogue.", lang))
-    heads = [words(text, lang) for text in ("loss", "what it is", "Also known as")]
+    heads = [words(text, lang) for text in ("loss", "what it is")]
     for family, members in families.items():
         rows = []
         for m in members:
             other = [*(f"`{a}`" for a in m.aliases), *chinese("names").get(m.name, "").split()]
-            rows.append((f"[`{m.name}`]({m.name}.md)", markdown(summary(m, lang)), ", ".join(other)))
-        name = fact(family, lang)
-        parts += [f"## {name.capitalize()}", table(heads, rows)]
+            known = f"<br>{words('Also known as', lang)}: {', '.join(other)}" if other else ""
+            rows.append((f"[`{m.name}`]({m.name}.md)", markdown(summary(m, lang)) + known))
+        parts += [f"## {fact(family, lang).capitalize()}", table(heads, rows)]
     for family, members in families.items():  # the captions of the side bar
         listed = "\n".join(m.name for m in members)
         parts.append(f"```{{toctree}}\n:hidden:\n:caption: {fact(family, lang).capitalize()}\n\n{listed}\n```")

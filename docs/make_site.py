@@ -39,6 +39,7 @@ FENCE = re.compile(r"^(```+|~~~+).*?^\1\s*$", re.MULTILINE | re.DOTALL)
 # A line break between Chinese characters; a browser would show it as a space.
 WRAPPED = re.compile(r"(?<=[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef])\n(?=[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef])")
 PICTURES = {".png", ".svg"}
+MEASURED = "measured-"  # pages of the benchmarks' results, below the page on benchmarks
 
 
 # --- the figures ----------------------------------------------------------------------------------------------------
@@ -84,7 +85,7 @@ class Sources:
             self.page_of[file] = f"guide/{file.name}"
         self.page_of[ROOT / "CONTRIBUTING.md"] = "guide/contributing.md"
         for file in sorted((ROOT / "benchmarks" / "results").glob("*.md")):
-            self.page_of[file] = f"guide/measured-{file.stem.lower()}.md"
+            self.page_of[file] = f"guide/{MEASURED}{file.stem.lower()}.md"
         readme = ROOT / "examples" / "digit_strips" / "README.md"
         if readme.exists():
             self.page_of[readme] = "guide/digit-strips.md"
@@ -171,6 +172,10 @@ class Sources:
 
     def listing(self) -> None:
         """Write the list of guide pages into the index of the guide: what it does not name comes last."""
+        measured = sorted(p.stem for p in (self.folder / "guide").glob(f"{MEASURED}*.md"))
+        if measured:
+            with (self.folder / "guide" / "benchmarks.md").open("a", encoding="utf-8") as page:
+                page.write("\n```{toctree}\n:hidden:\n\n" + "\n".join(measured) + "\n```\n")
         for section in ("guide", "tutorials"):
             index = self.folder / section / "index.md"
             pages = (
@@ -184,8 +189,8 @@ class Sources:
                 else f"# {make_pages.words(section.capitalize(), self.lang)}\n"
             )
             named = dict.fromkeys(Path(name).stem for name in re.findall(r"\]\(([\w-]+\.md)", text))
-            order = [*named, *(p.stem for p in pages if p.stem not in named)]
-            rest = [p for p in pages if p.stem not in named]
+            rest = [p for p in pages if p.stem not in named and not p.stem.startswith(MEASURED)]
+            order = [*named, *(p.stem for p in rest)]
             also = "\n".join(f"- [{title_of(p)}]({p.name})" for p in rest)
             listed = "\n".join(order)
             index.write_text(f"{text}\n{also}\n\n```{{toctree}}\n:hidden:\n\n{listed}\n```\n", "utf-8")
