@@ -2,7 +2,7 @@
 # A second run starts at once: each set of packages leaves a stamp that only a changed pyproject.toml outdates.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gpu grid test-wheel wheel bench docs notebooks coverage-zh clean
+.PHONY: help demo test test-gpu test-docs grid test-wheel wheel bench docs notebooks coverage-zh clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -34,6 +34,9 @@ test-test-gpu: $(VENV)/.ready-gpu  ## run the kernels for GPUs in Triton's inter
 	TRITON_INTERPRET=1 $(BIN)/pytest -m gpu --quiet tests/gpu
 	TRITON_INTERPRET=0 $(BIN)/pytest -m gpu --quiet tests/gpu
 
+test-test-docs: $(VENV)/.ready-docs $(STUBS)  ## build the site and open every page in Chromium, where it is installed
+	$(call step,pytest -m browser,pytest -m browser --quiet tests/test_site.py)
+
 wheel: $(VENV)/.ready-test  ## build the wheel, install it into fresh environments, and use it there
 	$(call step,pytest -m wheel,pytest -m wheel --quiet tests/test_wheel.py)
 
@@ -50,9 +53,8 @@ grid: $(VENV)/.ready-test  ## every loss and drop-in crossed with whatever a cal
 bench: $(VENV)/.ready-bench  ## measure against PyTorch, JAX, NumPy and scikit-learn; about 35 minutes, nothing else running
 	$(BIN)/python -m benchmarks --out benchmarks/results
 
-docs: $(VENV)/.ready-test $(STUBS)  ## write one page per loss into docs/losses, and the rules into docs/lint.md
-	$(BIN)/python docs/make_pages.py
-	$(BIN)/python docs/make_lint_page.py
+docs: $(VENV)/.ready-docs $(STUBS)  ## build the site, English and Chinese, into out/site
+	$(BIN)/python docs/make_site.py
 
 notebooks: $(VENV)/.ready-test  ## the tutorials as executed notebooks, in English and Chinese, below build/notebooks
 	$(VENV)/bin/python docs/make_notebooks.py build/notebooks
@@ -99,6 +101,11 @@ $(VENV)/.ready-bench: $(VENV)/.ready-test
 $(VENV)/.ready-gpu: $(VENV)/.ready-test
 	@echo "Installing Triton into $(VENV), once ..."
 	@$(PIP) --group gpu
+	@touch $@
+
+$(VENV)/.ready-docs: $(VENV)/.ready-test
+	@echo "Installing what the site is built with into $(VENV), once ..."
+	@$(PIP) --group docs
 	@touch $@
 
 $(VENV)/.ready-test: pyproject.toml | $(VENV)/.ready-pip

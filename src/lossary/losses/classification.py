@@ -82,7 +82,7 @@ def binary_cross_entropy(xp: Namespace, probs: Any, target: Any) -> Iterator[Any
 def binary_cross_entropy_with_logits(
     xp: Namespace, logits: Any, target: Any, *, pos_weight: Any = 1.0, label_smoothing: float = 0.0
 ) -> Iterator[Any]:
-    """Minus the log-probability of a yes/no outcome, from its log-odds: finite, exact and alive at any logit.
+    """Minus the log-probability of a yes/no outcome, from its logit: finite and exact at any logit.
 
     `pos_weight` multiplies the cost of positives, a number or one per output; it is no example weight and does not
     enter a mean's denominator. Undo it at prediction time by subtracting its logarithm from the logit.

@@ -31,7 +31,7 @@ __all__ = ["class_balanced", "logit_adjusted", "sigmoid_focal", "softmax_focal"]
 def sigmoid_focal(
     xp: Namespace, logits: Any, target: Any, *, gamma: float = 2.0, alpha: float | None = None
 ) -> Iterator[Any]:
-    """Binary cross-entropy with examples that are already right turned down, for dense detection.
+    """Binary cross-entropy that down-weights examples already classified correctly, for dense detection.
 
     ``p_t = y p + (1 - y)(1 - p)`` is the probability given to what happened. `gamma` is how strongly a confident, right
     example is discounted: with 2, one at p_t = 0.9 counts a hundredth; 0 is cross-entropy, and any value >= 0 keeps its

@@ -42,13 +42,13 @@ POINTWISE = "(),()->()"
     properties=("proper",),
 )
 def gaussian_nll(xp: Namespace, pred: Any, target: Any, var: Any, *, full: bool = False) -> Iterator[Any]:
-    """The cost of a target under a Gaussian whose mean and variance are both predicted.
+    """Negative log-likelihood of a target under a Gaussian whose mean and variance are both predicted.
 
     `var` is the variance, in squared units of the target, not the standard deviation; it must be positive. The order
     of arguments is that of `torch.nn.GaussianNLLLoss`, which raises small variances to 1e-6 and still passes their
     gradient; nothing is raised here. `full` adds ``log(2 pi) / 2``.
 
-    A large error is forgiven in so far as it was foreseen: the best variance is the square of the residual.
+    A large residual costs less where a large variance was predicted: the best variance is the squared residual.
 
     >>> import lossary
     >>> _, (by_pred, by_var) = lossary.gaussian_nll.value_and_grad([3.0], [1.0], [4.0])
@@ -82,7 +82,7 @@ def gaussian_nll(xp: Namespace, pred: Any, target: Any, var: Any, *, full: bool 
     properties=("proper", "robust"),
 )
 def laplace_nll(xp: Namespace, pred: Any, target: Any, scale: Any, *, full: bool = False) -> Iterator[Any]:
-    """The cost of a target under a Laplace density whose centre and scale are both predicted.
+    """Negative log-likelihood of a target under a Laplace density whose location and scale are both predicted.
 
     `scale` is the mean absolute deviation, in the units of the target: the standard deviation over the root of 2. It
     must be positive. `full` adds log 2. At a residual of exactly 0 the gradient in `pred` is the subgradient 0.
@@ -120,7 +120,7 @@ def laplace_nll(xp: Namespace, pred: Any, target: Any, scale: Any, *, full: bool
 def student_t_nll(
     xp: Namespace, pred: Any, target: Any, *, df: float = 4.0, scale: float = 1.0, full: bool = False
 ) -> Iterator[Any]:
-    """The cost of a target under Student's t: gross errors cost their logarithm, and hardly pull at all.
+    """Negative log-likelihood under Student's t: gross errors cost their logarithm and have almost no gradient.
 
     `df`, the degrees of freedom, says how heavy the tails are: 1 is the Cauchy density, and as it grows the loss tends
     to the Gaussian one. `scale` is in the units of the target. Both are numbers, or arrays with one entry per example,
@@ -166,7 +166,7 @@ def student_t_nll(
     elicits="mean",
 )
 def poisson_nll(xp: Namespace, log_rate: Any, target: Any, *, full: bool = False) -> Iterator[Any]:
-    """The cost of a count under a Poisson law, given the logarithm of its rate.
+    """Negative log-likelihood of a count under a Poisson distribution, given the logarithm of its rate.
 
     This is `torch.nn.PoissonNLLLoss` with its default ``log_input=True``; Keras takes the rate itself, see
     `poisson_nll_rate`. `full` adds the exact ``log(target!)``, where torch adds Stirling's approximation, and that only
@@ -204,7 +204,7 @@ def poisson_nll(xp: Namespace, log_rate: Any, target: Any, *, full: bool = False
     unbounded_form="poisson_nll",
 )
 def poisson_nll_rate(xp: Namespace, rate: Any, target: Any, *, full: bool = False) -> Iterator[Any]:
-    """The cost of a count under a Poisson law, given its rate.
+    """Negative log-likelihood of a count under a Poisson distribution, given its rate.
 
     Prefer `poisson_nll`, whose log-rate may be any number: here the rate must not be negative, and the gradient grows
     without bound as it nears 0. It is the `poisson` of Keras, without the 1e-7 that is added there inside the
@@ -243,7 +243,7 @@ def poisson_nll_rate(xp: Namespace, rate: Any, target: Any, *, full: bool = Fals
     elicits="mean",
 )
 def gamma_nll(xp: Namespace, log_mean: Any, target: Any, *, shape: float = 1.0, full: bool = False) -> Iterator[Any]:
-    """The cost of a positive amount under a gamma law, given the logarithm of its mean.
+    """Negative log-likelihood of a positive amount under a gamma distribution, given the logarithm of its mean.
 
     The noise is a constant fraction of the mean, ``1 / sqrt(shape)``: waiting times, sizes of claims, spectra. `shape`
     is the gamma law's exponent k: 1 is the exponential law, large is nearly Gaussian; the best mean does not depend on
@@ -284,7 +284,7 @@ def gamma_nll(xp: Namespace, log_mean: Any, target: Any, *, shape: float = 1.0, 
     elicits="mean",
 )
 def tweedie_deviance(xp: Namespace, log_mean: Any, target: Any, *, power: float = 1.5) -> Iterator[Any]:
-    """How much worse than perfect a mean is for an amount that is often 0 and otherwise positive.
+    """Unit deviance of the Tweedie (compound Poisson-gamma) family, for non-negative amounts with many zeros.
 
     `power` is the exponent p with which the variance grows with the mean, ``phi mean^p``: near 1 like a Poisson count,
     near 2 like a gamma amount. This is the true unit deviance, 0 exactly where the mean is the target, as in
@@ -328,7 +328,7 @@ def tweedie_deviance(xp: Namespace, log_mean: Any, target: Any, *, power: float 
 def negative_binomial_nll(
     xp: Namespace, log_mean: Any, target: Any, *, alpha: float = 1.0, full: bool = False
 ) -> Iterator[Any]:
-    """The cost of a count that varies more than a Poisson count would, given the logarithm of its mean.
+    """Negative log-likelihood of an overdispersed count (negative binomial), given the logarithm of its mean.
 
     `alpha`, the dispersion, says how much more: the variance is ``mean + alpha mean^2`` (NB2). It is a number, or an
     array with one entry per example, and is not differentiated. Other parametrisations: ``total_count = 1 / alpha`` and

@@ -46,7 +46,7 @@ SIGNS = "{-1, 1}"
     properties=("convex", "lipschitz", "calibrated", "piecewise linear"),
 )
 def hinge(xp: Namespace, pred: Any, target: Any, *, margin: float = 1.0) -> Iterator[Any]:
-    """The shortfall of the score from the margin, on the side of the label: the loss of the support vector machine.
+    """How far the signed score falls short of the margin 1: the loss of the support vector machine.
 
     An example beyond the `margin` costs nothing and has no gradient, so only the others (the support vectors) decide
     the fit. `margin` is in the units of the score. Labels are -1 and 1; Keras also takes 0 and 1 and maps them if it
@@ -251,7 +251,7 @@ def logistic_margin(xp: Namespace, pred: Any, target: Any) -> Iterator[Any]:
 def multi_margin(
     xp: Namespace, pred: Any, target: Any, *, p: int = 1, margin: float = 1.0, class_weight: Any = None
 ) -> Iterator[Any]:
-    """Every wrong class within the margin of the right one is charged, and the charges are divided by the classes.
+    """The hinge of every wrong class against the true one, summed and divided by the number of classes.
 
     The sum over wrong classes is divided by c, not by c - 1, as in torch. `p` is 1 for hinges and 2 for their squares,
     `margin` is in the units of the scores, `class_weight` holds one factor for each true class. For the worst wrong
@@ -292,7 +292,7 @@ def multi_margin(
     properties=("convex", "lipschitz", "piecewise linear"),
 )
 def multiclass_hinge(xp: Namespace, pred: Any, target: Any, *, margin: float = 1.0) -> Iterator[Any]:
-    """The shortfall of the right class's lead over its strongest rival from the margin.
+    """How far the score of the true class falls short of its strongest rival plus the margin.
 
     `margin` is in the units of the scores. Rivals that tie share the gradient. Keras's `CategoricalHinge` is another
     loss: there the right class counts as a rival with score 0, so a lead among negative scores is still charged. For

@@ -125,9 +125,9 @@ def absolute_error(xp: Namespace, pred: Any, target: Any) -> Iterator[Any]:
 def huber(xp: Namespace, pred: Any, target: Any, *, delta: float = 1.0) -> Iterator[Any]:
     """Quadratic within `delta` of the target, linear beyond it.
 
-    `delta` is in the units of the target: the residual at which an error stops being believed. As it grows this is
-    half the squared error; as it shrinks, `delta` times the absolute error. ``huber(delta) = delta * smooth_l1(beta =
-    delta)``.
+    `delta` is in the units of the target: the residual at which the loss changes from quadratic to linear. As it
+    grows this is half the squared error; as it shrinks, `delta` times the absolute error. ``huber(delta) = delta *
+    smooth_l1(beta = delta)``.
 
     >>> import lossary
     >>> lossary.huber([0.5, 3.0], [0.0, 0.0])
@@ -154,7 +154,7 @@ def huber(xp: Namespace, pred: Any, target: Any, *, delta: float = 1.0) -> Itera
     properties=("convex", "lipschitz", "symmetric", "robust", "partly linear"),
 )
 def smooth_l1(xp: Namespace, pred: Any, target: Any, *, beta: float = 1.0) -> Iterator[Any]:
-    """The absolute error with a parabola in place of its corner; slope 1 outside whatever `beta`.
+    """The absolute error with a parabola in place of its corner; its gradient is 1 outside, whatever `beta` is.
 
     `beta` is the half-width of the parabola; with 0 it is the absolute error.
 

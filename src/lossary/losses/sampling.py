@@ -131,7 +131,7 @@ def noise_contrastive_estimation(
     properties=("convex", "lipschitz", "smooth"),
 )
 def negative_sampling(xp: Namespace, positive: Any, negatives: Any) -> Iterator[Any]:
-    """Pairs that occurred are told from pairs that were drawn, as in word2vec, without regard to how they were drawn.
+    """Logistic regression of observed pairs against sampled ones, as in word2vec, ignoring the sampling probabilities.
 
     It is `noise_contrastive_estimation` without the correction: a score then is not a log-probability but, with k draws
     from q, the logarithm of how much more often the pair occurs than by chance, less log k. Good for embeddings, of no
