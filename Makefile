@@ -30,19 +30,15 @@ test: $(VENV)/.ready-test $(STUBS)  ## formatting, lint, types, tests and doctes
 	$(call step,mypy,mypy --no-error-summary)
 	$(call step,pytest,pytest -n 2 --quiet)
 
-test-test-gpu: $(VENV)/.ready-gpu  ## run the kernels for GPUs in Triton's interpreter, and compile them; no GPU is needed
-	TRITON_INTERPRET=1 $(BIN)/pytest -m gpu --quiet tests/gpu
-	TRITON_INTERPRET=0 $(BIN)/pytest -m gpu --quiet tests/gpu
-
-test-test-docs: $(VENV)/.ready-docs $(STUBS)  ## build the site and open every page in Chromium, where it is installed
-	$(call step,pytest -m browser,pytest -m browser --quiet tests/test_site.py)
-
-wheel: $(VENV)/.ready-test  ## build the wheel, install it into fresh environments, and use it there
+test-wheel: $(VENV)/.ready-test  ## build the wheel, install it into fresh environments, and use it there
 	$(call step,pytest -m wheel,pytest -m wheel --quiet tests/test_wheel.py)
 
 test-gpu: $(VENV)/.ready-gpu  ## run the kernels for GPUs in Triton's interpreter, and compile them; no GPU is needed
 	TRITON_INTERPRET=1 $(BIN)/pytest -m gpu --quiet tests/gpu
 	TRITON_INTERPRET=0 $(BIN)/pytest -m gpu --quiet tests/gpu
+
+test-docs: $(VENV)/.ready-docs $(STUBS)  ## build the site and open every page in Chromium, where it is installed
+	$(call step,pytest -m browser,pytest -m browser --quiet tests/test_site.py)
 
 wheel: $(VENV)/.ready-test  ## build wheel and source archive into dist
 	$(BIN)/python -m build --outdir dist .
@@ -57,7 +53,7 @@ docs: $(VENV)/.ready-docs $(STUBS)  ## build the site, English and Chinese, into
 	$(BIN)/python docs/make_site.py
 
 notebooks: $(VENV)/.ready-test  ## the tutorials as executed notebooks, in English and Chinese, below build/notebooks
-	$(VENV)/bin/python docs/make_notebooks.py build/notebooks
+	$(BIN)/python docs/make_notebooks.py build/notebooks
 
 coverage-zh: $(VENV)/.ready-test  ## list what has no Chinese words yet; English stands in its place
 	@$(BIN)/python docs/chinese_coverage.py
