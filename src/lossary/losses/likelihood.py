@@ -284,7 +284,7 @@ def gamma_nll(xp: Namespace, log_mean: Any, target: Any, *, shape: float = 1.0, 
     elicits="mean",
 )
 def tweedie_deviance(xp: Namespace, log_mean: Any, target: Any, *, power: float = 1.5) -> Iterator[Any]:
-    """Unit deviance of the Tweedie (compound Poisson-gamma) family, for non-negative amounts with many zeros.
+    """Unit deviance of the Tweedie (compound Poisson-gamma) family for amounts that are often 0 and otherwise positive.
 
     `power` is the exponent p with which the variance grows with the mean, ``phi mean^p``: near 1 like a Poisson count,
     near 2 like a gamma amount. This is the true unit deviance, 0 exactly where the mean is the target, as in

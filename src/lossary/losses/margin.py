@@ -46,7 +46,7 @@ SIGNS = "{-1, 1}"
     properties=("convex", "lipschitz", "calibrated", "piecewise linear"),
 )
 def hinge(xp: Namespace, pred: Any, target: Any, *, margin: float = 1.0) -> Iterator[Any]:
-    """How far the signed score falls short of the margin 1: the loss of the support vector machine.
+    """How far the signed score falls short of the margin: the loss of the support vector machine.
 
     An example beyond the `margin` costs nothing and has no gradient, so only the others (the support vectors) decide
     the fit. `margin` is in the units of the score. Labels are -1 and 1; Keras also takes 0 and 1 and maps them if it
