@@ -417,7 +417,7 @@ function softmaxView() {
     const p = panel({x: [-0.6, 2.6], y: [low < 0 ? low - room : 0, high > 0 ? high + room : 0.2 * room], width, height: 190});
     const slot = (p.px(1) - p.px(0)) * 0.5;
     const body = values.map((v, c) => `<g class="k${k}"><rect class="bar ${c === state.label ? "" : "light"}" x="${(p.px(c) - slot / 2).toFixed(1)}" width="${slot.toFixed(1)}" y="${Math.min(p.py(v), p.py(0)).toFixed(1)}" height="${Math.abs(p.py(v) - p.py(0)).toFixed(1)}" rx="2"/></g><text x="${p.px(c).toFixed(1)}" y="${(v >= 0 ? p.py(v) - 5 : p.py(v) + 14).toFixed(1)}" text-anchor="middle" data-exact="${v}">${rounded(v)}</text>`).join("");
-    const axes = p.axes(t("class (the true one is darker)"), true);
+    const axes = p.axes(t("class (the true one in full colour)"), true);
     return `<figure class="k${k}"><h3>${title}</h3>${extra}${svg(p, axes + body, `${title.replace(/<[^>]*>/g, "")}: ${values.map(rounded).join(", ")}`)}</figure>`;
   };
   const own = now.map(([name, params], k) => {
