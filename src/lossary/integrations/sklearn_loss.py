@@ -35,11 +35,11 @@ class HistGradientBoostingLoss(BaseLoss):  # type: ignore[misc]
         self.is_multiclass = bool(objective.rank)
         self.n_classes = objective.classes if objective.rank else None
 
-    def fit_intercept_only(self, y_true: Any, sample_weight: Any = None) -> Any:
+    def fit_intercept_only(self, y_true: Any, sample_weight: Any = None) -> Array:
         """Return the initial score, and learn the number of classes."""
         if self.is_multiclass and self.n_classes is None:
             self.n_classes = self.objective.classes = int(np.max(y_true)) + 1
-        return self.objective.initial_score(y_true, sample_weight)
+        return np.asarray(self.objective.initial_score(y_true, sample_weight))
 
     def init_gradient_and_hessian(self, n_samples: int, dtype: Any = np.float64, order: Any = "F") -> tuple[Array, Array]:
         """Return empty arrays for gradient and Hessian."""
