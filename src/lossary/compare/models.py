@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lossary.catalogue import Loss
 from lossary.compare.results import Settings
-from lossary.compare.solver import minimise
+from lossary.training.solver import minimise
 from lossary.errors import NonFiniteError
 from lossary.training import Adam, History, fit, mlp
 from lossary.training.layers import Layer
