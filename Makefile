@@ -2,7 +2,7 @@
 # A second run starts at once: each set of packages leaves a stamp that only a changed pyproject.toml outdates.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gpu grid test-wheel wheel bench docs coverage-zh clean
+.PHONY: help demo test test-gpu grid test-wheel test-integrations wheel bench docs coverage-zh clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,7 +17,7 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 	if $$name -c '$(RECENT)' >/dev/null 2>&1; then echo $$name; break; fi; done)
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/.ready-app  ## train a few losses on handwritten digits, and write a report to read in a browser
 	@mkdir -p $(dir $(REPORT))
@@ -30,16 +30,15 @@ test: $(VENV)/.ready-test $(STUBS)  ## formatting, lint, types, tests and doctes
 	$(call step,mypy,mypy --no-error-summary)
 	$(call step,pytest,pytest -n 2 --quiet)
 
-test-test-gpu: $(VENV)/.ready-gpu  ## run the kernels for GPUs in Triton's interpreter, and compile them; no GPU is needed
-	TRITON_INTERPRET=1 $(BIN)/pytest -m gpu --quiet tests/gpu
-	TRITON_INTERPRET=0 $(BIN)/pytest -m gpu --quiet tests/gpu
-
-wheel: $(VENV)/.ready-test  ## build the wheel, install it into fresh environments, and use it there
+test-wheel: $(VENV)/.ready-test  ## build the wheel, install it into fresh environments, and use it there
 	$(call step,pytest -m wheel,pytest -m wheel --quiet tests/test_wheel.py)
 
 test-gpu: $(VENV)/.ready-gpu  ## run the kernels for GPUs in Triton's interpreter, and compile them; no GPU is needed
 	TRITON_INTERPRET=1 $(BIN)/pytest -m gpu --quiet tests/gpu
 	TRITON_INTERPRET=0 $(BIN)/pytest -m gpu --quiet tests/gpu
+
+test-integrations: $(VENV)/.ready-integrations  ## train with the boosters and scikit-learn themselves
+	$(call step,pytest -m integrations,pytest -m integrations --quiet tests/integrations)
 
 wheel: $(VENV)/.ready-test  ## build wheel and source archive into dist
 	$(BIN)/python -m build --outdir dist .
@@ -96,6 +95,11 @@ $(VENV)/.ready-bench: $(VENV)/.ready-test
 $(VENV)/.ready-gpu: $(VENV)/.ready-test
 	@echo "Installing Triton into $(VENV), once ..."
 	@$(PIP) --group gpu
+	@touch $@
+
+$(VENV)/.ready-integrations: $(VENV)/.ready-test
+	@echo "Installing the boosters into $(VENV), once ..."
+	@$(PIP) --group integrations
 	@touch $@
 
 $(VENV)/.ready-test: pyproject.toml | $(VENV)/.ready-pip

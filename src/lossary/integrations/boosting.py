@@ -144,7 +144,7 @@ def hist_gradient_boosting(
 
     The protocol is scikit-learn's private one, tested with version 1.9.
     """
-    require("sklearn", "boosting")
+    require("sklearn", "sklearn")
     from lossary.integrations.sklearn_loss import HistGradientBoostingLoss
 
     return HistGradientBoostingLoss(Objective(loss, curvature=curvature, classes=classes, **params))

@@ -38,6 +38,7 @@ CURVATURES = {
 
 TINY = 1e-16  # the least curvature
 _NEAR = 0.05  # residuals below this share of their mean size count as that large: a kink has no parabola above it
+_ROUNDED = 1e-4  # the same for smooth losses, where the second derivative is the limit and the quotient is rounding
 _EDGE = 1e-6  # how far predictions are kept from the end of an open domain
 _INPUTS = ("real", "logit", "score", "log-rate")
 
@@ -178,7 +179,8 @@ class Objective:
         centre = target if self._of_residuals else np.zeros_like(raw)
         away = raw - centre
         size = np.abs(away)
-        near = (_NEAR * float(size.mean()) if size.size else 0.0) or TINY
+        smooth = "smooth" in self.loss.properties
+        near = (float(size.mean()) if self._of_residuals else 1.0) * (_ROUNDED if smooth else _NEAR) or TINY
         distance = np.where(size < near, near, size)
         if "symmetric" in self.loss.properties:
             bend = np.abs(grad) / distance

@@ -41,7 +41,9 @@ class HistGradientBoostingLoss(BaseLoss):  # type: ignore[misc]
             self.n_classes = self.objective.classes = int(np.max(y_true)) + 1
         return np.asarray(self.objective.initial_score(y_true, sample_weight))
 
-    def init_gradient_and_hessian(self, n_samples: int, dtype: Any = np.float64, order: Any = "F") -> tuple[Array, Array]:
+    def init_gradient_and_hessian(
+        self, n_samples: int, dtype: Any = np.float64, order: Any = "F"
+    ) -> tuple[Array, Array]:
         """Return empty arrays for gradient and Hessian."""
         shape = (n_samples, self.n_classes) if self.is_multiclass else (n_samples,)
         return np.empty(shape, dtype, order=order), np.empty(shape, dtype, order=order)
