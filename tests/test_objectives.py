@@ -1,4 +1,4 @@
-"""What an objective promises to every booster: curvatures that hold, labels that are checked, weights that count once."""
+"""What an objective promises to every booster: curvatures that hold, checked labels, weights that enter once."""
 
 from __future__ import annotations
 

@@ -200,7 +200,7 @@ def test_losses_of_the_residual_train_in_any_unit(name: str) -> None:
     objective = boosting.xgboost(name)
     for unit in (1e-3, 1.0, 1e3):
         labels = AMOUNT * unit
-        options = {key: unit * 50 for key in objective.loss.target_units}
+        options = dict.fromkeys(objective.loss.target_units, unit * 50)
         scaled = boosting.xgboost(name, **options)
         data = xgb.DMatrix(X, labels, base_margin=scaled.start(labels))
         model = xgb.train(xgb_params(base_score=0.0), data, 60, obj=scaled)

@@ -68,7 +68,7 @@ def _unpacked(first: Any, second: Any, weight: Any) -> tuple[Any, Any, Any]:
 
 
 class CatBoostObjective(Objective):
-    """An objective for ``CatBoostRegressor(loss_function=..., eval_metric=....metric)``, which asks for ``-gradient``."""
+    """An objective for ``CatBoost({"loss_function": ..., "eval_metric": ....metric})``: derivatives are negated."""
 
     whole_rounds = False
 

@@ -143,7 +143,7 @@ class _LossLinearModel(BaseEstimator):  # type: ignore[misc]
         def raw_of(x: Array) -> Array:
             x = x.reshape(shaped)
             raw = np.asarray(X @ x[:-1]) + x[-1]
-            return raw[:, 0] if single else raw
+            return np.asarray(raw[:, 0] if single else raw)
 
         def whole(per_row: Array) -> Array:
             """Return the derivative in the coefficients of what has this derivative in the outputs."""
@@ -162,7 +162,7 @@ class _LossLinearModel(BaseEstimator):  # type: ignore[misc]
                 extra, slope = penalty.value_and_grad(coef, reduction="sum")
                 value += alpha * float(extra)
                 grad[:-1] += alpha * np.asarray(slope).reshape(features, outputs)
-            return value, grad.ravel()
+            return value, np.asarray(grad.ravel())
 
         def hessian_times(x: Array, direction: Array) -> Array:
             hess = np.asarray(objective.loss.hess(raw_of(x), y, weight=share, check=False))
@@ -172,7 +172,7 @@ class _LossLinearModel(BaseEstimator):  # type: ignore[misc]
                     np.asarray(penalty.hess(x.reshape(shaped)[:-1].ravel(), reduction="sum")).reshape(features, outputs)
                     * direction.reshape(shaped)[:-1]
                 )
-            return moved.ravel()
+            return np.asarray(moved.ravel())
 
         start = np.zeros(shaped)
         if self.fit_intercept:
@@ -183,8 +183,8 @@ class _LossLinearModel(BaseEstimator):  # type: ignore[misc]
         if self.solver == "newton":
             if kinks or objective.rank or objective.loss.derivatives < 2:
                 raise ParameterError(
-                    f"solver: got 'newton', but {objective.loss.name} with its penalty has kinks or couples the outputs "
-                    "of a row; expected 'lbfgs' or 'auto'"
+                    f"solver: got 'newton', but {objective.loss.name} with its penalty has kinks or couples "
+                    "the outputs of a row; expected 'lbfgs' or 'auto'"
                 )
             options = {"maxiter": self.max_iter, "gtol": self.tol * steep}
             found = optimize.minimize(
@@ -206,12 +206,12 @@ class _LossLinearModel(BaseEstimator):  # type: ignore[misc]
                 stacklevel=3,
             )
         found_x = x.reshape(shaped)
-        return found_x[:-1], found_x[-1]
+        return np.asarray(found_x[:-1]), np.asarray(found_x[-1])
 
     def _raw(self, X: Any) -> Array:
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", dtype=np.float64, reset=False)
-        return np.asarray(X @ np.atleast_2d(self.coef_).T) + self.intercept_
+        return np.asarray(X @ np.atleast_2d(self.coef_).T + self.intercept_)
 
 
 def _flat(found: Any, steep: float) -> bool:
@@ -349,7 +349,7 @@ class LossClassifier(ClassifierMixin, _LossLinearModel):  # type: ignore[misc]
         scores = self.decision_function(X)
         return np.asarray(self.classes_[scores.argmax(1) if scores.ndim == 2 else (scores > 0).astype(int)])
 
-    @available_if(_has_probabilities)
+    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> Array:
         """Return the probabilities of the classes, by the inverse link of the loss."""
         raw = self._raw(X)

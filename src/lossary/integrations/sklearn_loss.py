@@ -45,8 +45,8 @@ class HistGradientBoostingLoss(BaseLoss):  # type: ignore[misc]
         self, n_samples: int, dtype: Any = np.float64, order: Any = "F"
     ) -> tuple[Array, Array]:
         """Return empty arrays for gradient and Hessian."""
-        shape = (n_samples, self.n_classes) if self.is_multiclass else (n_samples,)
-        return np.empty(shape, dtype, order=order), np.empty(shape, dtype, order=order)
+        shape = (n_samples, self.n_classes or 2) if self.is_multiclass else (n_samples,)
+        return np.empty(shape, dtype, order), np.empty(shape, dtype, order)
 
     def gradient_hessian(
         self,
@@ -89,4 +89,4 @@ class HistGradientBoostingLoss(BaseLoss):  # type: ignore[misc]
 
 def _rows(raw: Any, multiclass: bool) -> Array:
     raw = np.asarray(raw)
-    return raw if multiclass or raw.ndim == 1 else raw[:, 0]
+    return np.asarray(raw if multiclass or raw.ndim == 1 else raw[:, 0])
