@@ -2,7 +2,7 @@
 # A second run starts at once: each set of packages leaves a stamp that only a changed pyproject.toml outdates.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gpu test-docs grid test-wheel wheel bench docs notebooks coverage-zh clean
+.PHONY: help demo test test-gpu test-docs test-integrations grid test-wheel wheel bench docs notebooks coverage-zh clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,7 +17,7 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 	if $$name -c '$(RECENT)' >/dev/null 2>&1; then echo $$name; break; fi; done)
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/.ready-app  ## train a few losses on handwritten digits, and write a report to read in a browser
 	@mkdir -p $(dir $(REPORT))
@@ -39,6 +39,9 @@ test-gpu: $(VENV)/.ready-gpu  ## run the kernels for GPUs in Triton's interprete
 
 test-docs: $(VENV)/.ready-docs $(STUBS)  ## build the site and open every page in Chromium, where it is installed
 	$(call step,pytest -m browser,pytest -m browser --quiet tests/test_site.py)
+
+test-integrations: $(VENV)/.ready-integrations  ## train with the boosters and scikit-learn themselves
+	$(call step,pytest -m integrations,pytest -m integrations --quiet tests/integrations)
 
 wheel: $(VENV)/.ready-test  ## build wheel and source archive into dist
 	$(BIN)/python -m build --outdir dist .
@@ -102,6 +105,11 @@ $(VENV)/.ready-gpu: $(VENV)/.ready-test
 $(VENV)/.ready-docs: $(VENV)/.ready-test
 	@echo "Installing what the site is built with into $(VENV), once ..."
 	@$(PIP) --group docs
+	@touch $@
+
+$(VENV)/.ready-integrations: $(VENV)/.ready-test
+	@echo "Installing the boosters into $(VENV), once ..."
+	@$(PIP) --group integrations
 	@touch $@
 
 $(VENV)/.ready-test: pyproject.toml | $(VENV)/.ready-pip

@@ -78,6 +78,8 @@ INNER: dict[str, set[str]] = {
 NO_FRAMEWORK = {"losses", "numerics", "pairs", "catalogue", "errors"}
 NO_FRAMEWORK |= {"backends.protocol", "backends.loops", "backends.registry", "backends.installed"}
 VOCABULARY = {"__future__", "typing", "collections", "math"}  # all that a formula needs of the standard library
+# Modules whose classes derive from those of scikit-learn; what opens onto them says which extra is missing.
+DERIVED = {"integrations.estimators", "integrations.sklearn_loss"}
 FRAMEWORKS = {"torch", "jax", "jaxlib", "tensorflow", "mlx", "numba", "triton", "cupy"}
 
 
@@ -169,7 +171,14 @@ def broken(module: str, found: Import) -> str:
         return f"{found}: a framework belongs into lossary.backends"
     if found.root in extras() and room:
         return f"{found}: packages of the app extra belong to the outer rooms"
-    if found.root in extras() and found.at_import and not found.for_types and not module.startswith("cli"):
+    derived = module in DERIVED and found.root == "sklearn"
+    if (
+        found.root in extras()
+        and found.at_import
+        and not found.for_types
+        and not module.startswith("cli")
+        and not derived
+    ):
         return f"{found}: import it inside the function that needs it, so that a missing extra is a sentence"
     return ""
 

@@ -16,9 +16,9 @@ from lossary.compare import Comparison, compare, models
 from lossary.compare.folds import Scaling, splits
 from lossary.compare.language import translate
 from lossary.compare.metrics import Predictions, metrics_for, parse_cost, tune_threshold
-from lossary.compare.solver import minimise
 from lossary.data import load
 from lossary.errors import DataError, ParameterError
+from lossary.training.solver import minimise
 
 for needed in ("polars", "sklearn", "typer", "rich"):
     pytest.importorskip(needed, reason="comparing needs the app extra")

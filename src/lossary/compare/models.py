@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from lossary.catalogue import Loss
 from lossary.compare.results import Settings
-from lossary.compare.solver import minimise
 from lossary.errors import NonFiniteError
 from lossary.training import Adam, History, fit, mlp
 from lossary.training.layers import Layer
+from lossary.training.solver import minimise
 from lossary.training.steps import ByHand, Steps, add_penalty
 from lossary.training.task import Task, make_task
 
