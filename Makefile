@@ -2,7 +2,7 @@
 # A second run starts at once: each set of packages leaves a stamp that only a changed pyproject.toml outdates.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test grid test-wheel wheel bench docs coverage-zh clean
+.PHONY: help demo test grid test-wheel kernels wheel bench docs coverage-zh clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -33,8 +33,11 @@ test: $(VENV)/.ready-test $(STUBS)  ## formatting, lint, types, tests and doctes
 test-wheel: $(VENV)/.ready-test  ## build the wheel, install it into fresh environments, and use it there
 	$(call step,pytest -m wheel,pytest -m wheel --quiet tests/test_wheel.py)
 
-wheel: $(VENV)/.ready-test  ## build wheel and source archive into dist
-	$(BIN)/python -m build --outdir dist .
+kernels: $(VENV)/.ready-test  ## compile the kernels of common calls into the package, for a wheel; about ten minutes
+	$(BIN)/python docs/make_kernels.py
+
+wheel: kernels  ## build wheel and source archive into dist
+	$(BIN)/python -m build --sdist --wheel --outdir dist .
 
 grid: $(VENV)/.ready-test  ## every loss and drop-in crossed with whatever a call may look like, drawn anew: make grid MINUTES=60
 	PYTHONPATH=tests $(BIN)/python -m grid --minutes $(MINUTES)
