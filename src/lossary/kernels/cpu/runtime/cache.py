@@ -1,5 +1,8 @@
 """Cache of compiled kernels: a folder of this user, addressed by content, safe for many processes at once.
 
+The kernels of common calls come with the package, made for a few kinds of processors by
+`lossary.kernels.cpu.prebuild`. Others are compiled at first use and kept.
+
 A file's name holds a hash of all that it is made of (`sources`), so a file that is there is right and is never written
 again. It holds machine code (`objects`): a process that finds its kernels never imports the compiler. The folder is
 ``LOSSARY_CACHE``, or ``lossary`` in the system's place for caches.
@@ -15,6 +18,7 @@ from __future__ import annotations
 import ast
 import errno
 import hashlib
+import importlib.util
 import os
 import re
 import stat
@@ -31,7 +35,8 @@ from typing import Any
 from llvmlite import binding
 
 from lossary._files import replace_file
-from lossary.kernels.cpu.runtime.objects import COMPILER, load
+from lossary.errors import DomainError
+from lossary.kernels.cpu.runtime.objects import COMPILER, levels, load
 
 _using_llvm = threading.RLock()
 COMPILING = threading.Lock()  # of whoever makes a kernel: threads that want the same wait for the first
@@ -107,13 +112,21 @@ def _read(path: Path) -> str:
 
 
 def function(name: str, made_of: str, make: Callable[[], bytes], source: str = "") -> int:
-    """Return the address of a kernel, from the cache or made and put there; it stays good for the process's life.
+    """Return the address of a kernel, which stays good for the process's life.
 
-    `made_of` says all that the machine code depends on, besides the toolchain, and `make` gives the object file.
-    `source` is for people: it is written beside it.
+    It is one that came with the package, or is in the cache, or is made and put there. `made_of` says all that the
+    machine code depends on, besides the toolchain, and `make` gives the object file. `source` is for people: it is
+    written beside it.
+
+    Raises `KernelMissingError` if it would have to be made, and there is no compiler.
     """
-    digest = hashlib.sha256((_toolchain() + made_of).encode()).hexdigest()[:20]
     with _using_llvm:
+        held = _prebuilt(name, made_of)
+        if held is not None:
+            return load(held)
+        if not COMPILES:
+            raise KernelMissingError(f"{name}: no kernel for this call comes with the package, and there is no {COMPILER}")
+        digest = hashlib.sha256((_toolchain() + made_of).encode()).hexdigest()[:20]
         shelf = _shelf(f"{name}-{digest}")
         try:
             held = None if shelf is None else _opened(shelf, f"{name}.kernel")
@@ -125,7 +138,38 @@ def function(name: str, made_of: str, make: Callable[[], bytes], source: str = "
         finally:
             if shelf is not None:
                 shelf.close()
+        if collected is not None:
+            collected[_prebuilt_name(name, made_of)] = _sealed(held)
         return load(held)
+
+
+# --- kernels that come with the package -------------------------------------------------------------------------------
+
+COMPILES = importlib.util.find_spec(COMPILER) is not None
+collected: dict[str, bytes] | None = None  # where whoever builds the package gathers what is made, by file name
+
+
+class KernelMissingError(DomainError):
+    """A kernel that is not there and cannot be made: the call takes the general path, and there its definition."""
+
+
+def prebuilt_folder() -> Path | None:
+    """Where the kernels are that came with the package: a folder for each kind of processor; None to use none."""
+    given = os.environ.get("LOSSARY_PREBUILT")
+    return _PACKAGE / "kernels" / "cpu" / "prebuilt" if given is None else Path(given) if given else None
+
+
+def _prebuilt_name(name: str, made_of: str) -> str:
+    """Return a file name that says all the code is made of but the compiler: an edited source finds no old kernel."""
+    return f"{name}-{hashlib.sha256(made_of.encode()).hexdigest()[:20]}.kernel"
+
+
+def _prebuilt(name: str, made_of: str) -> bytes | None:
+    base = prebuilt_folder() if collected is None else None
+    for level in levels() if base is not None else ():
+        with suppress(OSError):
+            return _unsealed((base / f"{sys.platform}-{level}" / _prebuilt_name(name, made_of)).read_bytes())
+    return None
 
 
 def module(name: str, source: str) -> Any:
@@ -272,6 +316,10 @@ def _opened(shelf: _Folder, name: str) -> bytes | None:
         return None
     if held is None:
         return None
+    return _unsealed(held)
+
+
+def _unsealed(held: bytes) -> bytes | None:
     seal, code = held[:32], held[32:]
     return code if hashlib.sha256(code).digest() == seal else None
 

@@ -89,7 +89,10 @@ define {kind} @{objects.ENTRY}({listed}) {{
     module = binding.parse_assembly(text + wrapper)
     module.verify()
     needs = [f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")]
-    return objects.packed(objects.machine().emit_object(module), needs)
+    return objects.packed(objects.machine(level).emit_object(module), needs)
+
+
+level: str | None = None  # the kind of processors to compile for, of `objects.LEVELS`; None for this one
 
 
 @dataclass(frozen=True)

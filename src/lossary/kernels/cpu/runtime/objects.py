@@ -7,6 +7,7 @@ imports the compiler.
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
 
 from llvmlite import binding
@@ -38,12 +39,38 @@ def load(held: bytes) -> int:
     return int(address)
 
 
-def machine() -> Any:
-    """A code generator for this processor, set up as the compiler sets up its own."""
+# The kinds of processors for which kernels come with the package, the most able first, and what each must have.
+_AVX2 = ("avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe")
+_AVX512 = ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
+LEVELS: dict[str, tuple[str, ...]] = {"x86-64-v4": (*_AVX2, *_AVX512), "x86-64-v3": _AVX2, "aarch64": ()}
+
+
+@cache
+def levels() -> tuple[str, ...]:
+    """Return which of these kinds this processor is of, the most able first."""
+    has = binding.get_host_cpu_features()
+    architecture = binding.get_process_triple().partition("-")[0]
+    return tuple(
+        level
+        for level, needed in LEVELS.items()
+        if level.partition("-v")[0].replace("-", "_") == architecture and all(has.get(name) for name in needed)
+    )
+
+
+def cpu_of(level: str) -> str:
+    """Return a kind of processor as the compiler names it."""
+    return level if level.startswith("x86") else "generic"
+
+
+def machine(level: str | None = None) -> Any:
+    """A code generator for this processor, or one of `LEVELS`, set up as the compiler sets up its own."""
     x86 = binding.get_process_triple().startswith(("x86", "i"))
+    cpu, features = binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
+    if level is not None:
+        cpu, features = cpu_of(level), ""
     return binding.Target.from_triple(binding.get_process_triple()).create_target_machine(
-        cpu=binding.get_host_cpu_name(),
-        features=binding.get_host_cpu_features().flatten(),
+        cpu=cpu,
+        features=features,
         opt=3,
         reloc="static" if x86 else "default",
         codemodel="jitdefault",
