@@ -2,11 +2,8 @@
 # A second run starts at once: each set of packages leaves a stamp that only a changed pyproject.toml outdates.
 
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help demo test test-gpu test-docs test-integrations grid test-wheel wheel bench docs notebooks coverage-zh clean
-=======
-.PHONY: help demo test grid test-wheel kernels wheel bench docs coverage-zh clean
->>>>>>> warm2
+.PHONY: help demo test test-gpu test-docs test-integrations test-wheel grid kernels wheel bench docs notebooks
+.PHONY: coverage-zh clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -37,26 +34,21 @@ test: $(VENV)/.ready-test $(STUBS)  ## formatting, lint, types, tests and doctes
 test-wheel: $(VENV)/.ready-test  ## build the wheel, install it into fresh environments, and use it there
 	$(call step,pytest -m wheel,pytest -m wheel --quiet tests/test_wheel.py)
 
-<<<<<<< HEAD
 test-gpu: $(VENV)/.ready-gpu  ## run the kernels for GPUs in Triton's interpreter, and compile them; no GPU is needed
 	TRITON_INTERPRET=1 $(BIN)/pytest -m gpu --quiet tests/gpu
 	TRITON_INTERPRET=0 $(BIN)/pytest -m gpu --quiet tests/gpu
 
 test-docs: $(VENV)/.ready-docs $(STUBS)  ## build the site and open every page in Chromium, where it is installed
-	$(call step,pytest -m browser,pytest -m browser --quiet tests/test_site.py)
+	$(call step,pytest -m browser,pytest -m browser --quiet tests/test_site.py tests/browser)
 
 test-integrations: $(VENV)/.ready-integrations  ## train with the boosters and scikit-learn themselves
 	$(call step,pytest -m integrations,pytest -m integrations --quiet tests/integrations)
 
-wheel: $(VENV)/.ready-test  ## build wheel and source archive into dist
-	$(BIN)/python -m build --outdir dist .
-=======
 kernels: $(VENV)/.ready-test  ## compile the kernels of common calls into the package, for a wheel; about ten minutes
 	$(BIN)/python docs/make_kernels.py
 
 wheel: kernels  ## build wheel and source archive into dist
 	$(BIN)/python -m build --sdist --wheel --outdir dist .
->>>>>>> warm2
 
 grid: $(VENV)/.ready-test  ## every loss and drop-in crossed with whatever a call may look like, drawn anew: make grid MINUTES=60
 	PYTHONPATH=tests $(BIN)/python -m grid --minutes $(MINUTES)
