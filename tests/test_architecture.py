@@ -284,6 +284,7 @@ OF_LOSSES = {
     "nn": "the drop-ins of torch's losses",
     "lint": "rules about the losses of torch, Keras, JAX and optax, by their names there",
     "kernels.registry": "the table of hand-written kernels",
+    "inspect.densities": "the noise model behind each, from which it is derived",
 }
 # Modules that are built on a few losses, and which. Anywhere else a special case for one
 # loss would be a second home for it: what a tool asks of a loss is a fact of its record.
@@ -301,6 +302,14 @@ BUILT_ON: dict[str, tuple[set[str], str]] = {
     "toolkit.preference": ({"grpo"}, "how the losses of tokens are averaged is named after papers"),
     "head.api": ({"softmax_cross_entropy"}, "the log-probabilities of tokens are this loss of a head"),
     "training": ({"cosine", "exponential"}, "schedules of the learning rate"),
+    "training.criterion": (
+        {"binary_cross_entropy_with_logits", "l2_penalty", "softmax_cross_entropy", "weight_decay"},
+        "the two cross-entropies that tutorials write by hand, with weight decay",
+    ),
+    "inspect.derivation": (
+        {"binary_cross_entropy_with_logits", "softmax_cross_entropy"},
+        "the gradient and the stable form of these two are derived as well",
+    ),
     "training.schedules": ({"cosine", "exponential"}, "schedules of the learning rate"),
     "training.steps": ({"l2_penalty"}, "weight decay"),
     "training.torch": ({"weight_decay"}, "an option of torch's optimisers"),
