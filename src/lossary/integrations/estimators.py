@@ -50,8 +50,7 @@ def scorer(
     loss = loss.bind(**params) if params else loss
     if loss.coupling is not None or len(loss.arguments) != 2 or loss.target is None or loss.optional:
         raise ArgumentError(
-            f"{loss.name}: takes {', '.join(loss.arguments)}; a scorer has predictions and targets of single rows, as "
-            "squared_error or softmax_cross_entropy take"
+            f"{loss.name}: takes {', '.join(loss.arguments)}; a scorer has the predictions and targets of single rows"
         )
     methods = {"logit": "predict_proba", "probability": "predict_proba", "log-probability": "predict_proba"}
     methods["score"] = "decision_function"
@@ -179,7 +178,7 @@ class _LossLinearModel(BaseEstimator):  # type: ignore[misc]
         if self.fit_intercept:
             start[-1] = objective.initial_score(y, weight)
         kinks = {"piecewise linear", "partly linear"} & objective.loss.properties
-        kinks |= {"l1"} if penalty is not None and "smooth" not in penalty.properties else set()
+        kinks |= {"penalty"} if penalty is not None and "smooth" not in penalty.properties else set()
         steep = max(1.0, float(np.abs(value_and_grad(start.ravel())[1]).max()))
         if self.solver == "newton":
             if kinks or objective.rank or objective.loss.derivatives < 2:

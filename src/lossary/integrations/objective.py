@@ -134,7 +134,7 @@ class Objective:
         """Return the names of the curvatures that the loss has."""
         twice = self.loss.derivatives > 1
         label = self.rank or self.loss.input in ("logit", "score")
-        symmetric = {"symmetric", "smooth"} & self.loss.properties or self.loss.elicits in ("median", "quantile")
+        symmetric = {"symmetric", "smooth"} & self.loss.properties or self.loss.elicits not in ("", "mean")
         touching = self._of_residuals and (symmetric or "piecewise linear" in self.loss.properties)
         bounded = label and {"convex", "smooth"} <= self.loss.properties and self.loss.input == "logit"
         mean = twice and self.loss.link is not None and (self.loss.input != "real" or self.loss.constant_hessian)
@@ -315,12 +315,20 @@ class Objective:
         if not self.rank and target.ndim == 2:
             return np.array([self._start(target[:, k], weights, (k, target.shape[1])) for k in range(target.shape[1])])
         if self.rank and not self.loss.elicits and "convex" not in self.loss.properties:
-            twin = get("softmax_cross_entropy")  # where the prediction foretells the shares of the classes
-            return twin.initial_score(target, weight=weights, classes=self.classes)
+            return self._of_shares(target, weights)
         try:
             return self.loss.initial_score(target, weight=weights, **({"classes": self.classes} if self.rank else {}))
         except ArgumentError:
             return np.zeros(self.classes or int(target.max()) + 1)  # a margin has no best constant: classes alike
+
+    def _of_shares(self, target: Array, weights: Array | None) -> Array:
+        """Return the raw predictions that foretell the shares of the classes; of scores, classes alike."""
+        shares = np.bincount(target, weights=weights, minlength=self.classes or 0)
+        link = self.loss.link
+        if link is None:
+            return np.zeros(len(shares))
+        shares = np.maximum(shares / shares.sum(), np.finfo(np.float64).eps)
+        return np.asarray(link.link(registry.namespace(shares), shares))
 
     def _start(self, target: Array, weights: Array | None, place: tuple[int, int]) -> float:
         column, outputs = place
