@@ -27,6 +27,7 @@ from lossary.catalogue import Loss
 from lossary.catalogue.domains import Domain, domain_in_words
 from lossary.catalogue.signatures import shape_in_words
 from lossary.cli.catalogue import related
+from lossary.inspect.derivation import derivable, derive
 from lossary.nn.naming import base_name, class_aliases, constants, module_name
 from lossary.testing import random_arrays
 from lossary.text import fact, likelihood, phrase, quantity, summary
@@ -261,24 +262,23 @@ def conventions(loss: Loss, lang: Lang = "en") -> str:
 
 
 def derived(loss: Loss, lang: Lang) -> str:
-    """Return the derivation of the loss, empty where `lossary.inspect` has none."""
-    try:
-        from lossary.inspect import derivation
-    except ImportError:
+    """Return the derivation of the loss with its formulas, empty where there is none."""
+    if not derivable(loss):
         return ""
-    try:
-        text = derivation.derive(loss, lang=lang)
-    except lossary.errors.LossaryError:  # the record has no likelihood
-        return ""
-    return str(getattr(text, "markdown", None) or text or "")
+    lines: list[str] = []
+    for part in derive(loss, lang=lang).parts:
+        lines += [f"### {part.title}", *([markdown(part.text)] if part.text else [])]
+        for number, step in enumerate(part.steps, 1):
+            # LaTeX with two subscripts at one symbol has no MathML: its plain form stands there.
+            double = re.search(r"_(\{[^{}]*\}|\w)_", step.latex)
+            block = f"```text\n   {step.plain}" if double else f"```{{math}}\n   {step.latex}"
+            lines += [f"{number}. {markdown(step.sentence)}", f"   {block}\n   ```"]
+    return "\n\n".join(lines)
 
 
 def derivation(loss: Loss, lang: Lang) -> str:
-    """Return the likelihood of a loss: its derivation where there is one, the statement of the record otherwise."""
-    steps = derived(loss, lang)
-    if steps and "```" not in steps and "$" not in steps:
-        steps = f"```text\n{steps}\n```"
-    return "\n\n".join(filter(None, [markdown(likelihood(loss, lang)), steps]))
+    """Return the likelihood of a loss: the statement of the record, then its derivation if there is one."""
+    return "\n\n".join(filter(None, [markdown(likelihood(loss, lang)), derived(loss, lang)]))
 
 
 def peers(loss: Loss, lang: Lang) -> str:
