@@ -3,9 +3,9 @@
     python docs/make_kernels.py [--out FOLDER] [--level x86-64-v3 ...] [--loss huber ...]
 
 The calls are made, on arrays of random numbers, in one process for each kind of processor, whose compiler is told to
-compile for that kind; what it compiles is gathered into a folder. So what is common is said here in calls, and the kernels
-are those that these calls ask for. A kind of processor that this machine is not of is left out, with a sentence: its
-code could not be run here.
+compile for that kind; what it compiles is gathered into a folder. So what is common is said here in calls, and the
+kernels are those that these calls ask for. A kind of processor that this machine is not of is left out, with a
+sentence: its code could not be run here.
 """
 
 from __future__ import annotations
@@ -24,10 +24,13 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "src" / "lossary" / "kernels" / "cpu" / "prebuilt"
 
 # The losses that are called most, beside those of `lossary.nn.functional`.
-COMMON = """squared_error absolute_error half_squared_error huber smooth_l1 log_cosh pinball pseudo_huber msle
-binary_cross_entropy binary_cross_entropy_with_logits softmax_cross_entropy nll hinge squared_hinge logistic_margin
-multi_margin multiclass_hinge sigmoid_focal softmax_focal poly_loss generalized_cross_entropy poisson_nll gaussian_nll
-gamma_nll tweedie_deviance kl_divergence jensen_shannon dpo brier""".split()
+COMMON = [
+    "squared_error", "absolute_error", "half_squared_error", "huber", "smooth_l1", "log_cosh", "pinball",
+    "pseudo_huber", "msle", "binary_cross_entropy", "binary_cross_entropy_with_logits", "softmax_cross_entropy",
+    "nll", "hinge", "squared_hinge", "logistic_margin", "multi_margin", "multiclass_hinge", "sigmoid_focal",
+    "softmax_focal", "poly_loss", "generalized_cross_entropy", "poisson_nll", "gaussian_nll", "gamma_nll",
+    "tweedie_deviance", "kl_divergence", "jensen_shannon", "dpo", "brier",
+]  # fmt: skip
 DTYPES = ("float32", "float64")
 NUMBERS = 70_000  # of a loss on numbers: enough for several threads
 ROWS = ((7_000, 10), (70, 1_000))  # few classes, and many
@@ -77,8 +80,8 @@ def _backward(loss: Any, tensors: list[Any], reduction: str) -> None:
 def drop_in_calls() -> Iterator[Any]:
     """Yield a training step of every drop-in, at both sizes and in both types."""
     import torch
-
     from benchmarks.small import _drop_ins, replaced
+
     from lossary import nn
 
     for each in _drop_ins():
@@ -152,8 +155,8 @@ def main() -> None:
         held = tempfile.TemporaryDirectory()
         environment = {
             **os.environ,
-            "NUMBA_CPU_NAME": objects.cpu_of(level),
-            "NUMBA_CPU_FEATURES": "",
+            "NUMBA_CPU_NAME": objects.compiled_for(level)[0],
+            "NUMBA_CPU_FEATURES": objects.compiled_for(level)[1],
             "LOSSARY_CACHE": held.name,
             "LOSSARY_KERNELS": "",
             "OMP_NUM_THREADS": "1",

@@ -5,7 +5,9 @@ Run by `make test-wheel`, not by `make test`: each environment is made and fille
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -22,20 +24,29 @@ pytestmark = pytest.mark.wheel
 TORCH = "torch==2.13.0"  # as the test environment has it; a range could bring a CUDA build
 
 
-def ran(*command: str | Path, cwd: Path, ok: bool = True) -> subprocess.CompletedProcess[str]:
+def ran(*command: str | Path, cwd: Path, ok: bool = True, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run a command away from the checkout, so that only what is installed is found."""
-    clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")} | settings
     done = subprocess.run([*map(str, command)], cwd=cwd, env=clean, capture_output=True, text=True, check=False)
     assert (done.returncode == 0) is ok, f"{command}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr, done.stderr
     return done
 
 
+PREBUILT = ("huber", "softmax_cross_entropy")  # of all that `make wheel` compiles
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The wheel and the source archive, built as `make wheel` builds them."""
-    folder = tmp_path_factory.mktemp("dist")
-    ran(sys.executable, "-m", "build", "--outdir", folder, ROOT, cwd=folder)
+    """The wheel and the source archive, built as `make wheel` builds them, from a copy of the tree with few kernels."""
+    folder, tree = tmp_path_factory.mktemp("dist"), tmp_path_factory.mktemp("tree")
+    for name in ran("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT).stdout.split("\n"):
+        if name and (ROOT / name).is_file():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, tree / name)
+    chosen = [word for name in PREBUILT for word in ("--loss", name)]
+    ran(sys.executable, tree / "docs/make_kernels.py", *chosen, cwd=tree)
+    ran(sys.executable, "-m", "build", "--sdist", "--wheel", "--outdir", folder, tree, cwd=folder)
     (wheel,), (source,) = folder.glob("*.whl"), folder.glob("*.tar.gz")
     return wheel, source
 
@@ -61,7 +72,9 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: tuple[Path, Path]) 
     assert {"lossary/py.typed", "lossary/report/page.html.jinja"} <= files
     assert files <= names, f"not in the wheel: {sorted(files - names)}"
     made = {"lossary/__init__.pyi", "lossary/nn/catalogue.pyi"}
-    rest = {name for name in names - files - made if not name.startswith("lossary-")}
+    kernels = {name for name in names if name.startswith("lossary/kernels/cpu/prebuilt/")}
+    assert not kernels or {name.partition("-")[0].rpartition("/")[2] for name in kernels if name.endswith(".kernel")}
+    rest = {name for name in names - files - made - kernels if not name.startswith("lossary-")}
     assert not rest, f"in the wheel without being a source: {sorted(rest)}"
     for folder in ("tests/", "benchmarks/", "examples/", "docs/"):
         assert not any(folder in name for name in names), f"{folder} is in the wheel"
@@ -127,6 +140,56 @@ def test_the_extra_lsp_brings_the_language_server(built: tuple[Path, Path], tmp_
     python = environment(tmp_path / "env", built[0], "lsp") / "python"
     code = "from lossary.lint.server import build; print(type(build()).__name__)"
     assert ran(python, "-c", code, cwd=tmp_path).stdout == "LanguageServer\n"
+
+
+CALLS = """
+import json, sys, zlib
+import numpy as np, torch
+import lossary
+from lossary import nn
+rng = np.random.default_rng(0)
+logits, labels = rng.standard_normal((300, 1000)).astype("f"), rng.integers(0, 1000, 300)
+x, y = rng.standard_normal((2, 300_000)).astype("f")
+z = torch.from_numpy(logits).requires_grad_()
+w = torch.from_numpy(x).requires_grad_()
+results = [
+    *lossary.huber.value_and_grad(x, y, reduction="mean"),
+    *lossary.softmax_cross_entropy.value_and_grad(logits, labels),
+    lossary.huber.hess(x, y),
+]
+nn.CrossEntropyLoss()(z, torch.from_numpy(labels)).backward()
+nn.HuberLoss()(w, torch.from_numpy(y)).backward()
+results += [z.grad.numpy(), w.grad.numpy()]
+other = lossary.log_cosh.value_and_grad(x, y, reduction="mean")  # whose kernel is not among those that were built
+print(json.dumps([zlib.crc32(np.ascontiguousarray(r).tobytes()) for r in results] + [float(other[0])]))
+print("numba" in sys.modules, "llvmlite" in sys.modules)
+"""
+
+
+def test_kernels_come_with_the_wheel_and_need_no_compiler(built: tuple[Path, Path], tmp_path: Path) -> None:
+    without = environment(tmp_path / "env", built[0], "torch,prebuilt") / "python"
+    installed = ran(without, "-m", "pip", "list", "--format=freeze", cwd=tmp_path).stdout
+    assert "llvmlite" in installed and "numba" not in installed
+
+    def answer(python: Path, cache: str, **settings: str) -> tuple[list[float], list[bool]]:
+        environ = {"LOSSARY_CACHE": str(tmp_path / cache), **settings}
+        numbers, used = ran(python, "-W", "error", "-c", CALLS, cwd=tmp_path, **environ).stdout.splitlines()
+        return json.loads(numbers), [word == "True" for word in used.split()]
+
+    numbers, used = answer(without, "empty")
+    assert used == [False, True] and not (tmp_path / "empty").exists(), "nothing was compiled, or looked for"
+    compiled, used = answer(Path(sys.executable), "filled", PYTHONPATH=str(ROOT / "src"), LOSSARY_PREBUILT="")
+    assert used[0] and list((tmp_path / "filled").rglob("huber.kernel"))
+    assert numbers[:-1] == compiled[:-1], "the same bits as from the compiler"
+    assert numbers[-1] == pytest.approx(compiled[-1], rel=1e-6)
+    # Another source, or another kind of processor, finds none of them.
+    changed = without.parent.parent.glob("lib/*/site-packages/lossary/losses/regression.py")
+    for path in changed:
+        path.write_text(path.read_text().replace("yield clipped * (size - 0.5 * clipped)", "yield 7 + 0 * size"))
+    edited, _ = answer(without, "empty")
+    assert edited[0] != numbers[0] and edited[2] == numbers[2], "an edited loss is computed as it is written now"
+    elsewhere, used = answer(without, "empty", LOSSARY_PREBUILT=str(tmp_path))
+    assert elsewhere[0] == edited[0] and used[0] is False
 
 
 def test_the_extras_torch_and_fast_bring_drop_ins_and_kernels(built: tuple[Path, Path], tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ import importlib.util
 import os
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lossary.kernels import thresholds
-from lossary.kernels.request import Kernel
+from lossary.kernels.request import BoundKernel, DenseCalls, Kernel, KernelMissingError, Request, Result
 
 if TYPE_CHECKING:
     from lossary.catalogue import Loss
@@ -80,7 +80,9 @@ def by_hand(loss: Loss, device: str = "cpu") -> tuple[str, str]:
 # ``LOSSARY_KERNELS=off`` computes everything by the definitions, ``LOSSARY_KERNELS=always`` even the smallest arrays by
 # kernels. It is read once, when the first call looks for a kernel; `lossary.testing.kernels` changes it afterwards.
 _switch = os.environ.get("LOSSARY_KERNELS", "")
-_INSTALLED = {name for name, device in DEVICES.items() if importlib.util.find_spec(device.package) is not None}
+_COMPILED = {name for name, device in DEVICES.items() if importlib.util.find_spec(device.package) is not None}
+# Where there is no compiler, LLVM alone loads the kernels that came with the package.
+_INSTALLED = _COMPILED | ({"cpu"} if importlib.util.find_spec("llvmlite") is not None else set())
 # The devices whose tensors the kernels of another device compute, for tests (`lossary.testing.kernels`).
 _served: dict[str, str] = {}
 
@@ -105,7 +107,7 @@ def switch(when: str) -> str:
 
 
 def available(device: str = "cpu") -> bool:
-    """Whether a device has kernels, and they can be compiled and are not switched off."""
+    """Whether a device has kernels, and they can be compiled or loaded and are not switched off."""
     return device in _INSTALLED and _switch != "off"
 
 
@@ -130,4 +132,28 @@ def has_default(loss: Loss) -> bool:
 def _find(module: str, name: str, generated: bool, device: str) -> Kernel | None:
     if not module and generated:
         module, name = DEVICES[device].default
-    return getattr(importlib.import_module(module), name) if module else None
+    if not module:
+        return None
+    found: Kernel = getattr(importlib.import_module(module), name)
+    return found if device in _COMPILED else _Prebuilt(found)
+
+
+@dataclass(frozen=True)
+class _Prebuilt:
+    """A kernel whose variants have come with the package, or are not there: those are left to the definition."""
+
+    kernel: Kernel
+
+    def bind(self, calls: DenseCalls) -> BoundKernel | None:
+        """Return the bound kernel, if its variant is there."""
+        try:
+            return self.kernel.bind(calls)
+        except KernelMissingError:
+            return None
+
+    def run(self, call: Any, request: Request) -> Result | None:
+        """Compute a call, if its variant is there."""
+        try:
+            return self.kernel.run(call, request)
+        except KernelMissingError:
+            return None

@@ -12,11 +12,17 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
+from lossary.errors import DomainError
+
 if TYPE_CHECKING:
     from lossary.catalogue import Loss
 
 # Half precision as kernels hold it. NumPy has no bfloat16: an array of uint16 holds the bits of such numbers.
 HALVES = {np.dtype(np.float16): np.dtype(np.int16), np.dtype(np.uint16): np.dtype(np.uint16)}
+
+
+class KernelMissingError(DomainError):
+    """A kernel that has not come with the package, and for which there is no compiler: the definition computes."""
 
 
 @dataclass(frozen=True)

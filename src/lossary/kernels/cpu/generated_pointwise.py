@@ -28,7 +28,7 @@ from lossary.kernels.cpu.sizes import BLOCK
 from lossary.kernels.ir import parameters
 from lossary.kernels.ir.graph import UnsupportedError
 from lossary.kernels.registry import least
-from lossary.kernels.request import HALVES, DenseCalls, Request, Result
+from lossary.kernels.request import HALVES, DenseCalls, KernelMissingError, Request, Result
 from lossary.kernels.thresholds import BUFFERED_BLOCKS, POINTWISE_ELEMENTS, SHARED_ELEMENTS
 
 TYPES = {"float32": ctypes.c_float, "float64": ctypes.c_double}
@@ -52,9 +52,9 @@ def _compile(variant: PointwiseVariant) -> PointwiseKernel | None:
     with COMPILING:
         try:
             source, program = write(variant)
-        except UnsupportedError:
+            made = machine_code.module(variant.loss.name, source)
+        except (UnsupportedError, KernelMissingError):
             return None
-        made = machine_code.module(variant.loss.name, source)
         floating = TYPES[variant.dtype]
         outputs = (variant.value == "each") + len(variant.loss.wrt) * len(variant.orders)
         pointers = len(program.arguments) + variant.weighted + outputs

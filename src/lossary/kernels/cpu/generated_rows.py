@@ -29,7 +29,7 @@ from lossary.kernels.ir import parameters
 from lossary.kernels.ir.graph import UnsupportedError
 from lossary.kernels.ir.row_program import Argument
 from lossary.kernels.registry import least
-from lossary.kernels.request import DenseCalls, Request, Result
+from lossary.kernels.request import DenseCalls, KernelMissingError, Request, Result
 from lossary.kernels.thresholds import FAR_ENTRIES, FAR_ROWS, ROW_ELEMENTS, SHARED_ELEMENTS
 
 
@@ -72,9 +72,9 @@ def _compile(variant: RowVariant) -> RowsKernel | None:
     with COMPILING:
         try:
             source, program, scratch = write(variant)
-        except UnsupportedError:
+            made = machine_code.module(variant.loss.name, source)
+        except (UnsupportedError, KernelMissingError):
             return None
-        made = machine_code.module(variant.loss.name, source)
         outputs = (variant.value == "each") + len(variant.loss.wrt) * len(variant.orders)
         pointers = 2 + len(program.arguments) + (variant.weighing == "weight") + outputs + 2
         prototype = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_ssize_t] * 2, *[ctypes.c_void_p] * pointers)

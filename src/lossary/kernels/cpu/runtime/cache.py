@@ -1,7 +1,7 @@
 """Cache of compiled kernels: a folder of this user, addressed by content, safe for many processes at once.
 
 The kernels of common calls come with the package, made for a few kinds of processors by
-`lossary.kernels.cpu.prebuild`. Others are compiled at first use and kept.
+`make kernels`. Others are compiled at first use and kept.
 
 A file's name holds a hash of all that it is made of (`sources`), so a file that is there is right and is never written
 again. It holds machine code (`objects`): a process that finds its kernels never imports the compiler. The folder is
@@ -27,7 +27,7 @@ import threading
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -35,8 +35,8 @@ from typing import Any
 from llvmlite import binding
 
 from lossary._files import replace_file
-from lossary.errors import DomainError
 from lossary.kernels.cpu.runtime.objects import COMPILER, levels, load
+from lossary.kernels.request import KernelMissingError
 
 _using_llvm = threading.RLock()
 COMPILING = threading.Lock()  # of whoever makes a kernel: threads that want the same wait for the first
@@ -89,6 +89,7 @@ _IMPORTS = re.compile(r"^from (lossary[\w.]*) import (\([^)]*\)|[^\n#]*)", re.MU
 _PACKAGE = Path(__file__).parents[3]
 
 
+@lru_cache(maxsize=64)
 def sources(text: str) -> str:
     """Return a source with those of all modules of the package that it imports, directly or through others.
 
@@ -125,7 +126,7 @@ def function(name: str, made_of: str, make: Callable[[], bytes], source: str = "
         if held is not None:
             return load(held)
         if not COMPILES:
-            raise KernelMissingError(f"{name}: no kernel for this call comes with the package, and there is no {COMPILER}")
+            raise KernelMissingError(f"{name}: this kernel has not come with the package, and there is no {COMPILER}")
         digest = hashlib.sha256((_toolchain() + made_of).encode()).hexdigest()[:20]
         shelf = _shelf(f"{name}-{digest}")
         try:
@@ -149,10 +150,6 @@ COMPILES = importlib.util.find_spec(COMPILER) is not None
 collected: dict[str, bytes] | None = None  # where whoever builds the package gathers what is made, by file name
 
 
-class KernelMissingError(DomainError):
-    """A kernel that is not there and cannot be made: the call takes the general path, and there its definition."""
-
-
 def prebuilt_folder() -> Path | None:
     """Where the kernels are that came with the package: a folder for each kind of processor; None to use none."""
     given = os.environ.get("LOSSARY_PREBUILT")
@@ -165,8 +162,10 @@ def _prebuilt_name(name: str, made_of: str) -> str:
 
 
 def _prebuilt(name: str, made_of: str) -> bytes | None:
-    base = prebuilt_folder() if collected is None else None
-    for level in levels() if base is not None else ():
+    base = prebuilt_folder()
+    if base is None or collected is not None:
+        return None
+    for level in levels():
         with suppress(OSError):
             return _unsealed((base / f"{sys.platform}-{level}" / _prebuilt_name(name, made_of)).read_bytes())
     return None

@@ -12,6 +12,8 @@ from typing import Any
 
 from llvmlite import binding
 
+from lossary.kernels.request import KernelMissingError
+
 ENTRY = "lossary_run"  # what the one function of an object file is called
 COMPILER = "numba"
 
@@ -29,7 +31,10 @@ def load(held: bytes) -> int:
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     if any(binding.address_of_symbol(name) is None for name in json.loads(needs)):
-        __import__(COMPILER)  # brings helpers for what the C library of this platform lacks
+        try:
+            __import__(COMPILER)  # brings helpers for what the C library of this platform lacks
+        except ImportError:
+            raise KernelMissingError(f"a kernel calls {needs!r}, and {COMPILER}, which has that, is missing") from None
     engine = binding.create_mcjit_compiler(binding.parse_assembly(""), machine())
     engine.add_object_file(binding.ObjectFileRef.from_data(code))
     engine.finalize_object()
@@ -57,9 +62,10 @@ def levels() -> tuple[str, ...]:
     )
 
 
-def cpu_of(level: str) -> str:
-    """Return a kind of processor as the compiler names it."""
-    return level if level.startswith("x86") else "generic"
+def compiled_for(level: str) -> tuple[str, str]:
+    """Return a kind of processor as the compiler names it, and what it is told beside."""
+    wide = "-prefer-256-bit" if "avx512f" in LEVELS[level] else ""  # recent ones do not slow down in wide registers
+    return (level if level.startswith("x86") else "generic"), wide
 
 
 def machine(level: str | None = None) -> Any:
@@ -67,7 +73,7 @@ def machine(level: str | None = None) -> Any:
     x86 = binding.get_process_triple().startswith(("x86", "i"))
     cpu, features = binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
     if level is not None:
-        cpu, features = cpu_of(level), ""
+        cpu, features = compiled_for(level)
     return binding.Target.from_triple(binding.get_process_triple()).create_target_machine(
         cpu=cpu,
         features=features,
