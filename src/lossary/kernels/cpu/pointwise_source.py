@@ -50,7 +50,7 @@ def uniforms({parameters}):
     return ({uniforms})
 
 
-@njit(error_model="numpy", fastmath={{"contract"}}, pipeline_class=Unaliased)
+@njit(error_model="numpy", pipeline_class=Unaliased)
 def block(start, stop, {names}):
     """One block: returns its sum and whether an element lies outside the domain."""
     whole_registers()
