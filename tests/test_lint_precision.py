@@ -118,6 +118,8 @@ NAIVE = (
     "docs/preference.md",
     "docs/worked-examples.md",
     "benchmarks/numpy_formulas.py",
+    "examples/tutorials/t001_losses_by_hand.py",
+    "examples/tutorials/t002_roles_of_a_loss.py",
 )
 
 

@@ -36,11 +36,12 @@ def test_whatever_a_kernel_is_made_of_is_part_of_its_name(
     source: str, edited: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An edit of an elementary function makes other files: none compiled of the old one is found again."""
-    before, read = machine_code.sources(source), machine_code._read.__wrapped__
+    sources = machine_code.sources.__wrapped__
+    before, read = sources(source), machine_code._read.__wrapped__
     monkeypatch.setattr(
         machine_code, "_read", lambda path: read(path) + "# edited" * path.as_posix().endswith(f"lossary/{edited}")
     )
-    assert len(machine_code.sources(source)) == len(before) + len("# edited")
+    assert len(sources(source)) == len(before) + len("# edited")
 
 
 def test_the_cache_is_where_each_system_keeps_caches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
