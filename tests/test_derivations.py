@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -204,3 +205,13 @@ def test_the_command_derives_and_wants_no_arrays() -> None:
 def test_a_derivation_is_shown_in_a_notebook_with_its_formulas() -> None:
     route: Derivation = derive("mae")
     assert "$$\\ell_{i} = \\left|\\hat y_{i} - y_{i}\\right|$$" in route._repr_markdown_()
+
+
+@pytest.mark.parametrize("name", DERIVED)
+def test_the_latex_of_a_derivation_can_be_set(name: str) -> None:
+    """Braces are paired, and no symbol has two subscripts."""
+    for part in derive(name).parts:
+        for step in part.steps:
+            depth = list(itertools.accumulate((c == "{") - (c == "}") for c in step.latex))
+            assert min(depth, default=0) >= 0 and (not depth or depth[-1] == 0), step.latex
+            assert not re.search(r"_(\{[^{}]*\}|\w)_", step.latex), step.latex

@@ -69,7 +69,8 @@ def _written(node: ast.AST) -> tuple[str, int]:
     if isinstance(node, ast.Subscript):
         parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         index = (r"\," if any(isinstance(p, ast.BinOp) for p in parts) else "").join(_written(p)[0] for p in parts)
-        return f"{_written(node.value)[0]}_{{{index}}}", _ATOM
+        symbol, _, own = _written(node.value)[0].partition("_")  # LaTeX takes one subscript: r_w of i is r_{w,i}
+        return f"{symbol}_{{{own.strip('{}')},{index}}}" if own else f"{symbol}_{{{index}}}", _ATOM
     if isinstance(node, ast.Call):
         assert isinstance(node.func, ast.Name)
         return _called(node.func.id, node.args)
