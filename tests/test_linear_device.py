@@ -16,7 +16,7 @@ from torch.multiprocessing.reductions import StorageWeakRef  # noqa: E402
 from torch.overrides import TorchFunctionMode  # noqa: E402
 
 import lossary  # noqa: E402
-from lossary import linear, token_log_probs  # noqa: E402
+from lossary import linear, linear_value_and_grad, token_log_probs  # noqa: E402
 
 GIB = 2**30
 TEACHERS = ["kl_divergence", "reverse_kl", "js_divergence"]
@@ -124,7 +124,7 @@ def test_no_value_is_read_for_ignored_labels_a_denominator_or_entropies() -> Non
 # --- memory ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "softmax_focal", "kl_divergence"])
+@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "softmax_focal", "kl_divergence", "js_divergence"])
 def test_the_head_of_a_large_language_model_takes_less_than_six_gibibytes(loss: str) -> None:
     rows, width, classes = 8192, 4096, 151936
     hidden, weight = meta(rows, width).requires_grad_(), meta(classes, width).requires_grad_()
@@ -134,6 +134,42 @@ def test_the_head_of_a_large_language_model_takes_less_than_six_gibibytes(loss: 
     in_weight = classes * width * 4  # the sum in float32
     assert in_weight < counted.peak < 4.75 * GIB < 6 * GIB
     assert weight.grad.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("framework", ["numpy", "torch"])
+@pytest.mark.parametrize("loss", ["kl_divergence", "js_divergence", "brier", "nll", "binary_cross_entropy_with_logits"])
+def test_blocks_of_rows_within_a_chunk_change_nothing_but_rounding(loss: str, framework: str) -> None:
+    rows, width, classes = 40, 4, 9000
+    generator = torch.Generator().manual_seed(2)
+    hidden, teacher = torch.randn(2, rows, width, generator=generator, dtype=torch.float64)
+    weight = torch.randn(classes, width, generator=generator, dtype=torch.float64)
+    wanted: Any = (teacher, weight) if loss in TEACHERS else torch.arange(rows) * 7
+    arrays = [hidden, weight, wanted]
+    weights: Any = (torch.arange(rows) % 3).double()
+    if framework == "numpy":
+        weights = weights.numpy()
+        arrays = [tuple(x.numpy() for x in a) if isinstance(a, tuple) else a.numpy() for a in arrays]
+    (value, grads), (small, small_grads) = (
+        linear_value_and_grad(loss, *arrays, chunk=chunk, sample_weight=weights) for chunk in (rows, 3)
+    )
+    pairs = [(value, small), (grads.hidden, small_grads.hidden), (grads.weight, small_grads.weight)]
+    for a, b in pairs:
+        a, b = (torch.as_tensor(x) for x in (a, b))
+        torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-15)
+
+
+def test_log_probabilities_and_entropies_in_blocks_change_nothing_but_rounding() -> None:
+    rows, width, classes = 40, 4, 9000
+    generator = torch.Generator().manual_seed(2)
+    hidden = torch.randn(rows, width, generator=generator, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(classes, width, generator=generator, dtype=torch.float64)
+    found = []
+    for chunk in (rows, 3):
+        both = token_log_probs(hidden, weight, torch.arange(rows), entropy=True, chunk=chunk)
+        total = (both.log_probs * torch.arange(rows)).sum() + (both.entropy**2).sum()
+        found.append((*both, *torch.autograd.grad(total, hidden)))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-13)
 
 
 @pytest.mark.parametrize("memory", [64 * 2**20, 512 * 2**20])

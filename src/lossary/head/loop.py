@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from lossary.head.chunks import host_memory
+from lossary.head.chunks import host_memory, spans
 from lossary.head.problem import LinearHead, LinearProblem, is_one
 
 
@@ -128,15 +128,17 @@ def evaluate_chunks(
             buffers += [products.empty(size, problem.classes) for _ in range(1 if teacher is None else 2)]
         logits = products.logits(hidden, buffers[0][:size])
         if part.teacher is not None:
-            made = teacher_products.logits(teacher_products.factor(part.teacher.hidden), buffers[1][:size])
-            part = replace(part, teacher=LinearHead(made, None, None))
+            hidden_of_teacher = teacher_products.factor(part.teacher.hidden)
+            teacher_logits = teacher_products.logits(hidden_of_teacher, buffers[1][:size])
+            part = replace(part, teacher=LinearHead(teacher_logits, None, None))
+            del hidden_of_teacher, teacher_logits
         if upstream is None:
             rows.check(xp, logits, part, span.start)
         factors = [part.coefficients] * rows.outputs
         if upstream is not None:
             factors = [u[where] if f is None else f * u[where] for f, u in zip(factors, upstream, strict=True)]
         scale_now = 1.0 if products.scale_at_end else scale
-        values, grad = rows.values_and_gradient(xp, logits, part, factors, scale_now, bool(wrt), products.threads)
+        values, grad = _in_blocks(part, logits, factors, scale_now, bool(wrt), products.threads)
         for output, value in zip(outputs, values, strict=True):
             output[where] = value
         if "bias" in wrt:
@@ -157,3 +159,24 @@ def evaluate_chunks(
     if in_hidden is not None:
         products.totals["hidden"], in_hidden = in_hidden, None
     return tuple(outputs), {name: products.finished(name, scale) for name in wrt}
+
+
+def _in_blocks(
+    part: LinearProblem, logits: Any, factors: Sequence[Any], scale: Any, gradient: bool, threads: int
+) -> tuple[tuple[Any, ...], Any]:
+    """Return what `RowLoss.values_and_gradient` does for a chunk, with the temporaries of a block of its rows.
+
+    The gradient of a block takes the place of its logits. A loss that runs in blocks by itself is given the chunk.
+    """
+    rows, xp, size = part.rows, part.xp, int(logits.shape[0])
+    most = None if rows.runs_in_blocks or part.overwrites_logits() else part.block_rows(size)
+    if most is None or most >= size:
+        return rows.values_and_gradient(xp, logits, part, factors, scale, gradient, threads)
+    found = []
+    for block in spans(size, most):
+        some = [None if factor is None else factor[block] for factor in factors]
+        values, grad = rows.values_and_gradient(xp, logits[block], part.part(block), some, scale, gradient, threads)
+        found.append(values)
+        if gradient:
+            logits[block] = grad
+    return tuple(xp.concat(each, axis=0) for each in zip(*found, strict=True)), logits if gradient else None

@@ -375,15 +375,20 @@ class LinearProblem:
         """
         entry = max(1, self.classes)
         size = entry * int(self.dtype.itemsize)
-        if not graph and self.overwrites_logits():
+        if graph:
+            return RowCost(0, 2 * DEFINITION_ARRAYS * size)
+        if self.overwrites_logits():
             return RowCost(size + entry * factor_bytes)
-        whole = graph or self.teacher is not None or not self.rows.runs_in_blocks
-        kept, further = (2, DEFINITION_ARRAYS - 2) if self.teacher is None else (3, DEFINITION_ARRAYS + 1)
-        block = None
-        if not whole:
-            elements = self.xp.block_elements(self.weight, self.count * entry)
-            block = elements * int(self.dtype.itemsize) * further if elements else None
-        return RowCost(kept * size + entry * factor_bytes, further * size, block)
+        kept, further = (2, DEFINITION_ARRAYS) if self.rows.runs_in_blocks else (1, 2 * DEFINITION_ARRAYS)
+        kept += self.teacher is not None
+        rows = self.block_rows(self.count)
+        return RowCost(kept * size + entry * factor_bytes, further * size, rows and rows * further * size)
+
+    def block_rows(self, count: int) -> int | None:
+        """Return how many rows of logits a definition takes at a time; None if it takes all, whatever their number."""
+        entry = max(1, self.classes)
+        elements = self.xp.block_elements(self.weight, count * entry)
+        return max(1, elements // entry) if elements else None
 
     def spans(
         self, count: int, device: str, total_memory: float, factor_bytes: int = 0, graph: bool = False
