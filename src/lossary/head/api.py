@@ -74,12 +74,12 @@ def linear(
     bias: one number per class, or one for all.
     sample_weight: numbers >= 0, one per row.
     mask: true where a row is kept. Rows that are masked, or whose label is `ignore_index`, are dropped before the
-        logits are made: whatever they hold, NaN included, has no effect.
+        logits are made (on a GPU: replaced by zeros): whatever they hold, NaN included, has no effect.
     reduction: ``"mean"``: ``sum(w * v) / sum(w)``. ``"sum"``. ``"none"``: one value per row; the backward pass makes
         the logits again.
     denominator: replaces ``sum(w)`` under ``"mean"``: the number of tokens of all micro-batches, or all workers.
-    memory: bytes for the logits of a chunk, and what the loss makes of them. By default 48 MiB, or as many as 256 rows
-        take, but no more than an eighth of the free memory for that.
+    memory: bytes for the logits of a chunk, and what the loss makes of them. By default 48 MiB, on a GPU 2 GiB, or as
+        many as 256 rows take, but no more than a sixteenth of all memory.
     chunk: rows of a chunk, instead of `memory`.
     check: check the values of the labels, not only shapes.
     params: the loss's parameters. One that has the name of an argument here (`siglip` has a `bias`) is fixed by
