@@ -360,6 +360,11 @@ def test_a_token_that_is_masked_out_of_the_vocabulary_adds_nothing_to_the_entrop
         ({"sample_weight": np.ones(3)}, ShapeError, "sample_weight: got shape (3,)"),
         ({"sample_weight": -np.ones(N)}, DomainError, "sample_weight: got -1"),
         ({"labels": (np.ones((N, 2)), np.ones((3, 2)))}, ShapeError, "the teacher makes rows of shape (11, 3)"),
+        (
+            {"loss": "entropy_bonus", "labels": None, "teacher": (np.ones((N, 2)), np.ones((C, 2)))},
+            ArgumentError,
+            "entropy_bonus compares its logits with nothing",
+        ),
         ({"labels": None}, ArgumentError, "neither labels nor a teacher"),
         ({"teacher": (np.ones((N, 2)), np.ones((C, 2)))}, ArgumentError, "got labels and a teacher"),
         ({"labels": None, "teacher": np.ones((N, C))}, ArgumentError, "teacher: got ndarray, expected arrays"),

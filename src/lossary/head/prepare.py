@@ -45,7 +45,7 @@ def prepare(
         if number is not None and not (isinstance(number, int) and number > 0):
             raise ParameterError(f"linear: {name}: got {number!r}, expected a whole number > 0")
     check = check and (registry.is_tracing() or settings.level() in ("sampled", "full"))
-    teacher = _teacher(labels, teacher)
+    teacher = _teacher(record, labels, teacher)
     keywords = dict(params or {})
     further = [_further(record, name, keywords) for name in record.arguments[2:]]
     xp = registry.namespace(hidden, weight, bias, *(teacher or (labels,)), *further, sample_weight, mask)
@@ -146,15 +146,17 @@ def _further(record: Loss, name: str, keywords: dict[str, Any]) -> Any:
     return keywords.pop(name)
 
 
-def _teacher(labels: Any, teacher: Any) -> Any:
+def _teacher(record: Loss, labels: Any, teacher: Any) -> Any:
     """Return hidden states, weight and bias of a teacher, given by its name or in the place of the labels, or None."""
     if teacher is None:
-        if labels is None:
+        if labels is None and len(record.arguments) > 1:
             raise ArgumentError(
                 "linear: got neither labels nor a teacher, expected labels, or teacher=(hidden, weight) or "
                 "(hidden, weight, bias)"
             )
         return _teacher_arrays(labels)
+    if len(record.arguments) < 2:
+        raise ArgumentError(f"linear: teacher: got a teacher, but {record.name} compares its logits with nothing")
     if labels is not None:
         raise ArgumentError("linear: got labels and a teacher, expected one: the teacher's rows stand for the labels")
     arrays = _teacher_arrays(tuple(teacher) if isinstance(teacher, list) else teacher)
