@@ -220,6 +220,8 @@ def on(device: str, dtype: Any, loss: str) -> tuple[list[Any], Any, Any]:
     if loss in TEACHERS:
         wanted = tuple(torch.randn(s, generator=generator).to(dtype).to(device) for s in shapes[:2])
     heads[0].data[3] = float("nan")
+    if loss in TEACHERS:
+        wanted[0][50] = float("nan")
     kept = torch.ones(70, dtype=torch.bool)
     kept[[3, 50]] = False
     return heads, wanted, kept.to(device)
@@ -238,7 +240,8 @@ def test_a_device_gives_the_numbers_of_the_cpu(loss: str, dtype: Any, level: Any
         value.backward()
         found.append([x.cpu().float() for x in (value.detach(), *(h.grad for h in heads))])
     for cpu, device in zip(*found, strict=True):
-        torch.testing.assert_close(device, cpu, rtol=1e-2 if dtype == torch.bfloat16 else 1e-4, atol=1e-4)
+        half = dtype == torch.bfloat16
+        torch.testing.assert_close(device, cpu, rtol=1e-2 if half else 1e-4, atol=2e-3 if half else 1e-5)
 
 
 @gpu
