@@ -225,6 +225,10 @@ def test_a_teacher_stands_for_its_rows(name: str) -> None:
     agree(linear_value_and_grad(name, hidden, weight, teacher, bias, chunk=4), expected)
     agree(linear_value_and_grad(name, hidden, weight, rows, bias, chunk=4), expected)
     agree(linear_value_and_grad(name, hidden, weight, teacher, bias, chunk=4, mask=mask), masked)
+    agree(linear_value_and_grad(name, hidden, weight, bias=bias, teacher=list(teacher), chunk=4, mask=mask), masked)
+    assert head_and_loss(name, hidden, weight, bias=bias, teacher=teacher) == pytest.approx(
+        float(expected[0]), rel=1e-12
+    )
 
 
 def products(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
@@ -356,6 +360,15 @@ def test_a_token_that_is_masked_out_of_the_vocabulary_adds_nothing_to_the_entrop
         ({"sample_weight": np.ones(3)}, ShapeError, "sample_weight: got shape (3,)"),
         ({"sample_weight": -np.ones(N)}, DomainError, "sample_weight: got -1"),
         ({"labels": (np.ones((N, 2)), np.ones((3, 2)))}, ShapeError, "the teacher makes rows of shape (11, 3)"),
+        (
+            {"loss": "entropy_bonus", "labels": None, "teacher": (np.ones((N, 2)), np.ones((C, 2)))},
+            ArgumentError,
+            "entropy_bonus compares its logits with nothing",
+        ),
+        ({"labels": None}, ArgumentError, "neither labels nor a teacher"),
+        ({"teacher": (np.ones((N, 2)), np.ones((C, 2)))}, ArgumentError, "got labels and a teacher"),
+        ({"labels": None, "teacher": np.ones((N, C))}, ArgumentError, "teacher: got ndarray, expected arrays"),
+        ({"labels": None, "teacher": (np.ones((N, 2)), 3)}, ArgumentError, "teacher: got tuple of ndarray, int"),
         ({"tempo": 1}, ArgumentError, 'no parameter "tempo"'),
         ({"reduction": "avg"}, ParameterError, "reduction"),
     ],

@@ -47,9 +47,10 @@ def linear(
     loss: Loss | str,
     hidden: Any,
     weight: Any,
-    labels: Any,
+    labels: Any = None,
     bias: Any = None,
     *,
+    teacher: Any = None,
     sample_weight: Any = None,
     mask: Any = None,
     reduction: Reduction = "mean",
@@ -67,19 +68,20 @@ def linear(
         (log-)softmax of the logits. One on single numbers is taken of each logit and summed along the row.
     hidden: (..., features).
     weight: (classes, features): the weight of a linear layer, an embedding matrix, the other embeddings of a batch.
-    labels: the loss's second array: class indices (...), or rows (..., classes). ``(hidden, weight)`` or
-        ``(hidden, weight, bias)`` of a teacher stands for the rows of the teacher, which are made chunk by chunk too.
-        For a loss on single numbers class indices stand for rows with a 1 at the label, and 0 elsewhere (-1 for a loss
-        of targets -1 and 1). Further arrays of the loss are passed by name.
-    bias: one number per class, or one for all.
+    labels: the loss's second array: class indices (...), or rows (..., classes). For a loss on single numbers class
+        indices stand for rows with a 1 at the label, and 0 elsewhere (-1 for a loss of targets -1 and 1). Further
+        arrays of the loss are passed by name.
+    teacher: instead of labels ``(hidden, weight)`` or ``(hidden, weight, bias)`` of another head, whose rows stand for
+        them and are made chunk by chunk too. Its hidden states may have another width. It has a gradient where its
+        tensors require one. A tuple of arrays in the place of the labels is understood so, too.
     sample_weight: numbers >= 0, one per row.
     mask: true where a row is kept. Rows that are masked, or whose label is `ignore_index`, are dropped before the
-        logits are made: whatever they hold, NaN included, has no effect.
+        logits are made (on a GPU: replaced by zeros): whatever they hold, NaN included, has no effect.
     reduction: ``"mean"``: ``sum(w * v) / sum(w)``. ``"sum"``. ``"none"``: one value per row; the backward pass makes
         the logits again.
     denominator: replaces ``sum(w)`` under ``"mean"``: the number of tokens of all micro-batches, or all workers.
-    memory: bytes for the logits of a chunk, and what the loss makes of them. By default 48 MiB, or as many as 256 rows
-        take, but no more than an eighth of the free memory for that.
+    memory: bytes for the logits of a chunk, and what the loss makes of them. By default 48 MiB, on a GPU 2 GiB, or as
+        many as 256 rows take, but no more than a sixteenth of all memory.
     chunk: rows of a chunk, instead of `memory`.
     check: check the values of the labels, not only shapes.
     params: the loss's parameters. One that has the name of an argument here (`siglip` has a `bias`) is fixed by
@@ -104,6 +106,7 @@ def linear(
         weight,
         labels,
         bias,
+        teacher=teacher,
         sample_weight=sample_weight,
         mask=mask,
         reduction=reduction,
@@ -120,9 +123,10 @@ def linear_value_and_grad(
     loss: Loss | str,
     hidden: Any,
     weight: Any,
-    labels: Any,
+    labels: Any = None,
     bias: Any = None,
     *,
+    teacher: Any = None,
     wrt: Sequence[str] = ("hidden", "weight", "bias"),
     sample_weight: Any = None,
     mask: Any = None,
@@ -155,6 +159,7 @@ def linear_value_and_grad(
         weight,
         labels,
         bias,
+        teacher=teacher,
         sample_weight=sample_weight,
         mask=mask,
         reduction=reduction,

@@ -5,15 +5,13 @@ It is the same for NumPy arrays and tensors, which differ in their `ChunkProduct
 
 from __future__ import annotations
 
-import math
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from lossary.catalogue import links
-from lossary.head.problem import LinearHead, LinearProblem, is_one, row_kernel
+from lossary.head.chunks import host_memory, spans
+from lossary.head.problem import LinearHead, LinearProblem, is_one
 
 
 class ChunkProducts(ABC):
@@ -31,9 +29,14 @@ class ChunkProducts(ABC):
         self.problem, self.wrt, self.dtype = problem, wrt, problem.dtype
         self.totals: dict[str, Any] = {}
 
-    def free_bytes(self) -> float:
-        """Return how many bytes are free where the logits are made."""
-        return free_memory()
+    device = "cpu"  # the kind of device
+    factor_bytes = (
+        0  # of an entry of the gradient in the type of the products' factors, if it is not that of the logits
+    )
+
+    def total_memory(self) -> float:
+        """Return how many bytes of memory the device has."""
+        return host_memory()
 
     @abstractmethod
     def kept_rows(self) -> Any:
@@ -48,16 +51,23 @@ class ChunkProducts(ABC):
         """Return zeros in the type computed in."""
 
     @abstractmethod
-    def factor(self, hidden: Any) -> Any:
-        """Return hidden states in the type that products are made of."""
+    def factor(self, hidden: Any, coefficients: Any = None) -> Any:
+        """Return hidden states in the type that products are made of.
+
+        `coefficients` are the weights of rows of which none was dropped: those of weight 0 are zeros.
+        """
 
     @abstractmethod
     def logits(self, hidden: Any, out: Any) -> Any:
         """Write the logits of some rows to `out` and return them."""
 
+    def narrowed(self, grad: Any) -> Any:
+        """Return the gradient in logits in the type that products are made of."""
+        return grad
+
     @abstractmethod
-    def gradient_in_hidden(self, grad: Any) -> Any:
-        """Return the gradient in hidden states, given that in their logits."""
+    def gradient_in_hidden(self, grad: Any, out: Any) -> Any:
+        """Return the gradient in hidden states, given that in their logits; write it to `out` unless that is None."""
 
     @abstractmethod
     def add_to_weight(self, grad: Any, hidden: Any) -> None:
@@ -74,15 +84,19 @@ class ChunkProducts(ABC):
             self.totals[name] = self.empty(*shape)
         return self.totals[name], first
 
-    def finished(self, name: str, grad: Any, scale: Any) -> Any:
-        """Return a gradient in the shape and type of its array; None stands for a sum over no chunk."""
+    def release(self) -> None:  # noqa: B027 (most need none)
+        """Release the memory that only chunks need."""
+
+    def finished(self, name: str, scale: Any) -> Any:
+        """Return a gradient in the shape and type of its array, and release the sum over chunks."""
         xp, like = self.problem.xp, self.problem.tensors[name]
-        if grad is None:
+        grad = self.totals.pop(name, None)
+        if grad is None:  # there was no chunk
             grad = self.zeros(*(self.weight.shape[:1] if name == "bias" else like.shape))
         if name == "bias" and not like.ndim:
             grad = grad.sum()
         if self.scale_at_end and not is_one(scale):
-            grad = grad * scale
+            grad *= scale
         return xp.cast(xp.asarray(grad, name, like), xp.gradient_dtype(like, self.dtype))
 
 
@@ -104,50 +118,65 @@ def evaluate_chunks(
     if teacher is not None:
         of_teacher = replace(problem, hidden=teacher.hidden, weight=teacher.weight, bias=teacher.bias, teacher=None)
         teacher_products = type(products)(of_teacher, ())
-    buffer = None
-    for span in problem.spans(count, _overwrites_logits(problem), products.free_bytes()):
+    buffers: list[Any] = []
+    for span in problem.spans(count, products.device, products.total_memory(), products.factor_bytes):
         where = span if kept is None else kept[span]
         part = problem.part(where)
-        hidden, size = products.factor(part.hidden), span.stop - span.start
-        if buffer is None:
-            buffer = products.empty(size, problem.classes)
-        logits = products.logits(hidden, buffer[:size])
+        dropped = part.coefficients if kept is None else None
+        hidden, size = products.factor(part.hidden, dropped), span.stop - span.start
+        if not buffers:  # of one's own logits and the teacher's; the first chunk is the longest
+            buffers += [products.empty(size, problem.classes) for _ in range(1 if teacher is None else 2)]
+        logits = products.logits(hidden, buffers[0][:size])
         if part.teacher is not None:
-            made = products.empty(size, problem.classes)
-            made = teacher_products.logits(teacher_products.factor(part.teacher.hidden), made)
-            part = replace(part, teacher=LinearHead(made, None, None))
+            hidden_of_teacher = teacher_products.factor(part.teacher.hidden)
+            teacher_logits = teacher_products.logits(hidden_of_teacher, buffers[1][:size])
+            part = replace(part, teacher=LinearHead(teacher_logits, None, None))
+            del hidden_of_teacher, teacher_logits
         if upstream is None:
             rows.check(xp, logits, part, span.start)
         factors = [part.coefficients] * rows.outputs
         if upstream is not None:
             factors = [u[where] if f is None else f * u[where] for f, u in zip(factors, upstream, strict=True)]
         scale_now = 1.0 if products.scale_at_end else scale
-        values, grad = rows.values_and_gradient(xp, logits, part, factors, scale_now, bool(wrt), products.threads)
+        values, grad = _in_blocks(part, logits, factors, scale_now, bool(wrt), products.threads)
         for output, value in zip(outputs, values, strict=True):
             output[where] = value
-        if in_hidden is not None:
-            in_hidden[where] = products.gradient_in_hidden(grad)
-        if "weight" in wrt:
-            products.add_to_weight(grad, hidden)
         if "bias" in wrt:
             products.add_to_bias(grad)
-    grads = {name: in_hidden if name == "hidden" else products.totals.get(name) for name in wrt}
-    return tuple(outputs), {name: products.finished(name, grad, scale) for name, grad in grads.items()}
+        if "hidden" in wrt or "weight" in wrt:
+            grad = products.narrowed(grad)  # the wide one is freed before the products
+        if in_hidden is not None:
+            into = in_hidden[where] if kept is None else None
+            found = products.gradient_in_hidden(grad, into)
+            if into is None:
+                in_hidden[where] = found
+        if "weight" in wrt:
+            products.add_to_weight(grad, hidden)
+        # The next chunk, and the gradients in their final types, take the place of what this one has made.
+        del values, value, grad, logits, hidden, part
+    buffers.clear()
+    products.release()
+    if in_hidden is not None:
+        products.totals["hidden"], in_hidden = in_hidden, None
+    return tuple(outputs), {name: products.finished(name, scale) for name in wrt}
 
 
-def _overwrites_logits(problem: LinearProblem) -> bool:
-    """Whether a kernel writes the gradient over the logits, so that a chunk needs no memory beside them."""
-    rows = problem.rows
-    return (
-        rows.activation is links.IDENTITY
-        and problem.xp.readable(problem.weight) is not None
-        and row_kernel(rows.loss) is not None
-    )
+def _in_blocks(
+    part: LinearProblem, logits: Any, factors: Sequence[Any], scale: Any, gradient: bool, threads: int
+) -> tuple[tuple[Any, ...], Any]:
+    """Return what `RowLoss.values_and_gradient` does for a chunk, with the temporaries of a block of its rows.
 
-
-def free_memory() -> float:
-    """Return how many bytes of memory are free, or infinity where the system does not tell."""
-    try:
-        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, ValueError, OSError):
-        return math.inf
+    The gradient of a block takes the place of its logits. A loss that runs in blocks by itself is given the chunk.
+    """
+    rows, xp, size = part.rows, part.xp, int(logits.shape[0])
+    most = None if rows.runs_in_blocks or part.overwrites_logits() else part.block_rows(size)
+    if most is None or most >= size:
+        return rows.values_and_gradient(xp, logits, part, factors, scale, gradient, threads)
+    found = []
+    for block in spans(size, most):
+        some = [None if factor is None else factor[block] for factor in factors]
+        values, grad = rows.values_and_gradient(xp, logits[block], part.part(block), some, scale, gradient, threads)
+        found.append(values)
+        if gradient:
+            logits[block] = grad
+    return tuple(xp.concat(each, axis=0) for each in zip(*found, strict=True)), logits if gradient else None

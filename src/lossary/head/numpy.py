@@ -37,7 +37,7 @@ class ArrayProducts(ChunkProducts):
         """Return zeros in the type computed in."""
         return np.zeros(shape, self.dtype)
 
-    def factor(self, hidden: Any) -> Any:
+    def factor(self, hidden: Any, coefficients: Any = None) -> Any:
         """Return hidden states in the type that products are made of."""
         return self.problem.xp.cast(hidden, self.dtype)
 
@@ -48,9 +48,9 @@ class ArrayProducts(ChunkProducts):
             out += self.bias
         return out
 
-    def gradient_in_hidden(self, grad: Any) -> Any:
-        """Return the gradient in hidden states, given that in their logits."""
-        return np.matmul(grad, self.weight)
+    def gradient_in_hidden(self, grad: Any, out: Any) -> Any:
+        """Return the gradient in hidden states, given that in their logits; write it to `out` unless that is None."""
+        return np.matmul(grad, self.weight, out=out)
 
     def add_to_weight(self, grad: Any, hidden: Any) -> None:
         """Add the chunk's part of the gradient in the weight, a block of classes at a time."""

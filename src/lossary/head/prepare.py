@@ -25,6 +25,7 @@ def prepare(
     labels: Any,
     bias: Any = None,
     *,
+    teacher: Any = None,
     sample_weight: Any = None,
     mask: Any = None,
     reduction: Reduction = "mean",
@@ -44,7 +45,7 @@ def prepare(
         if number is not None and not (isinstance(number, int) and number > 0):
             raise ParameterError(f"linear: {name}: got {number!r}, expected a whole number > 0")
     check = check and (registry.is_tracing() or settings.level() in ("sampled", "full"))
-    teacher = _teacher_arrays(labels)
+    teacher = _teacher(record, labels, teacher)
     keywords = dict(params or {})
     further = [_further(record, name, keywords) for name in record.arguments[2:]]
     xp = registry.namespace(hidden, weight, bias, *(teacher or (labels,)), *further, sample_weight, mask)
@@ -145,10 +146,33 @@ def _further(record: Loss, name: str, keywords: dict[str, Any]) -> Any:
     return keywords.pop(name)
 
 
-def _teacher_arrays(labels: Any) -> Any:
-    """Return hidden states, weight and bias if the labels are those of a teacher."""
-    if isinstance(labels, tuple) and len(labels) in (2, 3) and all(getattr(x, "ndim", 0) >= 1 for x in labels[:2]):
-        return (*labels, None)[:3]
+def _teacher(record: Loss, labels: Any, teacher: Any) -> Any:
+    """Return hidden states, weight and bias of a teacher, given by its name or in the place of the labels, or None."""
+    if teacher is None:
+        if labels is None and len(record.arguments) > 1:
+            raise ArgumentError(
+                "linear: got neither labels nor a teacher, expected labels, or teacher=(hidden, weight) or "
+                "(hidden, weight, bias)"
+            )
+        return _teacher_arrays(labels)
+    if len(record.arguments) < 2:
+        raise ArgumentError(f"linear: teacher: got a teacher, but {record.name} compares its logits with nothing")
+    if labels is not None:
+        raise ArgumentError("linear: got labels and a teacher, expected one: the teacher's rows stand for the labels")
+    arrays = _teacher_arrays(tuple(teacher) if isinstance(teacher, list) else teacher)
+    if arrays is None:
+        parts = ", ".join(type(x).__name__ for x in teacher) if isinstance(teacher, (tuple, list)) else ""
+        raise ArgumentError(
+            f"linear: teacher: got {type(teacher).__name__}{f' of {parts}' if parts else ''}, expected arrays "
+            "(hidden, weight) or (hidden, weight, bias)"
+        )
+    return arrays
+
+
+def _teacher_arrays(given: Any) -> Any:
+    """Return hidden states, weight and bias if these are what is given."""
+    if isinstance(given, tuple) and len(given) in (2, 3) and all(getattr(x, "ndim", 0) >= 1 for x in given[:2]):
+        return (*given, None)[:3]
     return None
 
 

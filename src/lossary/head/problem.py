@@ -17,12 +17,10 @@ from lossary.errors import ArgumentError, DomainError
 from lossary.evaluate import checks, reduction
 from lossary.evaluate.call import Call, prepare
 from lossary.evaluate.reduction import Reduction
+from lossary.head.chunks import RowCost, rows_of_chunk, spans
 
 HEAD = ("hidden", "weight", "bias")
-CHUNK_BYTES = 48 * 2**20  # of a chunk, by default: about a last-level cache
-MIN_CHUNK_ROWS = 256  # with fewer, adding to the gradient of the weight takes longer than the matrix product
-FREE_MEMORY_PARTS = 8  # a chunk grows to `MIN_CHUNK_ROWS` within one of so many equal parts of the free memory
-DEFINITION_COPIES = 8  # arrays of the size of a chunk that a definition holds at a time; the row kernel works in place
+DEFINITION_ARRAYS = 8  # arrays of the size of the logits that a definition holds at a time, the logits among them
 
 
 def is_array(x: Any) -> bool:
@@ -60,6 +58,11 @@ class RowLoss:
     checked: Sequence[Domain] = ()
 
     outputs = 1  # numbers per row
+
+    @property
+    def runs_in_blocks(self) -> bool:
+        """Whether a definition on many rows of logits makes its temporaries for a block of them at a time."""
+        return takes_whole_rows(self.loss) and self.activation is links.IDENTITY
 
     @property
     def activation(self) -> links.Link:
@@ -156,6 +159,7 @@ class LogProbsAndEntropy(RowLoss):
     """The log-probability of a label, and the entropy of the distribution of its row."""
 
     outputs = 2
+    runs_in_blocks = False
 
     def values(self, xp: Any, logits: Any, part: LinearProblem) -> tuple[Any, ...]:
         """Return the two, in operations that a framework can differentiate."""
@@ -250,8 +254,10 @@ def _over_logits(
     further: Sequence[str] = (),
 ) -> Any:
     """Evaluate a loss by its row kernel, the gradient written over the logits; None if no kernel takes the call."""
+    if xp.countable(logits) <= 0:  # values on a device, which a kernel could only write to a copy of
+        return None
     kernel, memory = row_kernel(loss), xp.readable(logits)
-    if kernel is None or memory is None or logits.size == 0:
+    if kernel is None or memory is None:
         return None
     params = {name: xp.readable(p) if is_array(p) else p for name, p in call.params.items()}
     arrays = [memory, *(xp.readable(a) for a in call.arrays[1:])]
@@ -361,22 +367,40 @@ class LinearProblem:
         """Return the problem of some of the rows: a slice, or an array of their numbers."""
         return self.on({name: a[where] if _has_rows(name) else a for name, a in self.tensors.items()})
 
-    def spans(self, count: int, in_place: bool, free_bytes: float) -> Iterator[slice]:
-        """Divide rows into chunks of about the same length; `in_place` says that a kernel overwrites the logits."""
-        if not count:
-            return
-        if self.chunk is not None:
-            rows = self.chunk
-        else:
-            copies = 1 if in_place else DEFINITION_COPIES
-            row_bytes = max(1, self.classes) * int(self.dtype.itemsize) * copies
-            budget = self.memory
-            if budget is None:
-                budget = int(max(CHUNK_BYTES, min(MIN_CHUNK_ROWS * row_bytes, free_bytes / FREE_MEMORY_PARTS)))
-            rows = max(1, budget // row_bytes)
-        rows = -(-count // -(-count // rows))
-        for start in range(0, count, rows):
-            yield slice(start, min(start + rows, count))
+    def cost(self, factor_bytes: int = 0, graph: bool = False) -> RowCost:
+        """Return the memory that a row of logits takes while its chunk is computed.
+
+        `factor_bytes` are those of an entry of the gradient in the type of the products' factors, if it is another one
+        than that of the logits; `graph` says that the loss is computed by operations that are differentiated again.
+        """
+        entry = max(1, self.classes)
+        size = entry * int(self.dtype.itemsize)
+        if graph:
+            return RowCost(0, 2 * DEFINITION_ARRAYS * size)
+        if self.overwrites_logits():
+            return RowCost(size + entry * factor_bytes)
+        kept, further = (2, DEFINITION_ARRAYS) if self.rows.runs_in_blocks else (1, 2 * DEFINITION_ARRAYS)
+        kept += self.teacher is not None
+        rows = self.block_rows(self.count)
+        return RowCost(kept * size + entry * factor_bytes, further * size, rows and rows * further * size)
+
+    def block_rows(self, count: int) -> int | None:
+        """Return how many rows of logits a definition takes at a time; None if it takes all, whatever their number."""
+        entry = max(1, self.classes)
+        elements = self.xp.block_elements(self.weight, count * entry)
+        return max(1, elements // entry) if elements else None
+
+    def spans(
+        self, count: int, device: str, total_memory: float, factor_bytes: int = 0, graph: bool = False
+    ) -> Iterator[slice]:
+        """Divide rows into chunks on a kind of device with so much memory; for the others see `cost`."""
+        most = self.chunk or rows_of_chunk(self.cost(factor_bytes, graph), device, total_memory, self.memory)
+        return spans(count, most)
+
+    def overwrites_logits(self) -> bool:
+        """Whether a kernel writes the gradient over the logits, so that a chunk needs no memory beside them."""
+        in_memory = self.xp.countable(self.weight) >= 0
+        return in_memory and self.rows.activation is links.IDENTITY and row_kernel(self.rows.loss) is not None
 
     def divisor(self) -> Any:
         """Return the number that the weighted sum is divided by."""

@@ -9,6 +9,7 @@ operator, which the compiler does not trace.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
@@ -22,12 +23,14 @@ from lossary.backends.torch.operators import packed_parameters, unpacked_paramet
 from lossary.backends.torch.tensors import ORDINARY_TYPES, forward_mode, loses_derivatives, ordinary, tracing
 from lossary.catalogue import recorded
 from lossary.evaluate import reduction
-from lossary.head.loop import ChunkProducts, evaluate_chunks, free_memory
+from lossary.head.chunks import host_memory
+from lossary.head.loop import ChunkProducts, evaluate_chunks
 from lossary.head.problem import HEAD, LinearHead, LinearProblem, LogProbsAndEntropy, RowLoss
 
 Way = Literal["eager", "transformed", "operator", "operations"]
 WIDENED_BYTES = 2**22  # of the weight that are held in a wider type at a time
-WIDE_SUM_ELEMENTS = 16 * WIDENED_BYTES  # of the gradient of the weight that one product in half precision makes
+# Devices whose products of half precision are added up in float32 and come out so; "meta" stands for them.
+_WIDE_SUMS = ("cuda", "meta")
 _HALF = (torch.float16, torch.bfloat16)
 
 
@@ -38,61 +41,74 @@ class TensorProducts(ChunkProducts):
     """The matrix products of a head on tensors.
 
     Where the device multiplies half precision into float32 sums (CUDA), `factors` is the type of its factors. Elsewhere
-    it is None, and the weight is widened a block at a time.
+    it is None, and the weight is widened a block at a time. On a device nothing waits for what has been computed, so
+    that a call can be captured in a CUDA graph.
     """
+
+    narrow: Tensor | None = None  # the memory of the gradient in logits in the type of the factors
 
     def __init__(self, problem: LinearProblem, wrt: Sequence[str]) -> None:
         super().__init__(problem, wrt)
-        self.device = problem.weight.device
-        on_cpu = self.device.type == "cpu"
+        self.where = problem.weight.device
+        self.device = self.where.type
+        on_cpu = self.device == "cpu"
         self.threads = torch.get_num_threads() if on_cpu else 0
         self.scale_at_end = not on_cpu  # a scale on the device need not be waited for, and small gradients stay normal
         self.weight = problem.weight.detach()
         self.bias = None if problem.bias is None else problem.bias.detach().to(self.dtype)
         self.factors = self._half_factors()
+        self.factor_bytes = self.factors.itemsize if self.factors else 0
         if not on_cpu and self.weight.dtype not in (self.factors, self.dtype):
             self.weight = self.weight.to(self.factors or self.dtype)
 
     def _half_factors(self) -> torch.dtype | None:
-        kind = self.device.type
-        if kind != "cuda" or self.dtype != torch.float32:
+        kind = self.device
+        if kind not in _WIDE_SUMS or self.dtype != torch.float32:
             return None
         if self.weight.dtype in _HALF and self.problem.hidden.dtype == self.weight.dtype:
             return self.weight.dtype
-        if torch.is_autocast_enabled(kind):  # as in a linear layer under autocast
+        if kind == "cuda" and torch.is_autocast_enabled(kind):  # as in a linear layer under autocast
             return torch.get_autocast_dtype(kind)
         return None
 
-    def free_bytes(self) -> float:
-        """Return how many bytes are free on the device."""
-        if self.device.type == "cuda":
-            return float(torch.cuda.mem_get_info(self.device)[0])
-        return super().free_bytes()
+    def total_memory(self) -> float:
+        """Return how many bytes of memory the device has."""
+        return _total_memory(self.where)
 
     def kept_rows(self) -> Tensor | None:
         """Return the numbers of the rows whose weight is not 0, or None for all rows.
 
-        While a CUDA graph is captured the device must not be waited for: then all rows are computed.
+        How many these are, only the device knows: on one, rows of weight 0 are computed with the others.
         """
         coefficients = self.problem.coefficients
-        if coefficients is None:
-            return None
-        if self.device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+        if coefficients is None or self.device != "cpu":
             return None
         kept = torch.nonzero(coefficients)[:, 0]
         return None if len(kept) == self.problem.count else kept
 
     def empty(self, *shape: int) -> Tensor:
         """Return memory to compute into."""
-        return torch.empty(shape, dtype=self.dtype, device=self.device)
+        return torch.empty(shape, dtype=self.dtype, device=self.where)
 
     def zeros(self, *shape: int) -> Tensor:
         """Return zeros in the type computed in."""
-        return torch.zeros(shape, dtype=self.dtype, device=self.device)
+        return torch.zeros(shape, dtype=self.dtype, device=self.where)
 
-    def factor(self, hidden: Tensor) -> Tensor:
-        """Return hidden states in the type that products are made of."""
-        return hidden.detach().to(self.factors or self.dtype)
+    def factor(self, hidden: Tensor, coefficients: Tensor | None = None) -> Tensor:
+        """Return hidden states in the type that products are made of, zeros in rows of weight 0."""
+        return zero_where_dropped(coefficients, hidden.detach().to(self.factors or self.dtype))
+
+    def narrowed(self, grad: Tensor) -> Tensor:
+        """Return the gradient in logits in the type that products are made of, always in the same memory."""
+        if not self.factors:
+            return grad
+        if self.narrow is None:
+            self.narrow = torch.empty(grad.shape, dtype=self.factors, device=self.where)
+        return self.narrow[: len(grad)].copy_(grad)
+
+    def release(self) -> None:
+        """Release the memory that only chunks need."""
+        self.narrow = None
 
     def _weight_blocks(self) -> Iterator[tuple[int, int, Tensor]]:
         """Yield blocks of the weight in the type that products are made of, with their first and last class."""
@@ -115,28 +131,23 @@ class TensorProducts(ChunkProducts):
             out += self.bias
         return out
 
-    def gradient_in_hidden(self, grad: Tensor) -> Tensor:
-        """Return the gradient in hidden states, given that in their logits."""
+    def gradient_in_hidden(self, grad: Tensor, out: Tensor | None) -> Tensor:
+        """Return the gradient in hidden states, given that in their logits; write it to `out` unless that is None."""
+        total = self.empty(len(grad), self.weight.shape[1]) if out is None else out
         if self.factors:
-            return torch.mm(grad.to(self.factors), self.weight, out_dtype=self.dtype)
-        total: Tensor | None = None
+            return torch.mm(grad, self.weight, out_dtype=self.dtype, out=total)
         for low, high, weight in self._weight_blocks():
-            block = grad[:, low:high]
-            total = block @ weight if total is None else total.addmm_(block, weight)
-        assert total is not None
+            total.addmm_(grad[:, low:high], weight, beta=1 if low else 0)
         return total
 
     def add_to_weight(self, grad: Tensor, hidden: Tensor) -> None:
         """Add the chunk's part of the gradient in the weight, in the wide type."""
         total, first = self.total("weight", *self.weight.shape)
-        if not self.factors:
-            total.addmm_(grad.t(), hidden, beta=0 if first else 1)
-            return
-        classes = max(1, WIDE_SUM_ELEMENTS // max(1, hidden.shape[1]))
-        for low in range(0, len(total), classes):
-            block = torch.mm(grad[:, low : low + classes].to(self.factors).t(), hidden, out_dtype=self.dtype)
-            own = total[low : low + classes]
-            own.copy_(block) if first else own.add_(block)
+        beta = 0 if first else 1
+        if self.factors:
+            torch.addmm(total, grad.t(), hidden, out_dtype=self.dtype, beta=beta, out=total)
+        else:
+            total.addmm_(grad.t(), hidden, beta=beta)
 
     def add_to_bias(self, grad: Tensor) -> None:
         """Add the chunk's part of the gradient in the bias."""
@@ -373,19 +384,25 @@ ChunkedLinearLoss.forward.__signature__ = inspect.signature(ChunkedLinearLoss.fo
 
 
 def _spans(problem: LinearProblem) -> list[slice]:
-    return list(problem.spans(problem.count, False, free_memory()))
+    where = problem.weight.device
+    return list(problem.spans(problem.count, where.type, _total_memory(where), graph=True))
 
 
-def _zero_where_dropped(problem: LinearProblem, rows: Tensor) -> Tensor:
+def _total_memory(where: torch.device) -> float:
+    """Return how many bytes of memory a device has; infinity for other devices than CUDA's."""
+    if where.type == "cuda":
+        return float(torch.cuda.get_device_properties(where).total_memory)
+    return host_memory() if where.type == "cpu" else math.inf
+
+
+def zero_where_dropped(coefficients: Tensor | None, rows: Tensor) -> Tensor:
     """Return rows with zeros for those of weight 0, whatever these hold."""
-    if problem.coefficients is None:
-        return rows
-    return torch.where(problem.coefficients[:, None] == 0, torch.zeros_like(rows), rows)
+    return rows if coefficients is None else torch.where(coefficients[:, None] == 0, torch.zeros_like(rows), rows)
 
 
 def _logits(problem: LinearProblem) -> Tensor:
     """Return the logits of the rows of a problem; of a row of weight 0 those of zeros."""
-    hidden = _zero_where_dropped(problem, problem.hidden)
+    hidden = zero_where_dropped(problem.coefficients, problem.hidden)
     return LinearHead(hidden, problem.weight, problem.bias).logits(xp, problem.dtype)
 
 
@@ -425,7 +442,7 @@ def _gradients(problem: LinearProblem, upstream: Sequence[Tensor], wrt: Sequence
         if "hidden" in wrt:
             in_hidden.append(xp.matmul(grad, weight))
         if "weight" in wrt:
-            hidden = _zero_where_dropped(part, part.hidden.to(dtype))
+            hidden = zero_where_dropped(part.coefficients, part.hidden.to(dtype))
             in_weight = in_weight + xp.matmul(xp.transpose(grad), hidden)
         if "bias" in wrt:
             in_bias = in_bias + grad.sum(0)
@@ -451,7 +468,7 @@ def _tangents(problem: LinearProblem, moved: Mapping[str, Tensor]) -> tuple[Tens
             change = change + xp.matmul(hidden, xp.transpose(moved["weight"].to(problem.dtype)))
         if "bias" in moved:
             change = change + moved["bias"].to(problem.dtype)
-        change = _zero_where_dropped(part, change)
+        change = zero_where_dropped(part.coefficients, change)
         outputs = []
         for n in range(part.rows.outputs):
             ones = torch.ones_like(logits[:, 0]) if part.coefficients is None else part.coefficients
