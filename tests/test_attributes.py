@@ -172,6 +172,10 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "lossary.testing.corner_params": lambda loss: importlib.import_module("lossary.testing").corner_params(loss),
     "lossary.plots.curve": lambda loss: str(importlib.import_module("lossary.plots").curve(loss, points=8)),
     "lossary.plots.curves": lambda loss: str(importlib.import_module("lossary.plots").curves(loss, points=8)),
+    "lossary.plots.path": lambda loss: repr(importlib.import_module("lossary.plots").path(loss)),
+    "lossary.training.Criterion": lambda loss: (
+        importlib.import_module("lossary.training").Criterion(loss).forward(PRED, TARGET)
+    ),
     "lossary.plots.plot": lambda loss: importlib.import_module("lossary.plots").plot(loss, points=8),
     "lossary.plots.targets": lambda loss: importlib.import_module("lossary.plots").targets(loss),
     "lossary.training.fit": lambda loss: network(loss, lambda model, x, y: model.forward(x)),

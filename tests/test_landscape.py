@@ -150,7 +150,7 @@ def test_the_page_shows_a_map_of_every_loss_and_loads_nothing(tmp_path: Path) ->
     file = tmp_path / "l.html"
     arguments = ["landscape", "iris", "--loss", "softmax_cross_entropy", "--loss", "multi_margin", "--model", "mlp:4"]
     arguments += ["--epochs", "3", "--resolution", "9", "--report", str(file)]
-    done = CliRunner().invoke(app, arguments)
+    done = CliRunner().invoke(app, arguments, env={"COLUMNS": "80"})
     assert done.exit_code == 0, done.output
     assert "softmax_cross_entropy" in done.output and "bending" in done.output
     text = file.read_text("utf-8")

@@ -145,7 +145,7 @@ def landscape(
     t = sayings(tongue)
     console = output(stderr=piped)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column(t("loss"))
+    table.add_column(t("loss"), no_wrap=True, overflow="fold")
     for title in ("trained", "lowest", "highest", "bending, first direction", "bending, second direction"):
         table.add_column(t(title), justify="right")
     for each in found.slices:

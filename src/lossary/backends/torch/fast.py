@@ -370,7 +370,7 @@ def class_counts(labels: Tensor, dtype: torch.dtype) -> Tensor:
         nothing = torch.zeros(rows.shape, dtype=dtype, device=rows.device)
         return nothing.scatter_add(-1, torch.where(present, rows, 0), present.to(dtype))
 
-    return xp.map_rows(counts, (labels,), labels.shape[-1])
+    return counts(labels) if labels.ndim < 2 else xp.map_rows(counts, (labels,), labels.shape[-1])
 
 
 def _weight_of(labels: Tensor, class_weight: Tensor, ignored: int | None, how: str) -> float:
