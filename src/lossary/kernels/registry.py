@@ -111,6 +111,11 @@ def available(device: str = "cpu") -> bool:
     return device in _INSTALLED and _switch != "off"
 
 
+def compiles(device: str = "cpu") -> bool:
+    """Whether any kernel of a device can be made: whoever takes one without `find` must not find it missing."""
+    return device in _COMPILED and _switch != "off"
+
+
 def least(default: int) -> int:
     """The size, in elements, from which a kernel is used."""
     return 0 if _switch == "always" else default

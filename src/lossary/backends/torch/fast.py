@@ -429,8 +429,8 @@ class GeneralCall(CachedCall):
 
 
 def possible() -> bool:
-    """Whether kernels may compute a call: they are available, and nothing traces or transforms operations."""
-    return kernels.available() and not torch.compiler.is_compiling() and not tensors_of.observed()
+    """Whether kernels may compute a call: they can be compiled, and nothing traces or transforms operations."""
+    return kernels.compiles() and not torch.compiler.is_compiling() and not tensors_of.observed()
 
 
 def ordinary(*tensors: Any) -> bool:
